@@ -1,0 +1,48 @@
+//! The one dense matrix that travels between the stages.
+
+/// Row-major `f32` matrix, shape `[rows, cols]`.
+///
+/// Deltas are `[pairs, dimensions]`, activations `[pairs, features]`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Matrix {
+    /// Values, row after row; the length is `rows × cols`.
+    pub values: Vec<f32>,
+    /// Number of columns.
+    pub cols: usize,
+}
+
+impl Matrix {
+    /// All zeros, shape `[rows, cols]`.
+    pub fn zeros(rows: usize, cols: usize) -> Self {
+        Self { values: vec![0.0; rows * cols], cols }
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        if self.cols == 0 { 0 } else { self.values.len() / self.cols }
+    }
+
+    /// Row `row`, length `cols`.
+    pub fn row(&self, row: usize) -> &[f32] {
+        &self.values[row * self.cols..(row + 1) * self.cols]
+    }
+
+    /// Row `row` to write to.
+    pub fn row_mut(&mut self, row: usize) -> &mut [f32] {
+        &mut self.values[row * self.cols..(row + 1) * self.cols]
+    }
+
+    /// Column `col` as a vector, length `rows`.
+    pub fn column(&self, col: usize) -> Vec<f32> {
+        self.values.iter().skip(col).step_by(self.cols.max(1)).copied().collect()
+    }
+
+    /// The given rows in the given order, shape `[index.len(), cols]`.
+    pub fn select_rows(&self, index: &[u32]) -> Self {
+        let mut values = Vec::with_capacity(index.len() * self.cols);
+        for &row in index {
+            values.extend_from_slice(self.row(row as usize));
+        }
+        Self { values, cols: self.cols }
+    }
+}

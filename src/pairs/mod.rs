@@ -1,0 +1,118 @@
+//! What a preference dataset is: pairs of responses to a prompt, and who preferred which.
+
+use std::collections::BTreeMap;
+
+use polars::prelude::StringChunked;
+
+use crate::matrix::Matrix;
+
+/// A column of texts, `[pairs]`; shares its buffers with the table it was read from.
+#[derive(Debug, Clone, Default)]
+pub struct TextColumn(pub StringChunked);
+
+impl TextColumn {
+    /// Number of texts.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is no text at all.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Text `index`; the empty string where it is missing.
+    pub fn get(&self, index: usize) -> &str {
+        self.0.get(index).unwrap_or("")
+    }
+}
+
+/// Marks "no annotator named" and "no key" in the integer columns below.
+pub const MISSING: u32 = u32::MAX;
+
+/// The pairs of a dataset, deduplicated on prompt and unordered responses, `[pairs]`.
+///
+/// What people said about them stands in [`Judgements`]: one pair may have several.
+#[derive(Debug, Clone, Default)]
+pub struct Pairs {
+    /// Stable hash of prompt and the two responses in order: 32 hex digits.
+    pub pair_id: Vec<String>,
+    /// The prompt; empty where the dataset has none.
+    pub prompt: TextColumn,
+    /// The first response.
+    pub response_a: TextColumn,
+    /// The second response.
+    pub response_b: TextColumn,
+    /// Same number = same prompt, `[pairs]`; [`MISSING`] for an empty prompt. A cluster of the intervals.
+    pub prompt_key: Vec<u32>,
+    /// Keys of further columns that must not be torn apart by the split: name and key per pair.
+    pub group_keys: Vec<(String, Vec<u32>)>,
+    /// Word-count difference A − B, `[pairs]`.
+    pub length_delta: Vec<f32>,
+    /// `e(A) − e(B)` where the user brought vectors (`--embedding-columns`), `[pairs, dimensions]`.
+    pub own_deltas: Option<Matrix>,
+    /// Names of the annotators; [`Judgements::annotator`] points into it. Empty without annotators.
+    pub annotators: Vec<String>,
+    /// Every label that was given, columnar.
+    pub judgements: Judgements,
+}
+
+/// Labels, one row per used row of the source, `[judgements]`.
+#[derive(Debug, Clone, Default)]
+pub struct Judgements {
+    /// Index into [`Pairs`].
+    pub pair: Vec<u32>,
+    /// Row in the source, from 0.
+    pub row: Vec<u32>,
+    /// The source has this pair's responses the other way round.
+    pub swapped: Vec<bool>,
+    /// Share of preference for A *as the pair stands in [`Pairs`]*: 1, 0, .5 = tie, between = soft; NaN = no label.
+    pub label: Vec<f32>,
+    /// Index into [`Pairs::annotators`], or [`MISSING`].
+    pub annotator: Vec<u32>,
+}
+
+/// What reading did with the source, for the run's record.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct ReadReport {
+    /// Path, folder or glob as given.
+    pub path: String,
+    /// Name of the shape that was recognised ("chosen/rejected transcripts").
+    pub shape: String,
+    /// SHA-256 over the files' bytes, in order.
+    pub fingerprint: String,
+    /// Rows in the source.
+    pub pairs_read: usize,
+    /// Rows that became judgements.
+    pub pairs_used: usize,
+    /// Rows left out, by reason.
+    pub dropped: BTreeMap<String, usize>,
+    /// Which rows were left out and why: (row in the source, reason).
+    #[serde(skip)]
+    pub dropped_rows: Vec<(u32, String)>,
+    /// Sentences the user should read once (no label column, chosen-first shuffled, …).
+    pub notes: Vec<String>,
+}
+
+/// The side of the split a pair is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Side {
+    /// The autoencoder learns from these.
+    Train,
+    /// Descriptions are written and chosen on these.
+    Describe,
+    /// Every figure that is shown comes from these.
+    HeldOut,
+}
+
+impl Side {
+    /// The name in files: `train`, `describe`, `held_out`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Side::Train => "train",
+            Side::Describe => "describe",
+            Side::HeldOut => "held_out",
+        }
+    }
+}
