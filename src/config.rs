@@ -1,1 +1,218 @@
-//! Under construction.
+//! Every setting, with its default and the reason for it.
+//!
+//! The same structure is read from `--config FILE.toml` (unknown keys are refused), overridden by
+//! the command line, and written whole into `run.json`.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// A settings file or a combination of settings that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The settings file cannot be read.
+    #[error("cannot read the settings file `{path}`: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The settings file is not valid TOML of the known keys.
+    #[error("the settings file `{path}` is not usable: {message}")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        message: String,
+    },
+    /// A value is out of range.
+    #[error("`{setting}` is {value}, but {must}")]
+    Value {
+        /// Name of the setting.
+        setting: &'static str,
+        /// What was given.
+        value: String,
+        /// What it must be.
+        must: &'static str,
+    },
+}
+
+/// Everything that determines the result of a run, apart from the data.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The one seed that every random choice comes from.
+    pub seed: u64,
+    /// How the source is read.
+    pub data: DataConfig,
+    /// How pairs are divided into sides.
+    pub split: SplitConfig,
+    /// The sparse autoencoder.
+    pub sae: SaeSettings,
+    /// Words for the features.
+    pub describe: DescribeConfig,
+    /// Effects and what counts as a principle.
+    pub principles: PrincipleConfig,
+}
+
+/// How the source is read.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataConfig {
+    /// Column with the prompt; recognised when not given.
+    pub prompt_column: Option<String>,
+    /// Column with response A.
+    pub response_a_column: Option<String>,
+    /// Column with response B.
+    pub response_b_column: Option<String>,
+    /// Column with the label.
+    pub label_column: Option<String>,
+    /// Column with the annotator's id.
+    pub annotator_column: Option<String>,
+    /// The user's own vectors of the two responses, instead of embedding the texts.
+    pub embedding_columns: Option<(String, String)>,
+}
+
+/// How pairs are divided into sides.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SplitConfig {
+    /// Shares of `train`, `describe` and `held_out`. The held-out side is large, because every
+    /// figure that is shown and every decision about a principle stands on it alone.
+    pub shares: [f64; 3],
+    /// Columns besides the prompt whose values must stay on one side (a conversation, a user).
+    pub columns: Vec<String>,
+}
+
+impl Default for SplitConfig {
+    fn default() -> Self {
+        Self { shares: [0.35, 0.20, 0.45], columns: Vec::new() }
+    }
+}
+
+/// The sparse autoencoder (METHOD §2).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SaeSettings {
+    /// Number of features, M. 32 served every dataset of the paper.
+    pub features: usize,
+    /// Features active per pair on average, K.
+    pub active: usize,
+}
+
+impl Default for SaeSettings {
+    fn default() -> Self {
+        Self { features: 32, active: 4 }
+    }
+}
+
+/// Words for the features (METHOD §4, offline).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DescribeConfig {
+    /// A user's own bank of concepts, added to the boxed one.
+    pub concepts: Option<PathBuf>,
+    /// A description is kept when its fidelity on held-out pairs is at least this. With hundreds
+    /// of thousands of pairs a correlation of .02 is significant and still describes nothing.
+    pub min_fidelity: f64,
+    /// Family-wise error rate of the kept descriptions.
+    pub alpha: f64,
+}
+
+impl Default for DescribeConfig {
+    fn default() -> Self {
+        Self { concepts: None, min_fidelity: 0.2, alpha: 0.05 }
+    }
+}
+
+/// Effects and what counts as a principle (METHOD §5).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PrincipleConfig {
+    /// Chance of printing any principle at all when nothing is associated with the label.
+    pub alpha: f64,
+    /// A principle that applies to fewer pairs than this is flagged `rare`.
+    pub rare_below: f64,
+    /// Activations correlated more than this say the same thing.
+    pub redundant_above: f64,
+    /// Evidence pairs named per principle, for and against each.
+    pub evidence: usize,
+}
+
+impl Default for PrincipleConfig {
+    fn default() -> Self {
+        Self { alpha: 0.05, rare_below: 0.05, redundant_above: 0.7, evidence: 5 }
+    }
+}
+
+impl Config {
+    /// Reads a settings file.
+    pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.into(), source })?;
+        toml::from_str(&text).map_err(|error| ConfigError::Parse {
+            path: path.into(),
+            message: error.to_string().trim_end().to_owned(),
+        })
+    }
+
+    /// Checks ranges; every stage may rely on them.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let bad = |setting, value: String, must| Err(ConfigError::Value { setting, value, must });
+        let shares = self.split.shares;
+        if shares.iter().any(|share| !share.is_finite() || *share < 0.0)
+            || (shares.iter().sum::<f64>() - 1.0).abs() > 1e-6
+            || shares[0] <= 0.0
+            || shares[2] <= 0.0
+        {
+            return bad(
+                "split",
+                format!("{shares:?}"),
+                "three shares that add up to 1 are needed (train, describe, held_out), train and held_out above 0",
+            );
+        }
+        if self.sae.features == 0 || self.sae.features > 4096 {
+            return bad("features", self.sae.features.to_string(), "it must lie between 1 and 4096");
+        }
+        if self.sae.active == 0 || self.sae.active > self.sae.features {
+            return bad("active", self.sae.active.to_string(), "it must lie between 1 and the number of features");
+        }
+        for (setting, value) in [
+            ("describe.alpha", self.describe.alpha),
+            ("principles.alpha", self.principles.alpha),
+            ("describe.min_fidelity", self.describe.min_fidelity),
+            ("principles.rare_below", self.principles.rare_below),
+            ("principles.redundant_above", self.principles.redundant_above),
+        ] {
+            if !(0.0..=1.0).contains(&value) {
+                return bad(setting, value.to_string(), "it must lie between 0 and 1");
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_keys_are_refused_and_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c.toml");
+        std::fs::write(&path, "[sae]\nfeaturs = 3\n").unwrap();
+        let message = Config::from_file(&path).unwrap_err().to_string();
+        assert!(message.contains("featurs") && message.contains("c.toml"), "{message}");
+    }
+
+    #[test]
+    fn shares_must_add_up() {
+        let mut config = Config::default();
+        config.validate().unwrap();
+        config.split.shares = [0.5, 0.5, 0.5];
+        assert!(config.validate().is_err());
+        config.split.shares = [f64::NAN, 0.5, 0.5];
+        assert!(config.validate().is_err());
+    }
+}
