@@ -1,1 +1,422 @@
-//! Under construction.
+//! The whole way in one function: pairs → embed → sae → describe → effects → principles → report.
+
+use std::path::{Path, PathBuf};
+
+use crate::config::{Config, ConfigError};
+use crate::constitution::{self, Findings, select::SelectError};
+use crate::describe::{self, Described, Feature, known::Bank, known::BankError};
+use crate::effects::{self, EffectTable};
+use crate::embed::{self, EmbedError, Embedder, boxed::BoxedEmbedder};
+use crate::matrix::Matrix;
+use crate::pairs::{self, Pairs, PairsError, ReadOptions, ReadReport, Side};
+use crate::report::{page, tables};
+use crate::run::{DatasetRecord, Manifest, RunDir, RunError, fingerprint, write_bytes, write_json};
+use crate::sae::device::{Compute, DeviceChoice, DeviceError};
+use crate::sae::{self, Sae, SaeConfig, SaeError, TrainReport};
+
+/// What to analyse, and where to leave the result.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// A file, a folder or a glob.
+    pub data: String,
+    /// The run directory.
+    pub out: PathBuf,
+    /// Everything that determines the result.
+    pub config: Config,
+    /// Where the autoencoder runs.
+    pub device: DeviceChoice,
+    /// Also write both responses' embeddings to this file.
+    pub save_embeddings: Option<PathBuf>,
+    /// Redo every stage; replace the run of another dataset.
+    pub force: bool,
+}
+
+/// What came out, beside the files in the run directory.
+#[derive(Debug, Clone)]
+pub struct Analysis {
+    /// The run directory.
+    pub run: PathBuf,
+    /// What `run.json` says.
+    pub manifest: Manifest,
+    /// Principles and what else the labels say.
+    pub findings: Findings,
+    /// Mean label of each pair, `[pairs]`; NaN where it has none.
+    pub mean_labels: Vec<f32>,
+}
+
+/// Whoever watches a run: a progress bar, a notebook, a test.
+pub trait Observer {
+    /// A stage begins; `total` units of work, 0 where unknown.
+    fn stage(&mut self, name: &str, total: usize);
+    /// So many units of the stage are done.
+    fn advance(&mut self, done: usize);
+    /// The stage ended, or was found finished.
+    fn finished(&mut self, name: &str, seconds: f64, reused: bool);
+    /// A sentence that the user should read.
+    fn note(&mut self, text: &str);
+}
+
+/// Why an analysis could not be done.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // each variant is its source
+pub enum AnalyzeError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Pairs(#[from] PairsError),
+    #[error(transparent)]
+    Run(#[from] RunError),
+    #[error(transparent)]
+    Embed(#[from] EmbedError),
+    #[error(transparent)]
+    Bank(#[from] BankError),
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    #[error(transparent)]
+    Sae(#[from] SaeError),
+}
+
+impl AnalyzeError {
+    /// Whether the user can mend it (exit code 2) rather than we (exit code 1).
+    pub fn is_users(&self) -> bool {
+        match self {
+            Self::Config(_) | Self::Pairs(_) | Self::Bank(_) | Self::Device(_) => true,
+            Self::Run(error) => error.is_users(),
+            Self::Embed(error) => error.is_users(),
+            Self::Sae(error) => error.is_users(),
+        }
+    }
+}
+
+/// Runs every stage that is not finished yet and returns the findings.
+///
+/// # Errors
+/// See [`AnalyzeError`]; finished stages stay, and the same request goes on after them.
+pub fn analyze(request: &Request, observer: &mut dyn Observer) -> Result<Analysis, AnalyzeError> {
+    let config = &request.config;
+    config.validate()?;
+    let bank = match &config.describe.concepts {
+        Some(path) => Bank::with_file(path)?,
+        None => Bank::boxed()?,
+    };
+
+    // What the dataset is. Reading is not a stage: every later one needs the texts or the labels.
+    let started = std::time::Instant::now();
+    observer.stage("read", 0);
+    let (pairs, read) = pairs::read(&request.data, &read_options(config))?;
+    observer.finished("read", started.elapsed().as_secs_f64(), false);
+    let (sides, split_notes) = pairs::split(&pairs, config.split.shares, config.seed)?;
+
+    let mut run = RunDir::open(&request.out, dataset_record(&read, &pairs), request.force)?;
+    run.manifest.config = config.clone();
+    run.manifest.seed = config.seed;
+    run.manifest.notes.clear();
+    let mut note = |run: &mut RunDir, observer: &mut dyn Observer, text: String| {
+        observer.note(&text);
+        run.manifest.notes.push(text);
+    };
+    for text in read.notes.iter().chain(&split_notes) {
+        note(&mut run, observer, text.clone());
+    }
+
+    let pairs_print = fingerprint(
+        "pairs",
+        &(&read.fingerprint, &config.data, &config.split, config.seed, pairs.pair_id.len(), pairs.judgements.row.len()),
+    );
+    stage(&mut run, observer, "pairs", &pairs_print, 0, &["pairs.parquet", "dropped.csv"], |run, _| {
+        tables::write_pairs(&run.file("pairs.parquet"), &pairs, &sides)?;
+        tables::write_dropped(&run.file("dropped.csv"), &read.dropped_rows)?;
+        Ok(())
+    })?;
+
+    // Deltas: the difference of the two responses' embeddings.
+    let embedder: Option<BoxedEmbedder> =
+        if pairs.own_deltas.is_some() { None } else { Some(BoxedEmbedder::load()?) };
+    let identity = match (&embedder, &config.data.embedding_columns) {
+        (Some(embedder), _) => embedder.identity(),
+        (None, Some((a, b))) => format!("columns {a}, {b}"),
+        (None, None) => "columns".into(),
+    };
+    let embed_print = fingerprint("embed", &(&pairs_print, &identity));
+    let deltas = deltas(&mut run, observer, &pairs, embedder.as_ref(), &embed_print)?;
+    if let Some(path) = &request.save_embeddings {
+        match &embedder {
+            Some(embedder) => embed::save(path, &pairs, embedder)?,
+            None => note(
+                &mut run,
+                observer,
+                "`--save-embeddings` has nothing to do: the vectors come from the dataset itself".into(),
+            ),
+        }
+    }
+    run.manifest.embedder = identity;
+
+    // The autoencoder.
+    let compute = Compute::choose(request.device)?;
+    if let Some(text) = &compute.note {
+        note(&mut run, observer, text.clone());
+    }
+    run.manifest.device = compute.adapter.clone();
+    run.manifest.backend = compute.backend.clone();
+    let sae_print = fingerprint("sae", &(&embed_print, &config.sae, config.seed, &compute.backend));
+    let sae_config = SaeConfig {
+        features: config.sae.features,
+        active: config.sae.active,
+        seed: config.seed,
+        ..SaeConfig::default()
+    };
+    let sae_files = ["stages/sae.safetensors", "stages/sae.json"];
+    stage(&mut run, observer, "sae", &sae_print, sae_config.max_epochs, &sae_files, |run, observer| {
+        let on = |side: Side| -> Vec<u32> {
+            (0u32..).zip(&sides).filter(|(_, at)| **at == side).map(|(pair, _)| pair).collect()
+        };
+        let (train, held_out) = (on(Side::Train), on(Side::HeldOut));
+        let mut unseen = on(Side::Describe);
+        let validation = if unseen.is_empty() { train.clone() } else { unseen.clone() };
+        unseen.extend(&held_out);
+        let (model, report) = sae::train(
+            &deltas,
+            &train,
+            &validation,
+            &unseen,
+            &held_out,
+            &sae_config,
+            &compute,
+            &mut |progress| observer.advance(progress.epoch),
+        )?;
+        model.save(&run.file("stages/sae.safetensors"))?;
+        write_json(&run.file("stages/sae.json"), &report)?;
+        Ok(())
+    })?;
+    let model = Sae::load(&run.file("stages/sae.safetensors"))?;
+    let trained: TrainReport = read_json(&run.file("stages/sae.json"))?;
+
+    // Words.
+    let describe_print =
+        fingerprint("describe", &(&sae_print, &config.describe, bank.fingerprint(), config.principles.redundant_above));
+    let described = describe_stage(&mut run, observer, &pairs, &sides, &deltas, model, &bank, config, &describe_print)?;
+
+    // Effects and the ladder, on held-out labels.
+    let effects_print = fingerprint("effects", &(&describe_print, config.seed));
+    stage(&mut run, observer, "effects", &effects_print, 0, &["stages/effects.json", "features.parquet"], |run, _| {
+        let table = effects::table::measure(&pairs, &sides, &described, &deltas, config.seed);
+        tables::write_features(&run.file("features.parquet"), &pairs, &described.features, &table)?;
+        write_json(&run.file("stages/effects.json"), &table)?;
+        Ok(())
+    })?;
+    let table: EffectTable = read_json(&run.file("stages/effects.json"))?;
+    record_metrics(&mut run.manifest, &sides, &described, &trained, &table);
+
+    // Principles.
+    let principles_print = fingerprint("principles", &(&effects_print, &config.principles));
+    let files = ["principles.json", "principles.csv", "constitution.md"];
+    stage(&mut run, observer, "principles", &principles_print, 0, &files, |run, _| {
+        let findings = constitution::select::select(&pairs, &sides, &described, &table, &config.principles);
+        tables::write_principles_csv(&run.file("principles.csv"), &findings)?;
+        let labels = run.manifest.metrics.judgements_held_out;
+        tables::write_constitution(&run.file("constitution.md"), &read.path, labels, &findings)?;
+        write_json(&run.file("principles.json"), &findings)?;
+        Ok(())
+    })?;
+    let findings: Findings = read_json(&run.file("principles.json"))?;
+    run.manifest.metrics.candidates = findings.candidates;
+    run.manifest.metrics.principles = findings.principles.len();
+
+    let mut analysis = Analysis {
+        run: run.path().to_path_buf(),
+        manifest: run.manifest.clone(),
+        findings,
+        mean_labels: mean_labels(&pairs),
+    };
+    let report_print = fingerprint("report", &(&principles_print, &run.manifest.notes, &run.manifest.metrics));
+    stage(&mut run, observer, "report", &report_print, 0, &["report.html"], |run, _| {
+        write_bytes(&run.file("report.html"), page::render(&analysis, &pairs).as_bytes())?;
+        Ok(())
+    })?;
+    run.save()?;
+    analysis.manifest = run.manifest.clone();
+    Ok(analysis)
+}
+
+/// Does a stage unless it is finished, and records it.
+fn stage(
+    run: &mut RunDir,
+    observer: &mut dyn Observer,
+    name: &'static str,
+    print: &str,
+    total: usize,
+    outputs: &[&str],
+    work: impl FnOnce(&mut RunDir, &mut dyn Observer) -> Result<(), AnalyzeError>,
+) -> Result<(), AnalyzeError> {
+    match run.begin(name, print) {
+        None => observer.finished(name, 0.0, true),
+        Some(open) => {
+            observer.stage(name, total);
+            work(run, observer)?;
+            let seconds = run.finish(open, outputs)?;
+            observer.finished(name, seconds, false);
+        }
+    }
+    Ok(())
+}
+
+fn read_options(config: &Config) -> ReadOptions {
+    let data = &config.data;
+    ReadOptions {
+        prompt_column: data.prompt_column.clone(),
+        response_a_column: data.response_a_column.clone(),
+        response_b_column: data.response_b_column.clone(),
+        label_column: data.label_column.clone(),
+        annotator_column: data.annotator_column.clone(),
+        embedding_columns: data.embedding_columns.clone(),
+        group_columns: config.split.columns.clone(),
+        seed: config.seed,
+    }
+}
+
+fn dataset_record(read: &ReadReport, pairs: &Pairs) -> DatasetRecord {
+    DatasetRecord {
+        path: read.path.clone(),
+        fingerprint: read.fingerprint.clone(),
+        shape: read.shape.clone(),
+        pairs_read: read.pairs_read,
+        pairs_used: read.pairs_used,
+        pairs_unique: pairs.pair_id.len(),
+        annotators: pairs.annotators.len(),
+        dropped: read.dropped.clone(),
+    }
+}
+
+/// The deltas, `[pairs, dimensions]`: the user's own, those of a finished stage, or embedded now.
+fn deltas(
+    run: &mut RunDir,
+    observer: &mut dyn Observer,
+    pairs: &Pairs,
+    embedder: Option<&BoxedEmbedder>,
+    print: &str,
+) -> Result<Matrix, AnalyzeError> {
+    const FILE: &str = "stages/deltas.safetensors";
+    let Some(embedder) = embedder else {
+        return Ok(pairs.own_deltas.clone().unwrap_or_default());
+    };
+    let mut fresh = None;
+    stage(run, observer, "embed", print, pairs.pair_id.len(), &[FILE], |run, observer| {
+        let deltas = embed::deltas(pairs, embedder, &mut |done| observer.advance(done))?;
+        embed::write_deltas(&run.file(FILE), &deltas)?;
+        fresh = Some(deltas);
+        Ok(())
+    })?;
+    match fresh {
+        Some(deltas) => Ok(deltas),
+        None => Ok(embed::read_deltas(&run.file(FILE))?),
+    }
+}
+
+#[allow(clippy::too_many_arguments)] // the stage's inputs, each from another stage
+fn describe_stage(
+    run: &mut RunDir,
+    observer: &mut dyn Observer,
+    pairs: &Pairs,
+    sides: &[Side],
+    deltas: &Matrix,
+    mut model: Sae,
+    bank: &Bank,
+    config: &Config,
+    print: &str,
+) -> Result<Described, AnalyzeError> {
+    let files =
+        ["sae.safetensors", "sae.json", "activations.parquet", "stages/readings.parquet", "stages/described.json"];
+    let mut fresh = None;
+    let total = pairs.pair_id.len();
+    stage(run, observer, "describe", print, total, &files, |run, observer| {
+        let learned = model.activations(deltas);
+        let known = bank.measure(pairs, &mut |done| observer.advance(done));
+        let found = describe::describe(
+            pairs,
+            sides,
+            &learned,
+            &known,
+            bank,
+            &config.describe,
+            config.principles.redundant_above,
+        );
+        // The sign of a latent is an accident of training; it is turned so that its words fit.
+        for &feature in &found.flipped {
+            model.flip(feature);
+        }
+        model.save(&run.file("sae.safetensors"))?;
+        write_json(&run.file("sae.json"), &model.card(&run.manifest.embedder, config.sae.active))?;
+        tables::write_matrix(
+            &run.file("activations.parquet"),
+            &pairs.pair_id,
+            &feature_ids(&found.features),
+            &found.activations,
+        )?;
+        let learned_ids = feature_ids(&found.features[..found.readings.cols.min(found.features.len())]);
+        tables::write_matrix(&run.file("stages/readings.parquet"), &pairs.pair_id, &learned_ids, &found.readings)?;
+        write_json(&run.file("stages/described.json"), &found.features)?;
+        fresh = Some(found);
+        Ok(())
+    })?;
+    if let Some(found) = fresh {
+        return Ok(found);
+    }
+    let features: Vec<Feature> = read_json(&run.file("stages/described.json"))?;
+    let ids = feature_ids(&features);
+    let learned: Vec<String> = features.iter().filter(|f| f.source == "learned").map(|f| f.feature_id.clone()).collect();
+    Ok(Described {
+        activations: tables::read_matrix(&run.file("activations.parquet"), total, &ids)?,
+        readings: tables::read_matrix(&run.file("stages/readings.parquet"), total, &learned)?,
+        features,
+        flipped: Vec::new(),
+    })
+}
+
+fn feature_ids(features: &[Feature]) -> Vec<String> {
+    features.iter().map(|feature| feature.feature_id.clone()).collect()
+}
+
+fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, RunError> {
+    let bytes = std::fs::read(path).map_err(|source| RunError::Io { action: "read", path: path.into(), source })?;
+    serde_json::from_slice(&bytes)
+        .map_err(|error| RunError::Content { path: path.into(), message: error.to_string() })
+}
+
+/// Mean label of each pair over its judgements, NaN where it has none.
+fn mean_labels(pairs: &Pairs) -> Vec<f32> {
+    let mut sums = vec![(0f32, 0u32); pairs.pair_id.len()];
+    for (&pair, &label) in pairs.judgements.pair.iter().zip(&pairs.judgements.label) {
+        if !label.is_nan() {
+            let slot = &mut sums[pair as usize];
+            *slot = (slot.0 + label, slot.1 + 1);
+        }
+    }
+    sums.into_iter().map(|(sum, n)| if n > 0 { sum / n as f32 } else { f32::NAN }).collect()
+}
+
+fn record_metrics(
+    manifest: &mut Manifest,
+    sides: &[Side],
+    described: &Described,
+    trained: &TrainReport,
+    table: &EffectTable,
+) {
+    let count = |side: Side| sides.iter().filter(|at| **at == side).count();
+    let metrics = &mut manifest.metrics;
+    metrics.pairs_train = count(Side::Train);
+    metrics.pairs_describe = count(Side::Describe);
+    metrics.pairs_held_out = count(Side::HeldOut);
+    metrics.judgements_held_out = table.labels_held_out;
+    metrics.ties_held_out = table.ties_held_out;
+    metrics.auc = table.auc.clone();
+    metrics.auc_missing = table.auc_missing.clone();
+    metrics.nmse = trained.nmse;
+    metrics.nmse_prefixes = trained.nmse_prefixes.clone();
+    metrics.active_mean = trained.active_mean;
+    metrics.dead = Some(trained.dead);
+    metrics.epochs = Some(trained.epochs);
+    let learned = described.features.iter().filter(|f| f.source == "learned");
+    metrics.features_learned = learned.clone().count();
+    metrics.features_described = learned.filter(|f| f.kept).count();
+    metrics.features_known = described.features.len() - metrics.features_learned;
+}

@@ -1,1 +1,96 @@
-//! Under construction.
+//! The command line: one file per subcommand, arguments and wiring, no logic.
+//!
+//! Exit codes: 0 done, 2 a mistake the user can mend, 1 our failure, 130 stopped by Ctrl-C.
+//! Data goes to stdout, everything else to stderr.
+
+mod analyze;
+mod progress;
+
+use std::ffi::OsString;
+use std::io::IsTerminal;
+
+use clap::{Parser, Subcommand};
+
+/// Which principles did the annotators of a preference dataset really follow?
+#[derive(Debug, Parser)]
+#[command(name = "wimhf", version, about, max_term_width = 100, propagate_version = true)]
+#[command(after_help = "Example: wimhf analyze dataset.parquet")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Find, measure and rank the principles in a preference dataset.
+    Analyze(Box<analyze::AnalyzeArguments>),
+}
+
+/// Why the command ended, and with which exit code.
+#[derive(Debug)]
+pub struct Failure {
+    /// The process's exit code.
+    pub code: u8,
+    message: String,
+}
+
+impl Failure {
+    fn new(code: u8, error: &anyhow::Error) -> Self {
+        Self { code, message: format!("{error:#}") }
+    }
+
+    /// Writes the message to stderr; nothing for an empty one.
+    pub fn report(&self) {
+        if self.message.is_empty() {
+            return;
+        }
+        let (on, off) = if colour(&std::io::stderr()) { ("\u{1b}[1;31m", "\u{1b}[0m") } else { ("", "") };
+        // Nowhere is left to report that stderr is closed.
+        let _ = std::io::Write::write_fmt(
+            &mut std::io::stderr(),
+            format_args!("{on}error{off}: {}\n", self.message),
+        );
+    }
+}
+
+/// Whether to colour what goes to this stream: a terminal, and nobody said no (<https://no-color.org>).
+pub(crate) fn colour(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Parses and runs; every error carries its exit code.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are errors to clap, and go to stdout.
+            let code = if error.use_stderr() { 2 } else { 0 };
+            let _ = error.print();
+            return if code == 0 { Ok(()) } else { Err(Failure { code, message: String::new() }) };
+        }
+    };
+    // Everything is written to temporary names and renamed, so stopping at once loses nothing that
+    // was finished; the next run sweeps the leftovers and goes on.
+    let _ = ctrlc::set_handler(|| {
+        let _ = std::io::Write::write_all(
+            &mut std::io::stderr(),
+            b"\nstopped; finished stages are kept, the same command goes on from there\n",
+        );
+        std::process::exit(130);
+    });
+    match arguments.command {
+        Command::Analyze(arguments) => analyze::run(*arguments),
+    }
+}
+
+/// Writes to stdout; a reader that has gone away (`| head`) is no error.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(1, &anyhow::Error::new(error).context("cannot write to stdout")))
+        }
+        _ => Ok(()),
+    }
+}

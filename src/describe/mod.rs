@@ -1,1 +1,302 @@
-//! Under construction.
+//! Words for the features, and how true they are.
+//!
+//! Offline, two kinds of description compete for each learned feature: the concepts of the bank
+//! ([`known`]) and the terms that separate its strongest pairs ([`contrast`]). Terms are taken from
+//! `train` pairs, the winner is chosen on `describe` pairs, and its fidelity is measured once, on
+//! `held_out` pairs (METHOD §4; the reference chose and reported on the same rows). What nothing
+//! describes stays unexplained.
+//!
+//! The known concepts are also features in their own right, so that what the autoencoder misses is
+//! still found.
+
+pub mod contrast;
+pub mod known;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::DescribeConfig;
+use crate::matrix::Matrix;
+use crate::pairs::{Pairs, Side};
+use crate::statistics::correlation::{Correlation, pearson};
+use known::Bank;
+
+/// A feature in words, with how true the words are.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Feature {
+    /// `learned_07`, `known_apologises`; names the column in `activations.parquet`.
+    pub feature_id: String,
+    /// `learned` by the autoencoder or `known` from the bank.
+    pub source: String,
+    /// The concept of the bank that describes it.
+    pub concept: Option<String>,
+    /// What the side with a positive activation does; empty when unexplained.
+    pub description: String,
+    /// A label of a few words.
+    pub short: String,
+    /// Completes "Prefer the response that …".
+    pub clause: String,
+    /// `detector` (is the concept itself), `bank`, `contrast`, or `none`.
+    pub describer: String,
+    /// Correlation of activation and description on held-out pairs where the feature is active.
+    pub fidelity: Option<Correlation>,
+    /// Fidelity is high enough and beyond chance, corrected over the learned features.
+    pub kept: bool,
+    /// The feature that says the same thing and stands before this one.
+    pub redundant_with: Option<String>,
+    /// `safety`, `protective`, `harmful`, `length` … from the bank.
+    pub flags: Vec<String>,
+    /// Terms that separate its strongest pairs: on the positive side.
+    pub terms: Vec<String>,
+    /// And on the negative side.
+    pub terms_against: Vec<String>,
+    /// Index (into the pairs) of its strongest held-out pairs, strongest first.
+    pub examples: Vec<u32>,
+}
+
+/// What the describe stage found.
+#[derive(Debug, Clone, Default)]
+pub struct Described {
+    /// Learned features first, then known ones; `[features]`.
+    pub features: Vec<Feature>,
+    /// Signed activations in the features' orientation, `[pairs, features]`.
+    pub activations: Matrix,
+    /// The descriptions read by themselves (terms in A minus terms in B) for features with
+    /// `describer = contrast`, zero elsewhere; `[pairs, learned]`.
+    pub readings: Matrix,
+    /// Learned features whose sign was turned so that the description fits the positive side.
+    pub flipped: Vec<usize>,
+}
+
+/// Describes learned features with activations `learned` (`[pairs, learned]`) beside the known
+/// concepts' own measurements `known` (`[pairs, concepts]`, in the bank's order).
+pub fn describe(
+    pairs: &Pairs,
+    sides: &[Side],
+    learned: &Matrix,
+    known: &Matrix,
+    bank: &Bank,
+    config: &DescribeConfig,
+    redundant_above: f64,
+) -> Described {
+    let on = |side: Side| -> Vec<u32> {
+        (0u32..).zip(sides).filter(|(_, at)| **at == side).map(|(pair, _)| pair).collect()
+    };
+    let (train, held_out) = (on(Side::Train), on(Side::HeldOut));
+    // Without a describe side (the user's split) words are chosen where they were taken from;
+    // the fidelity is measured elsewhere all the same.
+    let choose = Some(on(Side::Describe)).filter(|pairs| pairs.len() >= 20).unwrap_or_else(|| train.clone());
+
+    let corpus = contrast::Corpus::new(pairs, &train);
+    let columns: Vec<Vec<f32>> = (0..learned.cols).map(|feature| learned.column(feature)).collect();
+    let lists: Vec<(Vec<String>, Vec<String>)> = columns.iter().map(|z| corpus.separate(z)).collect();
+    let flat: Vec<Vec<String>> = lists.iter().flat_map(|(high, low)| [high.clone(), low.clone()]).collect();
+    let term_readings = contrast::read(pairs, &flat);
+
+    let concept_readings: Vec<Vec<f32>> = bank
+        .concepts()
+        .iter()
+        .enumerate()
+        .map(|(concept, _)| known.column(concept).iter().map(|value| reading(*value)).collect())
+        .collect();
+
+    let mut features = Vec::with_capacity(learned.cols + known.cols);
+    let mut oriented = learned.clone();
+    let mut readings = Matrix::zeros(pairs.pair_id.len(), learned.cols);
+    let mut flipped = Vec::new();
+    for (index, z) in columns.iter().enumerate() {
+        let (high, low) = &lists[index];
+        let mut feature = Feature {
+            feature_id: format!("learned_{index:02}"),
+            source: "learned".into(),
+            describer: "none".into(),
+            ..Feature::default()
+        };
+        let candidate = choose_description(z, &choose, &concept_readings, &term_readings, index);
+        let sign = candidate.as_ref().map_or(1.0, |(_, r)| if *r < 0.0 { -1.0 } else { 1.0 });
+        if sign < 0.0 {
+            flipped.push(index);
+            oriented.values.iter_mut().skip(index).step_by(learned.cols).for_each(|value| *value = -*value);
+        }
+        (feature.terms, feature.terms_against) =
+            if sign < 0.0 { (low.clone(), high.clone()) } else { (high.clone(), low.clone()) };
+        feature.examples = strongest(z, &held_out, 10);
+        if let Some((candidate, _)) = candidate {
+            let read = match candidate {
+                Candidate::Concept(concept) => {
+                    let entry = &bank.concepts()[concept];
+                    feature.concept = Some(entry.id.clone());
+                    feature.describer = "bank".into();
+                    feature.description = entry.description.clone();
+                    feature.clause = entry.prefer.clone();
+                    feature.short = entry.short.clone();
+                    feature.flags = entry.flags.clone();
+                    concept_readings[concept].clone()
+                }
+                Candidate::Terms(column) => {
+                    feature.describer = "contrast".into();
+                    feature.description = contrast::phrase(&flat[column]);
+                    feature.clause = feature.description.clone();
+                    feature.short = flat[column].iter().take(3).cloned().collect::<Vec<_>>().join(", ");
+                    let values = term_readings.column(column);
+                    for (pair, value) in values.iter().enumerate() {
+                        readings.row_mut(pair)[index] = *value;
+                    }
+                    values.into_iter().map(reading).collect()
+                }
+            };
+            feature.fidelity = fidelity(z, &read, sign, &held_out);
+            feature.kept = feature.fidelity.is_some_and(|f| {
+                f.r >= config.min_fidelity && f.p * (learned.cols as f64) < config.alpha
+            });
+            if !feature.kept {
+                // Words that do not hold are worse than none; the terms and examples stay.
+                feature.describer = "none".into();
+                feature.concept = None;
+                feature.flags.clear();
+                for text in [&mut feature.description, &mut feature.short, &mut feature.clause] {
+                    text.clear();
+                }
+            }
+        }
+        features.push(feature);
+    }
+
+    for (concept, entry) in bank.concepts().iter().enumerate() {
+        let z = known.column(concept);
+        features.push(Feature {
+            feature_id: format!("known_{}", entry.id),
+            source: "known".into(),
+            concept: Some(entry.id.clone()),
+            description: entry.description.clone(),
+            short: entry.short.clone(),
+            clause: entry.prefer.clone(),
+            describer: "detector".into(),
+            fidelity: fidelity(&z, &concept_readings[concept], 1.0, &held_out),
+            kept: held_out.iter().any(|&pair| z[pair as usize] != 0.0),
+            flags: entry.flags.clone(),
+            examples: strongest(&z, &held_out, 10),
+            ..Feature::default()
+        });
+    }
+
+    let activations = beside(&oriented, known);
+    mark_redundant(&mut features, &activations, &choose, redundant_above);
+    Described { features, activations, readings, flipped }
+}
+
+/// A judge's reading of a graded difference: −1, 0 or +1.
+fn reading(value: f32) -> f32 {
+    if value > 0.0 {
+        1.0
+    } else if value < 0.0 {
+        -1.0
+    } else {
+        0.0
+    }
+}
+
+enum Candidate {
+    Concept(usize),
+    Terms(usize),
+}
+
+/// How much better quoted words must fit than a concept in plain words.
+const PLAIN_WORDS_BONUS: f64 = 0.05;
+
+/// The description that fits best on the pairs to choose on, with its signed correlation.
+fn choose_description(
+    z: &[f32],
+    choose: &[u32],
+    concepts: &[Vec<f32>],
+    terms: &Matrix,
+    feature: usize,
+) -> Option<(Candidate, f64)> {
+    let mut best: Option<(Candidate, f64, f64)> = None;
+    let mut offer = |candidate: Candidate, r: f64, merit: f64| {
+        if best.as_ref().is_none_or(|(_, _, other)| merit > *other) {
+            best = Some((candidate, r, merit));
+        }
+    };
+    for (index, read) in concepts.iter().enumerate() {
+        if let Some(c) = fidelity(z, read, 1.0, choose) {
+            offer(Candidate::Concept(index), c.r, c.r.abs() + PLAIN_WORDS_BONUS);
+        }
+    }
+    // The words of the high side describe +z, those of the low side −z; a fit of the wrong sign is noise.
+    for (column, sign) in [(2 * feature, 1.0), (2 * feature + 1, -1.0)] {
+        let read: Vec<f32> = terms.column(column).into_iter().map(reading).collect();
+        if let Some(c) = fidelity(z, &read, 1.0, choose)
+            && c.r * sign > 0.0
+        {
+            offer(Candidate::Terms(column), c.r, c.r.abs());
+        }
+    }
+    best.map(|(candidate, r, _)| (candidate, r))
+}
+
+/// Pearson correlation of `sign · z` and a reading over those of `pairs` where z is not 0.
+fn fidelity(z: &[f32], reading: &[f32], sign: f64, pairs: &[u32]) -> Option<Correlation> {
+    let (x, y): (Vec<f64>, Vec<f64>) = pairs
+        .iter()
+        .map(|&pair| pair as usize)
+        .filter(|&pair| z[pair] != 0.0)
+        .map(|pair| (sign * f64::from(z[pair]), f64::from(reading[pair])))
+        .unzip();
+    pearson(&x, &y)
+}
+
+/// The `count` pairs with the largest |z|, strongest first; ties in the pairs' order.
+pub fn strongest(z: &[f32], pairs: &[u32], count: usize) -> Vec<u32> {
+    let mut active: Vec<u32> = pairs.iter().copied().filter(|&pair| z[pair as usize] != 0.0).collect();
+    active.sort_by(|&a, &b| z[b as usize].abs().total_cmp(&z[a as usize].abs()).then(a.cmp(&b)));
+    active.truncate(count);
+    active
+}
+
+/// Two matrices with the same rows, side by side.
+fn beside(left: &Matrix, right: &Matrix) -> Matrix {
+    if left.cols == 0 {
+        return right.clone();
+    }
+    if right.cols == 0 {
+        return left.clone();
+    }
+    let mut values = Vec::with_capacity(left.values.len() + right.values.len());
+    for row in 0..left.rows() {
+        values.extend_from_slice(left.row(row));
+        values.extend_from_slice(right.row(row));
+    }
+    Matrix { values, cols: left.cols + right.cols }
+}
+
+/// Rows that redundancy is judged on; the threshold is coarse, more rows would not move it.
+const REDUNDANCY_ROWS: usize = 20_000;
+
+/// Marks a feature whose activations correlate beyond the threshold with one that stands before it:
+/// known concepts before learned features (they are exact), frequent before rare.
+fn mark_redundant(features: &mut [Feature], activations: &Matrix, pairs: &[u32], above: f64) {
+    let pairs = &pairs[..pairs.len().min(REDUNDANCY_ROWS)];
+    let unit: Vec<Vec<f32>> = (0..features.len())
+        .map(|feature| {
+            // Activations are odd under swapping A and B, so their mean is an accident of the order: none is taken off.
+            let z: Vec<f32> = pairs.iter().map(|&pair| activations.row(pair as usize)[feature]).collect();
+            let norm = z.iter().map(|v| f64::from(*v) * f64::from(*v)).sum::<f64>().sqrt() as f32;
+            if norm > 0.0 { z.iter().map(|v| v / norm).collect() } else { Vec::new() }
+        })
+        .collect();
+    let frequency = |feature: usize| unit[feature].iter().filter(|v| **v != 0.0).count();
+    let mut order: Vec<usize> = (0..features.len()).filter(|&f| !unit[f].is_empty()).collect();
+    order.sort_by_key(|&f| (features[f].source != "known", std::cmp::Reverse(frequency(f)), f));
+    let mut stands: Vec<usize> = Vec::new();
+    for feature in order {
+        let twin = stands.iter().copied().find(|&other| {
+            let dot: f32 = unit[feature].iter().zip(&unit[other]).map(|(a, b)| a * b).sum();
+            f64::from(dot.abs()) > above
+        });
+        match twin {
+            Some(other) => features[feature].redundant_with = Some(features[other].feature_id.clone()),
+            None => stands.push(feature),
+        }
+    }
+}

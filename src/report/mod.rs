@@ -1,1 +1,61 @@
-//! Under construction.
+//! What people read: tables, the terminal, the page. The only module that formats for people.
+
+pub mod page;
+pub mod tables;
+pub mod terminal;
+
+/// `12345` as `12,345`.
+pub(crate) fn thousands(n: usize) -> String {
+    let digits = n.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A share as signed percentage points without decimals: `+31 %`, `−4 %`, `0 %`.
+pub(crate) fn points(share: f64) -> String {
+    let rounded = (share * 100.0).round();
+    if rounded > 0.0 {
+        format!("+{rounded:.0}")
+    } else if rounded < 0.0 {
+        format!("−{:.0}", -rounded)
+    } else {
+        "0".into()
+    }
+}
+
+/// The rungs of the ladder, with what they are called for people.
+pub(crate) const RUNGS: [(&str, &str); 7] = [
+    ("length", "length only"),
+    ("top5", "top 5 features"),
+    ("top10", "top 10 features"),
+    ("learned", "all learned features"),
+    ("known", "all known concepts"),
+    ("learned_and_known", "learned + known"),
+    ("embedding", "embedding probe"),
+];
+
+/// The share of the embedding probe's signal above chance that all features explain, as METHOD §3
+/// defines signal: (AUC − .5) / (AUC_ref − .5). `None` where the probe finds no signal.
+pub(crate) fn explained(auc: &std::collections::BTreeMap<String, Option<crate::run::Figure>>) -> Option<f64> {
+    let value = |rung: &str| auc.get(rung).copied().flatten();
+    let probe = value("embedding")?;
+    (probe.low > 0.5).then_some(())?;
+    Some((value("learned_and_known")?.value - 0.5) / (probe.value - 0.5))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_like_numbers() {
+        assert_eq!(["0", "999", "1,000", "1,234,567"], [0, 999, 1000, 1_234_567].map(|n| thousands(n)));
+        assert_eq!(["+31", "−4", "0", "0"], [0.312, -0.04, 0.001, -0.001].map(points));
+    }
+}

@@ -1,0 +1,165 @@
+//! `wimhf analyze DATA`
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::progress::Progress;
+use super::{Failure, colour, print};
+use crate::analyze::{self, Request};
+use crate::config::Config;
+use crate::report;
+use crate::sae::device::DeviceChoice;
+
+/// What was typed; `None` leaves the settings file's value.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  wimhf analyze dataset.parquet
+  wimhf analyze 'shards/*.parquet' --out runs/mine --seed 2
+  wimhf analyze votes.csv --prompt-column question --response-a-column left --response-b-column right --label-column winner
+  wimhf analyze vectors.parquet --embedding-columns vec_a,vec_b")]
+pub struct AnalyzeArguments {
+    /// Parquet, CSV, TSV, JSON lines, JSON array or Arrow IPC: a file, a folder or a glob.
+    data: String,
+    /// Run directory to write to or to go on with [default: runs/NAME-OF-DATA].
+    #[arg(long, value_name = "RUN", env = "WIMHF_OUT")]
+    out: Option<PathBuf>,
+    /// Settings file (TOML); the options below override it.
+    #[arg(long, value_name = "FILE", env = "WIMHF_CONFIG")]
+    config: Option<PathBuf>,
+    /// The seed that every random choice comes from [default: 0].
+    #[arg(long, env = "WIMHF_SEED")]
+    seed: Option<u64>,
+    /// Where the autoencoder runs; `auto` takes a GPU if there is one.
+    #[arg(long, value_enum, default_value_t = DeviceArgument::Auto, env = "WIMHF_DEVICE")]
+    device: DeviceArgument,
+    /// Number of learned features, M [default: 32].
+    #[arg(long, value_name = "M", env = "WIMHF_FEATURES")]
+    features: Option<usize>,
+    /// Features active per pair on average, K [default: 4].
+    #[arg(long, value_name = "K", env = "WIMHF_ACTIVE")]
+    active: Option<usize>,
+    /// Shares of train, describe and held-out pairs [default: 0.35,0.2,0.45].
+    #[arg(long, value_name = "T,D,H", value_delimiter = ',', num_args = 3, env = "WIMHF_SPLIT")]
+    split: Option<Vec<f64>>,
+    /// Columns whose equal values stay on one side of the split, besides the prompt.
+    #[arg(long, value_name = "COLUMN", value_delimiter = ',')]
+    split_columns: Option<Vec<String>>,
+    /// Column with the prompt.
+    #[arg(long, value_name = "COLUMN")]
+    prompt_column: Option<String>,
+    /// Column with response A.
+    #[arg(long, value_name = "COLUMN")]
+    response_a_column: Option<String>,
+    /// Column with response B.
+    #[arg(long, value_name = "COLUMN")]
+    response_b_column: Option<String>,
+    /// Column with the label (1 or A, 0 or B, .5 or tie).
+    #[arg(long, value_name = "COLUMN")]
+    label_column: Option<String>,
+    /// Column with the annotator's id.
+    #[arg(long, value_name = "COLUMN")]
+    annotator_column: Option<String>,
+    /// Two columns with vectors of your own, instead of embedding the texts.
+    #[arg(long, value_name = "A,B", value_delimiter = ',', num_args = 2)]
+    embedding_columns: Option<Vec<String>>,
+    /// Also write the embeddings of both responses to this Parquet file.
+    #[arg(long, value_name = "FILE")]
+    save_embeddings: Option<PathBuf>,
+    /// Concepts of your own (TOML), added to the boxed bank.
+    #[arg(long, value_name = "FILE", env = "WIMHF_CONCEPTS")]
+    concepts: Option<PathBuf>,
+    /// Redo every stage, and replace a run of another dataset in the same folder.
+    #[arg(long)]
+    force: bool,
+    /// Nothing on stderr but errors.
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum DeviceArgument {
+    Auto,
+    Gpu,
+    Cpu,
+}
+
+impl AnalyzeArguments {
+    /// What was typed, over the settings file, over the defaults.
+    fn request(self) -> anyhow::Result<Request> {
+        let mut config = match &self.config {
+            Some(path) => Config::from_file(path)?,
+            None => Config::default(),
+        };
+        fn set<T>(target: &mut T, typed: Option<T>) {
+            if let Some(value) = typed {
+                *target = value;
+            }
+        }
+        set(&mut config.seed, self.seed);
+        set(&mut config.sae.features, self.features);
+        set(&mut config.sae.active, self.active);
+        set(&mut config.split.columns, self.split_columns);
+        set(&mut config.split.shares, self.split.and_then(|shares| shares.try_into().ok()));
+        let data = &mut config.data;
+        set(&mut data.prompt_column, self.prompt_column.map(Some));
+        set(&mut data.response_a_column, self.response_a_column.map(Some));
+        set(&mut data.response_b_column, self.response_b_column.map(Some));
+        set(&mut data.label_column, self.label_column.map(Some));
+        set(&mut data.annotator_column, self.annotator_column.map(Some));
+        let columns = self.embedding_columns.and_then(|columns| <[String; 2]>::try_from(columns).ok());
+        set(&mut data.embedding_columns, columns.map(|[a, b]| Some((a, b))));
+        set(&mut config.describe.concepts, self.concepts.map(Some));
+        let out = self.out.unwrap_or_else(|| default_out(&self.data));
+        Ok(Request {
+            data: self.data,
+            out,
+            config,
+            device: match self.device {
+                DeviceArgument::Auto => DeviceChoice::Auto,
+                DeviceArgument::Gpu => DeviceChoice::Gpu,
+                DeviceArgument::Cpu => DeviceChoice::Cpu,
+            },
+            save_embeddings: self.save_embeddings,
+            force: self.force,
+        })
+    }
+}
+
+/// `runs/` and the data's name without folder, extension and glob characters.
+fn default_out(data: &str) -> PathBuf {
+    let stem = std::path::Path::new(data.trim_end_matches('/'))
+        .file_stem()
+        .map(|stem| stem.to_string_lossy().replace(['*', '?', '[', ']', '{', '}'], ""))
+        .filter(|stem| !stem.is_empty() && stem != "." && stem != "..")
+        .unwrap_or_else(|| "run".into());
+    PathBuf::from("runs").join(stem)
+}
+
+/// Runs the subcommand.
+pub fn run(arguments: AnalyzeArguments) -> Result<(), Failure> {
+    let mut progress = Progress::new(arguments.quiet);
+    let request = arguments.request().map_err(|error| Failure::new(2, &error))?;
+    let analysis = analyze::analyze(&request, &mut progress).map_err(|error| {
+        let code = if error.is_users() { 2 } else { 1 };
+        Failure::new(code, &anyhow::Error::new(error))
+    })?;
+    print(&report::terminal::render(&analysis, colour(&std::io::stdout())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_run_directory_is_named_after_the_data() {
+        for (data, expected) in [
+            ("data/sample.parquet", "runs/sample"),
+            ("/x/shards/", "runs/shards"),
+            ("shards/part-*.parquet", "runs/part-"),
+            ("*", "runs/run"),
+        ] {
+            assert_eq!(default_out(data), PathBuf::from(expected), "{data}");
+        }
+    }
+}

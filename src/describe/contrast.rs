@@ -1,0 +1,278 @@
+//! The words that separate the two sides of a feature's strongest pairs.
+//!
+//! For what no known concept describes. Both sides of a pair answer the same prompt, so the
+//! contrast is within a topic. Terms are words and two-word phrases, counted once per response
+//! (a long response must not win by repeating itself), compared by weighted log-odds with an
+//! informative Dirichlet prior (Monroe, Colaresi and Quinn 2008, "Fightin' Words").
+
+use std::collections::{HashMap, HashSet};
+
+use rayon::prelude::*;
+
+use crate::matrix::Matrix;
+use crate::pairs::Pairs;
+
+/// Pairs whose texts are counted; more would only sharpen what is clear already.
+const CORPUS_PAIRS: usize = 8_000;
+/// Strongest pairs compared per feature.
+const STRONGEST_PAIRS: usize = 400;
+/// A response longer than this is counted up to here: hostile input must not take the memory.
+const COUNTED_WORDS: usize = 4_000;
+/// Terms of a description.
+const TERMS: usize = 5;
+/// z-score of a term's log-odds from which on it counts as separating.
+const MIN_SCORE: f64 = 2.5;
+/// Responses' worth of prior.
+const PRIOR: f64 = 50.0;
+
+/// The two sides of some pairs as sets of terms.
+#[derive(Debug)]
+pub struct Corpus {
+    terms: Vec<String>,
+    /// Share of responses that contain each term, `[terms]`.
+    background: Vec<f64>,
+    /// Index into [`Pairs`] and the sorted term ids of responses A and B.
+    documents: Vec<(u32, Vec<u32>, Vec<u32>)>,
+}
+
+/// Lower-case words of a text; apostrophes belong to the word.
+fn words(text: &str) -> impl Iterator<Item = String> + '_ {
+    text.split(|c: char| !(c.is_alphanumeric() || c == '\'' || c == '’'))
+        .map(|word| word.trim_matches(['\'', '’']))
+        .filter(|word| !word.is_empty() && word.len() <= 40)
+        .take(COUNTED_WORDS)
+        .map(|word| word.to_lowercase().replace('’', "'"))
+}
+
+fn stopwords() -> HashSet<&'static str> {
+    include_str!("../../data/stopwords.txt").split_whitespace().collect()
+}
+
+/// The words and phrases of a text, each once. Phrases do not cross punctuation.
+fn terms_of(text: &str, stop: &HashSet<&str>) -> HashSet<String> {
+    let mut found = HashSet::new();
+    let mut counted = 0;
+    for clause in text.split(|c: char| matches!(c, '.' | ',' | ';' | ':' | '!' | '?' | '\n' | '(' | ')' | '"')) {
+        let mut previous: Option<String> = None;
+        for word in words(clause) {
+            counted += 1;
+            if counted > COUNTED_WORDS {
+                return found;
+            }
+            let content = !stop.contains(word.as_str()) && word.chars().any(char::is_alphabetic);
+            if let Some(before) = &previous
+                && (content || !stop.contains(before.as_str()))
+            {
+                found.insert(format!("{before} {word}"));
+            }
+            if content {
+                found.insert(word.clone());
+            }
+            previous = Some(word);
+        }
+    }
+    found
+}
+
+impl Corpus {
+    /// Counts the texts of the given pairs (the first [`CORPUS_PAIRS`] of them).
+    pub fn new(pairs: &Pairs, index: &[u32]) -> Self {
+        let stop = stopwords();
+        let index = &index[..index.len().min(CORPUS_PAIRS)];
+        let texts: Vec<(u32, HashSet<String>, HashSet<String>)> = index
+            .par_iter()
+            .map(|&pair| {
+                let at = pair as usize;
+                (
+                    pair,
+                    terms_of(pairs.response_a.get(at), &stop),
+                    terms_of(pairs.response_b.get(at), &stop),
+                )
+            })
+            .collect();
+        let mut counts: HashMap<&str, u32> = HashMap::new();
+        for term in texts.iter().flat_map(|(_, a, b)| a.iter().chain(b)) {
+            *counts.entry(term).or_default() += 1;
+        }
+        let responses = (2 * texts.len()).max(1) as f64;
+        let rare = (responses * 0.002).max(4.0) as u32;
+        let mut kept: Vec<(&str, u32)> = counts.into_iter().filter(|(_, count)| *count >= rare).collect();
+        kept.sort_unstable();
+        let ids: HashMap<&str, u32> = kept.iter().zip(0..).map(|((term, _), id)| (*term, id)).collect();
+        let lookup = |set: &HashSet<String>| {
+            let mut found: Vec<u32> = set.iter().filter_map(|term| ids.get(term.as_str()).copied()).collect();
+            found.sort_unstable();
+            found
+        };
+        let documents = texts.iter().map(|(pair, a, b)| (*pair, lookup(a), lookup(b))).collect();
+        Self {
+            background: kept.iter().map(|(_, count)| f64::from(*count) / responses).collect(),
+            terms: kept.iter().map(|(term, _)| (*term).to_owned()).collect(),
+            documents,
+        }
+    }
+
+    /// Terms that separate the sides where `activation` (`[pairs]`, signed) is strongest: those of
+    /// the side with more of the feature, and those of the other side.
+    pub fn separate(&self, activation: &[f32]) -> (Vec<String>, Vec<String>) {
+        let mut strongest: Vec<(f32, &(u32, Vec<u32>, Vec<u32>))> = self
+            .documents
+            .iter()
+            .filter_map(|document| {
+                let value = activation.get(document.0 as usize).copied().unwrap_or(0.0);
+                (value != 0.0 && value.is_finite()).then_some((value, document))
+            })
+            .collect();
+        // Ties are broken by the pair's index, so that the choice does not depend on the sort.
+        strongest.sort_by(|x, y| y.0.abs().total_cmp(&x.0.abs()).then(x.1.0.cmp(&y.1.0)));
+        let keep = (strongest.len() / 3).clamp(30.min(strongest.len()), STRONGEST_PAIRS);
+        strongest.truncate(keep);
+        if strongest.len() < 10 {
+            return (Vec::new(), Vec::new());
+        }
+        let mut more = vec![0u32; self.terms.len()];
+        let mut less = vec![0u32; self.terms.len()];
+        for (value, (_, a, b)) in &strongest {
+            let (high, low) = if *value > 0.0 { (a, b) } else { (b, a) };
+            high.iter().for_each(|&term| more[term as usize] += 1);
+            low.iter().for_each(|&term| less[term as usize] += 1);
+        }
+        let responses = strongest.len() as f64;
+        let logit = |count: f64| (count / (responses + PRIOR - count)).ln();
+        let mut scored: Vec<(f64, usize)> = (0..self.terms.len())
+            .filter(|&term| more[term] + less[term] >= 5)
+            .map(|term| {
+                let prior = PRIOR * self.background[term];
+                let (high, low) = (f64::from(more[term]) + prior, f64::from(less[term]) + prior);
+                ((logit(high) - logit(low)) / (1.0 / high + 1.0 / low).sqrt(), term)
+            })
+            .collect();
+        scored.sort_by(|x, y| y.0.total_cmp(&x.0).then(x.1.cmp(&y.1)));
+        let high = self.readable(scored.iter().map(|&(score, term)| (score, term)));
+        let low = self.readable(scored.iter().rev().map(|&(score, term)| (-score, term)));
+        (high, low)
+    }
+
+    /// The first few terms of a ranking that do not repeat one another's words.
+    fn readable(&self, ranked: impl Iterator<Item = (f64, usize)>) -> Vec<String> {
+        let mut taken: Vec<String> = Vec::new();
+        let mut used: HashSet<&str> = HashSet::new();
+        for (score, term) in ranked {
+            if score < MIN_SCORE || taken.len() == TERMS {
+                break;
+            }
+            let term = &self.terms[term];
+            if term.split(' ').any(|word| used.contains(word)) {
+                continue;
+            }
+            used.extend(term.split(' '));
+            taken.push(term.clone());
+        }
+        taken
+    }
+}
+
+/// How many of a list's terms occur in A minus how many occur in B, `[pairs, lists]`.
+pub fn read(pairs: &Pairs, lists: &[Vec<String>]) -> Matrix {
+    let stop = stopwords();
+    let mut values = vec![0f32; pairs.pair_id.len() * lists.len()];
+    if lists.is_empty() {
+        return Matrix { values, cols: 0 };
+    }
+    let mut owners: HashMap<&str, Vec<usize>> = HashMap::new();
+    for (list, terms) in lists.iter().enumerate() {
+        for term in terms {
+            owners.entry(term).or_default().push(list);
+        }
+    }
+    values.par_chunks_mut(lists.len()).enumerate().for_each(|(pair, row)| {
+        for (text, sign) in [(pairs.response_a.get(pair), 1.0), (pairs.response_b.get(pair), -1.0)] {
+            for term in terms_of(text, &stop) {
+                for &list in owners.get(term.as_str()).into_iter().flatten() {
+                    row[list] += sign;
+                }
+            }
+        }
+    });
+    Matrix { values, cols: lists.len() }
+}
+
+/// The terms as a phrase: `mentions “recipes”, “oven” or “flour”`.
+pub fn phrase(terms: &[String]) -> String {
+    let quoted: Vec<String> = terms.iter().map(|term| format!("“{term}”")).collect();
+    match quoted.split_last() {
+        None => String::new(),
+        Some((last, [])) => format!("mentions {last}"),
+        Some((last, rest)) => format!("mentions {} or {last}", rest.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pairs::TextColumn;
+    use polars::prelude::{NewChunkedArray, StringChunked};
+
+    fn pairs(a: Vec<String>, b: Vec<String>) -> Pairs {
+        let column = |texts: &[String]| TextColumn(StringChunked::from_iter_values("t".into(), texts.iter().map(String::as_str)));
+        Pairs {
+            pair_id: (0..a.len()).map(|i| i.to_string()).collect(),
+            response_a: column(&a),
+            response_b: column(&b),
+            ..Pairs::default()
+        }
+    }
+
+    fn planted() -> (Pairs, Vec<f32>) {
+        let filler = ["the weather is mild", "cities grow slowly", "music needs practice", "trees give shade"];
+        let mut a = Vec::new();
+        let mut b = Vec::new();
+        let mut z = Vec::new();
+        for i in 0..200 {
+            let plain = filler[i % 4].to_owned();
+            let baked = format!("{} and the oven melts butter.", filler[(i / 4) % 4]);
+            if i % 2 == 0 {
+                a.push(baked);
+                b.push(plain);
+                z.push(1.0 + i as f32 / 100.0);
+            } else {
+                a.push(plain);
+                b.push(baked);
+                z.push(-1.0 - i as f32 / 100.0);
+            }
+        }
+        (pairs(a, b), z)
+    }
+
+    #[test]
+    fn planted_words_are_found_on_the_side_that_has_them() {
+        let (pairs, z) = planted();
+        let index: Vec<u32> = (0..200).collect();
+        let corpus = Corpus::new(&pairs, &index);
+        let (high, low) = corpus.separate(&z);
+        let all = high.join(" ");
+        assert!(all.contains("oven") && all.contains("butter"), "{high:?}");
+        assert!(low.is_empty(), "the other side has no words of its own: {low:?}");
+        let flipped: Vec<f32> = z.iter().map(|value| -value).collect();
+        assert_eq!(corpus.separate(&flipped), (low, high.clone()));
+
+        let reading = read(&pairs, &[high]);
+        assert!(reading.values.iter().zip(&z).all(|(r, z)| r * z > 0.0));
+    }
+
+    #[test]
+    fn hostile_texts_do_no_harm() {
+        let long = "x".repeat(1 << 20);
+        let pairs = pairs(vec![long, "\0\u{202e}’’'".into()], vec![String::new(), "a ".repeat(100_000)]);
+        let corpus = Corpus::new(&pairs, &[0, 1]);
+        assert_eq!(corpus.separate(&[1.0, f32::NAN]), (vec![], vec![]));
+        assert_eq!(read(&pairs, &[vec!["x".into()]]).values, [0.0, 0.0]);
+    }
+
+    #[test]
+    fn phrases_read_like_sentences() {
+        let terms = |list: &[&str]| list.iter().map(|t| (*t).to_owned()).collect::<Vec<_>>();
+        assert_eq!(phrase(&terms(&["oven"])), "mentions “oven”");
+        assert_eq!(phrase(&terms(&["oven", "flour"])), "mentions “oven” or “flour”");
+    }
+}

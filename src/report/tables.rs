@@ -1,0 +1,241 @@
+//! The run's tables: `pairs.parquet`, `activations.parquet`, `features.parquet`, `principles.csv`,
+//! `constitution.md`. Column names are the contract of the run directory.
+
+use std::path::Path;
+
+use polars::prelude::*;
+
+use super::{points, thousands};
+use crate::constitution::Findings;
+use crate::describe::Feature;
+use crate::effects::EffectTable;
+use crate::matrix::Matrix;
+use crate::pairs::{MISSING, Pairs, Side};
+use crate::run::{RunError, write_bytes, write_file, write_parquet};
+
+fn failed(action: &'static str, path: &Path) -> impl Fn(PolarsError) -> RunError {
+    let path = path.to_path_buf();
+    move |error| RunError::Table { action, path: path.clone(), message: error.to_string() }
+}
+
+fn frame(path: &Path, columns: Vec<Column>) -> Result<DataFrame, RunError> {
+    let height = columns.first().map_or(0, Column::len);
+    DataFrame::new(height, columns).map_err(failed("write", path))
+}
+
+/// `pairs.parquet`: one row per judgement. `pair_id` names the pair as it stands in
+/// `activations.parquet`; `swapped` says that the source row has its responses the other way
+/// round, and `label` and `length_delta` are already turned to the pair's orientation.
+pub fn write_pairs(path: &Path, pairs: &Pairs, sides: &[Side]) -> Result<(), RunError> {
+    let judgements = &pairs.judgements;
+    let at = |pair: &u32| *pair as usize;
+    let ids: Vec<&str> = judgements.pair.iter().map(|p| pairs.pair_id[at(p)].as_str()).collect();
+    let side: Vec<&str> = judgements.pair.iter().map(|p| sides[at(p)].name()).collect();
+    let label: Vec<Option<f64>> =
+        judgements.label.iter().map(|label| (!label.is_nan()).then_some(f64::from(*label))).collect();
+    let annotator: Vec<Option<&str>> = judgements
+        .annotator
+        .iter()
+        .map(|&code| if code == MISSING { None } else { pairs.annotators.get(code as usize).map(String::as_str) })
+        .collect();
+    let length: Vec<f32> = judgements.pair.iter().map(|p| pairs.length_delta[at(p)]).collect();
+    let mut table = frame(
+        path,
+        vec![
+            Column::new("pair_id".into(), ids),
+            Column::new("row".into(), &judgements.row),
+            Column::new("side".into(), side),
+            Column::new("label".into(), label),
+            Column::new("annotator_id".into(), annotator),
+            Column::new("length_delta".into(), length),
+            Column::new("swapped".into(), &judgements.swapped),
+        ],
+    )?;
+    write_parquet(path, &mut table)
+}
+
+/// `dropped.csv`: which rows of the source were left out, and why.
+pub fn write_dropped(path: &Path, dropped: &[(u32, String)]) -> Result<(), RunError> {
+    write_csv(path, &["row", "reason"], dropped.iter().map(|(row, reason)| [row.to_string(), reason.clone()]))
+}
+
+fn write_csv<const N: usize>(
+    path: &Path,
+    header: &[&str; N],
+    rows: impl Iterator<Item = [String; N]>,
+) -> Result<(), RunError> {
+    write_file(path, |writer| {
+        let mut csv = csv::Writer::from_writer(writer);
+        let io = |error: csv::Error| RunError::Io {
+            action: "write",
+            path: path.into(),
+            source: std::io::Error::other(error),
+        };
+        csv.write_record(header).map_err(io)?;
+        for row in rows {
+            csv.write_record(&row).map_err(io)?;
+        }
+        csv.flush().map_err(|source| RunError::Io { action: "write", path: path.into(), source })
+    })
+}
+
+/// A matrix with one named `f32` column per feature, and the pairs' ids where given.
+pub fn write_matrix(
+    path: &Path,
+    pair_ids: &[String],
+    names: &[String],
+    matrix: &Matrix,
+) -> Result<(), RunError> {
+    let mut columns = vec![Column::new("pair_id".into(), pair_ids)];
+    for (index, name) in names.iter().enumerate() {
+        columns.push(Column::new(name.as_str().into(), matrix.column(index)));
+    }
+    write_parquet(path, &mut frame(path, columns)?)
+}
+
+/// Reads what [`write_matrix`] wrote, `[pairs, names]`.
+pub fn read_matrix(path: &Path, pairs: usize, names: &[String]) -> Result<Matrix, RunError> {
+    let file = std::fs::File::open(path)
+        .map_err(|source| RunError::Io { action: "read", path: path.into(), source })?;
+    let table = ParquetReader::new(file).finish().map_err(failed("read", path))?;
+    let content = |message: String| RunError::Content { path: path.into(), message };
+    if table.height() != pairs {
+        return Err(content(format!("{} rows where {pairs} pairs are expected", table.height())));
+    }
+    let mut matrix = Matrix::zeros(pairs, names.len());
+    for (index, name) in names.iter().enumerate() {
+        let column = table.column(name).map_err(failed("read", path))?;
+        let values = column.f32().map_err(failed("read", path))?;
+        for (slot, value) in matrix.values.iter_mut().skip(index).step_by(names.len()).zip(values.iter()) {
+            *slot = value.ok_or_else(|| content(format!("column `{name}` has gaps")))?;
+        }
+    }
+    Ok(matrix)
+}
+
+/// `features.parquet`: every feature with its words, fidelity and effect, `[features]` rows.
+pub fn write_features(
+    path: &Path,
+    pairs: &Pairs,
+    features: &[Feature],
+    effects: &EffectTable,
+) -> Result<(), RunError> {
+    let text = |name: &str, get: &dyn Fn(&Feature) -> &str| {
+        Column::new(name.into(), features.iter().map(get).collect::<Vec<&str>>())
+    };
+    let number = |name: &str, get: &dyn Fn(usize) -> Option<f64>| {
+        let values: Vec<Option<f64>> = (0..features.len()).map(|i| get(i).filter(|v| v.is_finite())).collect();
+        Column::new(name.into(), values)
+    };
+    let lists = |name: &str, get: &dyn Fn(&Feature) -> Vec<String>| {
+        let values: Vec<Series> =
+            features.iter().map(|feature| Series::new(PlSmallStr::EMPTY, get(feature))).collect();
+        Column::new(name.into(), values)
+    };
+    let fidelity = |index: usize| features[index].fidelity;
+    let row = |index: usize| effects.rows.get(index).and_then(Option::as_ref);
+    let counts: Vec<u32> = (0..features.len()).map(|i| fidelity(i).map_or(0, |f| f.n as u32)).collect();
+    let effect_n: Vec<u32> = (0..features.len()).map(|i| row(i).map_or(0, |e| e.n as u32)).collect();
+    let twins: Vec<Option<&str>> = features.iter().map(|f| f.redundant_with.as_deref()).collect();
+    let kept: Vec<bool> = features.iter().map(|f| f.kept).collect();
+    let controlled: Vec<Option<bool>> =
+        (0..features.len()).map(|i| row(i).map(|e| e.length_controlled)).collect();
+    let notes: Vec<Option<String>> = (0..features.len()).map(|i| row(i).and_then(|e| e.note.clone())).collect();
+    let mut table = frame(
+        path,
+        vec![
+            text("feature_id", &|f| &f.feature_id),
+            text("source", &|f| &f.source),
+            text("description", &|f| &f.description),
+            text("short", &|f| &f.short),
+            text("describer", &|f| &f.describer),
+            number("fidelity", &|i| fidelity(i).map(|f| f.r)),
+            number("fidelity_low", &|i| fidelity(i).map(|f| f.low)),
+            number("fidelity_high", &|i| fidelity(i).map(|f| f.high)),
+            Column::new("fidelity_n".into(), counts),
+            number("fidelity_p", &|i| fidelity(i).map(|f| f.p)),
+            Column::new("kept".into(), kept),
+            Column::new("redundant_with".into(), twins),
+            number("prevalence", &|i| row(i).map(|e| e.prevalence)),
+            number("beta", &|i| row(i).map(|e| e.beta)),
+            number("beta_se", &|i| row(i).map(|e| e.beta_se)),
+            number("beta_p", &|i| row(i).map(|e| e.beta_p)),
+            number("beta_se_cluster", &|i| row(i).map(|e| e.beta_se_cluster)),
+            number("beta_p_cluster", &|i| row(i).map(|e| e.beta_p_cluster)),
+            number("win_delta", &|i| row(i).map(|e| e.win_delta)),
+            number("win_low", &|i| row(i).map(|e| e.win_low)),
+            number("win_high", &|i| row(i).map(|e| e.win_high)),
+            number("p_bonferroni", &|i| effects.bonferroni.get(i).copied()),
+            number("q_bh", &|i| effects.q_bh.get(i).copied()),
+            Column::new("effect_n".into(), effect_n),
+            Column::new("length_controlled".into(), controlled),
+            Column::new("note".into(), notes),
+            lists("flags", &|f| f.flags.clone()),
+            lists("top_terms", &|f| f.terms.clone()),
+            lists("top_terms_against", &|f| f.terms_against.clone()),
+            lists("examples", &|f| {
+                f.examples.iter().filter_map(|&pair| pairs.pair_id.get(pair as usize).cloned()).collect()
+            }),
+        ],
+    )?;
+    write_parquet(path, &mut table)
+}
+
+/// `principles.csv`: the principles for a spreadsheet.
+pub fn write_principles_csv(path: &Path, findings: &Findings) -> Result<(), RunError> {
+    let header = [
+        "rank", "direction", "statement", "win_delta", "win_low", "win_high", "beta", "beta_se", "p", "p_confirm",
+        "p_bonferroni", "q_bh", "fidelity", "prevalence", "n", "significant", "flags", "feature_ids",
+    ];
+    let rows = findings.principles.iter().map(|p| {
+        let optional = |value: Option<f64>| value.map_or(String::new(), |v| v.to_string());
+        [
+            p.rank.to_string(),
+            p.direction.clone(),
+            p.statement.clone(),
+            p.win_delta.to_string(),
+            p.win_low.to_string(),
+            p.win_high.to_string(),
+            p.beta.to_string(),
+            p.beta_se.to_string(),
+            p.p.to_string(),
+            p.p_confirm.to_string(),
+            p.p_bonferroni.to_string(),
+            p.q_bh.to_string(),
+            optional(p.fidelity),
+            p.prevalence.to_string(),
+            p.n.to_string(),
+            p.significant.to_string(),
+            p.flags.join(" "),
+            p.feature_ids.join(" "),
+        ]
+    });
+    write_csv(path, &header, rows)
+}
+
+/// `constitution.md`: the principles to read and to hand on.
+pub fn write_constitution(path: &Path, dataset: &str, n: usize, findings: &Findings) -> Result<(), RunError> {
+    let mut text = format!("# What the labels of {dataset} reward\n\n");
+    if findings.principles.is_empty() {
+        text += "No principle is confirmed on held-out labels.\n";
+    } else {
+        text += &format!(
+            "Associated with the preferred response on {} held-out labels, strongest first. In brackets: the difference in win \
+             rate in percentage points with its 95 % interval, and the share of labels it applies to. Associations, not causes.\n\n",
+            thousands(n)
+        );
+    }
+    for principle in &findings.principles {
+        let risk = if principle.flags.iter().any(|flag| flag == "safety_risk") { " **Safety risk.**" } else { "" };
+        text += &format!(
+            "{}. {}. ({} [{}, {}]; {:.0} %){risk}\n",
+            principle.rank,
+            principle.statement,
+            points(principle.win_delta),
+            points(principle.win_low),
+            points(principle.win_high),
+            principle.prevalence * 100.0,
+        );
+    }
+    write_bytes(path, text.as_bytes())
+}

@@ -1,0 +1,177 @@
+//! The ranked table and the ladder, for a terminal or a pipe.
+
+use std::fmt::Write;
+
+use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table, presets};
+
+use super::{RUNGS, explained, points, thousands};
+use crate::analyze::Analysis;
+use crate::constitution::{Finding, Principle};
+
+/// Findings of each kind that are listed; the rest is counted and stands in the files.
+const LISTED: usize = 8;
+
+/// The whole result as text that ends with a newline; ANSI colour only where asked for.
+pub fn render(analysis: &Analysis, colour: bool) -> String {
+    let mut text = String::new();
+    // Writing into a string cannot fail.
+    let _ = render_into(&mut text, analysis, colour);
+    text
+}
+
+fn render_into(out: &mut String, analysis: &Analysis, colour: bool) -> std::fmt::Result {
+    let manifest = &analysis.manifest;
+    let (data, metrics, findings) = (&manifest.dataset, &manifest.metrics, &analysis.findings);
+    writeln!(out, "{}: {}", data.path, dataset_line(analysis))?;
+    writeln!(out)?;
+
+    if metrics.judgements_held_out == 0 {
+        writeln!(out, "No usable labels, so no effects: this dataset's measurable preferences are in features.parquet.")?;
+    } else if findings.principles.is_empty() {
+        writeln!(
+            out,
+            "No principle is confirmed: nothing measured here is associated with the label beyond chance (held-out labels: {}).",
+            thousands(metrics.judgements_held_out)
+        )?;
+    } else {
+        writeln!(
+            out,
+            "Principles associated with the labels (held-out labels: {}; response length held fixed; 95 % intervals)",
+            thousands(metrics.judgements_held_out)
+        )?;
+        writeln!(out, "{}", principle_table(&findings.principles, colour))?;
+        if findings.principles.iter().any(|p| p.flags.iter().any(|flag| flag == "safety_risk")) {
+            writeln!(out, "safety risk: the labels reward the less safe side; open the evidence before training on them.")?;
+        }
+    }
+
+    if !manifest.metrics.auc.is_empty() && metrics.judgements_held_out > 0 {
+        writeln!(out)?;
+        writeln!(out, "How well each set predicts held-out labels (AUC, 95 % interval)")?;
+        writeln!(out, "{}", ladder_table(analysis, colour))?;
+        if let Some(share) = explained(&metrics.auc) {
+            writeln!(
+                out,
+                "Learned and known features carry {:.0} % of the signal that a black-box probe finds in the same embeddings.",
+                share * 100.0
+            )?;
+        }
+    }
+
+    list(out, "Measurable, and not rewarded either way (whole interval within ±10 points):", &findings.indifferent)?;
+    list(out, "Left unexplained (learned features that no description fits; the terms are hints, not names):", &findings.unexplained)?;
+
+    writeln!(out)?;
+    let run = analysis.run.display();
+    writeln!(out, "Read on: {run}/report.html (evidence), {run}/constitution.md, {run}/features.parquet")?;
+    Ok(())
+}
+
+/// "3,104 rows read, 2,950 labels on 2,870 pairs used (own shape); left out: 98 duplicate, 12 empty response".
+pub(super) fn dataset_line(analysis: &Analysis) -> String {
+    let data = &analysis.manifest.dataset;
+    let mut line = format!(
+        "{} rows read as {}, {} used ({} distinct pairs",
+        thousands(data.pairs_read),
+        data.shape,
+        thousands(data.pairs_used),
+        thousands(data.pairs_unique),
+    );
+    if data.annotators > 0 {
+        line += &format!(", {} annotators", thousands(data.annotators));
+    }
+    line.push(')');
+    if !data.dropped.is_empty() {
+        let reasons: Vec<String> =
+            data.dropped.iter().map(|(reason, count)| format!("{} {reason}", thousands(*count))).collect();
+        line += &format!("; left out: {}", reasons.join(", "));
+    }
+    line
+}
+
+fn table(colour: bool) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    if !colour {
+        table.force_no_tty();
+    }
+    // Without a terminal the width is unknown; a fixed one keeps pipes and files readable.
+    if table.width().is_none() {
+        table.set_width(120);
+    }
+    table
+}
+
+fn number(text: String) -> Cell {
+    Cell::new(text).set_alignment(CellAlignment::Right)
+}
+
+fn principle_table(principles: &[Principle], colour: bool) -> String {
+    let mut table = table(colour);
+    table.set_header(["#", "Principle", "Δ win rate, %", "applies to", "fidelity", "flags"]);
+    for principle in principles {
+        let shade = if principle.direction == "prefer" { Color::Green } else { Color::Red };
+        let effect = number(format!(
+            "{} [{}, {}]",
+            points(principle.win_delta),
+            points(principle.win_low),
+            points(principle.win_high)
+        ));
+        table.add_row([
+            number(principle.rank.to_string()),
+            Cell::new(&principle.statement).add_attribute(Attribute::Bold),
+            if colour { effect.fg(shade) } else { effect },
+            number(format!("{:.0} %", principle.prevalence * 100.0)),
+            number(match (principle.fidelity, principle.fidelity_low, principle.fidelity_high) {
+                (Some(r), Some(low), Some(high)) => format!("{r:.2} [{low:.2}, {high:.2}]"),
+                _ => "–".into(),
+            }),
+            Cell::new(principle.flags.join(", ").replace('_', " ")),
+        ]);
+    }
+    table.to_string()
+}
+
+fn ladder_table(analysis: &Analysis, colour: bool) -> String {
+    let mut table = table(colour);
+    let metrics = &analysis.manifest.metrics;
+    for (rung, name) in RUNGS {
+        let Some(figure) = metrics.auc.get(rung) else { continue };
+        table.add_row([
+            Cell::new(name),
+            number(match figure {
+                Some(f) => format!("{:.3} [{:.3}, {:.3}]", f.value, f.low, f.high),
+                None => format!("– {}", metrics.auc_missing.get(rung).map_or("", String::as_str)),
+            }),
+        ]);
+    }
+    table.to_string()
+}
+
+fn list(out: &mut String, title: &str, findings: &[Finding]) -> std::fmt::Result {
+    if findings.is_empty() {
+        return Ok(());
+    }
+    writeln!(out)?;
+    writeln!(out, "{title}")?;
+    for finding in findings.iter().take(LISTED) {
+        let effect = match (finding.win_delta, finding.win_low, finding.win_high) {
+            (Some(value), Some(low), Some(high)) => {
+                format!(", {} % [{}, {}]", points(value), points(low), points(high))
+            }
+            _ => String::new(),
+        };
+        writeln!(
+            out,
+            "  · {} ({}: {:.0} % of labels{effect})",
+            finding.text,
+            finding.feature_id,
+            finding.prevalence * 100.0
+        )?;
+    }
+    if findings.len() > LISTED {
+        writeln!(out, "  … and {} more in principles.json", findings.len() - LISTED)?;
+    }
+    Ok(())
+}

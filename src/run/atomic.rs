@@ -1,0 +1,114 @@
+//! Files that are either whole or not there.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use polars::prelude::{DataFrame, ParquetCompression, ParquetWriter};
+use serde::Serialize;
+
+use super::RunError;
+
+/// Every half-written file starts with this; a later run sweeps them away.
+pub const TEMPORARY_PREFIX: &str = ".wimhf-tmp-";
+
+fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> RunError {
+    let path = PathBuf::from(path);
+    move |source| RunError::Io { action, path, source }
+}
+
+/// Writes a file through `fill` under a temporary name in the same folder, flushes it to the disk
+/// and renames it. On any error the old file stands as it was.
+///
+/// # Errors
+/// What `fill` returns, or an I/O error with the path.
+pub fn write_file<E: From<RunError>>(
+    path: &Path,
+    fill: impl FnOnce(&mut BufWriter<&File>) -> Result<(), E>,
+) -> Result<(), E> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let temporary = tempfile::Builder::new()
+        .prefix(TEMPORARY_PREFIX)
+        .tempfile_in(folder)
+        .map_err(io("write", path))?;
+    {
+        let mut writer = BufWriter::with_capacity(1 << 16, temporary.as_file());
+        fill(&mut writer)?;
+        writer.flush().map_err(io("write", path))?;
+    }
+    make_readable(temporary.as_file());
+    temporary.as_file().sync_all().map_err(io("write", path))?;
+    temporary.persist(path).map_err(|error| io("write", path)(error.error))?;
+    Ok(())
+}
+
+/// Temporary files are private by default; results are for sharing, as far as the umask allows.
+#[cfg(unix)]
+fn make_readable(file: &File) {
+    use std::os::unix::fs::PermissionsExt;
+    // Failing here (odd file systems) leaves a private file, which is no reason to lose the result.
+    let _ = file.set_permissions(std::fs::Permissions::from_mode(0o644));
+}
+
+#[cfg(not(unix))]
+fn make_readable(_: &File) {}
+
+/// Writes bytes; see [`write_file`].
+pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
+    write_file(path, |writer| writer.write_all(bytes).map_err(io("write", path)))
+}
+
+/// Writes a value as indented JSON with a final newline; see [`write_file`].
+pub fn write_json(path: &Path, value: &impl Serialize) -> Result<(), RunError> {
+    write_file(path, |writer| {
+        serde_json::to_writer_pretty(&mut *writer, value)
+            .map_err(|error| io("write", path)(std::io::Error::other(error)))?;
+        writer.write_all(b"\n").map_err(io("write", path))
+    })
+}
+
+/// Writes a table as Parquet (zstd, with statistics); see [`write_file`].
+pub fn write_parquet(path: &Path, table: &mut DataFrame) -> Result<(), RunError> {
+    write_file(path, |writer| {
+        ParquetWriter::new(writer)
+            .with_compression(ParquetCompression::Zstd(None))
+            .finish(table)
+            .map(|_| ())
+            .map_err(|error| RunError::Table {
+                action: "write",
+                path: path.into(),
+                message: error.to_string(),
+            })
+    })
+}
+
+/// Removes what a killed process left half-written. Failing is harmless: the names are never read.
+pub(super) fn sweep(folder: &Path) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failing_writer_leaves_the_old_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.txt");
+        write_bytes(&path, b"old").unwrap();
+        let failed: Result<(), RunError> = write_file(&path, |writer| {
+            writer.write_all(b"half of the new").unwrap();
+            Err(RunError::NotARun("x".into()))
+        });
+        assert!(failed.is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), b"old");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,180 @@
+//! `run.json`: what was run, on what, and what came out.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::RunError;
+use crate::config::Config;
+
+/// Version of the run directory's layout.
+pub const SCHEMA_VERSION: u64 = 1;
+
+/// The record of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Manifest {
+    /// Version of the layout, [`SCHEMA_VERSION`].
+    pub schema_version: u64,
+    /// Version of the program that wrote this.
+    pub version: String,
+    /// The full effective settings.
+    pub config: Config,
+    /// The run's seed.
+    pub seed: u64,
+    /// The adapter or processor that the autoencoder ran on.
+    pub device: String,
+    /// `wgpu` or `cpu`.
+    pub backend: String,
+    /// Name and revision of the embedder.
+    pub embedder: String,
+    /// The data.
+    pub dataset: DatasetRecord,
+    /// What was done, in order.
+    pub stages: Vec<StageRecord>,
+    /// What came out.
+    pub metrics: Metrics,
+    /// Sentences that the user was told.
+    pub notes: Vec<String>,
+}
+
+impl Default for Manifest {
+    fn default() -> Self {
+        Self {
+            schema_version: SCHEMA_VERSION,
+            version: env!("CARGO_PKG_VERSION").into(),
+            config: Config::default(),
+            seed: 0,
+            device: String::new(),
+            backend: String::new(),
+            embedder: String::new(),
+            dataset: DatasetRecord::default(),
+            stages: Vec::new(),
+            metrics: Metrics::default(),
+            notes: Vec::new(),
+        }
+    }
+}
+
+impl Manifest {
+    /// Reads `run.json`. A record of another schema is returned with its version and defaults for the rest.
+    ///
+    /// # Errors
+    /// [`RunError::Io`], or [`RunError::Damaged`] for what is not such a record.
+    pub fn read(path: &Path) -> Result<Self, RunError> {
+        let bytes =
+            std::fs::read(path).map_err(|source| RunError::Io { action: "read", path: path.into(), source })?;
+        let damaged = |message: String| RunError::Damaged { path: path.into(), message };
+        let value: serde_json::Value =
+            serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
+        let version = value
+            .get("schema_version")
+            .and_then(serde_json::Value::as_u64)
+            .ok_or_else(|| damaged("it has no `schema_version`".into()))?;
+        if version != SCHEMA_VERSION {
+            return Ok(Self { schema_version: version, ..Self::default() });
+        }
+        serde_json::from_value(value).map_err(|error| damaged(error.to_string()))
+    }
+}
+
+/// The data of a run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DatasetRecord {
+    /// As the user named it.
+    pub path: String,
+    /// SHA-256 over the files.
+    pub fingerprint: String,
+    /// The recognised shape.
+    pub shape: String,
+    /// Rows in the source.
+    pub pairs_read: usize,
+    /// Rows that became judgements.
+    pub pairs_used: usize,
+    /// Distinct pairs after deduplication.
+    pub pairs_unique: usize,
+    /// Annotators with an id.
+    pub annotators: usize,
+    /// Rows left out, by reason; `dropped.csv` lists them.
+    pub dropped: BTreeMap<String, usize>,
+}
+
+/// One stage.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StageRecord {
+    /// `pairs`, `embed`, `sae`, `describe`, `effects`, `principles`, `report`.
+    pub name: String,
+    /// Wall-clock seconds of the run that did it.
+    pub seconds: f64,
+    /// `done` in this call, or `reused` from an earlier one.
+    pub status: String,
+    /// Of everything that determines the outputs.
+    pub fingerprint: String,
+    /// The files it wrote.
+    pub outputs: Vec<OutputRecord>,
+}
+
+/// A file that a stage wrote.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct OutputRecord {
+    /// Relative to the run directory.
+    pub file: String,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// A figure with its 95 % interval and sample size.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Figure {
+    /// The estimate.
+    pub value: f64,
+    /// Lower end of the interval.
+    pub low: f64,
+    /// Upper end of the interval.
+    pub high: f64,
+    /// Rows it was computed on.
+    pub n: usize,
+}
+
+/// What came out, on held-out pairs unless the name says otherwise.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Metrics {
+    /// AUC of each rung of the ladder; a rung that could not be computed is `null`.
+    pub auc: BTreeMap<String, Option<Figure>>,
+    /// Why a rung is `null`.
+    pub auc_missing: BTreeMap<String, String>,
+    /// Normalised mean squared error of the autoencoder; [0, 1], lower is better.
+    pub nmse: Option<f64>,
+    /// The same for each Matryoshka prefix, by its number of features.
+    pub nmse_prefixes: BTreeMap<String, f64>,
+    /// Mean number of active features per pair.
+    pub active_mean: Option<f64>,
+    /// Features that are never active.
+    pub dead: Option<usize>,
+    /// Epochs that the autoencoder ran.
+    pub epochs: Option<usize>,
+    /// Pairs per side.
+    pub pairs_train: usize,
+    /// Pairs per side.
+    pub pairs_describe: usize,
+    /// Pairs per side.
+    pub pairs_held_out: usize,
+    /// Labels without ties on held-out pairs: the rows of every effect.
+    pub judgements_held_out: usize,
+    /// Ties on held-out pairs.
+    pub ties_held_out: usize,
+    /// Learned features; those with a kept description.
+    pub features_learned: usize,
+    /// Learned features with a kept description.
+    pub features_described: usize,
+    /// Known concepts measured.
+    pub features_known: usize,
+    /// Candidates that passed the screen on explore pairs: the family of the principles' correction.
+    pub candidates: usize,
+    /// Principles found.
+    pub principles: usize,
+}
