@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::config::{Config, ConfigError};
 use crate::constitution::{self, Findings, select::SelectError};
 use crate::describe::{self, Described, Feature, known::Bank, known::BankError};
-use crate::effects::{self, EffectTable};
+use crate::effects::table::{self, EffectTable};
 use crate::embed::{self, EmbedError, Embedder, boxed::BoxedEmbedder};
 use crate::matrix::Matrix;
 use crate::pairs::{self, Pairs, PairsError, ReadOptions, ReadReport, Side};
@@ -199,7 +199,7 @@ pub fn analyze(request: &Request, observer: &mut dyn Observer) -> Result<Analysi
     // Effects and the ladder, on held-out labels.
     let effects_print = fingerprint("effects", &(&describe_print, config.seed));
     stage(&mut run, observer, "effects", &effects_print, 0, &["stages/effects.json", "features.parquet"], |run, _| {
-        let table = effects::table::measure(&pairs, &sides, &described, &deltas, config.seed);
+        let table = table::measure(&pairs, &sides, &described, &deltas, config.seed);
         tables::write_features(&run.file("features.parquet"), &pairs, &described.features, &table)?;
         write_json(&run.file("stages/effects.json"), &table)?;
         Ok(())

@@ -3,9 +3,10 @@
 use std::cmp::Reverse;
 
 use crate::config::PrincipleConfig;
-use crate::describe::{Described, Feature};
-use crate::effects::EffectTable;
-use crate::effects::table::{Joint, Labels, joint};
+use crate::describe::Described;
+use crate::effects::table::{EffectTable, Labels, control_of, one_by_one};
+use crate::effects::{Conditional, Control, conditional_effects, feature_effects};
+use crate::matrix::Matrix;
 use crate::pairs::{Pairs, Side};
 use crate::run::SCHEMA_VERSION;
 use crate::statistics::multiplicity::holm;
@@ -16,6 +17,8 @@ use super::{Evidence, Finding, Findings, Principle};
 const EXPLORE_P: f64 = 0.05;
 /// Candidates that enter the joint fit; each costs a fit, and nobody reads a longer list.
 const MOST_CANDIDATES: usize = 60;
+/// p-value up to which a confirmed candidate still says something of its own among the confirmed ones.
+const JOINT_P: f64 = 0.05;
 /// |Δ win rate| within which an effect is practically none.
 const INDIFFERENT: f64 = 0.10;
 /// A feature that applies to less cannot be called measurable here.
@@ -23,16 +26,15 @@ const MEASURABLE: f64 = 0.05;
 /// Correlation from which on a rejected candidate is said to overlap with a principle.
 const OVERLAP: f64 = 0.2;
 
-/// Something that might be a principle.
+/// Something that might be a principle: a feature whose words say what is tested.
+#[derive(Debug, Clone, Copy)]
 struct Candidate {
-    /// Index into [`Described::features`].
+    /// Column of the tested matrix and index into [`Described::features`].
     feature: usize,
-    /// What is tested, `[pairs]`: the activation, or the words of a description by terms. (If a
-    /// feature matters but its words do not, the words must not be printed as a principle.)
-    tested: Vec<f32>,
-    /// About length itself: no length control.
-    is_length: bool,
-    explore: Joint,
+    /// Sign of its association on the explore labels.
+    sign: f64,
+    /// |β| / SE there.
+    strength: f64,
 }
 
 /// Sorts everything the labels say into principles and the rest.
@@ -45,27 +47,25 @@ pub fn select(
 ) -> Findings {
     let explore = Labels::on(pairs, sides, &[Side::Train, Side::Describe]);
     let held_out = Labels::on(pairs, sides, &[Side::HeldOut]);
-    let mut candidates = candidates(described, &explore, effects);
-    candidates.sort_by(|a, b| b.explore.t.abs().total_cmp(&a.explore.t.abs()).then(a.feature.cmp(&b.feature)));
-    candidates.truncate(MOST_CANDIDATES);
-    let (entered, rejected) = enter(candidates, &explore);
+    let tested = Tested::new(described);
+    let candidates = tested.candidates(&explore, effects);
+    let (entered, rejected) = tested.enter(candidates, &explore);
 
-    let tests: Vec<Confirmation> =
-        entered.iter().map(|candidate| confirm(candidate, effects, &held_out)).collect();
+    let tests = tested.confirm(&entered, effects, &held_out);
     let corrected = holm(&tests.iter().map(|test| test.p).collect::<Vec<_>>());
-    let mut confirmed: Vec<usize> =
-        (0..entered.len()).filter(|&i| tests[i].same_direction && corrected[i] < config.alpha).collect();
-    prune(&mut confirmed, &entered, &held_out, 0.05);
-    let together = joint_of(&confirmed, &entered, &held_out);
+    let mut confirmed: Vec<Candidate> = entered.clone();
+    let mut place = 0..entered.len();
+    confirmed.retain(|_| place.next().is_some_and(|i| tests[i].same_direction && corrected[i] < config.alpha));
+    tested.prune(&mut confirmed, &held_out, JOINT_P);
+    let together = tested.joint(&confirmed, &held_out);
 
     let mut principles = Vec::new();
-    for (place, &i) in confirmed.iter().enumerate() {
-        let beta_joint = together.as_ref().and_then(|fit| fit.get(place)).map(|fit| fit.beta);
-        let candidate = &entered[i];
-        if let Some(mut principle) = principle(candidate, pairs, described, effects, &held_out, config) {
-            principle.p = tests[i].p;
-            principle.p_confirm = corrected[i];
-            principle.beta_joint = beta_joint;
+    for (candidate, joint) in confirmed.iter().zip(&together) {
+        let Some(test) = entered.iter().position(|other| other.feature == candidate.feature) else { continue };
+        if let Some(mut principle) = principle(candidate.feature, pairs, described, effects, &held_out, config) {
+            principle.p = tests[test].p;
+            principle.p_confirm = corrected[test];
+            principle.beta_joint = Some(joint.beta).filter(|beta| beta.is_finite());
             principles.push((candidate.feature, principle));
         }
     }
@@ -119,83 +119,12 @@ pub fn select(
     }
 }
 
-/// Everything whose words say what is measured and that is associated with the explore labels.
-fn candidates(described: &Described, explore: &Labels, effects: &EffectTable) -> Vec<Candidate> {
-    let mut found = Vec::new();
-    for (index, feature) in described.features.iter().enumerate() {
-        let tested = match (feature.source.as_str(), feature.describer.as_str()) {
-            ("known", _) => described.activations.column(index),
-            // Those described by the bank's words are measured by the known concept itself, exactly.
-            ("learned", "contrast") if feature.kept && index < described.readings.cols => {
-                described.readings.column(index)
-            }
-            _ => continue,
-        };
-        if effects.rows.get(index).is_none_or(Option::is_none) {
-            continue;
-        }
-        let is_length = is_length(feature);
-        if let Some(alone) = joint(explore, &[&tested], !is_length).and_then(|fit| fit.into_iter().next())
-            && alone.p < EXPLORE_P
-        {
-            found.push(Candidate { feature: index, tested, is_length, explore: alone });
-        }
-    }
-    found
-}
-
-/// About length itself, so that holding length fixed would remove what is measured.
-pub fn is_length(feature: &Feature) -> bool {
-    feature.source == "known" && feature.flags.iter().any(|flag| flag == "length")
-}
-
-/// Lets candidates in, strongest first, while each adds to those already in; returns them and the rest.
-fn enter(candidates: Vec<Candidate>, explore: &Labels) -> (Vec<Candidate>, Vec<Candidate>) {
-    let mut inside: Vec<usize> = Vec::new();
-    for index in 0..candidates.len() {
-        inside.push(index);
-        let adds = joint_of(&inside, &candidates, explore).and_then(|fit| fit.last().copied()).is_some_and(|last| {
-            last.p < EXPLORE_P && last.beta.signum() == candidates[index].explore.beta.signum()
-        });
-        if !adds {
-            inside.pop();
-        }
-    }
-    // A later one may have taken the place of an earlier one.
-    prune(&mut inside, &candidates, explore, EXPLORE_P);
-    let mut entered = Vec::new();
-    let mut rejected = Vec::new();
-    for (index, candidate) in candidates.into_iter().enumerate() {
-        if inside.contains(&index) { entered.push(candidate) } else { rejected.push(candidate) }
-    }
-    (entered, rejected)
-}
-
-/// Drops, weakest first, what the others explain: no longer significant or of the other sign.
-fn prune(inside: &mut Vec<usize>, candidates: &[Candidate], labels: &Labels, p: f64) {
-    while inside.len() > 1 {
-        let Some(fit) = joint_of(inside, candidates, labels) else { return };
-        let weakest = fit
-            .iter()
-            .enumerate()
-            .map(|(place, f)| {
-                let agrees = f.beta.signum() == candidates[inside[place]].explore.beta.signum();
-                (place, if agrees { f.p } else { 2.0 })
-            })
-            .max_by(|a, b| a.1.total_cmp(&b.1));
-        match weakest {
-            Some((place, value)) if value.is_nan() || value > p => {
-                inside.remove(place);
-            }
-            _ => return,
-        }
-    }
-}
-
-/// One logit over several candidates and length; length is left out once a candidate is about it.
-fn joint_of(inside: &[usize], candidates: &[Candidate], labels: &Labels) -> Option<Vec<Joint>> {
-    let columns: Vec<&[f32]> = inside.iter().map(|&i| candidates[i].tested.as_slice()).collect();
-    joint(labels, &columns, !inside.iter().any(|&i| candidates[i].is_length))
+/// The columns that decide: the activations, but for features described by terms the terms
+/// themselves. If such a feature matters and its words do not, the words must not become a principle.
+struct Tested<'a> {
+    described: &'a Described,
+    /// `[pairs, features]`
+    columns: Matrix,
 }
 
 struct Confirmation {
@@ -203,49 +132,147 @@ struct Confirmation {
     same_direction: bool,
 }
 
-/// The test on held-out labels: of the feature, and of its words where those are something else.
-fn confirm(candidate: &Candidate, effects: &EffectTable, held_out: &Labels) -> Confirmation {
-    let failed = Confirmation { p: 1.0, same_direction: false };
-    let Some(effect) = effects.rows.get(candidate.feature).and_then(Option::as_ref) else { return failed };
-    let Some(words) = joint(held_out, &[&candidate.tested], !candidate.is_length).and_then(|fit| fit.into_iter().next())
-    else {
-        return failed;
-    };
-    let sign = candidate.explore.beta.signum();
-    // The effect shown is the win rate's: it has to point the same way.
-    Confirmation {
-        p: effect.beta_p_cluster.max(words.p),
-        same_direction: effect.beta.signum() == sign
-            && words.beta.signum() == sign
-            && effect.win_delta.signum() == sign,
+impl<'a> Tested<'a> {
+    fn new(described: &'a Described) -> Self {
+        let mut columns = described.activations.clone();
+        let (width, words) = (columns.cols, described.readings.cols);
+        for (row, reading) in columns.values.chunks_mut(width.max(1)).zip(described.readings.values.chunks(words.max(1))) {
+            for (index, value) in reading.iter().enumerate() {
+                if described.features[index].describer == "contrast" {
+                    row[index] = *value;
+                }
+            }
+        }
+        Self { described, columns }
+    }
+
+    /// Features whose words say what is measured and that are associated with the explore labels,
+    /// strongest first. A learned feature in the bank's words is not among them: the known concept
+    /// itself is, and measures those words exactly.
+    fn candidates(&self, explore: &Labels, effects: &EffectTable) -> Vec<Candidate> {
+        let alone = one_by_one(&self.columns, &self.described.features, &explore.sample);
+        let mut found: Vec<Candidate> = self
+            .described
+            .features
+            .iter()
+            .zip(alone)
+            .enumerate()
+            .filter(|(index, (feature, effect))| {
+                let has_words = feature.source == "known" || (feature.kept && feature.describer == "contrast");
+                let measured = effects.rows.get(*index).is_some_and(Option::is_some);
+                has_words && measured && effect.beta_p_clustered < EXPLORE_P
+            })
+            .map(|(index, (_, effect))| Candidate {
+                feature: index,
+                sign: effect.beta.signum(),
+                strength: (effect.beta / effect.beta_se_clustered).abs(),
+            })
+            .collect();
+        found.sort_by(|a, b| b.strength.total_cmp(&a.strength).then(a.feature.cmp(&b.feature)));
+        found.truncate(MOST_CANDIDATES);
+        found
+    }
+
+    /// Lets candidates in, strongest first, while each adds to those already in; returns them and the rest.
+    fn enter(&self, candidates: Vec<Candidate>, explore: &Labels) -> (Vec<Candidate>, Vec<Candidate>) {
+        let mut inside: Vec<Candidate> = Vec::new();
+        for candidate in &candidates {
+            inside.push(*candidate);
+            let adds = self.joint(&inside, explore).last().is_some_and(|last| {
+                last.beta_p_clustered < EXPLORE_P && last.beta.signum() == candidate.sign
+            });
+            if !adds {
+                inside.pop();
+            }
+        }
+        // A later one may have taken the place of an earlier one.
+        self.prune(&mut inside, explore, EXPLORE_P);
+        let is_inside = |c: &Candidate| inside.iter().any(|other| other.feature == c.feature);
+        let rejected = candidates.into_iter().filter(|c| !is_inside(c)).collect();
+        (inside, rejected)
+    }
+
+    /// Drops, weakest first, what the others explain: no longer significant or of the other sign.
+    fn prune(&self, inside: &mut Vec<Candidate>, labels: &Labels, p: f64) {
+        while inside.len() > 1 {
+            let weakness = |(place, fit): (usize, Conditional)| {
+                let sound = fit.beta.signum() == inside[place].sign && fit.beta_p_clustered.is_finite();
+                (place, if sound { fit.beta_p_clustered } else { 2.0 })
+            };
+            let fits = self.joint(inside, labels);
+            let weakest = fits.into_iter().enumerate().map(weakness).max_by(|a, b| a.1.total_cmp(&b.1));
+            match weakest {
+                Some((place, value)) if value > p => drop(inside.remove(place)),
+                _ => return,
+            }
+        }
+    }
+
+    /// One logit over several candidates and length; length is left out once a candidate is about it.
+    fn joint(&self, inside: &[Candidate], labels: &Labels) -> Vec<Conditional> {
+        let features: Vec<usize> = inside.iter().map(|candidate| candidate.feature).collect();
+        let about_length =
+            features.iter().any(|&index| control_of(&self.described.features[index]) == Control::Nothing);
+        let control = if about_length { Control::Nothing } else { Control::Length };
+        conditional_effects(&self.columns, &features, &labels.sample, control)
+    }
+
+    /// The test on held-out labels: of the feature, and of its words where those are something else.
+    fn confirm(&self, entered: &[Candidate], effects: &EffectTable, held_out: &Labels) -> Vec<Confirmation> {
+        entered
+            .iter()
+            .map(|candidate| {
+                let failed = Confirmation { p: 1.0, same_direction: false };
+                let Some(effect) = effects.rows.get(candidate.feature).and_then(Option::as_ref) else {
+                    return failed;
+                };
+                // The effect that is shown is the win rate's: it has to point the same way.
+                let shown = effect.win_delta.map(f64::signum);
+                let mut test = Confirmation {
+                    p: effect.beta_p_cluster,
+                    same_direction: effect.beta.signum() == candidate.sign && shown == Some(candidate.sign),
+                };
+                let feature = &self.described.features[candidate.feature];
+                if feature.describer == "contrast" {
+                    let words = Matrix { values: self.columns.column(candidate.feature), cols: 1 };
+                    let Some(words) = feature_effects(&words, &held_out.sample, control_of(feature)).first().copied()
+                    else {
+                        return failed;
+                    };
+                    test.p = test.p.max(words.beta_p_clustered);
+                    test.same_direction &= words.beta.signum() == candidate.sign;
+                }
+                if test.p.is_nan() { failed } else { test }
+            })
+            .collect()
     }
 }
 
 fn principle(
-    candidate: &Candidate,
+    index: usize,
     pairs: &Pairs,
     described: &Described,
     effects: &EffectTable,
     held_out: &Labels,
     config: &PrincipleConfig,
 ) -> Option<Principle> {
-    let index = candidate.feature;
     let feature = &described.features[index];
     let effect = effects.rows.get(index)?.as_ref()?;
-    let prefer = effect.win_delta > 0.0;
+    let (win_delta, win_low, win_high) = (effect.win_delta?, effect.win_low?, effect.win_high?);
+    let prefer = win_delta > 0.0;
     let mut principle = Principle {
         statement: format!("{} the response that {}", if prefer { "Prefer" } else { "Avoid" }, feature.clause),
         direction: if prefer { "prefer" } else { "avoid" }.into(),
         description: feature.description.clone(),
         short: feature.short.clone(),
-        win_delta: effect.win_delta,
-        win_low: effect.win_low,
-        win_high: effect.win_high,
+        win_delta,
+        win_low,
+        win_high,
         beta: effect.beta,
         beta_se: effect.beta_se_cluster,
         length_controlled: effect.length_controlled,
-        p_bonferroni: effects.bonferroni.get(index).copied().unwrap_or(1.0),
-        q_bh: effects.q_bh.get(index).copied().unwrap_or(1.0),
+        p_bonferroni: effects.bonferroni.get(index).copied().flatten().unwrap_or(1.0),
+        q_bh: effects.q_bh.get(index).copied().flatten().unwrap_or(1.0),
         prevalence: effect.prevalence,
         n: effect.n,
         significant: true,
@@ -321,10 +348,10 @@ fn finding(index: usize, described: &Described, effects: &EffectTable) -> Findin
     Finding {
         feature_id: feature.feature_id.clone(),
         text,
-        win_delta: effect.map(|e| e.win_delta).filter(|v| v.is_finite()),
-        win_low: effect.map(|e| e.win_low).filter(|v| v.is_finite()),
-        win_high: effect.map(|e| e.win_high).filter(|v| v.is_finite()),
-        prevalence: effect.map_or(0.0, |e| e.prevalence),
+        win_delta: effect.and_then(|e| e.win_delta),
+        win_low: effect.and_then(|e| e.win_low),
+        win_high: effect.and_then(|e| e.win_high),
+        prevalence: effects.prevalence.get(index).copied().unwrap_or(0.0),
         n: effect.map_or(0, |e| e.n),
         overlaps: None,
     }

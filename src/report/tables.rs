@@ -8,7 +8,7 @@ use polars::prelude::*;
 use super::{points, thousands};
 use crate::constitution::Findings;
 use crate::describe::Feature;
-use crate::effects::EffectTable;
+use crate::effects::table::EffectTable;
 use crate::matrix::Matrix;
 use crate::pairs::{MISSING, Pairs, Side};
 use crate::run::{RunError, write_bytes, write_file, write_parquet};
@@ -140,7 +140,9 @@ pub fn write_features(
     let kept: Vec<bool> = features.iter().map(|f| f.kept).collect();
     let controlled: Vec<Option<bool>> =
         (0..features.len()).map(|i| row(i).map(|e| e.length_controlled)).collect();
-    let notes: Vec<Option<String>> = (0..features.len()).map(|i| row(i).and_then(|e| e.note.clone())).collect();
+    let notes: Vec<Option<String>> = (0..features.len())
+        .map(|i| row(i).and_then(|e| e.note.clone()).or_else(|| effects.missing.get(i).cloned().flatten()))
+        .collect();
     let mut table = frame(
         path,
         vec![
@@ -156,17 +158,17 @@ pub fn write_features(
             number("fidelity_p", &|i| fidelity(i).map(|f| f.p)),
             Column::new("kept".into(), kept),
             Column::new("redundant_with".into(), twins),
-            number("prevalence", &|i| row(i).map(|e| e.prevalence)),
+            number("prevalence", &|i| effects.prevalence.get(i).copied()),
             number("beta", &|i| row(i).map(|e| e.beta)),
             number("beta_se", &|i| row(i).map(|e| e.beta_se)),
             number("beta_p", &|i| row(i).map(|e| e.beta_p)),
             number("beta_se_cluster", &|i| row(i).map(|e| e.beta_se_cluster)),
             number("beta_p_cluster", &|i| row(i).map(|e| e.beta_p_cluster)),
-            number("win_delta", &|i| row(i).map(|e| e.win_delta)),
-            number("win_low", &|i| row(i).map(|e| e.win_low)),
-            number("win_high", &|i| row(i).map(|e| e.win_high)),
-            number("p_bonferroni", &|i| effects.bonferroni.get(i).copied()),
-            number("q_bh", &|i| effects.q_bh.get(i).copied()),
+            number("win_delta", &|i| row(i).and_then(|e| e.win_delta)),
+            number("win_low", &|i| row(i).and_then(|e| e.win_low)),
+            number("win_high", &|i| row(i).and_then(|e| e.win_high)),
+            number("p_bonferroni", &|i| effects.bonferroni.get(i).copied().flatten()),
+            number("q_bh", &|i| effects.q_bh.get(i).copied().flatten()),
             Column::new("effect_n".into(), effect_n),
             Column::new("length_controlled".into(), controlled),
             Column::new("note".into(), notes),
