@@ -1,0 +1,126 @@
+//! Stopping and going on.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use crate::util::{analyze, contents, json, small, stderr, wimhf};
+
+fn statuses(run: &std::path::Path) -> Vec<(String, String)> {
+    json(&run.join("run.json"))["stages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|s| (s["name"].as_str().unwrap().to_owned(), s["status"].as_str().unwrap().to_owned()))
+        .collect()
+}
+
+#[test]
+fn a_second_call_reuses_every_stage_and_changed_settings_redo_what_they_touch() {
+    let dir = tempfile::tempdir().unwrap();
+    small(&dir.path().join("d.parquet"), 200, |i| f64::from(u8::from(i % 3 == 0)));
+    let first = analyze(dir.path(), &["d.parquet", "--out", "run"]);
+    assert!(first.status.success(), "{}", stderr(&first));
+    let run = dir.path().join("run");
+    assert!(statuses(&run).iter().all(|(_, status)| status == "done"));
+    let before = contents(&run);
+
+    let second = analyze(dir.path(), &["d.parquet", "--out", "run"]);
+    assert!(second.status.success(), "{}", stderr(&second));
+    assert!(statuses(&run).iter().all(|(_, status)| status == "reused"), "{:?}", statuses(&run));
+    assert_eq!(first.stdout, second.stdout);
+    assert!(before == contents(&run));
+
+    let third = analyze(dir.path(), &["d.parquet", "--out", "run", "--features", "8"]);
+    assert!(third.status.success(), "{}", stderr(&third));
+    let found = statuses(&run);
+    let status = |name: &str| found.iter().find(|(stage, _)| stage == name).map(|(_, s)| s.as_str());
+    assert_eq!(status("embed"), Some("reused"));
+    assert_eq!(status("sae"), Some("done"));
+    assert_eq!(status("report"), Some("done"));
+
+    let forced = analyze(dir.path(), &["d.parquet", "--out", "run", "--force"]);
+    assert!(forced.status.success());
+    assert!(statuses(&run).iter().all(|(_, status)| status == "done"));
+    assert!(before == contents(&run), "the same seed gives the same files");
+}
+
+/// `kill -9` at twenty moments spread over the run, then the same command: the same result, and no
+/// stage that was recorded as finished is done again.
+#[test]
+fn kill_at_twenty_moments_and_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    small(&dir.path().join("d.parquet"), 300, |i| f64::from(u8::from(i % 3 == 0)));
+    let started = Instant::now();
+    let whole = analyze(dir.path(), &["d.parquet", "--out", "whole"]);
+    let took = started.elapsed();
+    assert!(whole.status.success(), "{}", stderr(&whole));
+    let expected = contents(&dir.path().join("whole"));
+
+    let mut killed = 0;
+    let mut partial = 0;
+    for moment in 0..20u32 {
+        let name = format!("run{moment}");
+        let run = dir.path().join(&name);
+        let mut child = wimhf(dir.path())
+            .args(["analyze", "--device", "cpu", "d.parquet", "--out", &name])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_secs_f64(took.as_secs_f64() * f64::from(moment) / 20.0));
+        // SIGKILL on Unix: nothing can be cleaned up.
+        child.kill().unwrap();
+        killed += usize::from(!child.wait().unwrap().success());
+        let finished: Vec<String> = if run.join("run.json").exists() {
+            statuses(&run).into_iter().map(|(stage, _)| stage).collect()
+        } else {
+            Vec::new()
+        };
+        partial += usize::from(!finished.is_empty() && !finished.contains(&"report".to_owned()));
+
+        let again = analyze(dir.path(), &["d.parquet", "--out", &name]);
+        assert!(again.status.success(), "after moment {moment}: {}", stderr(&again));
+        for (stage, status) in statuses(&run) {
+            let expected = if finished.contains(&stage) { "reused" } else { "done" };
+            assert_eq!(status, expected, "{stage} after moment {moment}");
+        }
+        let found = contents(&run);
+        assert_eq!(
+            expected.keys().collect::<Vec<_>>(),
+            found.keys().collect::<Vec<_>>(),
+            "no leftovers after moment {moment}"
+        );
+        for (file, content) in &expected {
+            assert!(found[file] == *content, "{} differs after moment {moment}", file.display());
+        }
+        assert_eq!(again.stdout.len() > 200, whole.stdout.len() > 200);
+    }
+    assert!(killed >= 5, "only {killed} of 20 kills hit the program");
+    assert!(partial >= 1, "no kill fell between two stages");
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_with_130_and_the_next_call_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    small(&dir.path().join("d.parquet"), 3000, |i| f64::from(u8::from(i % 3 == 0)));
+    let child = wimhf(dir.path())
+        .args(["analyze", "--device", "cpu", "d.parquet", "--out", "run"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // The lock is there once the handler is installed and work has begun.
+    let lock = dir.path().join("run/.lock");
+    let patience = Instant::now();
+    while !lock.exists() && patience.elapsed() < Duration::from_secs(120) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let signal = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(signal.success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
+    assert!(stderr(&output).contains("goes on"));
+    let again = analyze(dir.path(), &["d.parquet", "--out", "run"]);
+    assert!(again.status.success(), "{}", stderr(&again));
+}
