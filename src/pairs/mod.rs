@@ -1,10 +1,26 @@
 //! What a preference dataset is: pairs of responses to a prompt, and who preferred which.
 
+mod columns;
+mod dedup;
+mod error;
+mod labels;
+mod read;
+mod shapes;
+mod source;
+mod split;
+mod table;
+mod texts;
+mod vectors;
+
 use std::collections::BTreeMap;
 
 use polars::prelude::StringChunked;
 
 use crate::matrix::Matrix;
+
+pub use error::PairsError;
+pub use read::{ReadOptions, read};
+pub use split::{Split, split};
 
 /// A column of texts, `[pairs]`; shares its buffers with the table it was read from.
 #[derive(Debug, Clone, Default)]
@@ -116,3 +132,6 @@ impl Side {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,128 @@
+//! Names of columns: finding them, and the nearest one when they are not there.
+
+use polars::prelude::{DataType, TimeUnit};
+
+/// The columns of a table, in order, with their types.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Columns(pub Vec<(String, DataType)>);
+
+impl Columns {
+    /// The type of the column with exactly this name.
+    pub fn dtype(&self, name: &str) -> Option<&DataType> {
+        self.0.iter().find(|(other, _)| other == name).map(|(_, dtype)| dtype)
+    }
+
+    /// The column with one of these names, earlier names first; another case (`response_a` for
+    /// `response_A`) counts when no column has the very name.
+    pub fn find(&self, names: &[&str]) -> Option<String> {
+        let same = |name: &str, other: &str| name == other;
+        let folded = |name: &str, other: &str| name.eq_ignore_ascii_case(other);
+        let search = |matches: &dyn Fn(&str, &str) -> bool| {
+            names.iter().find_map(|name| {
+                self.0.iter().map(|(other, _)| other).find(|other| matches(name, other)).cloned()
+            })
+        };
+        search(&same).or_else(|| search(&folded))
+    }
+
+    /// "`prompt` (text), `label` (number)": for messages; the first 40.
+    pub fn describe(&self) -> String {
+        let mut shown: Vec<String> = (self.0.iter().take(40))
+            .map(|(name, dtype)| format!("`{}` ({})", shorten(name), type_name(dtype)))
+            .collect();
+        if self.0.len() > 40 {
+            shown.push(format!("and {} more", self.0.len() - 40));
+        }
+        if shown.is_empty() { "none".to_owned() } else { shown.join(", ") }
+    }
+
+    /// The name most like `wanted`, if any is near.
+    pub fn nearest(&self, wanted: &str) -> Option<&str> {
+        nearest(wanted, self.0.iter().map(|(name, _)| name.as_str()))
+    }
+}
+
+/// A type in plain words.
+pub(super) fn type_name(dtype: &DataType) -> String {
+    match dtype {
+        DataType::String | DataType::Categorical(..) | DataType::Enum(..) => "text".into(),
+        DataType::Boolean => "true/false".into(),
+        DataType::Null => "nothing but nulls".into(),
+        DataType::Binary => "bytes".into(),
+        DataType::Date | DataType::Time | DataType::Duration(TimeUnit::Nanoseconds) => "dates".into(),
+        DataType::Datetime(..) | DataType::Duration(_) => "dates".into(),
+        DataType::List(inner) | DataType::Array(inner, _) => format!("list of {}", type_name(inner)),
+        DataType::Struct(_) => "records".into(),
+        other if other.is_numeric() || other.is_decimal() => "number".into(),
+        other => other.to_string(),
+    }
+}
+
+/// A name that is safe to show: huge ones are cut.
+pub(super) fn shorten(text: &str) -> String {
+    let mut short: String = text.chars().take(60).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.chars().nth(60).is_some() {
+        short.push('…');
+    }
+    short
+}
+
+/// The candidate with the smallest edit distance to `wanted`, when that is small or one contains the other.
+pub(super) fn nearest<'a>(wanted: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let plain = |text: &str| text.chars().take(80).collect::<String>().to_lowercase();
+    let target = plain(wanted);
+    candidates
+        .filter_map(|name| {
+            let other = plain(name);
+            let distance = edit_distance(&target, &other);
+            let limit = (target.chars().count() / 3).max(1);
+            let contains =
+                other.len() >= 4 && target.len() >= 4 && (other.contains(&target) || target.contains(&other));
+            (distance <= limit || contains).then_some((distance, name))
+        })
+        .min()
+        .map(|(_, name)| name)
+}
+
+/// Levenshtein distance in characters.
+fn edit_distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        for (cell, y) in row.iter_mut().skip(1).zip(&b) {
+            let best = (diagonal + usize::from(x != *y)).min(left + 1).min(*cell + 1);
+            diagonal = std::mem::replace(cell, best);
+            left = best;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_name_is_near() {
+        let names = ["promt", "response_A", "winner", "text_a"];
+        let near = |wanted| nearest(wanted, names.iter().copied());
+        assert_eq!(near("prompt"), Some("promt"));
+        assert_eq!(near("Response_a"), Some("response_A"));
+        assert_eq!(near("zzz"), None);
+        assert_eq!(edit_distance("kitten", "sitting"), 3);
+        assert_eq!(edit_distance("", "ab"), 2);
+    }
+
+    #[test]
+    fn the_very_name_goes_before_another_case() {
+        let columns = Columns(vec![("Label".into(), DataType::Null), ("label".into(), DataType::Null)]);
+        assert_eq!(columns.find(&["label"]).as_deref(), Some("label"));
+        assert_eq!(columns.find(&["LABEL"]).as_deref(), Some("Label"));
+        assert_eq!(columns.find(&["other"]), None);
+    }
+}

@@ -1,0 +1,177 @@
+//! From what the user typed to the files that are meant.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use super::columns::{nearest, shorten};
+use super::error::PairsError;
+
+/// Extensions of data files, the preferred kind first: a folder of shards often carries JSON or
+/// CSV notes beside them, which are not the data.
+const KINDS: [&[&str]; 4] = [
+    &["parquet", "pq", "parq"],
+    &["arrow", "ipc", "feather"],
+    &["jsonl", "ndjson", "jsonlines", "json"],
+    &["csv", "tsv", "tab"],
+];
+
+/// How deep a folder is searched when it has no data at its top.
+const MAX_DEPTH: usize = 4;
+
+/// The files that `source` stands for: a file, a folder of shards or a glob; sorted by name.
+///
+/// The second part are notes for the user (what was left aside).
+pub(super) fn locate(source: &str) -> Result<(Vec<PathBuf>, Vec<String>), PairsError> {
+    let path = Path::new(source);
+    match std::fs::metadata(path) {
+        Ok(meta) if meta.is_dir() => folder(path),
+        Ok(meta) if meta.is_file() => Ok((vec![path.to_path_buf()], Vec::new())),
+        Ok(_) => Err(PairsError::NotFound {
+            path: shorten(source),
+            hint: "it is neither a file nor a folder; save the data to a file first".into(),
+        }),
+        Err(_) if source.contains(['*', '?', '[']) => pattern(source),
+        Err(error) if is_absent(&error) => {
+            Err(PairsError::NotFound { path: shorten(source), hint: absent_hint(source) })
+        }
+        Err(error) => Err(io_error(path, error)),
+    }
+}
+
+/// Wraps what the system said, with what usually helps.
+pub(super) fn io_error(path: &Path, source: std::io::Error) -> PairsError {
+    let hint = match source.kind() {
+        ErrorKind::PermissionDenied => "give yourself the right to read it (`chmod u+r`)",
+        ErrorKind::NotFound => "it has vanished while it was being read; run again",
+        ErrorKind::OutOfMemory => "it is too large for this machine's memory; take a sample",
+        _ => "check the disk or the network share that it lies on",
+    };
+    PairsError::Io { path: path.into(), source, hint }
+}
+
+fn is_absent(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::InvalidFilename)
+        || error.kind() == ErrorKind::InvalidInput
+}
+
+/// The nearest file name, or the part of the path that exists.
+fn absent_hint(source: &str) -> String {
+    if source.trim().is_empty() {
+        return "name a file, a folder or a glob".into();
+    }
+    if source.contains("://") {
+        return "addresses are not read directly; download the file and name it here".into();
+    }
+    let path = Path::new(source);
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    if !parent.is_dir() {
+        let existing = parent.ancestors().find(|p| p.is_dir() && !p.as_os_str().is_empty());
+        return match existing {
+            Some(folder) => format!(
+                "the folder `{}` does not exist either, only `{}`",
+                parent.display(),
+                folder.display()
+            ),
+            None => format!("the folder `{}` does not exist either", parent.display()),
+        };
+    }
+    let names: Vec<String> = std::fs::read_dir(parent)
+        .map(|entries| entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect())
+        .unwrap_or_default();
+    let wanted = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    match nearest(&wanted, names.iter().map(String::as_str)) {
+        Some(name) => format!("did you mean `{}`?", parent.join(name).display()),
+        None => format!("the folder `{}` exists and holds {} other entries", parent.display(), names.len()),
+    }
+}
+
+/// Rank in [`KINDS`] by extension, a trailing `.gz` aside.
+fn kind(path: &Path) -> Option<usize> {
+    let name = path.file_name()?.to_string_lossy().to_ascii_lowercase();
+    if name.starts_with(['.', '_']) {
+        return None;
+    }
+    let name = name.strip_suffix(".gz").unwrap_or(&name);
+    let (_, extension) = name.rsplit_once('.')?;
+    KINDS.iter().position(|kinds| kinds.contains(&extension))
+}
+
+/// Data files of one kind under a folder: its own, or those of its sub-folders when it has none.
+fn folder(root: &Path) -> Result<(Vec<PathBuf>, Vec<String>), PairsError> {
+    let mut level = vec![root.to_path_buf()];
+    let mut others: Vec<String> = Vec::new();
+    for _ in 0..MAX_DEPTH {
+        let mut files = Vec::new();
+        let mut below = Vec::new();
+        for dir in &level {
+            for entry in std::fs::read_dir(dir).map_err(|error| io_error(dir, error))? {
+                let path = entry.map_err(|error| io_error(dir, error))?.path();
+                if path.is_dir() {
+                    below.push(path);
+                } else if kind(&path).is_some() {
+                    files.push(path);
+                } else if let Some(name) = path.file_name() {
+                    others.push(format!("`{}`", shorten(&name.to_string_lossy())));
+                }
+            }
+        }
+        if !files.is_empty() {
+            return Ok(preferred(files));
+        }
+        level = below;
+    }
+    others.sort();
+    let count = others.len();
+    others.truncate(5);
+    let seen = match count {
+        0 => "it is empty".to_owned(),
+        count => format!("it holds {}{}", others.join(", "), if count > 5 { ", …" } else { "" }),
+    };
+    Err(PairsError::NoData { path: root.into(), seen })
+}
+
+/// Files of the preferred kind among `files`, sorted, with a note on the rest.
+fn preferred(files: Vec<PathBuf>) -> (Vec<PathBuf>, Vec<String>) {
+    let best = files.iter().filter_map(|path| kind(path)).min();
+    let (mut kept, rest): (Vec<_>, Vec<_>) = files.into_iter().partition(|path| kind(path) == best);
+    kept.sort();
+    let notes = match rest.as_slice() {
+        [] => Vec::new(),
+        [first, ..] => vec![format!(
+            "{} file(s) of another kind in the folder left aside, such as `{}`",
+            rest.len(),
+            first.display()
+        )],
+    };
+    (kept, notes)
+}
+
+/// Files that a glob matches, sorted.
+fn pattern(source: &str) -> Result<(Vec<PathBuf>, Vec<String>), PairsError> {
+    let paths = glob::glob(source).map_err(|error| PairsError::NotFound {
+        path: shorten(source),
+        hint: format!("the pattern is not valid: {error}"),
+    })?;
+    let mut files = Vec::new();
+    for path in paths {
+        match path {
+            Ok(path) if path.is_file() => files.push(path),
+            Ok(_) => {}
+            Err(error) => {
+                let path = error.path().to_path_buf();
+                return Err(io_error(&path, error.into()));
+            }
+        }
+    }
+    if files.is_empty() {
+        return Err(PairsError::NotFound {
+            path: shorten(source),
+            hint: "the pattern matches no file; quote it so that the shell leaves it alone".into(),
+        });
+    }
+    files.sort();
+    Ok((files, Vec::new()))
+}
