@@ -12,7 +12,7 @@ use faer::{Accum, Mat, MatMut, MatRef, Par, Side};
 use rayon::prelude::*;
 
 use super::clusters::{Clusters, repair};
-use super::numeric::{add_scaled, dot, logistic_block, mean_sd, normal_p, student_p, vectorised};
+use super::numeric::{add_scaled, dot, logistic_block, mean_sd, normal_p, sigmoid, student_p, vectorised};
 
 /// Rows that are worked on at once: they fit into the nearest cache.
 const BLOCK: usize = 512;
@@ -245,7 +245,7 @@ impl Design {
             }
             let (mean, sd) = mean_sd(column.iter().copied().zip(design.weight.iter().copied()));
             let first = column.first().copied().unwrap_or(0.0);
-            if column.iter().all(|&x| x == first) || !(sd > 1e-13 * mean.abs()) || !sd.is_normal() {
+            if column.iter().all(|&x| x == first) || sd <= 1e-13 * mean.abs() || !sd.is_normal() {
                 design.dropped.push((index, Outcome::Constant));
                 continue;
             }
@@ -511,14 +511,14 @@ impl Design {
             let mut score = at.gradient.clone();
             let mut eta = vec![0.0; n];
             self.predict(&beta, &(0..n), &mut eta);
-            for row in 0..n {
-                let p = super::numeric::sigmoid(eta[row]);
+            for (row, &eta) in eta.iter().enumerate() {
+                let p = sigmoid(eta);
                 let x = |j: usize| self.values[j * n + row];
                 let mut leverage = 0.0;
                 for i in 0..k {
                     leverage += x(i) * (0..k).map(|j| covariance[(i, j)] * x(j)).sum::<f64>();
                 }
-                leverage *= self.weight[row] * p * super::numeric::sigmoid(-eta[row]);
+                leverage *= self.weight[row] * p * sigmoid(-eta);
                 for (j, score) in score.iter_mut().enumerate() {
                     *score += leverage * (0.5 - p) * x(j);
                 }

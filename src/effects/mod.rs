@@ -12,16 +12,15 @@
 
 pub mod auc;
 pub mod clusters;
-pub mod correlation;
 pub mod feature;
 pub mod logistic;
-pub mod multiplicity;
 mod numeric;
 pub mod sample;
 
+pub use crate::statistics::correlation::{Correlation, pearson};
+pub use crate::statistics::multiplicity;
 pub use auc::auc;
 pub use clusters::Clusters;
-pub use correlation::{Correlation, pearson};
 pub use feature::{
     Conditional, Control, Effect, WinDelta, conditional_effects, feature_effect, feature_effects,
 };

@@ -111,21 +111,6 @@ pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
     sums.iter().sum::<f64>() + rest
 }
 
-/// Σ aᵢ·bᵢ in `f64` for single-precision `a`.
-#[inline(always)]
-pub(crate) fn dot_f32(a: &[f32], b: &[f64]) -> f64 {
-    let mut sums = [0.0; LANES];
-    let (a_blocks, b_blocks) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let rest: f64 =
-        a_blocks.remainder().iter().zip(b_blocks.remainder()).map(|(&a, b)| f64::from(a) * b).sum();
-    for (a, b) in a_blocks.zip(b_blocks) {
-        for ((sum, &a), b) in sums.iter_mut().zip(a).zip(b) {
-            *sum += f64::from(a) * b;
-        }
-    }
-    sums.iter().sum::<f64>() + rest
-}
-
 /// y += factor·x.
 #[inline(always)]
 pub(crate) fn add_scaled(y: &mut [f64], factor: f64, x: &[f64]) {
