@@ -29,3 +29,4 @@ pub mod report;
 pub mod run;
 pub mod sae;
 pub mod seed;
+pub mod statistics;

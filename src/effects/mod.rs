@@ -1,1 +1,75 @@
-//! Under construction.
+//! What the features have to do with the label: effects, intervals, and how well they predict.
+//!
+//! Pure functions over [`Sample`]s of labelled judgements and activation matrices:
+//!
+//! - [`feature_effects`]: one feature at a time, length held constant: β and Δwin-rate
+//! - [`conditional_effects`]: several features in one fit
+//! - [`auc()`], [`pearson`]: figures with 95 % intervals
+//! - [`multiplicity`]: corrections for having looked at many features
+//! - [`logistic`]: the regression beneath
+//!
+//! Whatever cannot be estimated is an [`Outcome`] of that one feature, never an error for the rest.
+
+pub mod auc;
+pub mod clusters;
+pub mod feature;
+pub mod logistic;
+mod numeric;
+pub mod sample;
+
+pub use crate::statistics::correlation::{Correlation, pearson};
+pub use crate::statistics::multiplicity;
+pub use auc::auc;
+pub use clusters::Clusters;
+pub use feature::{
+    Conditional, Control, Effect, WinDelta, conditional_effects, feature_effect, feature_effects,
+};
+pub use logistic::Outcome;
+pub use sample::Sample;
+
+/// A figure with its 95 % interval and the number of judgements behind it.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Estimate {
+    /// The figure.
+    pub value: f64,
+    /// Lower end of the 95 % interval.
+    pub low: f64,
+    /// Upper end of the 95 % interval.
+    pub high: f64,
+    /// Judgements used.
+    pub n: usize,
+}
+
+/// Why a sample cannot be formed. These are mistakes of the caller, not of the data.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum EffectsError {
+    /// The columns of a sample differ in length.
+    #[error("the column `{what}` has {found} rows where there are {expected} labels")]
+    Length {
+        /// The column.
+        what: &'static str,
+        /// Number of labels.
+        expected: usize,
+        /// Rows of the column.
+        found: usize,
+    },
+    /// A label is not a share of preference.
+    #[error("label {value} in row {at} is not between 0 and 1; leave judgements without a label out")]
+    Label {
+        /// Row of the sample.
+        at: usize,
+        /// The label.
+        value: f64,
+    },
+    /// A number is missing or infinite.
+    #[error("`{what}` in row {at} is not a finite number")]
+    NotFinite {
+        /// The column.
+        what: &'static str,
+        /// Row of the sample.
+        at: usize,
+    },
+}
+
+#[cfg(test)]
+mod tests;

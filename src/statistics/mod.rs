@@ -1,0 +1,4 @@
+//! Statistics that more than one stage needs.
+
+pub mod correlation;
+pub mod multiplicity;
