@@ -20,7 +20,7 @@ use crate::matrix::Matrix;
 
 pub use error::PairsError;
 pub use read::{ReadOptions, read};
-pub use split::{Split, split};
+pub use split::split;
 
 /// A column of texts, `[pairs]`; shares its buffers with the table it was read from.
 #[derive(Debug, Clone, Default)]

@@ -136,7 +136,7 @@ fn check_names(columns: &Columns, options: &ReadOptions, path: &str) -> Result<(
     named.extend(options.response_b_column.iter().map(|name| ("--response-b-column", name)));
     named.extend(options.label_column.iter().map(|name| ("--label-column", name)));
     named.extend(options.annotator_column.iter().map(|name| ("--annotator-column", name)));
-    named.extend(options.group_columns.iter().map(|name| ("--group-columns", name)));
+    named.extend(options.group_columns.iter().map(|name| ("--split-columns", name)));
     if let Some((a, b)) = &options.embedding_columns {
         named.extend([("--embedding-columns", a), ("--embedding-columns", b)]);
     }

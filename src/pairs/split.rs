@@ -9,20 +9,9 @@ use crate::seed;
 /// A component with more than this share of the pairs is placed before all others.
 const LARGE: f64 = 0.05;
 
-/// Which side each pair is on.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Split {
-    /// Side of each pair, `[pairs]`.
-    pub sides: Vec<Side>,
-    /// Number of components: groups of pairs that share a prompt or another key.
-    pub components: usize,
-    /// Pairs in the largest component. No side is further from its size than this.
-    pub largest: usize,
-    /// What the user should know (a component larger than a side).
-    pub notes: Vec<String>,
-}
-
 /// Splits pairs into sides of the given shares (`train`, `describe`, `held_out`; they add up to 1).
+///
+/// Returns the side of each pair, `[pairs]`, and notes for the user (a component larger than a side).
 ///
 /// Connected components over [`Pairs::prompt_key`] and all [`Pairs::group_keys`] stay whole; a
 /// missing key joins nothing. Components are shuffled with `seed` and each goes to the side that lacks
@@ -30,7 +19,7 @@ pub struct Split {
 ///
 /// # Errors
 /// [`PairsError::Shares`] when the shares are negative, not finite or do not add up to 1.
-pub fn split(pairs: &Pairs, shares: [f64; 3], seed: u64) -> Result<Split, PairsError> {
+pub fn split(pairs: &Pairs, shares: [f64; 3], seed: u64) -> Result<(Vec<Side>, Vec<String>), PairsError> {
     if shares.iter().any(|share| !share.is_finite() || *share < 0.0)
         || (shares.iter().sum::<f64>() - 1.0).abs() > 1e-6
     {
@@ -43,7 +32,7 @@ pub fn split(pairs: &Pairs, shares: [f64; 3], seed: u64) -> Result<Split, PairsE
 }
 
 /// [`split`] over plain key columns.
-fn split_keys(count: usize, columns: &[&[u32]], shares: [f64; 3], seed: u64) -> Split {
+fn split_keys(count: usize, columns: &[&[u32]], shares: [f64; 3], seed: u64) -> (Vec<Side>, Vec<String>) {
     let component = components(count, columns);
     let number = component.iter().max().map_or(0, |max| *max as usize + 1);
     let mut sizes = vec![0usize; number];
@@ -109,7 +98,7 @@ fn split_keys(count: usize, columns: &[&[u32]], shares: [f64; 3], seed: u64) -> 
             size(Side::HeldOut),
         ));
     }
-    Split { sides, components: number, largest, notes }
+    (sides, notes)
 }
 
 /// Number of the component of each of `count` pairs; pairs with a key in common are connected.

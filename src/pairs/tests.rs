@@ -11,5 +11,5 @@ fn the_smallest_csv_is_read() {
     let (pairs, report) = read(&path.to_string_lossy(), &ReadOptions::default()).unwrap();
     assert_eq!((pairs.pair_id.len(), report.pairs_used), (1, 1));
     assert_eq!(report.dropped.get("duplicate"), Some(&1));
-    assert_eq!(split(&pairs, [0.35, 0.2, 0.45], 1).unwrap().sides, [Side::HeldOut]);
+    assert_eq!(split(&pairs, [0.35, 0.2, 0.45], 1).unwrap().0, [Side::HeldOut]);
 }
