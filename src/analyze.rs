@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::config::{Config, ConfigError};
-use crate::constitution::{self, Findings, select::SelectError};
+use crate::constitution::{self, Findings};
 use crate::describe::{self, Described, Feature, known::Bank, known::BankError};
 use crate::effects::table::{self, EffectTable};
 use crate::embed::{self, EmbedError, Embedder, boxed::BoxedEmbedder};
@@ -82,7 +82,8 @@ impl AnalyzeError {
         match self {
             Self::Config(_) | Self::Pairs(_) | Self::Bank(_) | Self::Device(_) => true,
             Self::Run(error) => error.is_users(),
-            Self::Embed(error) => error.is_users(),
+            Self::Embed(EmbedError::File(error)) => error.is_users(),
+            Self::Embed(_) => false,
             Self::Sae(error) => error.is_users(),
         }
     }
@@ -111,7 +112,7 @@ pub fn analyze(request: &Request, observer: &mut dyn Observer) -> Result<Analysi
     run.manifest.config = config.clone();
     run.manifest.seed = config.seed;
     run.manifest.notes.clear();
-    let mut note = |run: &mut RunDir, observer: &mut dyn Observer, text: String| {
+    let note = |run: &mut RunDir, observer: &mut dyn Observer, text: String| {
         observer.note(&text);
         run.manifest.notes.push(text);
     };

@@ -313,7 +313,7 @@ fn evidence(
     count: usize,
 ) -> Evidence {
     let z = |pair: u32| described.activations.row(pair as usize)[index];
-    let mut active: Vec<(u32, f32)> =
+    let mut active: Vec<(u32, f64)> =
         held_out.pair_means().into_iter().filter(|&(pair, mean)| mean != 0.5 && z(pair) != 0.0).collect();
     // Among equally strong pairs the shortest are the easiest to read.
     let size = |pair: u32| {

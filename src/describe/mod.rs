@@ -243,7 +243,7 @@ fn fidelity(z: &[f32], reading: &[f32], sign: f64, pairs: &[u32]) -> Option<Corr
         .filter(|&pair| z[pair] != 0.0)
         .map(|pair| (sign * f64::from(z[pair]), f64::from(reading[pair])))
         .unzip();
-    pearson(&x, &y)
+    Some(pearson(&x, &y)).filter(|c| c.r.is_finite() && c.p.is_finite())
 }
 
 /// The `count` pairs with the largest |z|, strongest first; ties in the pairs' order.
