@@ -11,8 +11,7 @@ use crate::matrix::Matrix;
 use crate::pairs::{self, Pairs, PairsError, ReadOptions, ReadReport, Side};
 use crate::report::{page, tables};
 use crate::run::{DatasetRecord, Manifest, RunDir, RunError, fingerprint, write_bytes, write_json};
-use crate::sae::device::{Compute, DeviceChoice, DeviceError};
-use crate::sae::{self, Sae, SaeConfig, SaeError, TrainReport};
+use crate::sae::{self, Control, DeviceChoice, Sae, SaeConfig, SaeError, TrainReport};
 
 /// What to analyse, and where to leave the result.
 #[derive(Debug, Clone)]
@@ -71,8 +70,6 @@ pub enum AnalyzeError {
     #[error(transparent)]
     Bank(#[from] BankError),
     #[error(transparent)]
-    Device(#[from] DeviceError),
-    #[error(transparent)]
     Sae(#[from] SaeError),
 }
 
@@ -80,7 +77,7 @@ impl AnalyzeError {
     /// Whether the user can mend it (exit code 2) rather than we (exit code 1).
     pub fn is_users(&self) -> bool {
         match self {
-            Self::Config(_) | Self::Pairs(_) | Self::Bank(_) | Self::Device(_) => true,
+            Self::Config(_) | Self::Pairs(_) | Self::Bank(_) => true,
             Self::Run(error) => error.is_users(),
             Self::Embed(EmbedError::File(error)) => error.is_users(),
             Self::Embed(_) => false,
@@ -89,11 +86,39 @@ impl AnalyzeError {
     }
 }
 
+/// The measurable half of a run: everything that needs no labels.
+#[derive(Debug)]
+pub struct Measured {
+    /// The open run directory.
+    pub run: RunDir,
+    /// The pairs and every label given to them.
+    pub pairs: Pairs,
+    /// The side of each pair, `[pairs]`.
+    pub sides: Vec<Side>,
+    /// `e(A) − e(B)`, `[pairs, dimensions]`.
+    pub deltas: Matrix,
+    /// Features in words, and their activations.
+    pub described: Described,
+    /// How the autoencoder's training went.
+    pub trained: TrainReport,
+    /// Fingerprint of all this.
+    print: String,
+}
+
 /// Runs every stage that is not finished yet and returns the findings.
 ///
 /// # Errors
 /// See [`AnalyzeError`]; finished stages stay, and the same request goes on after them.
 pub fn analyze(request: &Request, observer: &mut dyn Observer) -> Result<Analysis, AnalyzeError> {
+    let measured = measure(request, observer)?;
+    express(measured, &request.config, observer)
+}
+
+/// Reads, splits, embeds, trains and describes: what the two responses differ in.
+///
+/// # Errors
+/// See [`AnalyzeError`].
+pub fn measure(request: &Request, observer: &mut dyn Observer) -> Result<Measured, AnalyzeError> {
     let config = &request.config;
     config.validate()?;
     let bank = match &config.describe.concepts {
@@ -104,7 +129,7 @@ pub fn analyze(request: &Request, observer: &mut dyn Observer) -> Result<Analysi
     // What the dataset is. Reading is not a stage: every later one needs the texts or the labels.
     let started = std::time::Instant::now();
     observer.stage("read", 0);
-    let (pairs, read) = pairs::read(&request.data, &read_options(config))?;
+    let (mut pairs, read) = pairs::read(&request.data, &read_options(config))?;
     observer.finished("read", started.elapsed().as_secs_f64(), false);
     let (sides, split_notes) = pairs::split(&pairs, config.split.shares, config.seed)?;
 
@@ -112,94 +137,38 @@ pub fn analyze(request: &Request, observer: &mut dyn Observer) -> Result<Analysi
     run.manifest.config = config.clone();
     run.manifest.seed = config.seed;
     run.manifest.notes.clear();
-    let note = |run: &mut RunDir, observer: &mut dyn Observer, text: String| {
-        observer.note(&text);
-        run.manifest.notes.push(text);
-    };
     for text in read.notes.iter().chain(&split_notes) {
-        note(&mut run, observer, text.clone());
+        note(&mut run, observer, text);
     }
 
-    let pairs_print = fingerprint(
-        "pairs",
-        &(&read.fingerprint, &config.data, &config.split, config.seed, pairs.pair_id.len(), pairs.judgements.row.len()),
-    );
+    // Orientation and split depend on the seed; the fingerprint covers what the file does not.
+    let pairs_print = fingerprint("pairs", &(&read.fingerprint, &config.data, &config.split, config.seed));
     stage(&mut run, observer, "pairs", &pairs_print, 0, &["pairs.parquet", "dropped.csv"], |run, _| {
         tables::write_pairs(&run.file("pairs.parquet"), &pairs, &sides)?;
         tables::write_dropped(&run.file("dropped.csv"), &read.dropped_rows)?;
         Ok(())
     })?;
 
-    // Deltas: the difference of the two responses' embeddings.
-    let embedder: Option<BoxedEmbedder> =
-        if pairs.own_deltas.is_some() { None } else { Some(BoxedEmbedder::load()?) };
-    let identity = match (&embedder, &config.data.embedding_columns) {
-        (Some(embedder), _) => embedder.identity(),
-        (None, Some((a, b))) => format!("columns {a}, {b}"),
-        (None, None) => "columns".into(),
-    };
-    let embed_print = fingerprint("embed", &(&pairs_print, &identity));
-    let deltas = deltas(&mut run, observer, &pairs, embedder.as_ref(), &embed_print)?;
-    if let Some(path) = &request.save_embeddings {
-        match &embedder {
-            Some(embedder) => embed::save(path, &pairs, embedder)?,
-            None => note(
-                &mut run,
-                observer,
-                "`--save-embeddings` has nothing to do: the vectors come from the dataset itself".into(),
-            ),
-        }
-    }
-    run.manifest.embedder = identity;
+    let (deltas, embed_print) = embed_stage(&mut run, observer, &mut pairs, request, &pairs_print)?;
+    let (model, trained, sae_print) = sae_stage(&mut run, observer, &sides, &deltas, request, &embed_print)?;
+    let print = fingerprint(
+        "describe",
+        &(&sae_print, &config.describe, bank.fingerprint(), config.principles.redundant_above),
+    );
+    let described = describe_stage(&mut run, observer, &pairs, &sides, &deltas, model, &bank, config, &print)?;
+    Ok(Measured { run, pairs, sides, deltas, described, trained, print })
+}
 
-    // The autoencoder.
-    let compute = Compute::choose(request.device)?;
-    if let Some(text) = &compute.note {
-        note(&mut run, observer, text.clone());
-    }
-    run.manifest.device = compute.adapter.clone();
-    run.manifest.backend = compute.backend.clone();
-    let sae_print = fingerprint("sae", &(&embed_print, &config.sae, config.seed, &compute.backend));
-    let sae_config = SaeConfig {
-        features: config.sae.features,
-        active: config.sae.active,
-        seed: config.seed,
-        ..SaeConfig::default()
-    };
-    let sae_files = ["stages/sae.safetensors", "stages/sae.json"];
-    stage(&mut run, observer, "sae", &sae_print, sae_config.max_epochs, &sae_files, |run, observer| {
-        let on = |side: Side| -> Vec<u32> {
-            (0u32..).zip(&sides).filter(|(_, at)| **at == side).map(|(pair, _)| pair).collect()
-        };
-        let (train, held_out) = (on(Side::Train), on(Side::HeldOut));
-        let mut unseen = on(Side::Describe);
-        let validation = if unseen.is_empty() { train.clone() } else { unseen.clone() };
-        unseen.extend(&held_out);
-        let (model, report) = sae::train(
-            &deltas,
-            &train,
-            &validation,
-            &unseen,
-            &held_out,
-            &sae_config,
-            &compute,
-            &mut |progress| observer.advance(progress.epoch),
-        )?;
-        model.save(&run.file("stages/sae.safetensors"))?;
-        write_json(&run.file("stages/sae.json"), &report)?;
-        Ok(())
-    })?;
-    let model = Sae::load(&run.file("stages/sae.safetensors"))?;
-    let trained: TrainReport = read_json(&run.file("stages/sae.json"))?;
-
-    // Words.
-    let describe_print =
-        fingerprint("describe", &(&sae_print, &config.describe, bank.fingerprint(), config.principles.redundant_above));
-    let described = describe_stage(&mut run, observer, &pairs, &sides, &deltas, model, &bank, config, &describe_print)?;
-
-    // Effects and the ladder, on held-out labels.
-    let effects_print = fingerprint("effects", &(&describe_print, config.seed));
-    stage(&mut run, observer, "effects", &effects_print, 0, &["stages/effects.json", "features.parquet"], |run, _| {
+/// Measures effects on held-out labels, selects principles and writes the report: what is rewarded.
+fn express(
+    measured: Measured,
+    config: &Config,
+    observer: &mut dyn Observer,
+) -> Result<Analysis, AnalyzeError> {
+    let Measured { mut run, pairs, sides, deltas, described, trained, print } = measured;
+    let effects_print = fingerprint("effects", &(&print, config.seed));
+    let files = ["stages/effects.json", "features.parquet"];
+    stage(&mut run, observer, "effects", &effects_print, 0, &files, |run, _| {
         let table = table::measure(&pairs, &sides, &described, &deltas, config.seed);
         tables::write_features(&run.file("features.parquet"), &pairs, &described.features, &table)?;
         write_json(&run.file("stages/effects.json"), &table)?;
@@ -208,14 +177,14 @@ pub fn analyze(request: &Request, observer: &mut dyn Observer) -> Result<Analysi
     let table: EffectTable = read_json(&run.file("stages/effects.json"))?;
     record_metrics(&mut run.manifest, &sides, &described, &trained, &table);
 
-    // Principles.
     let principles_print = fingerprint("principles", &(&effects_print, &config.principles));
     let files = ["principles.json", "principles.csv", "constitution.md"];
     stage(&mut run, observer, "principles", &principles_print, 0, &files, |run, _| {
         let findings = constitution::select::select(&pairs, &sides, &described, &table, &config.principles);
         tables::write_principles_csv(&run.file("principles.csv"), &findings)?;
-        let labels = run.manifest.metrics.judgements_held_out;
-        tables::write_constitution(&run.file("constitution.md"), &read.path, labels, &findings)?;
+        let manifest = &run.manifest;
+        let labels = manifest.metrics.judgements_held_out;
+        tables::write_constitution(&run.file("constitution.md"), &manifest.dataset.path, labels, &findings)?;
         write_json(&run.file("principles.json"), &findings)?;
         Ok(())
     })?;
@@ -229,7 +198,7 @@ pub fn analyze(request: &Request, observer: &mut dyn Observer) -> Result<Analysi
         findings,
         mean_labels: mean_labels(&pairs),
     };
-    let report_print = fingerprint("report", &(&principles_print, &run.manifest.notes, &run.manifest.metrics));
+    let report_print = fingerprint("report", &(&principles_print, &run.manifest.notes));
     stage(&mut run, observer, "report", &report_print, 0, &["report.html"], |run, _| {
         write_bytes(&run.file("report.html"), page::render(&analysis, &pairs).as_bytes())?;
         Ok(())
@@ -237,6 +206,12 @@ pub fn analyze(request: &Request, observer: &mut dyn Observer) -> Result<Analysi
     run.save()?;
     analysis.manifest = run.manifest.clone();
     Ok(analysis)
+}
+
+/// Tells the user and the record.
+fn note(run: &mut RunDir, observer: &mut dyn Observer, text: &str) {
+    observer.note(text);
+    run.manifest.notes.push(text.to_owned());
 }
 
 /// Does a stage unless it is finished, and records it.
@@ -289,28 +264,81 @@ fn dataset_record(read: &ReadReport, pairs: &Pairs) -> DatasetRecord {
 }
 
 /// The deltas, `[pairs, dimensions]`: the user's own, those of a finished stage, or embedded now.
-fn deltas(
+fn embed_stage(
     run: &mut RunDir,
     observer: &mut dyn Observer,
-    pairs: &Pairs,
-    embedder: Option<&BoxedEmbedder>,
-    print: &str,
-) -> Result<Matrix, AnalyzeError> {
+    pairs: &mut Pairs,
+    request: &Request,
+    pairs_print: &str,
+) -> Result<(Matrix, String), AnalyzeError> {
     const FILE: &str = "stages/deltas.safetensors";
-    let Some(embedder) = embedder else {
-        return Ok(pairs.own_deltas.clone().unwrap_or_default());
-    };
+    if let Some(own) = pairs.own_deltas.take() {
+        let (a, b) = request.config.data.embedding_columns.clone().unwrap_or_default();
+        run.manifest.embedder = format!("columns `{a}` and `{b}`");
+        if request.save_embeddings.is_some() {
+            note(run, observer, "`--save-embeddings` has nothing to do: the vectors come from the dataset itself");
+        }
+        let print = fingerprint("embed", &(pairs_print, &run.manifest.embedder));
+        return Ok((own, print));
+    }
+    let embedder = BoxedEmbedder::load()?;
+    run.manifest.embedder = embedder.identity();
+    let print = fingerprint("embed", &(pairs_print, &run.manifest.embedder));
     let mut fresh = None;
-    stage(run, observer, "embed", print, pairs.pair_id.len(), &[FILE], |run, observer| {
-        let deltas = embed::deltas(pairs, embedder, &mut |done| observer.advance(done))?;
+    stage(run, observer, "embed", &print, pairs.pair_id.len(), &[FILE], |run, observer| {
+        let deltas = embed::deltas(pairs, &embedder, &mut |done| observer.advance(done))?;
         embed::write_deltas(&run.file(FILE), &deltas)?;
         fresh = Some(deltas);
         Ok(())
     })?;
-    match fresh {
-        Some(deltas) => Ok(deltas),
-        None => Ok(embed::read_deltas(&run.file(FILE))?),
+    if let Some(path) = &request.save_embeddings {
+        embed::save(path, pairs, &embedder)?;
     }
+    let deltas = match fresh {
+        Some(deltas) => deltas,
+        None => embed::read_deltas(&run.file(FILE))?,
+    };
+    Ok((deltas, print))
+}
+
+/// The autoencoder, trained now or in a finished stage.
+fn sae_stage(
+    run: &mut RunDir,
+    observer: &mut dyn Observer,
+    sides: &[Side],
+    deltas: &Matrix,
+    request: &Request,
+    embed_print: &str,
+) -> Result<(Sae, TrainReport, String), AnalyzeError> {
+    let settings = &request.config.sae;
+    let compute = sae::choose(request.device)?;
+    note(run, observer, &compute.note);
+    run.manifest.device = compute.adapter.clone();
+    run.manifest.backend = compute.backend.to_owned();
+    let print = fingerprint("sae", &(embed_print, settings, request.config.seed, &compute.backend));
+    let config = SaeConfig {
+        features: settings.features,
+        active: settings.active,
+        seed: request.config.seed,
+        ..SaeConfig::default()
+    };
+    let files = ["stages/sae.safetensors", "stages/sae.json"];
+    stage(run, observer, "sae", &print, config.epochs_max, &files, |run, observer| {
+        let on = |side: Side| -> Vec<u32> {
+            (0u32..).zip(sides).filter(|(_, at)| **at == side).map(|(pair, _)| pair).collect()
+        };
+        let (train, describe, held_out) = (on(Side::Train), on(Side::Describe), on(Side::HeldOut));
+        let (model, report) = sae::train(deltas, &train, &describe, &held_out, &config, &compute, &mut |progress| {
+            observer.advance(progress.epoch);
+            Control::Continue
+        })?;
+        model.save(&run.file("stages/sae.safetensors"))?;
+        write_json(&run.file("stages/sae.json"), &report)?;
+        Ok(())
+    })?;
+    let model = Sae::load(&run.file("stages/sae.safetensors"))?;
+    let trained = read_json(&run.file("stages/sae.json"))?;
+    Ok((model, trained, print))
 }
 
 #[allow(clippy::too_many_arguments)] // the stage's inputs, each from another stage

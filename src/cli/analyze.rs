@@ -9,7 +9,7 @@ use super::{Failure, colour, print};
 use crate::analyze::{self, Request};
 use crate::config::Config;
 use crate::report;
-use crate::sae::device::DeviceChoice;
+use crate::sae::DeviceChoice;
 
 /// What was typed; `None` leaves the settings file's value.
 #[derive(Debug, Args)]
