@@ -1,6 +1,9 @@
 //! The whole way in one function: pairs → embed → sae → describe → effects → principles → report.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, ConfigError};
 use crate::constitution::{self, Findings};
@@ -11,7 +14,7 @@ use crate::matrix::Matrix;
 use crate::pairs::{self, Pairs, PairsError, ReadOptions, ReadReport, Side};
 use crate::report::{page, tables};
 use crate::run::{DatasetRecord, Manifest, RunDir, RunError, fingerprint, write_bytes, write_json};
-use crate::sae::{self, Control, DeviceChoice, Sae, SaeConfig, SaeError, TrainReport};
+use crate::sae::{self, Control, DeviceChoice, Progress, Sae, SaeCard, SaeConfig, SaeError, TrainReport};
 
 /// What to analyse, and where to leave the result.
 #[derive(Debug, Clone)]
@@ -86,6 +89,40 @@ impl AnalyzeError {
     }
 }
 
+/// The autoencoder on held-out pairs.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Quality {
+    /// Normalised mean squared error; `None` without held-out pairs.
+    pub nmse: Option<f64>,
+    /// The same for each Matryoshka prefix, by its number of features.
+    pub nmse_prefixes: BTreeMap<String, f64>,
+    /// Mean number of active features per pair.
+    pub active_mean: Option<f64>,
+}
+
+impl Quality {
+    fn on(model: &Sae, deltas: &Matrix, rows: &[u32], prefixes: &[usize]) -> Result<Self, SaeError> {
+        let finite = |value: f64| Some(value).filter(|v| v.is_finite());
+        if rows.is_empty() {
+            return Ok(Self::default());
+        }
+        let held_out = model.activations(&deltas.select_rows(rows))?;
+        let active = held_out.values.iter().filter(|z| **z != 0.0).count();
+        let mut quality = Self {
+            nmse: finite(model.nmse(deltas, Some(rows), model.features())?),
+            active_mean: finite(active as f64 / rows.len() as f64),
+            ..Self::default()
+        };
+        for &prefix in prefixes {
+            if let Some(nmse) = finite(model.nmse(deltas, Some(rows), prefix)?) {
+                quality.nmse_prefixes.insert(prefix.to_string(), nmse);
+            }
+        }
+        Ok(quality)
+    }
+}
+
 /// The measurable half of a run: everything that needs no labels.
 #[derive(Debug)]
 pub struct Measured {
@@ -101,6 +138,8 @@ pub struct Measured {
     pub described: Described,
     /// How the autoencoder's training went.
     pub trained: TrainReport,
+    /// How well it does on held-out pairs.
+    pub quality: Quality,
     /// Fingerprint of all this.
     print: String,
 }
@@ -150,13 +189,14 @@ pub fn measure(request: &Request, observer: &mut dyn Observer) -> Result<Measure
     })?;
 
     let (deltas, embed_print) = embed_stage(&mut run, observer, &mut pairs, request, &pairs_print)?;
-    let (model, trained, sae_print) = sae_stage(&mut run, observer, &sides, &deltas, request, &embed_print)?;
+    let (model, card, trained, sae_print) = sae_stage(&mut run, observer, &sides, &deltas, request, &embed_print)?;
+    let quality = Quality::on(&model, &deltas, &on(&sides, Side::HeldOut), &card.prefixes)?;
     let print = fingerprint(
         "describe",
         &(&sae_print, &config.describe, bank.fingerprint(), config.principles.redundant_above),
     );
-    let described = describe_stage(&mut run, observer, &pairs, &sides, &deltas, model, &bank, config, &print)?;
-    Ok(Measured { run, pairs, sides, deltas, described, trained, print })
+    let described = describe_stage(&mut run, observer, &pairs, &sides, &deltas, model, &card, &bank, config, &print)?;
+    Ok(Measured { run, pairs, sides, deltas, described, trained, quality, print })
 }
 
 /// Measures effects on held-out labels, selects principles and writes the report: what is rewarded.
@@ -165,7 +205,7 @@ fn express(
     config: &Config,
     observer: &mut dyn Observer,
 ) -> Result<Analysis, AnalyzeError> {
-    let Measured { mut run, pairs, sides, deltas, described, trained, print } = measured;
+    let Measured { mut run, pairs, sides, deltas, described, trained, quality, print } = measured;
     let effects_print = fingerprint("effects", &(&print, config.seed));
     let files = ["stages/effects.json", "features.parquet"];
     stage(&mut run, observer, "effects", &effects_print, 0, &files, |run, _| {
@@ -175,7 +215,7 @@ fn express(
         Ok(())
     })?;
     let table: EffectTable = read_json(&run.file("stages/effects.json"))?;
-    record_metrics(&mut run.manifest, &sides, &described, &trained, &table);
+    record_metrics(&mut run.manifest, &sides, &described, &trained, quality, &table);
 
     let principles_print = fingerprint("principles", &(&effects_print, &config.principles));
     let files = ["principles.json", "principles.csv", "constitution.md"];
@@ -212,6 +252,11 @@ fn express(
 fn note(run: &mut RunDir, observer: &mut dyn Observer, text: &str) {
     observer.note(text);
     run.manifest.notes.push(text.to_owned());
+}
+
+/// The pairs on a side, in order.
+fn on(sides: &[Side], side: Side) -> Vec<u32> {
+    (0u32..).zip(sides).filter(|(_, at)| **at == side).map(|(pair, _)| pair).collect()
 }
 
 /// Does a stage unless it is finished, and records it.
@@ -309,7 +354,7 @@ fn sae_stage(
     deltas: &Matrix,
     request: &Request,
     embed_print: &str,
-) -> Result<(Sae, TrainReport, String), AnalyzeError> {
+) -> Result<(Sae, SaeCard, TrainReport, String), AnalyzeError> {
     let settings = &request.config.sae;
     let compute = sae::choose(request.device)?;
     note(run, observer, &compute.note);
@@ -322,23 +367,32 @@ fn sae_stage(
         seed: request.config.seed,
         ..SaeConfig::default()
     };
-    let files = ["stages/sae.safetensors", "stages/sae.json"];
+    let files = ["stages/sae.safetensors", "stages/sae.json", "stages/training.json"];
     stage(run, observer, "sae", &print, config.epochs_max, &files, |run, observer| {
-        let on = |side: Side| -> Vec<u32> {
-            (0u32..).zip(sides).filter(|(_, at)| **at == side).map(|(pair, _)| pair).collect()
-        };
-        let (train, describe, held_out) = (on(Side::Train), on(Side::Describe), on(Side::HeldOut));
-        let (model, report) = sae::train(deltas, &train, &describe, &held_out, &config, &compute, &mut |progress| {
-            observer.advance(progress.epoch);
+        let describe = on(sides, Side::Describe);
+        let held_out = on(sides, Side::HeldOut);
+        // θ is one number that looks at no label: it is set on all pairs that training has not seen,
+        // so that the asked number of features is active there.
+        let unseen: Vec<u32> = describe.iter().chain(&held_out).copied().collect();
+        let mut listen = |progress: Progress| {
+            if let Progress::Epoch { epoch, .. } = progress {
+                observer.advance(epoch);
+            }
             Control::Continue
-        })?;
-        model.save(&run.file("stages/sae.safetensors"))?;
-        write_json(&run.file("stages/sae.json"), &report)?;
+        };
+        let (model, report) =
+            sae::train(deltas, &on(sides, Side::Train), &describe, &unseen, &config, &compute, &mut listen)?;
+        let card = SaeCard::new(&model, report.active, &config.prefixes, &run.manifest.embedder);
+        model.save(&run.file("stages"), &card)?;
+        write_json(&run.file("stages/training.json"), &report)?;
         Ok(())
     })?;
-    let model = Sae::load(&run.file("stages/sae.safetensors"))?;
-    let trained = read_json(&run.file("stages/sae.json"))?;
-    Ok((model, trained, print))
+    let (model, card) = Sae::load(&run.file("stages"))?;
+    let trained: TrainReport = read_json(&run.file("stages/training.json"))?;
+    for text in &trained.notes {
+        note(run, observer, text);
+    }
+    Ok((model, card, trained, print))
 }
 
 #[allow(clippy::too_many_arguments)] // the stage's inputs, each from another stage
@@ -349,6 +403,7 @@ fn describe_stage(
     sides: &[Side],
     deltas: &Matrix,
     mut model: Sae,
+    card: &SaeCard,
     bank: &Bank,
     config: &Config,
     print: &str,
@@ -358,7 +413,7 @@ fn describe_stage(
     let mut fresh = None;
     let total = pairs.pair_id.len();
     stage(run, observer, "describe", print, total, &files, |run, observer| {
-        let learned = model.activations(deltas);
+        let learned = model.activations(deltas)?;
         let known = bank.measure(pairs, &mut |done| observer.advance(done));
         let found = describe::describe(
             pairs,
@@ -373,8 +428,7 @@ fn describe_stage(
         for &feature in &found.flipped {
             model.flip(feature);
         }
-        model.save(&run.file("sae.safetensors"))?;
-        write_json(&run.file("sae.json"), &model.card(&run.manifest.embedder, config.sae.active))?;
+        model.save(run.path(), card)?;
         tables::write_matrix(
             &run.file("activations.parquet"),
             &pairs.pair_id,
@@ -428,6 +482,7 @@ fn record_metrics(
     sides: &[Side],
     described: &Described,
     trained: &TrainReport,
+    quality: Quality,
     table: &EffectTable,
 ) {
     let count = |side: Side| sides.iter().filter(|at| **at == side).count();
@@ -439,9 +494,9 @@ fn record_metrics(
     metrics.ties_held_out = table.ties_held_out;
     metrics.auc = table.auc.clone();
     metrics.auc_missing = table.auc_missing.clone();
-    metrics.nmse = trained.nmse;
-    metrics.nmse_prefixes = trained.nmse_prefixes.clone();
-    metrics.active_mean = trained.active_mean;
+    metrics.nmse = quality.nmse;
+    metrics.nmse_prefixes = quality.nmse_prefixes;
+    metrics.active_mean = quality.active_mean;
     metrics.dead = Some(trained.dead);
     metrics.epochs = Some(trained.epochs);
     let learned = described.features.iter().filter(|f| f.source == "learned");
