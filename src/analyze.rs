@@ -84,7 +84,8 @@ impl AnalyzeError {
             Self::Run(error) => error.is_users(),
             Self::Embed(EmbedError::File(error)) => error.is_users(),
             Self::Embed(_) => false,
-            Self::Sae(error) => error.is_users(),
+            Self::Sae(SaeError::RowOutside { .. } | SaeError::Diverged { .. } | SaeError::Format { .. }) => false,
+            Self::Sae(_) => true,
         }
     }
 }

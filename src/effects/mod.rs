@@ -16,6 +16,7 @@ pub mod feature;
 pub mod logistic;
 mod numeric;
 pub mod sample;
+pub mod table;
 
 pub use crate::statistics::correlation::{Correlation, pearson};
 pub use crate::statistics::multiplicity;
