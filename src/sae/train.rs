@@ -1,0 +1,673 @@
+//! From deltas to a trained autoencoder.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Instant,
+};
+
+use burn::{
+    optim::{AdamConfig, GradientsParams, ModuleOptimizer},
+    tensor::{Device, Tensor, TensorData},
+};
+use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Compute, Sae, SaeConfig, SaeError,
+    device::panic_text,
+    initial,
+    linear::times_transposed,
+    model::{check_rows, spread, usable},
+    objective::{Dead, Network, Objective},
+    select::{passes, threshold_bits},
+};
+use crate::{matrix::Matrix, seed};
+
+/// Steps between two looks at which features are dead; each look waits for the device.
+const LOOK_EVERY: usize = 8;
+
+/// What the caller hears while training runs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Progress {
+    /// In the middle of an epoch, every few steps.
+    Step {
+        /// From 1.
+        epoch: usize,
+        /// Steps done in this epoch.
+        step: usize,
+        /// Steps in an epoch.
+        steps: usize,
+    },
+    /// An epoch is over.
+    Epoch {
+        /// From 1.
+        epoch: usize,
+        /// Epochs at most; training may stop before.
+        epochs_max: usize,
+        /// Mean training loss, auxiliary term included.
+        loss: f64,
+        /// Validation loss: mean NMSE over the prefixes.
+        validation: f64,
+        /// The best epoch so far; 0 is the start.
+        best_epoch: usize,
+    },
+}
+
+/// What the caller answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Control {
+    /// Go on.
+    Continue,
+    /// Stop; [`train`] returns [`SaeError::Stopped`].
+    Stop,
+}
+
+/// How training went.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct TrainReport {
+    /// Epochs run.
+    pub epochs: usize,
+    /// The epoch whose weights were kept; 0 is the start, before any step.
+    pub best_epoch: usize,
+    /// NMSE at θ on the validation rows (on the training rows where there are none).
+    pub nmse: f64,
+    /// The same per Matryoshka prefix: (prefix, NMSE).
+    pub nmse_prefixes: Vec<(usize, f64)>,
+    /// Mean number of active features per pair at θ, on the rows NMSE was measured on.
+    pub active_mean: f64,
+    /// Features that are active in no training row.
+    pub dead: usize,
+    /// Per epoch: (training loss, validation loss).
+    pub losses: Vec<(f64, f64)>,
+    /// Wall-clock seconds.
+    pub seconds: f64,
+    /// Rows that were trained on.
+    pub rows: usize,
+    /// Training rows left out because the two responses have equal vectors.
+    pub rows_zero: usize,
+    /// Features, M; fewer than asked where the data is too small.
+    pub features: usize,
+    /// Active features per pair, K; fewer than asked where M is.
+    pub active: usize,
+    /// Sentences the user should read once.
+    pub notes: Vec<String>,
+}
+
+/// Trains on the rows `train` of `deltas` `[pairs, dimensions]`, stops by `validation`, sets θ on
+/// `calibrate`. Where `validation` is empty the training rows take its place, where `calibrate` is,
+/// the validation rows do. Rows that are all zero teach nothing and are left out of training.
+///
+/// The same seed gives the same result on the CPU, whatever the number of threads.
+///
+/// ```text
+/// per step   z = batch top-k of x·E        loss: see `objective`
+///            decoder gradient made orthogonal to its columns; global gradient norm ≤ 1
+///            Adam (β .9/.999); decoder columns back to norm one
+/// ```
+///
+/// # Errors
+/// [`SaeError::Setting`], [`SaeError::NoRows`], [`SaeError::NotFinite`], [`SaeError::RowOutside`],
+/// [`SaeError::Diverged`], [`SaeError::Stopped`], [`SaeError::DeviceFailed`].
+pub fn train(
+    deltas: &Matrix,
+    train: &[u32],
+    validation: &[u32],
+    calibrate: &[u32],
+    config: &SaeConfig,
+    compute: &Compute,
+    events: &mut dyn FnMut(Progress) -> Control,
+) -> Result<(Sae, TrainReport), SaeError> {
+    let start = Instant::now();
+    check_config(config)?;
+    for rows in [train, validation, calibrate] {
+        check_rows(rows, deltas)?;
+        check_finite(rows, deltas)?;
+    }
+    let rows = Rows::new(deltas, train)?;
+    let validation: Vec<u32> = non_zero(validation, deltas);
+    let validation = if validation.is_empty() {
+        &rows.index
+    } else {
+        &validation
+    };
+    let calibrate = if calibrate.is_empty() {
+        validation
+    } else {
+        calibrate
+    };
+
+    let (shape, notes) = Shape::fitting(config, rows.index.len(), deltas.cols);
+    let mut report = TrainReport {
+        rows: rows.index.len(),
+        rows_zero: train.len() - rows.index.len(),
+        features: shape.features,
+        active: shape.active,
+        notes,
+        ..TrainReport::default()
+    };
+    // A driver that fails in the middle panics; the user is owed a sentence.
+    let mut fit = || {
+        fit(
+            &rows,
+            validation,
+            &shape,
+            config,
+            compute,
+            events,
+            &mut report,
+        )
+    };
+    let mut sae = if compute.is_gpu() {
+        catch_unwind(AssertUnwindSafe(fit))
+            .unwrap_or_else(|panic| Err(failed(compute, &panic_text(&*panic))))?
+    } else {
+        fit()?
+    };
+
+    sae.calibrate(deltas, calibrate, shape.active)?;
+    for &prefix in &shape.prefixes {
+        report
+            .nmse_prefixes
+            .push((prefix, sae.nmse(deltas, Some(validation), prefix)?));
+    }
+    report.nmse = report
+        .nmse_prefixes
+        .last()
+        .map_or(f64::NAN, |&(_, nmse)| nmse);
+    report.active_mean = count_active(&sae, deltas, validation)?
+        .iter()
+        .sum::<usize>() as f64
+        / validation.len().max(1) as f64;
+    report.dead = count_active(&sae, deltas, &rows.index)?
+        .iter()
+        .filter(|&&n| n == 0)
+        .count();
+    report.seconds = start.elapsed().as_secs_f64();
+    Ok((sae, report))
+}
+
+fn check_config(config: &SaeConfig) -> Result<(), SaeError> {
+    let refuse = |setting, value: String, allowed: &str| {
+        Err(SaeError::Setting {
+            setting,
+            value,
+            allowed: allowed.to_string(),
+        })
+    };
+    for (setting, value) in [
+        ("features", config.features),
+        ("active", config.active),
+        ("batch", config.batch),
+        ("epochs_max", config.epochs_max),
+        ("patience", config.patience),
+    ] {
+        if value == 0 {
+            return refuse(setting, value.to_string(), "at least 1");
+        }
+    }
+    if config.features > 65_536 {
+        return refuse("features", config.features.to_string(), "at most 65536");
+    }
+    if config.active > config.features {
+        let allowed = format!("at most `features` ({})", config.features);
+        return refuse("active", config.active.to_string(), &allowed);
+    }
+    if !(config.learning_rate > 0.0 && config.learning_rate <= 1.0) {
+        return refuse(
+            "learning_rate",
+            config.learning_rate.to_string(),
+            "above 0 and at most 1",
+        );
+    }
+    if !(config.auxiliary_weight >= 0.0 && config.auxiliary_weight.is_finite()) {
+        return refuse(
+            "auxiliary_weight",
+            config.auxiliary_weight.to_string(),
+            "0 or more",
+        );
+    }
+    if !(config.improvement >= 0.0) {
+        return refuse("improvement", config.improvement.to_string(), "0 or more");
+    }
+    Ok(())
+}
+
+fn check_finite(rows: &[u32], deltas: &Matrix) -> Result<(), SaeError> {
+    for &row in rows {
+        if let Some(column) = deltas
+            .row(row as usize)
+            .iter()
+            .position(|&value| !usable(value))
+        {
+            return Err(SaeError::NotFinite {
+                row: row as usize,
+                column,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Those of `rows` that are not all zero.
+fn non_zero(rows: &[u32], deltas: &Matrix) -> Vec<u32> {
+    let any = |&row: &u32| deltas.row(row as usize).iter().any(|&value| value != 0.0);
+    rows.iter().copied().filter(any).collect()
+}
+
+/// What the data can carry of what was asked.
+struct Shape {
+    features: usize,
+    active: usize,
+    /// Ascending, the last is `features`.
+    prefixes: Vec<usize>,
+}
+
+impl Shape {
+    /// No more features than rows, nor than four times the dimensions.
+    fn fitting(config: &SaeConfig, rows: usize, dimensions: usize) -> (Self, Vec<String>) {
+        let features = config.features.min(rows).min(4 * dimensions);
+        let active = config.active.min(features);
+        let mut prefixes = config.prefixes.clone();
+        prefixes.retain(|&prefix| 0 < prefix && prefix < features);
+        prefixes.push(features);
+        prefixes.sort_unstable();
+        prefixes.dedup();
+        let mut notes = Vec::new();
+        if features < config.features {
+            notes.push(format!(
+                "{features} features with {active} active instead of {} with {}: {rows} training pairs \
+                 with {dimensions} dimensions carry no more",
+                config.features, config.active
+            ));
+        }
+        (
+            Self {
+                features,
+                active,
+                prefixes,
+            },
+            notes,
+        )
+    }
+}
+
+/// The training rows, scaled to mean square norm one: so neither tiny nor huge vectors leave the
+/// range of `f32`, and Adam sees gradients of one size.
+struct Rows<'a> {
+    deltas: &'a Matrix,
+    /// Rows that are not all zero.
+    index: Vec<u32>,
+    scale: f64,
+}
+
+impl<'a> Rows<'a> {
+    fn new(deltas: &'a Matrix, train: &[u32]) -> Result<Self, SaeError> {
+        let index = non_zero(train, deltas);
+        let square: f64 = index
+            .iter()
+            .flat_map(|&row| deltas.row(row as usize))
+            .map(|&value| f64::from(value) * f64::from(value))
+            .sum();
+        if index.is_empty() {
+            return Err(SaeError::NoRows {
+                given: train.len(),
+                zero: train.len(),
+            });
+        }
+        let scale = (square / index.len() as f64).sqrt();
+        Ok(Self {
+            deltas,
+            index,
+            scale,
+        })
+    }
+
+    /// The given rows, scaled, row-major.
+    fn gather(&self, rows: &[u32]) -> Vec<f32> {
+        let mut values = Vec::with_capacity(rows.len() * self.deltas.cols);
+        for &row in rows {
+            let row = self.deltas.row(row as usize);
+            values.extend(
+                row.iter()
+                    .map(|&value| (f64::from(value) / self.scale) as f32),
+            );
+        }
+        values
+    }
+}
+
+/// The training loop; θ is still open in what it returns.
+fn fit(
+    rows: &Rows<'_>,
+    validation: &[u32],
+    shape: &Shape,
+    config: &SaeConfig,
+    compute: &Compute,
+    events: &mut dyn FnMut(Progress) -> Control,
+    report: &mut TrainReport,
+) -> Result<Sae, SaeError> {
+    let dimensions = rows.deltas.cols;
+    let mut random = seed::stream(config.seed, "sae");
+    let sample = rows.gather(&initial::sample(&rows.index, &mut random));
+    let decoder = initial::decoder(&sample, dimensions, &shape.prefixes, &mut random);
+    drop(sample);
+    let mut trainer = Trainer::new(decoder, shape, config, &compute.device);
+    let judge = Judge::new(rows.gather(validation), dimensions, shape);
+
+    // Weights are kept for any improvement; patience counts from the last one worth the name.
+    let mut best = trainer.weights(compute)?;
+    let mut best_loss = judge.loss(&best);
+    let (mut improved_loss, mut improved_epoch) = (best_loss, 0);
+    let mut order = rows.index.clone();
+    for epoch in 1..=config.epochs_max {
+        report.epochs = epoch;
+        // Twice over the rows: once for each pair, once for its mirror image (same gradient).
+        let steps = (2 * order.len()).div_ceil(config.batch);
+        let mut upcoming = std::mem::take(&mut order);
+        upcoming.shuffle(&mut random);
+        let pairs = upcoming.len();
+        upcoming.extend_from_within(..);
+        if let Some(mirrored) = upcoming.get_mut(pairs..) {
+            mirrored.shuffle(&mut random);
+        }
+        let mut total: Option<Tensor<1>> = None;
+        for (step, batch) in even_chunks(&upcoming, steps).enumerate() {
+            let loss = trainer.step(rows.gather(batch), batch.len(), compute)?;
+            total = Some(total.map_or(loss.clone(), |total| total + loss));
+            let stopped = (step + 1) % (2 * LOOK_EVERY) == 0
+                && events(Progress::Step {
+                    epoch,
+                    step: step + 1,
+                    steps,
+                }) == Control::Stop;
+            if stopped {
+                return Err(SaeError::Stopped { epoch });
+            }
+        }
+        upcoming.truncate(pairs);
+        order = upcoming;
+
+        let loss = total.map_or(Ok(0.0), |total| scalar(total, compute))? / steps as f64;
+        let weights = trainer.weights(compute)?;
+        let validation = judge.loss(&weights);
+        if !(loss.is_finite() && validation.is_finite()) {
+            return Err(SaeError::Diverged {
+                epoch,
+                learning_rate: config.learning_rate,
+            });
+        }
+        report.losses.push((loss, validation));
+        if validation < best_loss {
+            best_loss = validation;
+            best = weights;
+            report.best_epoch = epoch;
+        }
+        if validation < improved_loss - config.improvement {
+            (improved_loss, improved_epoch) = (validation, epoch);
+        }
+        let event = Progress::Epoch {
+            epoch,
+            epochs_max: config.epochs_max,
+            loss,
+            validation,
+            best_epoch: report.best_epoch,
+        };
+        if events(event) == Control::Stop {
+            return Err(SaeError::Stopped { epoch });
+        }
+        if epoch >= config.epochs_min && epoch >= improved_epoch + config.patience {
+            break;
+        }
+    }
+    let matrix = |values| Matrix {
+        values,
+        cols: dimensions,
+    };
+    Ok(Sae {
+        encoder: matrix(best.encoder),
+        decoder: matrix(best.decoder),
+        threshold: 0.0,
+    })
+}
+
+/// `count` consecutive pieces of `items`, whose lengths differ by at most one.
+fn even_chunks<T>(items: &[T], count: usize) -> impl Iterator<Item = &[T]> {
+    (0..count)
+        .filter_map(move |i| items.get(items.len() * i / count..items.len() * (i + 1) / count))
+}
+
+/// Weights on the host, both row-major `[features, dimensions]`.
+#[derive(Clone)]
+struct Weights {
+    encoder: Vec<f32>,
+    decoder: Vec<f32>,
+}
+
+/// Network, optimiser and firing history on the device.
+struct Trainer {
+    network: Network,
+    optimizer: ModuleOptimizer,
+    objective: Objective,
+    /// Batches since each feature last fired, `[1, features]`.
+    quiet: Tensor<2>,
+    /// Dead features at the last look.
+    dead: usize,
+    steps: usize,
+    active: usize,
+    dead_after: usize,
+    learning_rate: f64,
+    /// With autodiff.
+    device: Device,
+}
+
+impl Trainer {
+    /// Starts with encoder and decoder equal to `decoder`, row-major `[dimensions, features]`.
+    fn new(decoder: Vec<f32>, shape: &Shape, config: &SaeConfig, device: &Device) -> Self {
+        let plain = device.clone();
+        let device = device.clone().autodiff();
+        Self {
+            network: Network::tied(decoder, shape.features, &device),
+            optimizer: AdamConfig::new().with_epsilon(1e-8).init(),
+            objective: Objective::new(
+                &shape.prefixes,
+                shape.active,
+                config.auxiliary_weight,
+                &device,
+            ),
+            quiet: Tensor::zeros([1, shape.features], &plain),
+            dead: 0,
+            steps: 0,
+            active: shape.active,
+            dead_after: config.dead_after,
+            learning_rate: config.learning_rate,
+            device,
+        }
+    }
+
+    /// One step on `rows` (row-major, `count` of them); the loss before it, on the device.
+    fn step(
+        &mut self,
+        rows: Vec<f32>,
+        count: usize,
+        compute: &Compute,
+    ) -> Result<Tensor<1>, SaeError> {
+        let square_sum: f64 = rows
+            .iter()
+            .map(|&value| f64::from(value) * f64::from(value))
+            .sum();
+        let dimensions = rows.len() / count.max(1);
+        let x = Tensor::from_data(TensorData::new(rows, [count, dimensions]), &self.device);
+
+        let dead = (self.dead > 0).then(|| Dead {
+            mask: Tensor::from_inner(
+                self.quiet
+                    .clone()
+                    .greater_equal_scalar(self.dead_after as f32)
+                    .float(),
+            ),
+            active: (2 * self.active).min(self.dead),
+        });
+        let (loss, fired) = self
+            .objective
+            .loss(&self.network, x, square_sum, dead.as_ref());
+        self.update(&loss);
+        self.steps += 1;
+
+        let fired = fired.abs().max_dim(0).sign();
+        self.quiet = (self.quiet.clone() + 1.0) * (fired * -1.0 + 1.0);
+        if self.steps % LOOK_EVERY == 0 {
+            let quiet = host(self.quiet.clone(), compute)?;
+            self.dead = quiet
+                .iter()
+                .filter(|&&quiet| quiet >= self.dead_after as f32)
+                .count();
+        }
+        Ok(loss.inner())
+    }
+
+    /// Backward pass and the optimiser's step.
+    fn update(&mut self, loss: &Tensor<1>) {
+        let gradients = loss.backward();
+        let mut gradients = GradientsParams::from_grads(gradients, &self.network);
+        let (encoder, decoder) = (self.network.encoder.id, self.network.decoder.id);
+        let (Some(encoder_gradient), Some(decoder_gradient)) = (
+            gradients.remove::<2>(encoder),
+            gradients.remove::<2>(decoder),
+        ) else {
+            return;
+        };
+        // Only the part along the unit sphere changes anything; the rest would upset Adam.
+        let columns = self.network.decoder.val().inner();
+        let radial = (decoder_gradient.clone() * columns.clone()).sum_dim(0);
+        let decoder_gradient = decoder_gradient - columns * radial;
+
+        let square = encoder_gradient.clone().powi_scalar(2).sum()
+            + decoder_gradient.clone().powi_scalar(2).sum();
+        let clip = square.sqrt().clamp_min(1.0).recip().unsqueeze::<2>();
+        gradients.register(encoder, encoder_gradient * clip.clone());
+        gradients.register(decoder, decoder_gradient * clip);
+
+        let mut network = self
+            .optimizer
+            .step(self.learning_rate, self.network.clone(), gradients);
+        network.decoder = network.decoder.map(|columns| {
+            let columns = columns.inner();
+            let norm = columns
+                .clone()
+                .powi_scalar(2)
+                .sum_dim(0)
+                .sqrt()
+                .clamp_min(1e-12);
+            Tensor::from_inner(columns / norm).require_grad()
+        });
+        self.network = network;
+    }
+
+    /// The weights as they are now.
+    fn weights(&self, compute: &Compute) -> Result<Weights, SaeError> {
+        let weights = |parameter: &burn::module::Param<Tensor<2>>| {
+            host(parameter.val().inner().transpose(), compute)
+        };
+        Ok(Weights {
+            encoder: weights(&self.network.encoder)?,
+            decoder: weights(&self.network.decoder)?,
+        })
+    }
+}
+
+/// A tensor's values, row-major.
+fn host<const D: usize>(tensor: Tensor<D>, compute: &Compute) -> Result<Vec<f32>, SaeError> {
+    let data = tensor
+        .try_into_data()
+        .map_err(|error| failed(compute, &format!("{error:?}")))?;
+    Ok(data.iter::<f32>().collect())
+}
+
+fn scalar(tensor: Tensor<1>, compute: &Compute) -> Result<f64, SaeError> {
+    Ok(host(tensor, compute)?
+        .first()
+        .map_or(f64::NAN, |&value| f64::from(value)))
+}
+
+fn failed(compute: &Compute, reason: &str) -> SaeError {
+    SaeError::DeviceFailed {
+        adapter: compute.adapter.clone(),
+        reason: reason.to_string(),
+    }
+}
+
+/// Measures the validation loss on the host, in `f64` and the same on every device. Looking here
+/// leaves no trace in the firing history.
+struct Judge<'a> {
+    rows: Vec<f32>,
+    dimensions: usize,
+    shape: &'a Shape,
+    square: f64,
+    spread: f64,
+}
+
+impl<'a> Judge<'a> {
+    fn new(rows: Vec<f32>, dimensions: usize, shape: &'a Shape) -> Self {
+        let mut square = 0.0;
+        let mut sum = vec![0.0; dimensions];
+        for row in rows.chunks_exact(dimensions) {
+            for (&value, sum) in row.iter().zip(&mut sum) {
+                square += f64::from(value) * f64::from(value);
+                *sum += f64::from(value);
+            }
+        }
+        let spread = spread(square, &sum, rows.len() / dimensions);
+        Self {
+            rows,
+            dimensions,
+            shape,
+            square,
+            spread,
+        }
+    }
+
+    /// Mean over the prefixes of the NMSE with batch top-k over all rows.
+    fn loss(&self, weights: &Weights) -> f64 {
+        let features = self.shape.features;
+        let pre = times_transposed(&self.rows, &weights.encoder, self.dimensions);
+        let along = times_transposed(&self.rows, &weights.decoder, self.dimensions);
+        let gram = times_transposed(&weights.decoder, &weights.decoder, self.dimensions);
+        let threshold = threshold_bits(&pre, pre.len() / features * self.shape.active);
+        let mut errors = vec![self.square; self.shape.prefixes.len()];
+        let mut active: Vec<(usize, f64)> = Vec::with_capacity(features);
+        for (pre, along) in pre.chunks_exact(features).zip(along.chunks_exact(features)) {
+            active.clear();
+            active.extend(
+                pre.iter()
+                    .enumerate()
+                    .filter(|(_, pre)| passes(**pre, threshold))
+                    .map(|(feature, &pre)| (feature, f64::from(pre))),
+            );
+            for (error, &prefix) in errors.iter_mut().zip(&self.shape.prefixes) {
+                let within = active.partition_point(|&(feature, _)| feature < prefix);
+                let within = active.get(..within).unwrap_or_default();
+                for &(i, z) in within {
+                    let overlap =
+                        |&(j, other): &(usize, f64)| other * f64::from(gram[i * features + j]);
+                    let shared: f64 = within.iter().map(overlap).sum();
+                    *error += z * (shared - 2.0 * f64::from(along[i]));
+                }
+            }
+        }
+        errors.iter().sum::<f64>() / errors.len() as f64 / self.spread
+    }
+}
+
+/// In how many of the rows each feature is active, `[features]`.
+fn count_active(sae: &Sae, deltas: &Matrix, rows: &[u32]) -> Result<Vec<usize>, SaeError> {
+    let mut counts = vec![0; sae.features()];
+    for rows in rows.chunks(4096) {
+        let z = sae.activations(&deltas.select_rows(rows))?;
+        for row in z.values.chunks_exact(sae.features()) {
+            for (count, &z) in counts.iter_mut().zip(row) {
+                *count += usize::from(z != 0.0);
+            }
+        }
+    }
+    Ok(counts)
+}
