@@ -1,7 +1,7 @@
 //! Text to vectors, and what the rest of the program works on: the difference of the two responses.
 //!
-//! [`Embedder`] is the whole contract. Responses are embedded alone, without their prompt, so the
-//! prompt cancels in nothing and the delta says how the two answers differ.
+//! [`Embedder`] is the whole contract. Responses are embedded alone, as in the paper: the prompt is
+//! the same on both sides and would add nothing to the difference.
 
 pub mod boxed;
 mod files;
@@ -161,7 +161,7 @@ mod tests {
         }
     }
 
-    /// Number of bytes and of capital letters; `broken` values break the contract.
+    /// Number of bytes and of capital letters; other `dimensions` than 2, and NaN, break the contract.
     pub(super) struct Counting {
         pub(super) dimensions: usize,
         pub(super) nan_for: Option<&'static str>,
