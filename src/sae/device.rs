@@ -69,12 +69,14 @@ pub fn choose(choice: DeviceChoice) -> Result<Compute, SaeError> {
         note: format!("device: CPU, because {why}"),
         ..Compute::cpu()
     };
-    // Drivers are not even asked where nobody wants them.
-    let found = if choice == DeviceChoice::Cpu {
-        None
-    } else {
-        adapter()
+    // Drivers are not even asked where nobody wants them, or where there is no hardware they could
+    // drive: loading them takes time, and some print to the terminal on machines without a display.
+    let ask = match choice {
+        DeviceChoice::Cpu => false,
+        DeviceChoice::Auto => hardware(),
+        DeviceChoice::Gpu => true,
     };
+    let found = if ask { adapter() } else { None };
     match (choice, found) {
         (DeviceChoice::Cpu, _) => Ok(Compute::cpu()),
         (DeviceChoice::Auto, None) => Ok(cpu("no graphics adapter was found".into())),
@@ -95,6 +97,14 @@ pub fn choose(choice: DeviceChoice) -> Result<Compute, SaeError> {
             }),
         },
     }
+}
+
+/// Whether the system shows any graphics hardware. Only Linux lets us know beforehand.
+fn hardware() -> bool {
+    !cfg!(target_os = "linux")
+        || ["/dev/dri", "/dev/nvidia0", "/dev/nvidiactl", "/dev/dxg", "/dev/kgsl-3d0", "/dev/mali0"]
+            .iter()
+            .any(|path| std::path::Path::new(path).exists())
 }
 
 fn gpu(found: &Adapter, device: &Device) -> Compute {
