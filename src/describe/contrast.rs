@@ -23,7 +23,7 @@ const TERMS: usize = 5;
 /// z-score of a term's log-odds from which on it counts as separating.
 const MIN_SCORE: f64 = 2.5;
 /// Responses' worth of prior.
-const PRIOR: f64 = 50.0;
+const PRIOR: f64 = 20.0;
 
 /// The two sides of some pairs as sets of terms.
 #[derive(Debug)]
@@ -125,7 +125,8 @@ impl Corpus {
             .collect();
         // Ties are broken by the pair's index, so that the choice does not depend on the sort.
         strongest.sort_by(|x, y| y.0.abs().total_cmp(&x.0.abs()).then(x.1.0.cmp(&y.1.0)));
-        let keep = (strongest.len() / 3).clamp(30.min(strongest.len()), STRONGEST_PAIRS);
+        // A third of many; of few, as many as there are: terms need some pairs to show.
+        let keep = (strongest.len() / 3).max(100).min(strongest.len()).min(STRONGEST_PAIRS);
         strongest.truncate(keep);
         if strongest.len() < 10 {
             return (Vec::new(), Vec::new());
