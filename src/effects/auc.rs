@@ -34,13 +34,14 @@ pub fn auc(score: &[f64], y: &[f64], clusters: &Clusters) -> Option<Estimate> {
         let not_here = tie.len() as f64 - here;
         let below = (negative_below + not_here / 2.0) / negative;
         let above = 1.0 - (positive_below + here / 2.0) / positive;
-        value += here / positive * below;
+        value += here * (negative_below + not_here / 2.0);
         for &row in tie {
             beats[row as usize] = (below, above);
         }
         positive_below += here;
         negative_below += not_here;
     }
+    value /= positive * negative;
     let influence: Vec<f64> = (beats.iter().zip(y))
         .map(|(&(below, above), &y)| y * (below - value) / positive + (1.0 - y) * (above - value) / negative)
         .collect();

@@ -275,6 +275,14 @@ impl Design {
         design
     }
 
+    /// A design of an intercept and columns that are standardised already, `[1 + columns, rows]`.
+    pub(crate) fn standardised(values: Vec<f64>, y: Vec<f64>) -> Self {
+        let n = y.len();
+        let columns = (values.len() / n.max(1)).saturating_sub(1);
+        let kept = (0..columns).map(|index| (index, 0.0, 1.0)).collect();
+        Self { values, weight: vec![1.0; n], success: y, kept, dropped: Vec::new() }
+    }
+
     /// Number of rows.
     pub(crate) fn rows(&self) -> usize {
         self.success.len()
@@ -563,23 +571,34 @@ impl Design {
         None
     }
 
+    /// The residual s − w·p of every row at `beta`.
+    pub(crate) fn residuals(&self, beta: &[f64]) -> Vec<f64> {
+        let parts = self.tasks(|range| {
+            let mut eta = vec![0.0; range.len()];
+            let mut unused = vec![0.0; range.len()];
+            vectorised(
+                #[inline(always)]
+                || {
+                    self.predict(beta, &range, &mut eta);
+                    let (success, weight) = (&self.success[range.clone()], &self.weight[range.clone()]);
+                    logistic_block(&mut eta, success, weight, &mut unused);
+                },
+            );
+            eta
+        });
+        parts.concat()
+    }
+
     /// The score (s − w·p)·x of every row, row-major `[rows, k]`; empty without an estimate.
     pub(crate) fn scores(&self, fitted: &Fitted) -> Vec<f64> {
         let (n, k) = (self.rows(), self.cols());
         if !fitted.outcome.has_estimate() {
             return Vec::new();
         }
-        let mut eta = vec![0.0; n];
-        let mut unused = vec![0.0; n];
-        vectorised(
-            #[inline(always)]
-            || {
-                self.predict(&fitted.beta, &(0..n), &mut eta);
-                logistic_block(&mut eta, &self.success, &self.weight, &mut unused);
-            },
-        );
         let mut scores = vec![0.0; n * k];
-        for (row, (score, residual)) in scores.chunks_exact_mut(k).zip(eta).enumerate() {
+        for (row, (score, residual)) in
+            scores.chunks_exact_mut(k).zip(self.residuals(&fitted.beta)).enumerate()
+        {
             for (j, score) in score.iter_mut().enumerate() {
                 *score = residual * self.values[j * n + row];
             }

@@ -4,6 +4,8 @@
 //!
 //! - [`feature_effects`]: one feature at a time, length held constant: β and Δwin-rate
 //! - [`conditional_effects`]: several features in one fit
+//! - [`ladder()`]: how well sets of features predict, from length alone to the whole embedding
+//! - [`lasso`], [`penalised`]: the selection and the wide fits beneath
 //! - [`auc()`], [`pearson`]: figures with 95 % intervals
 //! - [`multiplicity`]: corrections for having looked at many features
 //! - [`logistic`]: the regression beneath
@@ -13,8 +15,11 @@
 pub mod auc;
 pub mod clusters;
 pub mod feature;
+pub mod ladder;
+pub mod lasso;
 pub mod logistic;
 mod numeric;
+pub mod penalised;
 pub mod sample;
 pub mod table;
 
@@ -25,6 +30,7 @@ pub use clusters::Clusters;
 pub use feature::{
     Conditional, Control, Effect, WinDelta, conditional_effects, feature_effect, feature_effects,
 };
+pub use ladder::{Rung, ladder};
 pub use logistic::Outcome;
 pub use sample::Sample;
 

@@ -111,6 +111,52 @@ pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
     sums.iter().sum::<f64>() + rest
 }
 
+/// Σ aᵢ·bᵢ in `f64` for single-precision `a`.
+#[inline(always)]
+pub(crate) fn dot_f32(a: &[f32], b: &[f64]) -> f64 {
+    let mut sums = [0.0; LANES];
+    let (a_blocks, b_blocks) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    let rest: f64 =
+        a_blocks.remainder().iter().zip(b_blocks.remainder()).map(|(&a, b)| f64::from(a) * b).sum();
+    for (a, b) in a_blocks.zip(b_blocks) {
+        for ((sum, &a), b) in sums.iter_mut().zip(a).zip(b) {
+            *sum += f64::from(a) * b;
+        }
+    }
+    sums.iter().sum::<f64>() + rest
+}
+
+/// Σⱼ xⱼ·wⱼ in double precision for four single-precision rows, which share the reading of w.
+#[inline(always)]
+pub(crate) fn dot4(rows: [&[f32]; 4], w: &[f64]) -> [f64; 4] {
+    let mut sums = [[0.0; LANES]; 4];
+    let whole = w.len() / LANES * LANES;
+    for (at, w) in w[..whole].chunks_exact(LANES).enumerate() {
+        for (sums, row) in sums.iter_mut().zip(rows) {
+            for ((sum, &x), w) in sums.iter_mut().zip(&row[at * LANES..(at + 1) * LANES]).zip(w) {
+                *sum += f64::from(x) * w;
+            }
+        }
+    }
+    let mut out = [0.0; 4];
+    for ((out, sums), row) in out.iter_mut().zip(sums).zip(rows) {
+        let rest: f64 = row[whole..].iter().zip(&w[whole..]).map(|(&x, w)| f64::from(x) * w).sum();
+        *out = sums.iter().sum::<f64>() + rest;
+    }
+    out
+}
+
+/// y += Σ factor·row over four single-precision rows, which share the writing of y.
+#[inline(always)]
+pub(crate) fn add_scaled4(y: &mut [f64], factors: [f64; 4], rows: [&[f32]; 4]) {
+    let n = y.len();
+    let [a, b, c, d] = rows.map(|row| &row[..n]);
+    for j in 0..n {
+        y[j] += (factors[0] * f64::from(a[j]) + factors[1] * f64::from(b[j]))
+            + (factors[2] * f64::from(c[j]) + factors[3] * f64::from(d[j]));
+    }
+}
+
 /// y += factor·x.
 #[inline(always)]
 pub(crate) fn add_scaled(y: &mut [f64], factor: f64, x: &[f64]) {

@@ -226,3 +226,296 @@ fn corrections_equal_statsmodels() {
         ours.iter().zip(theirs).for_each(|(&ours, &theirs)| within("adjusted", ours, theirs, 1e-12));
     }
 }
+
+#[derive(Deserialize)]
+struct WideCase {
+    x: Vec<Vec<f64>>,
+    y: Vec<f64>,
+    fits: Vec<WideFit>,
+}
+
+#[derive(Deserialize)]
+struct WideFit {
+    c: f64,
+    intercept: f64,
+    coefficients: Vec<f64>,
+    auc: f64,
+}
+
+#[test]
+fn the_penalised_fit_equals_scikit_learn() {
+    let case: WideCase = fixture("wide");
+    let n = case.y.len();
+    let matrix =
+        Matrix { values: case.x.iter().flatten().map(|&x| x as f32).collect(), cols: case.x[0].len() };
+    let rows: Vec<u32> = (0..n as u32).collect();
+    for theirs in case.fits {
+        let penalty = penalised::Penalty { c: theirs.c, ..Default::default() };
+        let ours = penalised::fit(&matrix, &rows, &case.y, &penalty.clone().tight()).unwrap();
+        let size = theirs.coefficients.iter().fold(0.0_f64, |max, c| max.max(c.abs()));
+        close("intercept", ours.intercept, theirs.intercept);
+        for (ours, theirs) in ours.coefficients.iter().zip(&theirs.coefficients) {
+            assert!((ours - theirs).abs() < 1e-7 * size, "{ours} instead of {theirs}");
+        }
+        let figure = |fit: &penalised::Linear| {
+            auc(&fit.score(&matrix, &rows), &case.y, &Clusters::new(n, &[])).unwrap().value
+        };
+        close("auc", figure(&ours), theirs.auc);
+        let quick = penalised::fit(&matrix, &rows, &case.y, &penalty).unwrap();
+        within("auc with the default tolerance", figure(&quick), theirs.auc, 1e-3);
+        // Weighting the penalty by the columns' variances = standardising the columns.
+        let factors = (0..matrix.cols).map(|j| if j % 2 == 0 { 4.0 } else { 0.25 }).collect();
+        let weighted = penalised::Penalty { factors, ..penalty }.tight();
+        let weighted = penalised::fit(&matrix, &rows, &case.y, &weighted).unwrap();
+        let mut scaled = matrix.clone();
+        for (at, value) in scaled.values.iter_mut().enumerate() {
+            *value *= if (at % scaled.cols).is_multiple_of(2) { 0.5 } else { 2.0 };
+        }
+        let tight = penalised::Penalty { c: theirs.c, ..Default::default() }.tight();
+        let scaled = penalised::fit(&scaled, &rows, &case.y, &tight).unwrap();
+        close("scaled intercept", weighted.intercept, scaled.intercept);
+    }
+}
+
+#[derive(Deserialize)]
+struct LassoCase {
+    z: Vec<Vec<f64>>,
+    length: Vec<f64>,
+    y: Vec<f64>,
+    lambda_max: f64,
+    path: Vec<LassoPoint>,
+}
+
+#[derive(Deserialize)]
+struct LassoPoint {
+    lambda: f64,
+    intercept: f64,
+    length: f64,
+    coefficients: Vec<f64>,
+}
+
+#[test]
+fn the_l1_path_equals_skglm_and_selection_lies_on_it() {
+    let case: LassoCase = fixture("lasso");
+    let p = case.z[0].len();
+    let mut values: Vec<f32> = case.z.iter().flatten().map(|&z| z as f32).collect();
+    // Rows of the matrix in another order than the judgements.
+    values.rotate_right(p);
+    let n = case.y.len() as u32;
+    let matrix = Matrix { values, cols: p };
+    let rows = (0..n).map(|row| (row + 1) % n).collect();
+    let sample = Sample::new(case.y, case.length, rows, &[]).unwrap();
+    let lasso = lasso::Lasso::new(&matrix, &sample, Control::Length).unwrap();
+    close("lambda max", lasso.lambda_max(), case.lambda_max);
+    let lambdas: Vec<f64> = case.path.iter().map(|point| point.lambda).collect();
+    for (ours, theirs) in lasso.path(&lambdas).iter().zip(&case.path) {
+        within("intercept", ours.intercept, theirs.intercept, 1e-5);
+        within("length", ours.control, theirs.length, 1e-5);
+        for (ours, theirs) in ours.coefficients.iter().zip(&theirs.coefficients) {
+            assert_eq!(*ours == 0.0, *theirs == 0.0, "{ours} instead of {theirs}");
+            assert!((ours - theirs).abs() < 1e-6, "{ours} instead of {theirs}");
+        }
+    }
+    for count in 0..=p {
+        let chosen = lasso.select(count);
+        assert_eq!(chosen.active().len(), count);
+        let again = &lasso.path(&[chosen.lambda])[0];
+        for (a, b) in chosen.coefficients.iter().zip(&again.coefficients) {
+            assert!((a - b).abs() < 1e-6, "{count}: {a} {b}");
+        }
+    }
+    assert_eq!(lasso.select(p + 5).active().len(), p, "no more than there are");
+}
+
+use proptest::prelude::*;
+use rand::RngExt;
+
+/// A planted set: `features` sparse columns of which the first two matter, and length.
+fn planted(seed: u64, n: usize, features: usize) -> (Matrix, Sample) {
+    let mut random = crate::seed::stream(seed, "effects tests");
+    let mut matrix = Matrix::zeros(n, features);
+    let (mut y, mut length, mut prompt) = (Vec::new(), Vec::new(), Vec::new());
+    for row in 0..n {
+        for value in matrix.row_mut(row) {
+            if random.random::<f64>() < 0.3 {
+                *value = random.random::<f32>() * 4.0 - 2.0;
+            }
+        }
+        length.push(f64::from(random.random_range(-50..50)));
+        prompt.push(random.random_range(0..n as u32 / 2));
+        let z = matrix.row(row);
+        let eta = 1.2 * f64::from(z[0]) - 0.8 * f64::from(z[1]) + 0.01 * length[row];
+        y.push(f64::from(u8::from(random.random::<f64>() < numeric::sigmoid(eta))));
+    }
+    let rows = (0..n as u32).collect();
+    (matrix, Sample::new(y, length, rows, &[prompt]).unwrap())
+}
+
+#[test]
+fn a_feature_that_cannot_be_estimated_disturbs_no_other() {
+    let (mut matrix, sample) = planted(1, 400, 6);
+    let before = feature_effects(&matrix, &sample, Control::Length);
+    let joint_before = conditional_effects(&matrix, &[0, 1, 5], &sample, Control::Length);
+    for row in 0..matrix.rows() {
+        let (label, length) = (sample.y()[row] as f32, sample.length()[row] as f32);
+        let values = matrix.row_mut(row);
+        values[2] = 0.0;
+        values[3] = label * 2.0 - 1.0;
+        values[4] = length * 3.0;
+    }
+    matrix.row_mut(7)[5] = f32::NAN;
+    let after = feature_effects(&matrix, &sample, Control::Length);
+    assert_eq!(before[0], after[0]);
+    assert_eq!(before[1], after[1]);
+    let outcomes: Vec<Outcome> = after.iter().map(|effect| effect.outcome).collect();
+    use Outcome::{Collinear, Constant, Fitted, NotFinite, Separated};
+    assert_eq!(outcomes, [Fitted, Fitted, Constant, Separated, Collinear, NotFinite]);
+    assert!(after[3].beta > 1.0 && after[3].beta < 20.0, "bounded: {}", after[3].beta);
+    assert!(after[2].beta.is_nan() && after[4].beta_p.is_nan());
+    assert_eq!(after[2].prevalence, 0.0);
+    // Alone, the feature that is length can be estimated.
+    assert_eq!(feature_effects(&matrix, &sample, Control::Nothing)[4].outcome, Fitted);
+
+    let joint = conditional_effects(&matrix, &[0, 2, 1, 4, 5, 99], &sample, Control::Length);
+    let outcomes: Vec<Outcome> = joint.iter().map(|effect| effect.outcome).collect();
+    assert_eq!(outcomes, [Fitted, Constant, Fitted, Collinear, NotFinite, NotFinite]);
+    let alone = conditional_effects(&matrix, &[0, 1], &sample, Control::Length);
+    assert_eq!((joint[0].beta, joint[2].beta), (alone[0].beta, alone[1].beta));
+    assert!(joint_before.iter().all(|effect| effect.outcome == Fitted));
+}
+
+#[test]
+fn a_win_rate_with_one_sided_labels_is_bounded_and_says_so() {
+    let n = 80;
+    let z: Vec<f64> = (0..n).map(|row| f64::from(row % 4) - 1.0).collect();
+    let length: Vec<f64> = (0..n).map(|row| f64::from(row * 7 % 13)).collect();
+    let y: Vec<f64> = (0..n).map(|row| if row % 4 > 1 { 1.0 } else { f64::from(row / 4 % 2) }).collect();
+    let effect = feature_effects(&matrix(&z), &sample(&y, &length, &[]), Control::Length)[0];
+    let win = effect.win;
+    assert_eq!(win.outcome, Outcome::QuasiSeparated);
+    assert!(win.low < win.value && win.value < win.high && win.high <= 1.0, "{win:?}");
+    assert!(win.high - win.low > 0.05, "an arm without losses is not certain: {win:?}");
+}
+
+#[test]
+fn hopeless_samples_end_in_outcomes() {
+    let (matrix, _) = planted(2, 50, 3);
+    let outcome = |y: Vec<f64>| {
+        let n = y.len();
+        let sample = Sample::new(y, vec![1.0; n], (0..n as u32).collect(), &[]).unwrap();
+        let effects = feature_effects(&matrix, &sample, Control::Length);
+        assert_eq!(effects.len(), 3);
+        assert!(conditional_effects(&matrix, &[0, 1], &sample, Control::Length)[0].beta.is_nan());
+        let rungs = ladder(&matrix, 2, Some(&matrix), &sample, &sample);
+        assert!(n == 2 || rungs.iter().all(|rung| rung.auc.is_err()));
+        effects[0].outcome
+    };
+    assert_eq!(outcome(Vec::new()), Outcome::TooFewRows);
+    assert!(!outcome(vec![1.0]).has_estimate());
+    assert!(!outcome(vec![1.0, 0.0]).has_estimate());
+    assert_eq!(outcome(vec![1.0; 40]), Outcome::OneClass);
+    // Rows that the matrix does not have.
+    let beyond =
+        Sample::new(vec![0.0, 1.0, 1.0, 0.0, 1.0], vec![0.0; 5], vec![0, 1, 2, 3, 999], &[]).unwrap();
+    assert_eq!(feature_effects(&matrix, &beyond, Control::Length)[0].outcome, Outcome::NotFinite);
+    assert!(Sample::new(vec![0.0, 2.0], vec![0.0; 2], vec![0, 1], &[]).is_err());
+    assert!(Sample::new(vec![0.0, f64::NAN], vec![0.0; 2], vec![0, 1], &[]).is_err());
+    assert!(Sample::new(vec![0.0], vec![f64::NAN], vec![0], &[]).is_err());
+    assert!(Sample::new(vec![0.0], vec![0.0], vec![0], &[vec![0, 1]]).is_err());
+    assert!(auc(&[1.0, 2.0], &[1.0, 1.0], &Clusters::new(2, &[])).is_none());
+    assert!(auc(&[1.0, f64::NAN], &[1.0, 0.0], &Clusters::new(2, &[])).is_none());
+    assert!(pearson(&[1.0, 1.0, 1.0], &[1.0, 2.0, 3.0]).r.is_nan());
+}
+
+#[test]
+fn a_perfect_ranking_is_not_certain() {
+    let score: Vec<f64> = (0..20).map(f64::from).collect();
+    let y: Vec<f64> = (0..20).map(|i| f64::from(u8::from(i >= 10))).collect();
+    let figure = auc(&score, &y, &Clusters::new(20, &[])).unwrap();
+    assert_eq!((figure.value, figure.high), (1.0, 1.0));
+    assert!(figure.low > 0.6 && figure.low < 0.9, "{figure:?}");
+}
+
+#[test]
+fn the_ladder_rises_where_features_are_planted() {
+    let (matrix, explore) = planted(3, 3_000, 20);
+    let (other, held_out) = planted(4, 1_500, 20);
+    // One matrix for both: the held-out judgements point at its second half.
+    let mut all = matrix;
+    all.values.extend(other.values);
+    let rows: Vec<u32> = (3_000..4_500).collect();
+    let held_out = Sample::new(held_out.y().to_vec(), held_out.length().to_vec(), rows, &[]).unwrap();
+    let rungs = ladder(&all, 12, Some(&all), &explore, &held_out);
+    let names: Vec<&str> = rungs.iter().map(|rung| rung.name).collect();
+    assert_eq!(names, ["length", "top5", "top10", "learned", "known", "learned_and_known", "embedding"]);
+    let value: Vec<f64> = rungs.iter().map(|rung| rung.auc.as_ref().unwrap().value).collect();
+    assert!(value[0] < 0.66 && value[1] > value[0] + 0.05, "{value:?}");
+    assert!(rungs[1].features.contains(&0) && rungs[1].features.contains(&1));
+    assert_eq!((rungs[1].features.len(), rungs[2].features.len()), (5, 10));
+    assert!((value[4] - value[0]).abs() < 0.02, "known features are noise here: {value:?}");
+    for rung in &rungs {
+        let figure = rung.auc.as_ref().unwrap();
+        assert!(figure.low < figure.value && figure.value < figure.high && figure.n == 1_500);
+    }
+    let without = ladder(&all, 0, None, &explore, &held_out);
+    let missing: Vec<&str> = without.iter().filter(|rung| rung.auc.is_err()).map(|rung| rung.name).collect();
+    assert_eq!(missing, ["top5", "top10", "learned", "embedding"]);
+}
+
+/// Judgements with few distinct values, so that ties, empty cells and separation are common.
+fn judgements() -> impl Strategy<Value = Vec<(f32, i32, f64, u32, u32)>> {
+    let z = prop_oneof![3 => Just(0.0_f32), 2 => -2.0_f32..2.0, 1 => Just(1.0_f32)];
+    let y = prop_oneof![Just(0.0), Just(1.0), Just(1.0), Just(0.25)];
+    prop::collection::vec((z, -4..5, y, 0_u32..9, prop_oneof![0_u32..4, Just(u32::MAX)]), 0..80)
+}
+
+/// The effect with all signs turned by the given factors.
+fn effect_of(rows: &[(f32, i32, f64, u32, u32)], side: f32, label: bool) -> Effect {
+    let z: Vec<f32> = rows.iter().map(|row| row.0 * side).collect();
+    let y = rows.iter().map(|row| if label { 1.0 - row.2 } else { row.2 }).collect();
+    let length = rows.iter().map(|row| f64::from(row.1) * f64::from(side)).collect();
+    let clusters = [rows.iter().map(|row| row.3).collect(), rows.iter().map(|row| row.4).collect()];
+    let sample = Sample::new(y, length, (0..rows.len() as u32).collect(), &clusters).unwrap();
+    feature_effect(&z, &sample, Control::Length)
+}
+
+fn same(a: f64, b: f64) -> bool {
+    (a.is_nan() && b.is_nan()) || (a - b).abs() <= 1e-6 * (1.0 + a.abs())
+}
+
+proptest! {
+    #[test]
+    fn swapping_all_responses_changes_nothing(rows in judgements()) {
+        let (one, other) = (effect_of(&rows, 1.0, false), effect_of(&rows, -1.0, true));
+        prop_assert_eq!((one.outcome, one.win.outcome), (other.outcome, other.win.outcome));
+        let pairs = [(one.beta, other.beta), (one.beta_se, other.beta_se), (one.beta_p, other.beta_p),
+            (one.beta_se_clustered, other.beta_se_clustered), (one.win.value, other.win.value),
+            (one.win.low, other.win.low), (one.win.high, other.win.high)];
+        for (a, b) in pairs {
+            prop_assert!(same(a, b), "{:?} {:?}", one, other);
+        }
+    }
+
+    #[test]
+    fn flipping_the_labels_turns_every_sign(rows in judgements()) {
+        let (one, other) = (effect_of(&rows, 1.0, false), effect_of(&rows, 1.0, true));
+        prop_assert_eq!((one.outcome, one.win.outcome), (other.outcome, other.win.outcome));
+        let pairs = [(one.beta, -other.beta), (one.beta_se, other.beta_se),
+            (one.beta_se_clustered, other.beta_se_clustered), (one.win.value, -other.win.value),
+            (one.win.low, -other.win.high), (one.win.high, -other.win.low)];
+        for (a, b) in pairs {
+            prop_assert!(same(a, b), "{:?} {:?}", one, other);
+        }
+    }
+
+    #[test]
+    fn figures_exist_exactly_where_the_outcome_says_so(rows in judgements()) {
+        let effect = effect_of(&rows, 1.0, false);
+        prop_assert_eq!(effect.outcome.has_estimate(), effect.beta.is_finite() && effect.beta_se > 0.0);
+        prop_assert_eq!(effect.win.outcome.has_estimate(), effect.win.value.is_finite());
+        prop_assert!(effect.beta.is_nan() || effect.beta.abs() < 1e3, "{:?}", effect);
+        if effect.win.outcome.has_estimate() {
+            prop_assert!(effect.win.low <= effect.win.value && effect.win.value <= effect.win.high);
+        }
+    }
+}

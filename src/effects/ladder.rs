@@ -1,0 +1,140 @@
+//! How well sets of features predict labels they were not fitted on, from length to the embedding.
+
+use super::Estimate;
+use super::auc::auc;
+use super::feature::Control;
+use super::lasso::Lasso;
+use super::logistic::Outcome;
+use super::penalised::{Penalty, fit};
+use super::sample::Sample;
+use crate::matrix::Matrix;
+
+/// One rung of the ladder.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rung {
+    /// `length`, `top5`, `top10`, `learned`, `known`, `learned_and_known`, `embedding`.
+    pub name: &'static str,
+    /// AUC on held-out judgements, or why there is none.
+    pub auc: Result<Estimate, &'static str>,
+    /// The activation columns that it uses.
+    pub features: Vec<usize>,
+}
+
+/// Climbs the ladder: each rung is fitted on `explore` and measured on `held_out`.
+///
+/// `activations` is `[pairs, features]`, its first `learned` columns from the autoencoder and the
+/// rest known concepts; `deltas` is `[pairs, dimensions]`. Every rung but the embedding is an
+/// L2 logistic (C = 1) over the length difference and its features, standardised by the explore
+/// judgements' standard deviation; length is in all of them, so that a rung says what its features add
+/// to it. The top 5 and 10 are the learned features that the L1 path over the explore judgements takes
+/// first. The embedding rung is what one would measure without this program: a logistic with C = 1
+/// over the raw deltas and nothing else.
+pub fn ladder(
+    activations: &Matrix,
+    learned: usize,
+    deltas: Option<&Matrix>,
+    explore: &Sample,
+    held_out: &Sample,
+) -> Vec<Rung> {
+    let learned = learned.min(activations.cols);
+    let of_features = |name, features: Vec<usize>| Rung {
+        name,
+        auc: features_auc(activations, &features, explore, held_out),
+        features,
+    };
+    let nothing = |name, why| Rung { name, auc: Err(why), features: Vec::new() };
+    let mut rungs = vec![of_features("length", Vec::new())];
+
+    if learned == 0 {
+        rungs.extend(["top5", "top10", "learned"].map(|name| nothing(name, "no learned features")));
+    } else {
+        match Lasso::new(&columns(activations, learned), explore, Control::Length) {
+            Ok(lasso) => {
+                rungs.push(of_features("top5", lasso.select(5).active()));
+                rungs.push(of_features("top10", lasso.select(10).active()));
+            }
+            Err(outcome) => rungs.extend(["top5", "top10"].map(|name| nothing(name, reason(outcome)))),
+        }
+        rungs.push(of_features("learned", (0..learned).collect()));
+    }
+    if learned == activations.cols {
+        rungs.push(nothing("known", "no known concepts"));
+    } else {
+        rungs.push(of_features("known", (learned..activations.cols).collect()));
+    }
+    rungs.push(match activations.cols {
+        0 => nothing("learned_and_known", "no features"),
+        cols => of_features("learned_and_known", (0..cols).collect()),
+    });
+    rungs.push(Rung {
+        name: "embedding",
+        auc: deltas.ok_or("no embeddings").and_then(|deltas| {
+            let probe = fit(deltas, explore.row(), explore.y(), &Penalty::default()).map_err(reason)?;
+            measure(&probe.score(deltas, held_out.row()), held_out)
+        }),
+        features: Vec::new(),
+    });
+    rungs
+}
+
+/// The first columns of a matrix.
+fn columns(matrix: &Matrix, count: usize) -> std::borrow::Cow<'_, Matrix> {
+    if count == matrix.cols {
+        return std::borrow::Cow::Borrowed(matrix);
+    }
+    let values = matrix.values.chunks_exact(matrix.cols).flat_map(|row| &row[..count]).copied().collect();
+    std::borrow::Cow::Owned(Matrix { values, cols: count })
+}
+
+/// AUC on `held_out` of length and the given features, fitted on `explore`.
+fn features_auc(
+    activations: &Matrix,
+    features: &[usize],
+    explore: &Sample,
+    held_out: &Sample,
+) -> Result<Estimate, &'static str> {
+    let cols = features.len() + 1;
+    let mut design = Matrix { values: Vec::with_capacity(cols * (explore.len() + held_out.len())), cols };
+    for sample in [explore, held_out] {
+        for (&row, &length) in sample.row().iter().zip(sample.length()) {
+            let start = row as usize * activations.cols;
+            let values =
+                activations.values.get(start..start + activations.cols).ok_or("a pair has no activations")?;
+            design.values.push(length as f32);
+            design.values.extend(features.iter().map(|&feature| values[feature]));
+        }
+    }
+    let rows: Vec<u32> = (0..(explore.len() + held_out.len()) as u32).collect();
+    let (fitted, measured) = rows.split_at(explore.len());
+    // Penalising by the variance is the same as standardising.
+    let factors = variances(&design, explore.len());
+    let penalty = Penalty { factors, ..Penalty::default() };
+    let linear = fit(&design, fitted, explore.y(), &penalty).map_err(reason)?;
+    measure(&linear.score(&design, measured), held_out)
+}
+
+/// Variance of every column over the first `rows` rows.
+fn variances(matrix: &Matrix, rows: usize) -> Vec<f64> {
+    let n = rows as f64;
+    let rows = || matrix.values.chunks_exact(matrix.cols).take(rows);
+    let mut mean = vec![0.0; matrix.cols];
+    for row in rows() {
+        mean.iter_mut().zip(row).for_each(|(mean, &x)| *mean += f64::from(x) / n);
+    }
+    let mut variance = vec![0.0; matrix.cols];
+    for row in rows() {
+        for ((variance, mean), &x) in variance.iter_mut().zip(&mean).zip(row) {
+            *variance += (f64::from(x) - mean).powi(2) / n;
+        }
+    }
+    variance
+}
+
+fn measure(score: &[f64], held_out: &Sample) -> Result<Estimate, &'static str> {
+    let one_class = "the held-out labels are all the same";
+    auc(score, held_out.y(), held_out.clusters()).ok_or(one_class)
+}
+
+fn reason(outcome: Outcome) -> &'static str {
+    outcome.note().unwrap_or("could not be fitted")
+}
