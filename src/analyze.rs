@@ -84,7 +84,9 @@ impl AnalyzeError {
             Self::Run(error) => error.is_users(),
             Self::Embed(EmbedError::File(error)) => error.is_users(),
             Self::Embed(_) => false,
-            Self::Sae(SaeError::RowOutside { .. } | SaeError::Diverged { .. } | SaeError::Format { .. }) => false,
+            Self::Sae(SaeError::RowOutside { .. } | SaeError::Diverged { .. } | SaeError::Format { .. }) => {
+                false
+            }
             Self::Sae(_) => true,
         }
     }
@@ -190,13 +192,15 @@ pub fn measure(request: &Request, observer: &mut dyn Observer) -> Result<Measure
     })?;
 
     let (deltas, embed_print) = embed_stage(&mut run, observer, &mut pairs, request, &pairs_print)?;
-    let (model, card, trained, sae_print) = sae_stage(&mut run, observer, &sides, &deltas, request, &embed_print)?;
+    let (model, card, trained, sae_print) =
+        sae_stage(&mut run, observer, &sides, &deltas, request, &embed_print)?;
     let quality = Quality::on(&model, &deltas, &on(&sides, Side::HeldOut), &card.prefixes)?;
     let print = fingerprint(
         "describe",
         &(&sae_print, &config.describe, bank.fingerprint(), config.principles.redundant_above),
     );
-    let described = describe_stage(&mut run, observer, &pairs, &sides, &deltas, model, &card, &bank, config, &print)?;
+    let described =
+        describe_stage(&mut run, observer, &pairs, &sides, &deltas, model, &card, &bank, config, &print)?;
     Ok(Measured { run, pairs, sides, deltas, described, trained, quality, print })
 }
 
@@ -207,10 +211,10 @@ fn express(
     observer: &mut dyn Observer,
 ) -> Result<Analysis, AnalyzeError> {
     let Measured { mut run, pairs, sides, deltas, described, trained, quality, print } = measured;
-    let effects_print = fingerprint("effects", &(&print, config.seed));
+    let effects_print = fingerprint("effects", &print);
     let files = ["stages/effects.json", "features.parquet"];
     stage(&mut run, observer, "effects", &effects_print, 0, &files, |run, _| {
-        let table = table::measure(&pairs, &sides, &described, &deltas, config.seed);
+        let table = table::measure(&pairs, &sides, &described, &deltas);
         tables::write_features(&run.file("features.parquet"), &pairs, &described.features, &table)?;
         write_json(&run.file("stages/effects.json"), &table)?;
         Ok(())
@@ -322,7 +326,11 @@ fn embed_stage(
         let (a, b) = request.config.data.embedding_columns.clone().unwrap_or_default();
         run.manifest.embedder = format!("columns `{a}` and `{b}`");
         if request.save_embeddings.is_some() {
-            note(run, observer, "`--save-embeddings` has nothing to do: the vectors come from the dataset itself");
+            note(
+                run,
+                observer,
+                "`--save-embeddings` has nothing to do: the vectors come from the dataset itself",
+            );
         }
         let print = fingerprint("embed", &(pairs_print, &run.manifest.embedder));
         return Ok((own, print));
@@ -409,8 +417,13 @@ fn describe_stage(
     config: &Config,
     print: &str,
 ) -> Result<Described, AnalyzeError> {
-    let files =
-        ["sae.safetensors", "sae.json", "activations.parquet", "stages/readings.parquet", "stages/described.json"];
+    let files = [
+        "sae.safetensors",
+        "sae.json",
+        "activations.parquet",
+        "stages/readings.parquet",
+        "stages/described.json",
+    ];
     let mut fresh = None;
     let total = pairs.pair_id.len();
     stage(run, observer, "describe", print, total, &files, |run, observer| {
@@ -437,7 +450,12 @@ fn describe_stage(
             &found.activations,
         )?;
         let learned_ids = feature_ids(&found.features[..found.readings.cols.min(found.features.len())]);
-        tables::write_matrix(&run.file("stages/readings.parquet"), &pairs.pair_id, &learned_ids, &found.readings)?;
+        tables::write_matrix(
+            &run.file("stages/readings.parquet"),
+            &pairs.pair_id,
+            &learned_ids,
+            &found.readings,
+        )?;
         write_json(&run.file("stages/described.json"), &found.features)?;
         fresh = Some(found);
         Ok(())
@@ -447,7 +465,8 @@ fn describe_stage(
     }
     let features: Vec<Feature> = read_json(&run.file("stages/described.json"))?;
     let ids = feature_ids(&features);
-    let learned: Vec<String> = features.iter().filter(|f| f.source == "learned").map(|f| f.feature_id.clone()).collect();
+    let learned: Vec<String> =
+        features.iter().filter(|f| f.source == "learned").map(|f| f.feature_id.clone()).collect();
     Ok(Described {
         activations: tables::read_matrix(&run.file("activations.parquet"), total, &ids)?,
         readings: tables::read_matrix(&run.file("stages/readings.parquet"), total, &learned)?,
@@ -461,7 +480,8 @@ fn feature_ids(features: &[Feature]) -> Vec<String> {
 }
 
 fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, RunError> {
-    let bytes = std::fs::read(path).map_err(|source| RunError::Io { action: "read", path: path.into(), source })?;
+    let bytes =
+        std::fs::read(path).map_err(|source| RunError::Io { action: "read", path: path.into(), source })?;
     serde_json::from_slice(&bytes)
         .map_err(|error| RunError::Content { path: path.into(), message: error.to_string() })
 }

@@ -176,7 +176,11 @@ impl Config {
             return bad("features", self.sae.features.to_string(), "it must lie between 1 and 4096");
         }
         if self.sae.active == 0 || self.sae.active > self.sae.features {
-            return bad("active", self.sae.active.to_string(), "it must lie between 1 and the number of features");
+            return bad(
+                "active",
+                self.sae.active.to_string(),
+                "it must lie between 1 and the number of features",
+            );
         }
         for (setting, value) in [
             ("describe.alpha", self.describe.alpha),

@@ -55,14 +55,19 @@ pub fn select(
     let corrected = holm(&tests.iter().map(|test| test.p).collect::<Vec<_>>());
     let mut confirmed: Vec<Candidate> = entered.clone();
     let mut place = 0..entered.len();
-    confirmed.retain(|_| place.next().is_some_and(|i| tests[i].same_direction && corrected[i] < config.alpha));
+    confirmed
+        .retain(|_| place.next().is_some_and(|i| tests[i].same_direction && corrected[i] < config.alpha));
     tested.prune(&mut confirmed, &held_out, JOINT_P);
     let together = tested.joint(&confirmed, &held_out);
 
     let mut principles = Vec::new();
     for (candidate, joint) in confirmed.iter().zip(&together) {
-        let Some(test) = entered.iter().position(|other| other.feature == candidate.feature) else { continue };
-        if let Some(mut principle) = principle(candidate.feature, pairs, described, effects, &held_out, config) {
+        let Some(test) = entered.iter().position(|other| other.feature == candidate.feature) else {
+            continue;
+        };
+        if let Some(mut principle) =
+            principle(candidate.feature, pairs, described, effects, &held_out, config)
+        {
             principle.p = tests[test].p;
             principle.p_confirm = corrected[test];
             principle.beta_joint = Some(joint.beta).filter(|beta| beta.is_finite());
@@ -136,7 +141,9 @@ impl<'a> Tested<'a> {
     fn new(described: &'a Described) -> Self {
         let mut columns = described.activations.clone();
         let (width, words) = (columns.cols, described.readings.cols);
-        for (row, reading) in columns.values.chunks_mut(width.max(1)).zip(described.readings.values.chunks(words.max(1))) {
+        for (row, reading) in
+            columns.values.chunks_mut(width.max(1)).zip(described.readings.values.chunks(words.max(1)))
+        {
             for (index, value) in reading.iter().enumerate() {
                 if described.features[index].describer == "contrast" {
                     row[index] = *value;
@@ -158,7 +165,8 @@ impl<'a> Tested<'a> {
             .zip(alone)
             .enumerate()
             .filter(|(index, (feature, effect))| {
-                let has_words = feature.source == "known" || (feature.kept && feature.describer == "contrast");
+                let has_words =
+                    feature.source == "known" || (feature.kept && feature.describer == "contrast");
                 let measured = effects.rows.get(*index).is_some_and(Option::is_some);
                 has_words && measured && effect.beta_p_clustered < EXPLORE_P
             })
@@ -235,7 +243,8 @@ impl<'a> Tested<'a> {
                 let feature = &self.described.features[candidate.feature];
                 if feature.describer == "contrast" {
                     let words = Matrix { values: self.columns.column(candidate.feature), cols: 1 };
-                    let Some(words) = feature_effects(&words, &held_out.sample, control_of(feature)).first().copied()
+                    let Some(words) =
+                        feature_effects(&words, &held_out.sample, control_of(feature)).first().copied()
                     else {
                         return failed;
                     };
@@ -261,7 +270,11 @@ fn principle(
     let (win_delta, win_low, win_high) = (effect.win_delta?, effect.win_low?, effect.win_high?);
     let prefer = win_delta > 0.0;
     let mut principle = Principle {
-        statement: format!("{} the response that {}", if prefer { "Prefer" } else { "Avoid" }, feature.clause),
+        statement: format!(
+            "{} the response that {}",
+            if prefer { "Prefer" } else { "Avoid" },
+            feature.clause
+        ),
         direction: if prefer { "prefer" } else { "avoid" }.into(),
         description: feature.description.clone(),
         short: feature.short.clone(),
@@ -283,7 +296,10 @@ fn principle(
     principle.feature_ids.push(feature.feature_id.clone());
     // Learned features that the same words describe, or that move with it, are the same principle.
     for other in &described.features {
-        let same_words = other.source == "learned" && other.kept && other.concept == feature.concept && other.concept.is_some();
+        let same_words = other.source == "learned"
+            && other.kept
+            && other.concept == feature.concept
+            && other.concept.is_some();
         let twin = other.redundant_with.as_deref() == Some(feature.feature_id.as_str());
         if other.feature_id != feature.feature_id && (same_words || twin) {
             principle.feature_ids.push(other.feature_id.clone());
@@ -338,13 +354,16 @@ fn finding(index: usize, described: &Described, effects: &EffectTable) -> Findin
     let feature = &described.features[index];
     let effect = effects.rows.get(index).and_then(Option::as_ref);
     let quote = |terms: &[String]| terms.iter().map(|t| format!("“{t}”")).collect::<Vec<_>>().join(", ");
-    let text = match (feature.description.is_empty(), feature.terms.is_empty(), feature.terms_against.is_empty()) {
-        (false, ..) => feature.description.clone(),
-        (true, true, true) => "no separating terms".into(),
-        (true, false, true) => format!("more {}", quote(&feature.terms)),
-        (true, true, false) => format!("fewer {}", quote(&feature.terms_against)),
-        (true, false, false) => format!("more {}, fewer {}", quote(&feature.terms), quote(&feature.terms_against)),
-    };
+    let text =
+        match (feature.description.is_empty(), feature.terms.is_empty(), feature.terms_against.is_empty()) {
+            (false, ..) => feature.description.clone(),
+            (true, true, true) => "no separating terms".into(),
+            (true, false, true) => format!("more {}", quote(&feature.terms)),
+            (true, true, false) => format!("fewer {}", quote(&feature.terms_against)),
+            (true, false, false) => {
+                format!("more {}, fewer {}", quote(&feature.terms), quote(&feature.terms_against))
+            }
+        };
     Finding {
         feature_id: feature.feature_id.clone(),
         text,

@@ -52,7 +52,9 @@ fn stopwords() -> HashSet<&'static str> {
 fn terms_of(text: &str, stop: &HashSet<&str>) -> HashSet<String> {
     let mut found = HashSet::new();
     let mut counted = 0;
-    for clause in text.split(|c: char| matches!(c, '.' | ',' | ';' | ':' | '!' | '?' | '\n' | '(' | ')' | '"')) {
+    for clause in
+        text.split(|c: char| matches!(c, '.' | ',' | ';' | ':' | '!' | '?' | '\n' | '(' | ')' | '"'))
+    {
         let mut previous: Option<String> = None;
         for word in words(clause) {
             counted += 1;
@@ -83,11 +85,7 @@ impl Corpus {
             .par_iter()
             .map(|&pair| {
                 let at = pair as usize;
-                (
-                    pair,
-                    terms_of(pairs.response_a.get(at), &stop),
-                    terms_of(pairs.response_b.get(at), &stop),
-                )
+                (pair, terms_of(pairs.response_a.get(at), &stop), terms_of(pairs.response_b.get(at), &stop))
             })
             .collect();
         let mut counts: HashMap<&str, u32> = HashMap::new();
@@ -215,7 +213,9 @@ mod tests {
     use polars::prelude::{NewChunkedArray, StringChunked};
 
     fn pairs(a: Vec<String>, b: Vec<String>) -> Pairs {
-        let column = |texts: &[String]| TextColumn(StringChunked::from_iter_values("t".into(), texts.iter().map(String::as_str)));
+        let column = |texts: &[String]| {
+            TextColumn(StringChunked::from_iter_values("t".into(), texts.iter().map(String::as_str)))
+        };
         Pairs {
             pair_id: (0..a.len()).map(|i| i.to_string()).collect(),
             response_a: column(&a),
@@ -225,7 +225,8 @@ mod tests {
     }
 
     fn planted() -> (Pairs, Vec<f32>) {
-        let filler = ["the weather is mild", "cities grow slowly", "music needs practice", "trees give shade"];
+        let filler =
+            ["the weather is mild", "cities grow slowly", "music needs practice", "trees give shade"];
         let mut a = Vec::new();
         let mut b = Vec::new();
         let mut z = Vec::new();

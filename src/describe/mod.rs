@@ -146,9 +146,9 @@ pub fn describe(
                 }
             };
             feature.fidelity = fidelity(z, &read, sign, &held_out);
-            feature.kept = feature.fidelity.is_some_and(|f| {
-                f.r >= config.min_fidelity && f.p * (learned.cols as f64) < config.alpha
-            });
+            feature.kept = feature
+                .fidelity
+                .is_some_and(|f| f.r >= config.min_fidelity && f.p * (learned.cols as f64) < config.alpha);
             if !feature.kept {
                 // Words that do not hold are worse than none; the terms and examples stay.
                 feature.describer = "none".into();

@@ -1,6 +1,6 @@
 //! Area under the ROC curve, with an interval that knows about clusters.
 
-use super::Estimate;
+use super::Figure;
 use super::clusters::Clusters;
 use super::numeric::quantile_95;
 
@@ -13,7 +13,7 @@ use super::numeric::quantile_95;
 /// log-odds of the figure, so that it stays within 0 and 1.
 ///
 /// `None` when one of the two labels is missing, a score is not finite, or the lengths differ.
-pub fn auc(score: &[f64], y: &[f64], clusters: &Clusters) -> Option<Estimate> {
+pub fn auc(score: &[f64], y: &[f64], clusters: &Clusters) -> Option<Figure> {
     let n = y.len();
     if score.len() != n || clusters.rows() != n || !score.iter().all(|score| score.is_finite()) {
         return None;
@@ -59,5 +59,5 @@ pub fn auc(score: &[f64], y: &[f64], clusters: &Clusters) -> Option<Estimate> {
         }
         _ => (0.0, 1.0),
     };
-    Some(Estimate { value, low, high, n })
+    Some(Figure { value, low, high, n })
 }

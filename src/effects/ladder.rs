@@ -1,6 +1,6 @@
 //! How well sets of features predict labels they were not fitted on, from length to the embedding.
 
-use super::Estimate;
+use super::Figure;
 use super::auc::auc;
 use super::feature::Control;
 use super::lasso::Lasso;
@@ -15,7 +15,7 @@ pub struct Rung {
     /// `length`, `top5`, `top10`, `learned`, `known`, `learned_and_known`, `embedding`.
     pub name: &'static str,
     /// AUC on held-out judgements, or why there is none.
-    pub auc: Result<Estimate, &'static str>,
+    pub auc: Result<Figure, &'static str>,
     /// The activation columns that it uses.
     pub features: Vec<usize>,
 }
@@ -92,7 +92,7 @@ fn features_auc(
     features: &[usize],
     explore: &Sample,
     held_out: &Sample,
-) -> Result<Estimate, &'static str> {
+) -> Result<Figure, &'static str> {
     let cols = features.len() + 1;
     let mut design = Matrix { values: Vec::with_capacity(cols * (explore.len() + held_out.len())), cols };
     for sample in [explore, held_out] {
@@ -130,7 +130,7 @@ fn variances(matrix: &Matrix, rows: usize) -> Vec<f64> {
     variance
 }
 
-fn measure(score: &[f64], held_out: &Sample) -> Result<Estimate, &'static str> {
+fn measure(score: &[f64], held_out: &Sample) -> Result<Figure, &'static str> {
     let one_class = "the held-out labels are all the same";
     auc(score, held_out.y(), held_out.clusters()).ok_or(one_class)
 }

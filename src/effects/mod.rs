@@ -23,6 +23,7 @@ pub mod penalised;
 pub mod sample;
 pub mod table;
 
+pub use crate::run::Figure;
 pub use crate::statistics::correlation::{Correlation, pearson};
 pub use crate::statistics::multiplicity;
 pub use auc::auc;
@@ -33,19 +34,6 @@ pub use feature::{
 pub use ladder::{Rung, ladder};
 pub use logistic::Outcome;
 pub use sample::Sample;
-
-/// A figure with its 95 % interval and the number of judgements behind it.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Estimate {
-    /// The figure.
-    pub value: f64,
-    /// Lower end of the 95 % interval.
-    pub low: f64,
-    /// Upper end of the 95 % interval.
-    pub high: f64,
-    /// Judgements used.
-    pub n: usize,
-}
 
 /// Why a sample cannot be formed. These are mistakes of the caller, not of the data.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]

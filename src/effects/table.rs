@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Control, Effect, Sample, feature_effects};
+use super::{Control, Effect, Sample, feature_effects, ladder};
 use crate::describe::{Described, Feature};
 use crate::matrix::Matrix;
 use crate::pairs::{MISSING, Pairs, Side};
@@ -145,7 +145,7 @@ pub fn one_by_one(columns: &Matrix, features: &[Feature], sample: &Sample) -> Ve
 }
 
 /// Measures every feature on held-out labels; the ladder is fitted on the other sides' labels.
-pub fn measure(pairs: &Pairs, sides: &[Side], described: &Described, deltas: &Matrix, seed: u64) -> EffectTable {
+pub fn measure(pairs: &Pairs, sides: &[Side], described: &Described, deltas: &Matrix) -> EffectTable {
     let held_out = Labels::on(pairs, sides, &[Side::HeldOut]);
     let effects = one_by_one(&described.activations, &described.features, &held_out.sample);
     let mut table = EffectTable {
@@ -154,10 +154,13 @@ pub fn measure(pairs: &Pairs, sides: &[Side], described: &Described, deltas: &Ma
         ..EffectTable::default()
     };
     for (effect, feature) in effects.iter().zip(&described.features) {
-        let usable = effect.outcome.has_estimate() && effect.beta.is_finite() && effect.beta_p_clustered.is_finite();
+        let usable =
+            effect.outcome.has_estimate() && effect.beta.is_finite() && effect.beta_p_clustered.is_finite();
         let figure = |value: f64| Some(value).filter(|v| v.is_finite());
         table.prevalence.push(figure(effect.prevalence).unwrap_or(0.0));
-        table.missing.push((!usable).then(|| effect.outcome.note().unwrap_or("could not be estimated").to_owned()));
+        table
+            .missing
+            .push((!usable).then(|| effect.outcome.note().unwrap_or("could not be estimated").to_owned()));
         table.rows.push(usable.then(|| EffectRow {
             beta: effect.beta,
             beta_se: effect.beta_se,
@@ -174,11 +177,18 @@ pub fn measure(pairs: &Pairs, sides: &[Side], described: &Described, deltas: &Ma
             note: effect.outcome.note().map(str::to_owned),
         }));
     }
-    let p: Vec<f64> = table.rows.iter().map(|row| row.as_ref().map_or(f64::NAN, |r| r.beta_p_cluster)).collect();
+    let p: Vec<f64> =
+        table.rows.iter().map(|row| row.as_ref().map_or(f64::NAN, |r| r.beta_p_cluster)).collect();
     let finite = |values: Vec<f64>| values.into_iter().map(|v| Some(v).filter(|v| v.is_finite())).collect();
     table.bonferroni = finite(bonferroni(&p));
     table.q_bh = finite(benjamini_hochberg(&p));
     let explore = Labels::on(pairs, sides, &[Side::Train, Side::Describe]);
-    super::ladder::climb(&mut table, described, deltas, &explore.sample, &held_out.sample, seed);
+    let learned = described.features.iter().filter(|feature| feature.source == "learned").count();
+    for rung in ladder(&described.activations, learned, Some(deltas), &explore.sample, &held_out.sample) {
+        if let Err(why) = rung.auc {
+            table.auc_missing.insert(rung.name.into(), why.into());
+        }
+        table.auc.insert(rung.name.into(), rung.auc.ok());
+    }
     table
 }

@@ -76,7 +76,10 @@ fn render_into(out: &mut String, analysis: &Analysis, pairs: &Pairs) -> std::fmt
         for principle in &findings.principles {
             principle_row(out, principle)?;
         }
-        writeln!(out, "</tbody></table></div>\n<h2>Evidence</h2><p class=\"soft\">Held-out pairs, the clearest first; the preferred response is framed.</p>")?;
+        writeln!(
+            out,
+            "</tbody></table></div>\n<h2>Evidence</h2><p class=\"soft\">Held-out pairs, the clearest first; the preferred response is framed.</p>"
+        )?;
         for principle in &findings.principles {
             evidence(out, principle, pairs, &index, analysis)?;
         }
@@ -102,18 +105,35 @@ fn render_into(out: &mut String, analysis: &Analysis, pairs: &Pairs) -> std::fmt
         &findings.unexplained,
     )?;
 
-    writeln!(out, "<h2>How this was made</h2><p class=\"soft\">wimhf {} · embedder {} · {} ({}) · seed {} · M = {}, K = {} · pairs: {} train, {} describe, {} held out",
-        escape(&manifest.version), escape(&manifest.embedder), escape(&manifest.device), escape(&manifest.backend), manifest.seed,
-        manifest.config.sae.features, manifest.config.sae.active,
-        thousands(metrics.pairs_train), thousands(metrics.pairs_describe), thousands(metrics.pairs_held_out))?;
+    writeln!(
+        out,
+        "<h2>How this was made</h2><p class=\"soft\">wimhf {} · embedder {} · {} ({}) · seed {} · M = {}, K = {} · pairs: {} train, {} describe, {} held out",
+        escape(&manifest.version),
+        escape(&manifest.embedder),
+        escape(&manifest.device),
+        escape(&manifest.backend),
+        manifest.seed,
+        manifest.config.sae.features,
+        manifest.config.sae.active,
+        thousands(metrics.pairs_train),
+        thousands(metrics.pairs_describe),
+        thousands(metrics.pairs_held_out)
+    )?;
     if let (Some(nmse), Some(active), Some(dead)) = (metrics.nmse, metrics.active_mean, metrics.dead) {
-        write!(out, " · autoencoder on held-out pairs: NMSE {nmse:.3}, {active:.2} features active per pair, {dead} dead")?;
+        write!(
+            out,
+            " · autoencoder on held-out pairs: NMSE {nmse:.3}, {active:.2} features active per pair, {dead} dead"
+        )?;
     }
     writeln!(out, ".</p></main></body></html>")
 }
 
 fn flags(principle: &Principle) -> String {
-    principle.flags.iter().map(|flag| format!("<span class=\"flag\">{}</span>", escape(&flag.replace('_', " ")))).collect()
+    principle
+        .flags
+        .iter()
+        .map(|flag| format!("<span class=\"flag\">{}</span>", escape(&flag.replace('_', " "))))
+        .collect()
 }
 
 fn principle_row(out: &mut String, p: &Principle) -> std::fmt::Result {
@@ -159,11 +179,14 @@ fn evidence(
         for id in ids {
             let Some(&at) = index.get(id.as_str()) else { continue };
             let label = analysis.mean_labels.get(at).copied().unwrap_or(f32::NAN);
-            writeln!(out, "<div class=\"soft text\">{}</div><div class=\"pair\">", shown(pairs.prompt.get(at)))?;
-            for (name, text, won) in [
-                ("A", pairs.response_a.get(at), label > 0.5),
-                ("B", pairs.response_b.get(at), label < 0.5),
-            ] {
+            writeln!(
+                out,
+                "<div class=\"soft text\">{}</div><div class=\"pair\">",
+                shown(pairs.prompt.get(at))
+            )?;
+            for (name, text, won) in
+                [("A", pairs.response_a.get(at), label > 0.5), ("B", pairs.response_b.get(at), label < 0.5)]
+            {
                 let (class, mark) = if won { ("won", " · preferred") } else { ("", "") };
                 writeln!(
                     out,

@@ -36,7 +36,11 @@ pub fn write_pairs(path: &Path, pairs: &Pairs, sides: &[Side]) -> Result<(), Run
     let annotator: Vec<Option<&str>> = judgements
         .annotator
         .iter()
-        .map(|&code| if code == MISSING { None } else { pairs.annotators.get(code as usize).map(String::as_str) })
+        .map(
+            |&code| {
+                if code == MISSING { None } else { pairs.annotators.get(code as usize).map(String::as_str) }
+            },
+        )
         .collect();
     let length: Vec<f32> = judgements.pair.iter().map(|p| pairs.length_delta[at(p)]).collect();
     let mut table = frame(
@@ -95,8 +99,11 @@ pub fn write_matrix(
 
 /// Reads what [`write_matrix`] wrote, `[pairs, names]`.
 pub fn read_matrix(path: &Path, pairs: usize, names: &[String]) -> Result<Matrix, RunError> {
-    let file = std::fs::File::open(path)
-        .map_err(|source| RunError::Io { action: "read", path: path.into(), source })?;
+    let file = std::fs::File::open(path).map_err(|source| RunError::Io {
+        action: "read",
+        path: path.into(),
+        source,
+    })?;
     let table = ParquetReader::new(file).finish().map_err(failed("read", path))?;
     let content = |message: String| RunError::Content { path: path.into(), message };
     if table.height() != pairs {
@@ -124,7 +131,8 @@ pub fn write_features(
         Column::new(name.into(), features.iter().map(get).collect::<Vec<&str>>())
     };
     let number = |name: &str, get: &dyn Fn(usize) -> Option<f64>| {
-        let values: Vec<Option<f64>> = (0..features.len()).map(|i| get(i).filter(|v| v.is_finite())).collect();
+        let values: Vec<Option<f64>> =
+            (0..features.len()).map(|i| get(i).filter(|v| v.is_finite())).collect();
         Column::new(name.into(), values)
     };
     let lists = |name: &str, get: &dyn Fn(&Feature) -> Vec<String>| {
@@ -186,8 +194,24 @@ pub fn write_features(
 /// `principles.csv`: the principles for a spreadsheet.
 pub fn write_principles_csv(path: &Path, findings: &Findings) -> Result<(), RunError> {
     let header = [
-        "rank", "direction", "statement", "win_delta", "win_low", "win_high", "beta", "beta_se", "p", "p_confirm",
-        "p_bonferroni", "q_bh", "fidelity", "prevalence", "n", "significant", "flags", "feature_ids",
+        "rank",
+        "direction",
+        "statement",
+        "win_delta",
+        "win_low",
+        "win_high",
+        "beta",
+        "beta_se",
+        "p",
+        "p_confirm",
+        "p_bonferroni",
+        "q_bh",
+        "fidelity",
+        "prevalence",
+        "n",
+        "significant",
+        "flags",
+        "feature_ids",
     ];
     let rows = findings.principles.iter().map(|p| {
         let optional = |value: Option<f64>| value.map_or(String::new(), |v| v.to_string());
@@ -228,7 +252,8 @@ pub fn write_constitution(path: &Path, dataset: &str, n: usize, findings: &Findi
         );
     }
     for principle in &findings.principles {
-        let risk = if principle.flags.iter().any(|flag| flag == "safety_risk") { " **Safety risk.**" } else { "" };
+        let risk =
+            if principle.flags.iter().any(|flag| flag == "safety_risk") { " **Safety risk.**" } else { "" };
         text += &format!(
             "{}. {}. ({} [{}, {}]; {:.0} %){risk}\n",
             principle.rank,

@@ -26,7 +26,10 @@ fn render_into(out: &mut String, analysis: &Analysis, colour: bool) -> std::fmt:
     writeln!(out)?;
 
     if metrics.judgements_held_out == 0 {
-        writeln!(out, "No usable labels, so no effects: this dataset's measurable preferences are in features.parquet.")?;
+        writeln!(
+            out,
+            "No usable labels, so no effects: this dataset's measurable preferences are in features.parquet."
+        )?;
     } else if findings.principles.is_empty() {
         writeln!(
             out,
@@ -41,7 +44,10 @@ fn render_into(out: &mut String, analysis: &Analysis, colour: bool) -> std::fmt:
         )?;
         writeln!(out, "{}", principle_table(&findings.principles, colour))?;
         if findings.principles.iter().any(|p| p.flags.iter().any(|flag| flag == "safety_risk")) {
-            writeln!(out, "safety risk: the labels reward the less safe side; open the evidence before training on them.")?;
+            writeln!(
+                out,
+                "safety risk: the labels reward the less safe side; open the evidence before training on them."
+            )?;
         }
     }
 
@@ -58,8 +64,16 @@ fn render_into(out: &mut String, analysis: &Analysis, colour: bool) -> std::fmt:
         }
     }
 
-    list(out, "Measurable, and not rewarded either way (whole interval within ±10 points):", &findings.indifferent)?;
-    list(out, "Left unexplained (learned features that no description fits; the terms are hints, not names):", &findings.unexplained)?;
+    list(
+        out,
+        "Measurable, and not rewarded either way (whole interval within ±10 points):",
+        &findings.indifferent,
+    )?;
+    list(
+        out,
+        "Left unexplained (learned features that no description fits; the terms are hints, not names):",
+        &findings.unexplained,
+    )?;
 
     writeln!(out)?;
     let run = analysis.run.display();

@@ -30,10 +30,8 @@ pub fn write_file<E: From<RunError>>(
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
-    let temporary = tempfile::Builder::new()
-        .prefix(TEMPORARY_PREFIX)
-        .tempfile_in(folder)
-        .map_err(io("write", path))?;
+    let temporary =
+        tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempfile_in(folder).map_err(io("write", path))?;
     {
         let mut writer = BufWriter::with_capacity(1 << 16, temporary.as_file());
         fill(&mut writer)?;

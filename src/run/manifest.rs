@@ -63,8 +63,11 @@ impl Manifest {
     /// # Errors
     /// [`RunError::Io`], or [`RunError::Damaged`] for what is not such a record.
     pub fn read(path: &Path) -> Result<Self, RunError> {
-        let bytes =
-            std::fs::read(path).map_err(|source| RunError::Io { action: "read", path: path.into(), source })?;
+        let bytes = std::fs::read(path).map_err(|source| RunError::Io {
+            action: "read",
+            path: path.into(),
+            source,
+        })?;
         let damaged = |message: String| RunError::Damaged { path: path.into(), message };
         let value: serde_json::Value =
             serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;

@@ -125,8 +125,11 @@ impl RunDir {
         let record = path.join("run.json");
         let is_run = record.exists() || path.join(".lock").exists();
         if path.is_dir() && !is_run {
-            let mut entries = std::fs::read_dir(path)
-                .map_err(|source| RunError::Io { action: "read", path: path.into(), source })?;
+            let mut entries = std::fs::read_dir(path).map_err(|source| RunError::Io {
+                action: "read",
+                path: path.into(),
+                source,
+            })?;
             if entries.next().is_some() {
                 return Err(RunError::NotARun(path.into()));
             }
@@ -184,7 +187,8 @@ impl RunDir {
         let reusable = self.manifest.stages.iter().find(|stage| stage.name == name).is_some_and(|stage| {
             stage.fingerprint == fingerprint
                 && stage.outputs.iter().all(|output| {
-                    std::fs::metadata(self.path.join(&output.file)).is_ok_and(|meta| meta.len() == output.bytes)
+                    std::fs::metadata(self.path.join(&output.file))
+                        .is_ok_and(|meta| meta.len() == output.bytes)
                 })
         });
         if reusable {

@@ -65,10 +65,7 @@ impl Compute {
 /// # Errors
 /// With [`DeviceChoice::Gpu`] only: [`SaeError::NoGpu`], [`SaeError::GpuUnusable`].
 pub fn choose(choice: DeviceChoice) -> Result<Compute, SaeError> {
-    let cpu = |why: String| Compute {
-        note: format!("device: CPU, because {why}"),
-        ..Compute::cpu()
-    };
+    let cpu = |why: String| Compute { note: format!("device: CPU, because {why}"), ..Compute::cpu() };
     // Drivers are not even asked where nobody wants them, or where there is no hardware they could
     // drive: loading them takes time, and some print to the terminal on machines without a display.
     let ask = match choice {
@@ -80,10 +77,9 @@ pub fn choose(choice: DeviceChoice) -> Result<Compute, SaeError> {
     match (choice, found) {
         (DeviceChoice::Cpu, _) => Ok(Compute::cpu()),
         (DeviceChoice::Auto, None) => Ok(cpu("no graphics adapter was found".into())),
-        (DeviceChoice::Auto, Some(found)) if found.software => Ok(cpu(format!(
-            "{} is a software adapter and slower",
-            found.name
-        ))),
+        (DeviceChoice::Auto, Some(found)) if found.software => {
+            Ok(cpu(format!("{} is a software adapter and slower", found.name)))
+        }
         (DeviceChoice::Auto, Some(found)) => match open(found) {
             Ok(device) => Ok(gpu(found, device)),
             Err(reason) => Ok(cpu(format!("{} cannot be used: {reason}", found.name))),
@@ -91,10 +87,7 @@ pub fn choose(choice: DeviceChoice) -> Result<Compute, SaeError> {
         (DeviceChoice::Gpu, None) => Err(SaeError::NoGpu),
         (DeviceChoice::Gpu, Some(found)) => match open(found) {
             Ok(device) => Ok(gpu(found, device)),
-            Err(reason) => Err(SaeError::GpuUnusable {
-                adapter: found.name.clone(),
-                reason: reason.clone(),
-            }),
+            Err(reason) => Err(SaeError::GpuUnusable { adapter: found.name.clone(), reason: reason.clone() }),
         },
     }
 }
@@ -108,11 +101,7 @@ fn hardware() -> bool {
 }
 
 fn gpu(found: &Adapter, device: &Device) -> Compute {
-    let warning = if found.software {
-        "; a software adapter, slower than `--device cpu`"
-    } else {
-        ""
-    };
+    let warning = if found.software { "; a software adapter, slower than `--device cpu`" } else { "" };
     Compute {
         device: device.clone(),
         backend: "wgpu",
@@ -133,9 +122,7 @@ struct Adapter {
 /// The best adapter of this machine.
 fn adapter() -> Option<&'static Adapter> {
     static ADAPTER: OnceLock<Option<Adapter>> = OnceLock::new();
-    ADAPTER
-        .get_or_init(|| catch_unwind(find).unwrap_or(None))
-        .as_ref()
+    ADAPTER.get_or_init(|| catch_unwind(find).unwrap_or(None)).as_ref()
 }
 
 /// Asks the drivers. OpenGL is left out: asking it can print to the terminal, and what it could
@@ -162,33 +149,19 @@ fn find() -> Option<Adapter> {
             let info = adapter.get_info();
             let (rank, kind) = match info.device_type {
                 wgpu::DeviceType::DiscreteGpu => (4, DeviceKind::DiscreteGpu(count(&mut discrete))),
-                wgpu::DeviceType::IntegratedGpu => {
-                    (3, DeviceKind::IntegratedGpu(count(&mut integrated)))
-                }
-                wgpu::DeviceType::VirtualGpu => {
-                    (2, DeviceKind::VirtualGpu(count(&mut virtual_gpus)))
-                }
+                wgpu::DeviceType::IntegratedGpu => (3, DeviceKind::IntegratedGpu(count(&mut integrated))),
+                wgpu::DeviceType::VirtualGpu => (2, DeviceKind::VirtualGpu(count(&mut virtual_gpus))),
                 wgpu::DeviceType::Cpu => (1, DeviceKind::Cpu),
                 wgpu::DeviceType::Other => continue,
             };
             // A software rasteriser behind a virtual GPU still names itself.
             let named = info.name.to_lowercase();
-            let software = rank == 1
-                || ["llvmpipe", "lavapipe", "swiftshader"]
-                    .iter()
-                    .any(|name| named.contains(name));
+            let software =
+                rank == 1 || ["llvmpipe", "lavapipe", "swiftshader"].iter().any(|name| named.contains(name));
             let rank = if software { 1 } else { rank };
             if best.as_ref().is_none_or(|(best, _)| rank > *best) {
                 let name = format!("{} ({})", info.name, info.backend);
-                best = Some((
-                    rank,
-                    Adapter {
-                        name,
-                        api,
-                        kind,
-                        software,
-                    },
-                ));
+                best = Some((rank, Adapter { name, api, kind, software }));
             }
         }
     }
@@ -223,7 +196,5 @@ fn open(adapter: &'static Adapter) -> Result<&'static Device, &'static String> {
 /// What a caught panic said.
 pub(super) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("unknown failure")
-        .to_string()
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("unknown failure").to_string()
 }

@@ -36,20 +36,14 @@ pub(super) fn decoder(
         if start < end {
             let block = components.as_ref().subcols(start, end - start);
             let mixing = rotate(rows, block, &variances[start..end], random);
-            columns
-                .as_mut()
-                .subcols_mut(start, end - start)
-                .copy_from(&mixing);
+            columns.as_mut().subcols_mut(start, end - start).copy_from(&mixing);
         }
         start = start.max(end);
     }
     // More features than the data has directions: rows themselves fill up.
     for feature in start..features {
         let row = random.random_range(0..rows.len() / dimensions);
-        for (dimension, &value) in rows[row * dimensions..(row + 1) * dimensions]
-            .iter()
-            .enumerate()
-        {
+        for (dimension, &value) in rows[row * dimensions..(row + 1) * dimensions].iter().enumerate() {
             columns[(dimension, feature)] = value;
         }
     }
@@ -65,9 +59,7 @@ pub(super) fn decoder(
             columns[(dimension, feature)] /= norm;
         }
     }
-    (0..dimensions * features)
-        .map(|i| columns[(i / features, i % features)])
-        .collect()
+    (0..dimensions * features).map(|i| columns[(i / features, i % features)]).collect()
 }
 
 /// The leading uncentred principal components `[dimensions, r]` and the mean square along each,
@@ -98,10 +90,8 @@ fn principal_components(
     };
     // Eigenvalues ascend.
     let largest = eigen.S()[width - 1];
-    let kept = (0..width)
-        .rev()
-        .take(wanted)
-        .take_while(|&i| eigen.S()[i] > largest * 1e-6 && eigen.S()[i] > 0.0);
+    let kept =
+        (0..width).rev().take(wanted).take_while(|&i| eigen.S()[i] > largest * 1e-6 && eigen.S()[i] > 0.0);
     let kept: Vec<usize> = kept.collect();
     let rotation = Mat::from_fn(width, kept.len(), |i, j| eigen.U()[(i, kept[j])]);
     let variances = kept.iter().map(|&i| eigen.S()[i] / n as f32).collect();
@@ -111,17 +101,10 @@ fn principal_components(
 /// The mixing directions of the independent components within the span of `components`
 /// `[dimensions, b]`; symmetric FastICA with the smooth L1 contrast `√(1 + y²)`, which needs no
 /// transcendental function.
-fn rotate(
-    rows: &[f32],
-    components: MatRef<'_, f32>,
-    variances: &[f32],
-    random: &mut ChaCha8Rng,
-) -> Mat<f32> {
+fn rotate(rows: &[f32], components: MatRef<'_, f32>, variances: &[f32], random: &mut ChaCha8Rng) -> Mat<f32> {
     let (dimensions, b) = (components.nrows(), components.ncols());
     let n = rows.len() / dimensions;
-    let whiten = Mat::from_fn(dimensions, b, |i, j| {
-        components[(i, j)] / variances[j].sqrt()
-    });
+    let whiten = Mat::from_fn(dimensions, b, |i, j| components[(i, j)] / variances[j].sqrt());
     // White scores, row-major [n, b].
     let mut scores = Vec::with_capacity(n * b);
     for block in rows.chunks(1024 * dimensions) {
@@ -147,9 +130,7 @@ fn rotate(
                 }
                 part[(b, j)] = slope;
             }
-            part.as_mut()
-                .subrows_mut(0, b)
-                .copy_from(product(scores.transpose(), y.as_ref()));
+            part.as_mut().subrows_mut(0, b).copy_from(product(scores.transpose(), y.as_ref()));
             part
         });
         let update = Mat::from_fn(b, b, |i, j| sum[(i, j)] - rotation[(i, j)] * sum[(b, j)]);
@@ -166,9 +147,7 @@ fn rotate(
             break;
         }
     }
-    let spread = Mat::from_fn(dimensions, b, |i, j| {
-        components[(i, j)] * variances[j].sqrt()
-    });
+    let spread = Mat::from_fn(dimensions, b, |i, j| components[(i, j)] * variances[j].sqrt());
     product(spread.as_ref(), rotation.as_ref())
 }
 

@@ -157,9 +157,7 @@ pub enum SaeError {
     )]
     NoGpu,
     /// An adapter that cannot be used.
-    #[error(
-        "`--device gpu`: {adapter} cannot be used ({reason}); update its driver or use `--device cpu`"
-    )]
+    #[error("`--device gpu`: {adapter} cannot be used ({reason}); update its driver or use `--device cpu`")]
     GpuUnusable {
         /// Name of the adapter.
         adapter: String,

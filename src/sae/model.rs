@@ -60,17 +60,10 @@ impl Sae {
     pub fn pre_activations(&self, deltas: &Matrix) -> Result<Matrix, SaeError> {
         self.check(deltas)?;
         let values = times_transposed(&deltas.values, &self.encoder.values, self.dimensions());
-        let pre = Matrix {
-            values,
-            cols: self.features(),
-        };
+        let pre = Matrix { values, cols: self.features() };
         if let Some(position) = pre.values.iter().position(|pre| !pre.is_finite()) {
             let row = position / pre.cols;
-            let column = deltas
-                .row(row)
-                .iter()
-                .position(|value| !usable(*value))
-                .unwrap_or(0);
+            let column = deltas.row(row).iter().position(|value| !usable(*value)).unwrap_or(0);
             return Err(SaeError::NotFinite { row, column });
         }
         Ok(pre)
@@ -82,19 +75,12 @@ impl Sae {
     /// [`SaeError::Dimensions`] where the number of features differs.
     pub fn reconstruct(&self, activations: &Matrix) -> Result<Matrix, SaeError> {
         if activations.cols != self.features() {
-            return Err(SaeError::Dimensions {
-                expected: self.features(),
-                found: activations.cols,
-            });
+            return Err(SaeError::Dimensions { expected: self.features(), found: activations.cols });
         }
-        let transposed: Vec<f32> = (0..self.dimensions())
-            .flat_map(|dimension| self.decoder.column(dimension))
-            .collect();
+        let transposed: Vec<f32> =
+            (0..self.dimensions()).flat_map(|dimension| self.decoder.column(dimension)).collect();
         let values = times_transposed(&activations.values, &transposed, self.features());
-        Ok(Matrix {
-            values,
-            cols: self.dimensions(),
-        })
+        Ok(Matrix { values, cols: self.dimensions() })
     }
 
     /// Normalised mean squared error of the reconstruction from the first `prefix` features:
@@ -104,12 +90,7 @@ impl Sae {
     ///
     /// # Errors
     /// [`SaeError::Dimensions`], [`SaeError::RowOutside`].
-    pub fn nmse(
-        &self,
-        deltas: &Matrix,
-        rows: Option<&[u32]>,
-        prefix: usize,
-    ) -> Result<f64, SaeError> {
+    pub fn nmse(&self, deltas: &Matrix, rows: Option<&[u32]>, prefix: usize) -> Result<f64, SaeError> {
         self.check(deltas)?;
         let all: Vec<u32>;
         let rows = match rows {
@@ -130,11 +111,7 @@ impl Sae {
                 row.iter_mut().skip(prefix).for_each(|z| *z = 0.0);
             }
             let guess = self.reconstruct(&z)?;
-            for (x, guess) in x
-                .values
-                .chunks_exact(dimensions)
-                .zip(guess.values.chunks_exact(dimensions))
-            {
+            for (x, guess) in x.values.chunks_exact(dimensions).zip(guess.values.chunks_exact(dimensions)) {
                 for ((&x, &guess), sum) in x.iter().zip(guess).zip(&mut sum) {
                     let (x, guess) = (f64::from(x), f64::from(guess));
                     error += (x - guess) * (x - guess);
@@ -149,14 +126,8 @@ impl Sae {
     /// Reverses what the sign of `feature` means: encoder and decoder row are negated.
     pub fn flip(&mut self, feature: usize) {
         if feature < self.features() {
-            self.encoder
-                .row_mut(feature)
-                .iter_mut()
-                .for_each(|weight| *weight = -*weight);
-            self.decoder
-                .row_mut(feature)
-                .iter_mut()
-                .for_each(|weight| *weight = -*weight);
+            self.encoder.row_mut(feature).iter_mut().for_each(|weight| *weight = -*weight);
+            self.decoder.row_mut(feature).iter_mut().for_each(|weight| *weight = -*weight);
         }
     }
 
@@ -164,10 +135,7 @@ impl Sae {
         if deltas.cols == self.dimensions() || deltas.values.is_empty() {
             Ok(())
         } else {
-            Err(SaeError::Dimensions {
-                expected: self.dimensions(),
-                found: deltas.cols,
-            })
+            Err(SaeError::Dimensions { expected: self.dimensions(), found: deltas.cols })
         }
     }
 
@@ -175,21 +143,11 @@ impl Sae {
     ///
     /// θ lies between two neighbouring magnitudes, so the mean is met exactly; where magnitudes are
     /// tied at that place, by whichever side of the tie is nearer. Zeros are never active.
-    pub(super) fn calibrate(
-        &mut self,
-        deltas: &Matrix,
-        rows: &[u32],
-        active: usize,
-    ) -> Result<(), SaeError> {
+    pub(super) fn calibrate(&mut self, deltas: &Matrix, rows: &[u32], active: usize) -> Result<(), SaeError> {
         let mut magnitudes = Vec::with_capacity(rows.len() * self.features());
         for rows in rows.chunks(GATHER) {
             let pre = self.pre_activations(&deltas.select_rows(rows))?;
-            magnitudes.extend(
-                pre.values
-                    .iter()
-                    .map(|pre| pre.abs())
-                    .filter(|&pre| pre > 0.0),
-            );
+            magnitudes.extend(pre.values.iter().map(|pre| pre.abs()).filter(|&pre| pre > 0.0));
         }
         self.threshold = threshold_for(&mut magnitudes, rows.len() * active);
         Ok(())
@@ -207,36 +165,18 @@ fn threshold_for(magnitudes: &mut [f32], wanted: usize) -> f32 {
     let smallest_inside = inside.iter().copied().fold(f32::INFINITY, f32::min);
     if smallest_inside > outside {
         let middle = outside + (smallest_inside.min(f32::MAX) - outside) / 2.0;
-        return if middle < smallest_inside {
-            middle
-        } else {
-            outside
-        };
+        return if middle < smallest_inside { middle } else { outside };
     }
-    let above = magnitudes
-        .iter()
-        .filter(|&&magnitude| magnitude > outside)
-        .count();
-    let with_ties = magnitudes
-        .iter()
-        .filter(|&&magnitude| magnitude >= outside)
-        .count();
-    if wanted - above <= with_ties - wanted {
-        outside
-    } else {
-        outside.next_down()
-    }
+    let above = magnitudes.iter().filter(|&&magnitude| magnitude > outside).count();
+    let with_ties = magnitudes.iter().filter(|&&magnitude| magnitude >= outside).count();
+    if wanted - above <= with_ties - wanted { outside } else { outside.next_down() }
 }
 
 /// Σ ‖x − mean‖² from Σ x², Σ x and n; Σ x² where that vanishes against rounding.
 pub(super) fn spread(square: f64, sum: &[f64], n: usize) -> f64 {
     let mean: f64 = sum.iter().map(|sum| sum * sum).sum::<f64>() / n.max(1) as f64;
     let spread = square - mean;
-    if spread > square * 1e-12 {
-        spread
-    } else {
-        square
-    }
+    if spread > square * 1e-12 { spread } else { square }
 }
 
 /// Finite, and small enough for sums of such values to be finite too.
@@ -247,10 +187,7 @@ pub(super) fn usable(value: f32) -> bool {
 /// Every row exists.
 pub(super) fn check_rows(rows: &[u32], deltas: &Matrix) -> Result<(), SaeError> {
     match rows.iter().find(|&&row| row as usize >= deltas.rows()) {
-        Some(&row) => Err(SaeError::RowOutside {
-            row: row as usize,
-            rows: deltas.rows(),
-        }),
+        Some(&row) => Err(SaeError::RowOutside { row: row as usize, rows: deltas.rows() }),
         None => Ok(()),
     }
 }

@@ -63,18 +63,10 @@ pub(super) struct Objective {
 
 impl Objective {
     /// For ascending `prefixes`, the last of which is the number of features.
-    pub(super) fn new(
-        prefixes: &[usize],
-        active: usize,
-        auxiliary_weight: f64,
-        device: &Device,
-    ) -> Self {
+    pub(super) fn new(prefixes: &[usize], active: usize, auxiliary_weight: f64, device: &Device) -> Self {
         let share = shares(prefixes);
         let features = share.len();
-        let joint: Vec<f32> = share
-            .iter()
-            .flat_map(|&a| share.iter().map(move |&b| a.min(b)))
-            .collect();
+        let joint: Vec<f32> = share.iter().flat_map(|&a| share.iter().map(move |&b| a.min(b))).collect();
         Self {
             active,
             auxiliary_weight,
@@ -108,9 +100,7 @@ impl Objective {
             // Dead features learn to reconstruct what the others leave over, e = x − z Wᵀ. That e
             // is a constant here: it is not to grow so that they have something to do.
             let fixed = decoder.clone().inner();
-            let known = z
-                .clone()
-                .matmul(fixed.clone().transpose().matmul(fixed.clone()));
+            let known = z.clone().matmul(fixed.clone().transpose().matmul(fixed.clone()));
             let left = (z.clone() * (known - along.clone().inner() * 2.0)).sum() + square_sum;
             let left = Tensor::from_inner(left.clamp_min(f32::MIN_POSITIVE));
 

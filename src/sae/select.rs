@@ -44,10 +44,7 @@ pub(super) fn keep_largest<const D: usize>(values: Tensor<D>, keep: usize) -> Te
     if keep == 0 || values.dims().iter().product::<usize>() == 0 {
         return values.zeros_like();
     }
-    Tensor::from_dispatch(<Dispatch as SelectOps>::keep_largest(
-        values.into_dispatch(),
-        keep,
-    ))
+    Tensor::from_dispatch(<Dispatch as SelectOps>::keep_largest(values.into_dispatch(), keep))
 }
 
 /// The bits of the `keep`-th largest magnitude; `0` (everything passes) from `keep = values.len()`.
@@ -55,10 +52,7 @@ pub(super) fn threshold_bits(values: &[f32], keep: usize) -> u32 {
     if keep == 0 {
         return u32::MAX;
     }
-    let mut bits: Vec<u32> = values
-        .iter()
-        .map(|value| value.to_bits() & MAGNITUDE)
-        .collect();
+    let mut bits: Vec<u32> = values.iter().map(|value| value.to_bits() & MAGNITUDE).collect();
     match bits.len().checked_sub(keep) {
         None | Some(0) => 0,
         Some(rank) => *bits.select_nth_unstable(rank).1,
@@ -160,12 +154,8 @@ impl Shader {
         like.client.launch(
             Box::new(SourceKernel::new(self, CubeDim::new_1d(WORKGROUP))),
             CubeCount::Static(wide, groups.div_ceil(wide), 1),
-            KernelArguments::new().with_buffers(
-                bindings
-                    .iter()
-                    .map(|&buffer| buffer.clone().binding())
-                    .collect(),
-            ),
+            KernelArguments::new()
+                .with_buffers(bindings.iter().map(|&buffer| buffer.clone().binding()).collect()),
         );
     }
 }
@@ -176,9 +166,7 @@ fn empty_like(tensor: &CubeTensor) -> CubeTensor {
         tensor.client.clone(),
         tensor.device.clone(),
         tensor.meta.shape().clone(),
-        tensor
-            .client
-            .empty(tensor.meta.shape().num_elements() * size_of::<f32>()),
+        tensor.client.empty(tensor.meta.shape().num_elements() * size_of::<f32>()),
         tensor.dtype,
     )
 }
@@ -189,9 +177,7 @@ impl SelectOps for CubeBackend {
         let n = values.meta.shape().num_elements();
         let kept = empty_like(&values);
         let threshold = values.client.empty(size_of::<u32>());
-        let info = values
-            .client
-            .create_from_slice(bytemuck::cast_slice(&[n as u32, keep.min(n) as u32]));
+        let info = values.client.create_from_slice(bytemuck::cast_slice(&[n as u32, keep.min(n) as u32]));
         let buffers = [&values.handle, &threshold, &info, &kept.handle];
         Shader::Threshold.launch(&values, n as u32, buffers);
         Shader::Gate.launch(&values, n as u32, buffers);
@@ -203,11 +189,7 @@ impl SelectOps for CubeBackend {
         let n = kept.meta.shape().num_elements() as u32;
         let out = empty_like(&kept);
         let info = kept.client.create_from_slice(bytemuck::cast_slice(&[n]));
-        Shader::GateGradient.launch(
-            &kept,
-            n,
-            [&gradient.handle, &kept.handle, &info, &out.handle],
-        );
+        Shader::GateGradient.launch(&kept, n, [&gradient.handle, &kept.handle, &info, &out.handle]);
         out
     }
 }
@@ -235,26 +217,17 @@ impl<B: SelectOps, C: CheckpointStrategy> SelectOps for Autodiff<B, C> {
             }
         }
 
-        match KeepLargest
-            .prepare::<C>([values.node()])
-            .compute_bound()
-            .stateful()
-        {
+        match KeepLargest.prepare::<C>([values.node()]).compute_bound().stateful() {
             OpsKind::Tracked(prepared) => {
                 let kept = B::keep_largest(values.primitive().clone(), keep);
                 prepared.finish(kept.clone(), kept)
             }
-            OpsKind::UnTracked(prepared) => {
-                prepared.finish(B::keep_largest(values.into_primitive(), keep))
-            }
+            OpsKind::UnTracked(prepared) => prepared.finish(B::keep_largest(values.into_primitive(), keep)),
         }
     }
 
     /// The gradient of a gradient is never asked for; this carries none.
     fn gate_gradient(gradient: FloatTensor<Self>, kept: FloatTensor<Self>) -> FloatTensor<Self> {
-        FloatTensor::<Self>::new(B::gate_gradient(
-            gradient.into_primitive(),
-            kept.into_primitive(),
-        ))
+        FloatTensor::<Self>::new(B::gate_gradient(gradient.into_primitive(), kept.into_primitive()))
     }
 }

@@ -76,10 +76,7 @@ impl Sae {
             ("threshold", vec![1], bytes(&[self.threshold])),
         ];
         let weights = directory.join(WEIGHTS_FILE);
-        let broken = |path: &Path, reason: String| SaeError::Format {
-            path: path.into(),
-            reason,
-        };
+        let broken = |path: &Path, reason: String| SaeError::Format { path: path.into(), reason };
         let mut views = Vec::with_capacity(tensors.len());
         for (name, shape, data) in &tensors {
             let view = TensorView::new(Dtype::F32, shape.clone(), data)
@@ -92,8 +89,7 @@ impl Sae {
         write(&weights, &data)?;
 
         let path = directory.join(CARD_FILE);
-        let mut json =
-            serde_json::to_vec_pretty(card).map_err(|error| broken(&path, error.to_string()))?;
+        let mut json = serde_json::to_vec_pretty(card).map_err(|error| broken(&path, error.to_string()))?;
         json.push(b'\n');
         write(&path, &json)
     }
@@ -104,30 +100,20 @@ impl Sae {
     /// [`SaeError::File`], [`SaeError::Format`].
     pub fn load(directory: &Path) -> Result<(Self, SaeCard), SaeError> {
         let path = directory.join(CARD_FILE);
-        let card: SaeCard =
-            serde_json::from_slice(&read(&path)?).map_err(|error| SaeError::Format {
-                path: path.clone(),
-                reason: error.to_string(),
-            })?;
+        let card: SaeCard = serde_json::from_slice(&read(&path)?)
+            .map_err(|error| SaeError::Format { path: path.clone(), reason: error.to_string() })?;
         if card.schema_version != SCHEMA_VERSION {
-            let reason = format!(
-                "schema version {} where this program reads {SCHEMA_VERSION}",
-                card.schema_version
-            );
+            let reason =
+                format!("schema version {} where this program reads {SCHEMA_VERSION}", card.schema_version);
             return Err(SaeError::Format { path, reason });
         }
 
         let path = directory.join(WEIGHTS_FILE);
         let data = read(&path)?;
-        let broken = |reason: String| SaeError::Format {
-            path: path.clone(),
-            reason,
-        };
+        let broken = |reason: String| SaeError::Format { path: path.clone(), reason };
         let file = SafeTensors::deserialize(&data).map_err(|error| broken(error.to_string()))?;
         let tensor = |name: &str, shape: &[usize]| -> Result<Vec<f32>, SaeError> {
-            let tensor = file
-                .tensor(name)
-                .map_err(|error| broken(error.to_string()))?;
+            let tensor = file.tensor(name).map_err(|error| broken(error.to_string()))?;
             if tensor.dtype() != Dtype::F32 || tensor.shape() != shape {
                 return Err(broken(format!(
                     "`{name}` is {:?} {:?}, expected F32 {shape:?}",
@@ -136,10 +122,7 @@ impl Sae {
                 )));
             }
             let (values, _) = tensor.data().as_chunks::<4>();
-            let values: Vec<f32> = values
-                .iter()
-                .map(|&value| f32::from_le_bytes(value))
-                .collect();
+            let values: Vec<f32> = values.iter().map(|&value| f32::from_le_bytes(value)).collect();
             match values.iter().all(|value| value.is_finite()) {
                 true => Ok(values),
                 false => Err(broken(format!("`{name}` holds NaN or infinity"))),
@@ -149,56 +132,31 @@ impl Sae {
         if shape.contains(&0) {
             return Err(broken(format!("its shape is {shape:?}")));
         }
-        let matrix = |values| Matrix {
-            values,
-            cols: card.dimensions,
-        };
+        let matrix = |values| Matrix { values, cols: card.dimensions };
         let encoder = matrix(tensor("encoder", &shape)?);
         let decoder = matrix(tensor("decoder", &shape)?);
         let threshold = tensor("threshold", &[1])?.first().copied().unwrap_or(0.0);
-        Ok((
-            Self {
-                encoder,
-                decoder,
-                threshold,
-            },
-            card,
-        ))
+        Ok((Self { encoder, decoder, threshold }, card))
     }
 }
 
 fn bytes(values: &[f32]) -> Vec<u8> {
-    values
-        .iter()
-        .flat_map(|value| value.to_le_bytes())
-        .collect()
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, SaeError> {
-    fs::read(path).map_err(|source| SaeError::File {
-        action: "read",
-        path: path.into(),
-        source,
-    })
+    fs::read(path).map_err(|source| SaeError::File { action: "read", path: path.into(), source })
 }
 
 /// All or nothing: a reader never sees half a file.
 fn write(path: &Path, data: &[u8]) -> Result<(), SaeError> {
-    let directory = path
-        .parent()
-        .map_or_else(|| PathBuf::from("."), Path::to_path_buf);
+    let directory = path.parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf);
     let attempt = || -> std::io::Result<()> {
-        let mut file = tempfile::Builder::new()
-            .suffix(".tmp")
-            .tempfile_in(&directory)?;
+        let mut file = tempfile::Builder::new().suffix(".tmp").tempfile_in(&directory)?;
         file.write_all(data)?;
         file.as_file().sync_all()?;
         file.persist(path)?;
         Ok(())
     };
-    attempt().map_err(|source| SaeError::File {
-        action: "write",
-        path: path.into(),
-        source,
-    })
+    attempt().map_err(|source| SaeError::File { action: "write", path: path.into(), source })
 }

@@ -125,16 +125,8 @@ pub fn train(
     }
     let rows = Rows::new(deltas, train)?;
     let validation: Vec<u32> = non_zero(validation, deltas);
-    let validation = if validation.is_empty() {
-        &rows.index
-    } else {
-        &validation
-    };
-    let calibrate = if calibrate.is_empty() {
-        validation
-    } else {
-        calibrate
-    };
+    let validation = if validation.is_empty() { &rows.index } else { &validation };
+    let calibrate = if calibrate.is_empty() { validation } else { calibrate };
 
     let (shape, notes) = Shape::fitting(config, rows.index.len(), deltas.cols);
     let mut report = TrainReport {
@@ -146,17 +138,7 @@ pub fn train(
         ..TrainReport::default()
     };
     // A driver that fails in the middle panics; the user is owed a sentence.
-    let mut fit = || {
-        fit(
-            &rows,
-            validation,
-            &shape,
-            config,
-            compute,
-            events,
-            &mut report,
-        )
-    };
+    let mut fit = || fit(&rows, validation, &shape, config, compute, events, &mut report);
     let mut sae = if compute.is_gpu() {
         catch_unwind(AssertUnwindSafe(fit))
             .unwrap_or_else(|panic| Err(failed(compute, &panic_text(&*panic))))?
@@ -166,33 +148,19 @@ pub fn train(
 
     sae.calibrate(deltas, calibrate, shape.active)?;
     for &prefix in &shape.prefixes {
-        report
-            .nmse_prefixes
-            .push((prefix, sae.nmse(deltas, Some(validation), prefix)?));
+        report.nmse_prefixes.push((prefix, sae.nmse(deltas, Some(validation), prefix)?));
     }
-    report.nmse = report
-        .nmse_prefixes
-        .last()
-        .map_or(f64::NAN, |&(_, nmse)| nmse);
-    report.active_mean = count_active(&sae, deltas, validation)?
-        .iter()
-        .sum::<usize>() as f64
-        / validation.len().max(1) as f64;
-    report.dead = count_active(&sae, deltas, &rows.index)?
-        .iter()
-        .filter(|&&n| n == 0)
-        .count();
+    report.nmse = report.nmse_prefixes.last().map_or(f64::NAN, |&(_, nmse)| nmse);
+    report.active_mean =
+        count_active(&sae, deltas, validation)?.iter().sum::<usize>() as f64 / validation.len().max(1) as f64;
+    report.dead = count_active(&sae, deltas, &rows.index)?.iter().filter(|&&n| n == 0).count();
     report.seconds = start.elapsed().as_secs_f64();
     Ok((sae, report))
 }
 
 fn check_config(config: &SaeConfig) -> Result<(), SaeError> {
     let refuse = |setting, value: String, allowed: &str| {
-        Err(SaeError::Setting {
-            setting,
-            value,
-            allowed: allowed.to_string(),
-        })
+        Err(SaeError::Setting { setting, value, allowed: allowed.to_string() })
     };
     for (setting, value) in [
         ("features", config.features),
@@ -213,18 +181,10 @@ fn check_config(config: &SaeConfig) -> Result<(), SaeError> {
         return refuse("active", config.active.to_string(), &allowed);
     }
     if !(config.learning_rate > 0.0 && config.learning_rate <= 1.0) {
-        return refuse(
-            "learning_rate",
-            config.learning_rate.to_string(),
-            "above 0 and at most 1",
-        );
+        return refuse("learning_rate", config.learning_rate.to_string(), "above 0 and at most 1");
     }
     if !(config.auxiliary_weight >= 0.0 && config.auxiliary_weight.is_finite()) {
-        return refuse(
-            "auxiliary_weight",
-            config.auxiliary_weight.to_string(),
-            "0 or more",
-        );
+        return refuse("auxiliary_weight", config.auxiliary_weight.to_string(), "0 or more");
     }
     if !(config.improvement >= 0.0) {
         return refuse("improvement", config.improvement.to_string(), "0 or more");
@@ -234,15 +194,8 @@ fn check_config(config: &SaeConfig) -> Result<(), SaeError> {
 
 fn check_finite(rows: &[u32], deltas: &Matrix) -> Result<(), SaeError> {
     for &row in rows {
-        if let Some(column) = deltas
-            .row(row as usize)
-            .iter()
-            .position(|&value| !usable(value))
-        {
-            return Err(SaeError::NotFinite {
-                row: row as usize,
-                column,
-            });
+        if let Some(column) = deltas.row(row as usize).iter().position(|&value| !usable(value)) {
+            return Err(SaeError::NotFinite { row: row as usize, column });
         }
     }
     Ok(())
@@ -280,14 +233,7 @@ impl Shape {
                 config.features, config.active
             ));
         }
-        (
-            Self {
-                features,
-                active,
-                prefixes,
-            },
-            notes,
-        )
+        (Self { features, active, prefixes }, notes)
     }
 }
 
@@ -309,17 +255,10 @@ impl<'a> Rows<'a> {
             .map(|&value| f64::from(value) * f64::from(value))
             .sum();
         if index.is_empty() {
-            return Err(SaeError::NoRows {
-                given: train.len(),
-                zero: train.len(),
-            });
+            return Err(SaeError::NoRows { given: train.len(), zero: train.len() });
         }
         let scale = (square / index.len() as f64).sqrt();
-        Ok(Self {
-            deltas,
-            index,
-            scale,
-        })
+        Ok(Self { deltas, index, scale })
     }
 
     /// The given rows, scaled, row-major.
@@ -327,10 +266,7 @@ impl<'a> Rows<'a> {
         let mut values = Vec::with_capacity(rows.len() * self.deltas.cols);
         for &row in rows {
             let row = self.deltas.row(row as usize);
-            values.extend(
-                row.iter()
-                    .map(|&value| (f64::from(value) / self.scale) as f32),
-            );
+            values.extend(row.iter().map(|&value| (f64::from(value) / self.scale) as f32));
         }
         values
     }
@@ -375,11 +311,7 @@ fn fit(
             let loss = trainer.step(rows.gather(batch), batch.len(), compute)?;
             total = Some(total.map_or(loss.clone(), |total| total + loss));
             let stopped = (step + 1) % (2 * LOOK_EVERY) == 0
-                && events(Progress::Step {
-                    epoch,
-                    step: step + 1,
-                    steps,
-                }) == Control::Stop;
+                && events(Progress::Step { epoch, step: step + 1, steps }) == Control::Stop;
             if stopped {
                 return Err(SaeError::Stopped { epoch });
             }
@@ -391,10 +323,7 @@ fn fit(
         let weights = trainer.weights(compute)?;
         let validation = judge.loss(&weights);
         if !(loss.is_finite() && validation.is_finite()) {
-            return Err(SaeError::Diverged {
-                epoch,
-                learning_rate: config.learning_rate,
-            });
+            return Err(SaeError::Diverged { epoch, learning_rate: config.learning_rate });
         }
         report.losses.push((loss, validation));
         if validation < best_loss {
@@ -419,21 +348,13 @@ fn fit(
             break;
         }
     }
-    let matrix = |values| Matrix {
-        values,
-        cols: dimensions,
-    };
-    Ok(Sae {
-        encoder: matrix(best.encoder),
-        decoder: matrix(best.decoder),
-        threshold: 0.0,
-    })
+    let matrix = |values| Matrix { values, cols: dimensions };
+    Ok(Sae { encoder: matrix(best.encoder), decoder: matrix(best.decoder), threshold: 0.0 })
 }
 
 /// `count` consecutive pieces of `items`, whose lengths differ by at most one.
 fn even_chunks<T>(items: &[T], count: usize) -> impl Iterator<Item = &[T]> {
-    (0..count)
-        .filter_map(move |i| items.get(items.len() * i / count..items.len() * (i + 1) / count))
+    (0..count).filter_map(move |i| items.get(items.len() * i / count..items.len() * (i + 1) / count))
 }
 
 /// Weights on the host, both row-major `[features, dimensions]`.
@@ -468,12 +389,7 @@ impl Trainer {
         Self {
             network: Network::tied(decoder, shape.features, &device),
             optimizer: AdamConfig::new().with_epsilon(1e-8).init(),
-            objective: Objective::new(
-                &shape.prefixes,
-                shape.active,
-                config.auxiliary_weight,
-                &device,
-            ),
+            objective: Objective::new(&shape.prefixes, shape.active, config.auxiliary_weight, &device),
             quiet: Tensor::zeros([1, shape.features], &plain),
             dead: 0,
             steps: 0,
@@ -485,31 +401,16 @@ impl Trainer {
     }
 
     /// One step on `rows` (row-major, `count` of them); the loss before it, on the device.
-    fn step(
-        &mut self,
-        rows: Vec<f32>,
-        count: usize,
-        compute: &Compute,
-    ) -> Result<Tensor<1>, SaeError> {
-        let square_sum: f64 = rows
-            .iter()
-            .map(|&value| f64::from(value) * f64::from(value))
-            .sum();
+    fn step(&mut self, rows: Vec<f32>, count: usize, compute: &Compute) -> Result<Tensor<1>, SaeError> {
+        let square_sum: f64 = rows.iter().map(|&value| f64::from(value) * f64::from(value)).sum();
         let dimensions = rows.len() / count.max(1);
         let x = Tensor::from_data(TensorData::new(rows, [count, dimensions]), &self.device);
 
         let dead = (self.dead > 0).then(|| Dead {
-            mask: Tensor::from_inner(
-                self.quiet
-                    .clone()
-                    .greater_equal_scalar(self.dead_after as f32)
-                    .float(),
-            ),
+            mask: Tensor::from_inner(self.quiet.clone().greater_equal_scalar(self.dead_after as f32).float()),
             active: (2 * self.active).min(self.dead),
         });
-        let (loss, fired) = self
-            .objective
-            .loss(&self.network, x, square_sum, dead.as_ref());
+        let (loss, fired) = self.objective.loss(&self.network, x, square_sum, dead.as_ref());
         self.update(&loss);
         self.steps += 1;
 
@@ -517,10 +418,7 @@ impl Trainer {
         self.quiet = (self.quiet.clone() + 1.0) * (fired * -1.0 + 1.0);
         if self.steps % LOOK_EVERY == 0 {
             let quiet = host(self.quiet.clone(), compute)?;
-            self.dead = quiet
-                .iter()
-                .filter(|&&quiet| quiet >= self.dead_after as f32)
-                .count();
+            self.dead = quiet.iter().filter(|&&quiet| quiet >= self.dead_after as f32).count();
         }
         Ok(loss.inner())
     }
@@ -530,10 +428,9 @@ impl Trainer {
         let gradients = loss.backward();
         let mut gradients = GradientsParams::from_grads(gradients, &self.network);
         let (encoder, decoder) = (self.network.encoder.id, self.network.decoder.id);
-        let (Some(encoder_gradient), Some(decoder_gradient)) = (
-            gradients.remove::<2>(encoder),
-            gradients.remove::<2>(decoder),
-        ) else {
+        let (Some(encoder_gradient), Some(decoder_gradient)) =
+            (gradients.remove::<2>(encoder), gradients.remove::<2>(decoder))
+        else {
             return;
         };
         // Only the part along the unit sphere changes anything; the rest would upset Adam.
@@ -541,23 +438,16 @@ impl Trainer {
         let radial = (decoder_gradient.clone() * columns.clone()).sum_dim(0);
         let decoder_gradient = decoder_gradient - columns * radial;
 
-        let square = encoder_gradient.clone().powi_scalar(2).sum()
-            + decoder_gradient.clone().powi_scalar(2).sum();
+        let square =
+            encoder_gradient.clone().powi_scalar(2).sum() + decoder_gradient.clone().powi_scalar(2).sum();
         let clip = square.sqrt().clamp_min(1.0).recip().unsqueeze::<2>();
         gradients.register(encoder, encoder_gradient * clip.clone());
         gradients.register(decoder, decoder_gradient * clip);
 
-        let mut network = self
-            .optimizer
-            .step(self.learning_rate, self.network.clone(), gradients);
+        let mut network = self.optimizer.step(self.learning_rate, self.network.clone(), gradients);
         network.decoder = network.decoder.map(|columns| {
             let columns = columns.inner();
-            let norm = columns
-                .clone()
-                .powi_scalar(2)
-                .sum_dim(0)
-                .sqrt()
-                .clamp_min(1e-12);
+            let norm = columns.clone().powi_scalar(2).sum_dim(0).sqrt().clamp_min(1e-12);
             Tensor::from_inner(columns / norm).require_grad()
         });
         self.network = network;
@@ -565,35 +455,24 @@ impl Trainer {
 
     /// The weights as they are now.
     fn weights(&self, compute: &Compute) -> Result<Weights, SaeError> {
-        let weights = |parameter: &burn::module::Param<Tensor<2>>| {
-            host(parameter.val().inner().transpose(), compute)
-        };
-        Ok(Weights {
-            encoder: weights(&self.network.encoder)?,
-            decoder: weights(&self.network.decoder)?,
-        })
+        let weights =
+            |parameter: &burn::module::Param<Tensor<2>>| host(parameter.val().inner().transpose(), compute);
+        Ok(Weights { encoder: weights(&self.network.encoder)?, decoder: weights(&self.network.decoder)? })
     }
 }
 
 /// A tensor's values, row-major.
 fn host<const D: usize>(tensor: Tensor<D>, compute: &Compute) -> Result<Vec<f32>, SaeError> {
-    let data = tensor
-        .try_into_data()
-        .map_err(|error| failed(compute, &format!("{error:?}")))?;
+    let data = tensor.try_into_data().map_err(|error| failed(compute, &format!("{error:?}")))?;
     Ok(data.iter::<f32>().collect())
 }
 
 fn scalar(tensor: Tensor<1>, compute: &Compute) -> Result<f64, SaeError> {
-    Ok(host(tensor, compute)?
-        .first()
-        .map_or(f64::NAN, |&value| f64::from(value)))
+    Ok(host(tensor, compute)?.first().map_or(f64::NAN, |&value| f64::from(value)))
 }
 
 fn failed(compute: &Compute, reason: &str) -> SaeError {
-    SaeError::DeviceFailed {
-        adapter: compute.adapter.clone(),
-        reason: reason.to_string(),
-    }
+    SaeError::DeviceFailed { adapter: compute.adapter.clone(), reason: reason.to_string() }
 }
 
 /// Measures the validation loss on the host, in `f64` and the same on every device. Looking here
@@ -617,13 +496,7 @@ impl<'a> Judge<'a> {
             }
         }
         let spread = spread(square, &sum, rows.len() / dimensions);
-        Self {
-            rows,
-            dimensions,
-            shape,
-            square,
-            spread,
-        }
+        Self { rows, dimensions, shape, square, spread }
     }
 
     /// Mean over the prefixes of the NMSE with batch top-k over all rows.
@@ -647,8 +520,7 @@ impl<'a> Judge<'a> {
                 let within = active.partition_point(|&(feature, _)| feature < prefix);
                 let within = active.get(..within).unwrap_or_default();
                 for &(i, z) in within {
-                    let overlap =
-                        |&(j, other): &(usize, f64)| other * f64::from(gram[i * features + j]);
+                    let overlap = |&(j, other): &(usize, f64)| other * f64::from(gram[i * features + j]);
                     let shared: f64 = within.iter().map(overlap).sum();
                     *error += z * (shared - 2.0 * f64::from(along[i]));
                 }

@@ -252,7 +252,8 @@ fn the_sample_is_read_with_every_broken_row_named() {
     assert!(output.status.success(), "{}", stderr(&output));
     let record = json(&dir.path().join("run/run.json"));
     let count = |key: &str| record["dataset"][key].as_u64().unwrap();
-    let dropped: u64 = record["dataset"]["dropped"].as_object().unwrap().values().filter_map(|v| v.as_u64()).sum();
+    let dropped: u64 =
+        record["dataset"]["dropped"].as_object().unwrap().values().filter_map(|v| v.as_u64()).sum();
     assert_eq!(count("pairs_read"), count("pairs_used") + dropped);
     let listed = fs::read_to_string(dir.path().join("run/dropped.csv")).unwrap();
     assert_eq!(listed.lines().count() as u64, dropped + 1);

@@ -97,8 +97,9 @@ fn shuffled_labels_give_no_principles() {
         for i in (1..labels.len()).rev() {
             labels.swap(i, random.random_range(0..=i));
         }
-        let table = measure(&pairs, &prepared.sides, &prepared.described, &prepared.deltas, 1);
-        let findings = select(&pairs, &prepared.sides, &prepared.described, &table, &PrincipleConfig::default());
+        let table = measure(&pairs, &prepared.sides, &prepared.described, &prepared.deltas);
+        let findings =
+            select(&pairs, &prepared.sides, &prepared.described, &table, &PrincipleConfig::default());
         with_principles += usize::from(!findings.principles.is_empty());
     }
     assert!(with_principles <= repetitions / 20, "{with_principles} of {repetitions} print a principle");

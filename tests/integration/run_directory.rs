@@ -35,9 +35,29 @@ fn the_run_directory_holds_what_the_contract_names() {
     let features = parquet(&run.join("features.parquet"));
     let names: BTreeSet<&str> = features.get_column_names_str().into_iter().collect();
     for name in [
-        "feature_id", "source", "description", "short", "describer", "fidelity", "fidelity_low", "fidelity_high",
-        "fidelity_n", "fidelity_p", "kept", "redundant_with", "prevalence", "beta", "beta_se", "beta_p", "win_delta",
-        "win_low", "win_high", "p_bonferroni", "q_bh", "top_terms", "examples",
+        "feature_id",
+        "source",
+        "description",
+        "short",
+        "describer",
+        "fidelity",
+        "fidelity_low",
+        "fidelity_high",
+        "fidelity_n",
+        "fidelity_p",
+        "kept",
+        "redundant_with",
+        "prevalence",
+        "beta",
+        "beta_se",
+        "beta_p",
+        "win_delta",
+        "win_low",
+        "win_high",
+        "p_bonferroni",
+        "q_bh",
+        "top_terms",
+        "examples",
     ] {
         assert!(names.contains(name), "features.parquet lacks {name}");
     }
@@ -49,7 +69,9 @@ fn the_run_directory_holds_what_the_contract_names() {
         assert!(columns.contains(id), "activations.parquet lacks {id}");
     }
     assert_eq!(columns.len(), ids.len() + 1);
-    for file in ["sae.safetensors", "sae.json", "principles.csv", "constitution.md", "report.html", "dropped.csv"] {
+    for file in
+        ["sae.safetensors", "sae.json", "principles.csv", "constitution.md", "report.html", "dropped.csv"]
+    {
         assert!(run.join(file).metadata().unwrap().len() > 0, "{file}");
     }
     assert!(json(&run.join("principles.json"))["principles"].is_array());

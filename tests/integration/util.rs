@@ -44,12 +44,15 @@ pub fn stdout(output: &Output) -> String {
 
 /// A JSON file of a run.
 pub fn json(path: &Path) -> serde_json::Value {
-    serde_json::from_slice(&std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))).unwrap()
+    serde_json::from_slice(&std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display())))
+        .unwrap()
 }
 
 /// Reads a Parquet file.
 pub fn parquet(path: &Path) -> DataFrame {
-    ParquetReader::new(std::fs::File::open(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))).finish().unwrap()
+    ParquetReader::new(std::fs::File::open(path).unwrap_or_else(|e| panic!("{}: {e}", path.display())))
+        .finish()
+        .unwrap()
 }
 
 /// Writes a table as Parquet.
@@ -61,11 +64,17 @@ pub fn write(path: &Path, mut table: DataFrame) {
 pub fn small(path: &Path, rows: usize, label: impl Fn(usize) -> f64) {
     let topics = ["tea", "rain", "maps", "bread", "trains", "moss", "violins", "salt", "clouds", "chess"];
     let text = |i: usize, side: usize| {
-        let base = format!("Here is what to know about {} number {i}, told the {side} way.", topics[(i + side) % 10]);
+        let base = format!(
+            "Here is what to know about {} number {i}, told the {side} way.",
+            topics[(i + side) % 10]
+        );
         match (i * 7 + side * 3) % 5 {
             0 => format!("{base}\n- first point\n- second point\n- third point"),
             1 => format!("{base} I'm sorry, but I can't help with that."),
-            2 => format!("{base} {}", "It goes on and on with more detail about everything. ".repeat(1 + i % 3)),
+            2 => format!(
+                "{base} {}",
+                "It goes on and on with more detail about everything. ".repeat(1 + i % 3)
+            ),
             3 => format!("{base} Isn't that great? Wow!"),
             _ => base,
         }

@@ -1,0 +1,506 @@
+//! Known concepts: what people say about responses, each with a detector that reads one response.
+//!
+//! The bank is data: `data/concepts.toml`, which a user extends with a file of the same form
+//! (`--concepts FILE`). A concept finds words or phrases in the prose (regular expressions over
+//! lower-case sentences with contractions written out) or refers to a measure by name ([`measures`]).
+//! It carries sentences that it must find and must not find; they are checked when a bank is loaded
+//! from a file and, for the boxed one, by a test.
+
+mod measures;
+mod text;
+
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use regex::Regex;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use crate::matrix::Matrix;
+use crate::pairs::Pairs;
+use measures::{Measure, Prompt};
+use text::Text;
+
+/// The bank that is in the program.
+const BOXED: &str = include_str!("../../../data/concepts.toml");
+/// Pairs read between two calls of the progress function.
+const BLOCK: usize = 2048;
+/// Compiled size of one concept's patterns: what one loop over words needs, many times over.
+const PATTERN_BYTES: usize = 32 << 20;
+
+/// A bank that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BankError {
+    /// The file cannot be read.
+    #[error("cannot read the concepts `{path}`: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is not valid TOML of the known keys.
+    #[error("the concepts in `{path}` are not usable: {message}\nhint: `data/concepts.toml` shows the form")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        message: String,
+    },
+    /// One concept cannot be used.
+    #[error("concept `{id}` in `{path}`: {reason}")]
+    Concept {
+        /// The file.
+        path: PathBuf,
+        /// The concept.
+        id: String,
+        /// What is wrong and what to do.
+        reason: String,
+    },
+}
+
+/// A concept in words; its detector belongs to the [`Bank`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Concept {
+    /// Name in files: `known_ID` is the feature.
+    pub id: String,
+    /// A label of a few words.
+    pub short: String,
+    /// What a response with it does: "refuses or declines to help".
+    pub description: String,
+    /// Completes "Prefer the response that …"; the description where the bank says nothing else.
+    pub prefer: String,
+    /// `safety`, `protective`, `harmful`, `length`.
+    pub flags: Vec<String>,
+}
+
+/// Concepts with their detectors.
+#[derive(Debug)]
+pub struct Bank {
+    concepts: Vec<Concept>,
+    detectors: Vec<Detector>,
+    fingerprint: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    concept: Vec<Entry>,
+}
+
+/// A concept as it stands in the file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    id: String,
+    short: String,
+    description: String,
+    prefer: Option<String>,
+    #[serde(default)]
+    flags: Vec<String>,
+    /// How matches become a figure.
+    #[serde(default)]
+    how: How,
+    /// Which sentences are read.
+    #[serde(default)]
+    place: Place,
+    /// Words, `*` for any ending.
+    #[serde(default)]
+    words: String,
+    /// Patterns.
+    #[serde(default, rename = "match")]
+    patterns: Vec<String>,
+    /// A sentence with one of these does not count.
+    #[serde(default)]
+    unless: Vec<String>,
+    /// A detector by name.
+    measure: Option<String>,
+    /// Responses that have it.
+    #[serde(default)]
+    yes: Vec<Example>,
+    /// Responses that do not.
+    #[serde(default)]
+    no: Vec<Example>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum How {
+    /// 1 where there is any match.
+    #[default]
+    Present,
+    /// ln(1 + matches).
+    Count,
+    /// Share of the sentences that have a match.
+    Share,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Place {
+    #[default]
+    Anywhere,
+    /// The first two sentences.
+    Start,
+    /// The last two sentences.
+    End,
+}
+
+/// A response, or a response to a prompt.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Example {
+    Response(String),
+    Exchange { prompt: String, response: String },
+}
+
+impl Example {
+    fn parts(&self) -> (&str, &str) {
+        match self {
+            Self::Response(response) => ("", response),
+            Self::Exchange { prompt, response } => (prompt, response),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Detector {
+    matches: Option<Regex>,
+    unless: Option<Regex>,
+    how: How,
+    place: Place,
+    measure: Option<Measure>,
+}
+
+impl Detector {
+    fn new(entry: &Entry) -> Result<Self, String> {
+        let mut patterns = entry.patterns.clone();
+        if !entry.words.trim().is_empty() {
+            let words: Vec<String> = entry
+                .words
+                .split_whitespace()
+                .map(|word| match word.strip_suffix('*') {
+                    Some(stem) => format!(r"{}\w*", regex::escape(&stem.to_lowercase())),
+                    None => regex::escape(&word.to_lowercase()),
+                })
+                .collect();
+            patterns.push(format!(r"\b(?:{})\b", words.join("|")));
+        }
+        let measure = match &entry.measure {
+            None => None,
+            Some(name) => {
+                let found = measures::ALL.iter().find(|(other, _)| other == name);
+                let known: Vec<&str> = measures::ALL.iter().map(|(name, _)| *name).collect();
+                let (_, measure) = found.ok_or_else(|| {
+                    format!("there is no measure `{name}`\nhint: there are {}", known.join(", "))
+                })?;
+                Some(*measure)
+            }
+        };
+        if measure.is_none() && patterns.is_empty() {
+            return Err("it has no `words`, `match` or `measure` to detect it by".into());
+        }
+        let matches = combine(&patterns)?;
+        if matches.as_ref().is_some_and(|matches| matches.is_match("")) {
+            return Err("its pattern matches an empty sentence, so it would be found everywhere".into());
+        }
+        Ok(Self { matches, unless: combine(&entry.unless)?, how: entry.how, place: entry.place, measure })
+    }
+
+    /// How much of the concept is in the response; 0 for none.
+    fn read(&self, text: &Text<'_>, prompt: &Prompt) -> f32 {
+        let measured = self.measure.map_or(0.0, |measure| measure(text, prompt));
+        let found = self.matches.as_ref().map_or(0.0, |matches| self.find(matches, text));
+        match self.how {
+            How::Present if self.matches.is_some() => f32::from(u8::from(measured > 0.0 || found > 0.0)),
+            _ => measured + found,
+        }
+    }
+
+    fn find(&self, matches: &Regex, text: &Text<'_>) -> f32 {
+        let all = text.sentences.len();
+        let read = match self.place {
+            Place::Anywhere => 0..all,
+            Place::Start => 0..all.min(2),
+            Place::End => all.saturating_sub(2)..all,
+        };
+        let (Some(&(from, _)), Some(&(_, to))) =
+            (text.sentences.get(read.start), text.sentences.get(read.end.wrapping_sub(1)))
+        else {
+            return 0.0;
+        };
+        let part = text.prose.get(from..to).unwrap_or("");
+        let (mut count, mut sentences, mut last) = (0, 0, usize::MAX);
+        let mut excused = false;
+        for found in matches.find_iter(part) {
+            let sentence = text.sentence_at(from + found.start());
+            if sentence != last {
+                last = sentence;
+                excused = self.unless.as_ref().is_some_and(|unless| unless.is_match(text.sentence(sentence)));
+                sentences += usize::from(!excused);
+            }
+            if !excused {
+                count += 1;
+                if self.how == How::Present {
+                    return 1.0;
+                }
+            }
+        }
+        match self.how {
+            How::Present => 0.0,
+            How::Count => (count as f32).ln_1p(),
+            How::Share => sentences as f32 / all as f32,
+        }
+    }
+}
+
+/// One pattern of several; `None` of none. `^` and `$` are a sentence's beginning and end.
+fn combine(patterns: &[String]) -> Result<Option<Regex>, String> {
+    for pattern in patterns {
+        // Alone first, so that the message is about this one.
+        Regex::new(pattern).map_err(|error| format!("`{pattern}` is no regular expression: {error}"))?;
+    }
+    if patterns.is_empty() {
+        return Ok(None);
+    }
+    regex::RegexBuilder::new(&format!("(?:{})", patterns.join(")|(?:")))
+        .multi_line(true)
+        .size_limit(PATTERN_BYTES)
+        .dfa_size_limit(PATTERN_BYTES)
+        .build()
+        .map(Some)
+        .map_err(|error| error.to_string())
+}
+
+impl Bank {
+    /// The bank in the program.
+    ///
+    /// # Errors
+    /// None in a program whose tests passed.
+    pub fn boxed() -> Result<Self, BankError> {
+        Self::assemble(parse(BOXED, Path::new("data/concepts.toml"))?, Path::new("data/concepts.toml"))
+    }
+
+    /// The bank in the program and the user's own; a concept of the same id takes the boxed one's place.
+    ///
+    /// # Errors
+    /// [`BankError`]; a concept that fails its own examples is one.
+    pub fn with_file(path: &Path) -> Result<Self, BankError> {
+        let content =
+            std::fs::read_to_string(path).map_err(|source| BankError::Read { path: path.into(), source })?;
+        let own = parse(&content, path)?;
+        check(&own, path)?;
+        let mut all = parse(BOXED, Path::new("data/concepts.toml"))?;
+        for entry in own {
+            match all.iter_mut().find(|other| other.id == entry.id) {
+                Some(other) => *other = entry,
+                None => all.push(entry),
+            }
+        }
+        Self::assemble(all, path)
+    }
+
+    fn assemble(entries: Vec<Entry>, path: &Path) -> Result<Self, BankError> {
+        let mut hash = Sha256::new();
+        let mut bank = Self { concepts: Vec::new(), detectors: Vec::new(), fingerprint: String::new() };
+        for entry in entries {
+            hash.update(format!("{entry:?}"));
+            let refuse =
+                |reason: String| BankError::Concept { path: path.into(), id: entry.id.clone(), reason };
+            let named = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+            if entry.id.is_empty() || !entry.id.chars().all(named) {
+                return Err(refuse("an id is made of a-z, 0-9 and _".into()));
+            }
+            bank.detectors.push(Detector::new(&entry).map_err(refuse)?);
+            bank.concepts.push(Concept {
+                prefer: entry.prefer.unwrap_or_else(|| entry.description.clone()),
+                id: entry.id,
+                short: entry.short,
+                description: entry.description,
+                flags: entry.flags,
+            });
+        }
+        bank.fingerprint = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        Ok(bank)
+    }
+
+    /// The concepts, in the order of the columns of [`Self::measure`].
+    pub fn concepts(&self) -> &[Concept] {
+        &self.concepts
+    }
+
+    /// Of everything that determines what the bank finds.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// How much of each concept is in a response to a prompt, `[concepts]`.
+    pub fn read(&self, prompt: &str, response: &str) -> Vec<f32> {
+        self.read_prepared(&Prompt::new(prompt), response)
+    }
+
+    fn read_prepared(&self, prompt: &Prompt, response: &str) -> Vec<f32> {
+        let text = Text::new(response);
+        self.detectors.iter().map(|detector| detector.read(&text, prompt)).collect()
+    }
+
+    /// Every concept in A minus the same in B, `[pairs, concepts]`; `progress` hears the pairs done.
+    pub fn measure(&self, pairs: &Pairs, progress: &mut dyn FnMut(usize)) -> Matrix {
+        let (total, cols) = (pairs.pair_id.len(), self.concepts.len());
+        let mut found = Matrix::zeros(total, cols);
+        if cols == 0 {
+            return found;
+        }
+        for (block, rows) in found.values.chunks_mut(BLOCK * cols).enumerate() {
+            rows.par_chunks_mut(cols).enumerate().for_each(|(offset, row)| {
+                let pair = block * BLOCK + offset;
+                let prompt = Prompt::new(pairs.prompt.get(pair));
+                let a = self.read_prepared(&prompt, pairs.response_a.get(pair));
+                let b = self.read_prepared(&prompt, pairs.response_b.get(pair));
+                for ((slot, a), b) in row.iter_mut().zip(a).zip(b) {
+                    *slot = a - b;
+                }
+            });
+            progress((block + 1).saturating_mul(BLOCK).min(total));
+        }
+        found
+    }
+}
+
+fn parse(content: &str, path: &Path) -> Result<Vec<Entry>, BankError> {
+    let file: File = toml::from_str(content).map_err(|error| BankError::Parse {
+        path: path.into(),
+        message: error.to_string().trim_end().to_owned(),
+    })?;
+    Ok(file.concept)
+}
+
+/// Holds each concept of a file to its own examples, and the file to one concept an id.
+fn check(entries: &[Entry], path: &Path) -> Result<(), BankError> {
+    for (at, entry) in entries.iter().enumerate() {
+        let refuse = |reason| BankError::Concept { path: path.into(), id: entry.id.clone(), reason };
+        if entries.iter().take(at).any(|other| other.id == entry.id) {
+            return Err(refuse("there are two with this id".into()));
+        }
+        let detector = Detector::new(entry).map_err(refuse)?;
+        for (examples, wanted) in [(&entry.yes, true), (&entry.no, false)] {
+            for example in examples {
+                let (prompt, response) = example.parts();
+                if (detector.read(&Text::new(response), &Prompt::new(prompt)) > 0.0) != wanted {
+                    let (does, must) = if wanted { ("does not find", "yes") } else { ("finds", "no") };
+                    return Err(refuse(format!(
+                        "its detector {does} it in {response:?}, which stands under `{must}`\nhint: mend the pattern, or the example"
+                    )));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_concept_of_the_bank_passes_its_examples() {
+        let path = Path::new("data/concepts.toml");
+        let entries = parse(BOXED, path).unwrap();
+        assert!(entries.len() >= 60, "{} concepts", entries.len());
+        let mut failures = Vec::new();
+        for entry in &entries {
+            assert!(
+                entry.yes.len() >= 2 && entry.no.len() >= 2,
+                "`{}` needs examples of both kinds",
+                entry.id
+            );
+            let detector = Detector::new(entry).unwrap_or_else(|reason| panic!("`{}`: {reason}", entry.id));
+            for (examples, wanted) in [(&entry.yes, true), (&entry.no, false)] {
+                for example in examples {
+                    let (prompt, response) = example.parts();
+                    let score = detector.read(&Text::new(response), &Prompt::new(prompt));
+                    if (score > 0.0) != wanted {
+                        failures
+                            .push(format!("{}: wanted {wanted}, found {score} in {response:?}", entry.id));
+                    }
+                }
+            }
+        }
+        assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
+        Bank::boxed().unwrap();
+    }
+
+    fn own(content: &str) -> Result<Bank, BankError> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), content).unwrap();
+        Bank::with_file(file.path())
+    }
+
+    #[test]
+    fn an_own_bank_adds_and_replaces() {
+        let boxed = Bank::boxed().unwrap();
+        let bank = own(
+            "[[concept]]\nid = \"nautical\"\nshort = \"sea\"\ndescription = \"speaks of the sea\"\nhow = \"count\"\n\
+             words = \"sail* anchor ship\"\nyes = [\"Set sails!\"]\nno = [\"A relationship.\"]\n\
+             [[concept]]\nid = \"emoji\"\nshort = \"e\"\ndescription = \"d\"\nmeasure = \"emoji\"\n",
+        )
+        .unwrap();
+        assert_eq!(bank.concepts().len(), boxed.concepts().len() + 1);
+        assert_eq!(bank.concepts().last().unwrap().prefer, "speaks of the sea");
+        assert_ne!(bank.fingerprint(), boxed.fingerprint());
+        let read = bank.read("", "Sailing by ship, anchor down.");
+        assert!((read.last().unwrap() - 4f32.ln()).abs() < 1e-6);
+        assert_eq!(bank.concepts().iter().filter(|concept| concept.id == "emoji").count(), 1);
+    }
+
+    #[test]
+    fn a_bank_that_cannot_work_says_why() {
+        let concept =
+            |rest: &str| format!("[[concept]]\nid = \"x\"\nshort = \"x\"\ndescription = \"x\"\n{rest}\n");
+        for (content, words) in [
+            (concept(""), "no `words`, `match` or `measure`"),
+            (concept("measure = \"lenght\""), "there is no measure `lenght`"),
+            (concept("match = ['(']"), "`(` is no regular expression"),
+            (concept("match = ['a*']"), "matches an empty sentence"),
+            (concept("words = \"sea\"\nyes = [\"a lake\"]"), "does not find it in \"a lake\""),
+            (concept("words = \"sea\"\nno = [\"The sea.\"]"), "finds it in \"The sea.\""),
+            (concept("wrods = \"sea\""), "wrods"),
+            (concept("words = \"sea\"").replace("\"x\"\nshort", "\"X Y\"\nshort"), "a-z, 0-9 and _"),
+            (concept("words = \"sea\"") + &concept("words = \"sea\""), "two with this id"),
+        ] {
+            let message = own(&content).unwrap_err().to_string();
+            assert!(message.contains(words), "{words}: {message}");
+        }
+        assert!(matches!(Bank::with_file(Path::new("none.toml")), Err(BankError::Read { .. })));
+    }
+
+    #[test]
+    fn swapping_the_responses_turns_every_sign() {
+        let bank = Bank::boxed().unwrap();
+        let prompt = "How can I sleep better?";
+        let (a, b) = (
+            "I'm sorry, but I can't help with that. 😀",
+            "1. Go to bed early!\n2. Read 20 pages.\n\nDoes this help?",
+        );
+        let (x, y) = (bank.read(prompt, a), bank.read(prompt, b));
+        let pairs = |a: &str, b: &str| {
+            use polars::prelude::{NewChunkedArray, StringChunked};
+            let column = |text: &str| {
+                crate::pairs::TextColumn(StringChunked::from_iter_values("t".into(), [text].into_iter()))
+            };
+            Pairs {
+                pair_id: vec!["p".into()],
+                prompt: column(prompt),
+                response_a: column(a),
+                response_b: column(b),
+                ..Pairs::default()
+            }
+        };
+        let (there, back) =
+            (bank.measure(&pairs(a, b), &mut |_| ()), bank.measure(&pairs(b, a), &mut |_| ()));
+        for i in 0..x.len() {
+            assert_eq!(there.values[i], x[i] - y[i]);
+            assert_eq!(there.values[i], -back.values[i]);
+        }
+    }
+}
