@@ -57,7 +57,10 @@ pub struct Principle {
     pub p_bonferroni: f64,
     /// False discovery rate (Benjamini–Hochberg) over every feature that was measured.
     pub q_bh: f64,
-    /// How true the description is of the feature.
+    /// Who says what the feature is: `detector` (a known concept, measured as it is described) or
+    /// `contrast` (terms that separate a learned feature's pairs).
+    pub describer: String,
+    /// How true the description is of the feature; `None` where the description is its detector.
     pub fidelity: Option<f64>,
     /// Lower end of its 95 % interval.
     pub fidelity_low: Option<f64>,

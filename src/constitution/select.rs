@@ -278,6 +278,7 @@ fn principle(
         direction: if prefer { "prefer" } else { "avoid" }.into(),
         description: feature.description.clone(),
         short: feature.short.clone(),
+        describer: feature.describer.clone(),
         win_delta,
         win_low,
         win_high,

@@ -148,7 +148,9 @@ impl Corpus {
             .collect();
         scored.sort_by(|x, y| y.0.total_cmp(&x.0).then(x.1.cmp(&y.1)));
         let high = self.readable(scored.iter().map(|&(score, term)| (score, term)));
-        let low = self.readable(scored.iter().rev().map(|&(score, term)| (-score, term)));
+        // Sorted anew: reversing would also reverse the order of ties.
+        scored.sort_by(|x, y| x.0.total_cmp(&y.0).then(x.1.cmp(&y.1)));
+        let low = self.readable(scored.iter().map(|&(score, term)| (-score, term)));
         (high, low)
     }
 

@@ -38,7 +38,8 @@ pub struct Feature {
     pub clause: String,
     /// `detector` (is the concept itself), `bank`, `contrast`, or `none`.
     pub describer: String,
-    /// Correlation of activation and description on held-out pairs where the feature is active.
+    /// Correlation of activation and description on held-out pairs where the feature is active;
+    /// `None` where the description is the detector itself, or nothing describes the feature.
     pub fidelity: Option<Correlation>,
     /// Fidelity is high enough and beyond chance, corrected over the learned features.
     pub kept: bool,
@@ -172,7 +173,8 @@ pub fn describe(
             short: entry.short.clone(),
             clause: entry.prefer.clone(),
             describer: "detector".into(),
-            fidelity: fidelity(&z, &concept_readings[concept], 1.0, &held_out),
+            // The detector is what the words mean here; its agreement with itself would be no news.
+            fidelity: None,
             kept: held_out.iter().any(|&pair| z[pair as usize] != 0.0),
             flags: entry.flags.clone(),
             examples: strongest(&z, &held_out, 10),

@@ -29,6 +29,15 @@ pub(crate) fn points(share: f64) -> String {
     }
 }
 
+/// A principle's fidelity with its interval, or that there is a detector and nothing to measure.
+pub(crate) fn fidelity(principle: &crate::constitution::Principle) -> String {
+    match (principle.fidelity, principle.fidelity_low, principle.fidelity_high) {
+        (Some(r), Some(low), Some(high)) => format!("{r:.2} [{low:.2}, {high:.2}]"),
+        _ if principle.describer == "detector" => "detector".into(),
+        _ => "–".into(),
+    }
+}
+
 /// The rungs of the ladder, with what they are called for people.
 pub(crate) const RUNGS: [(&str, &str); 7] = [
     ("length", "length only"),

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::fmt::Write;
 
 use super::terminal::dataset_line;
-use super::{RUNGS, explained, points, thousands};
+use super::{RUNGS, explained, fidelity, points, thousands};
 use crate::analyze::Analysis;
 use crate::constitution::{Finding, Principle};
 use crate::pairs::Pairs;
@@ -137,10 +137,7 @@ fn flags(principle: &Principle) -> String {
 }
 
 fn principle_row(out: &mut String, p: &Principle) -> std::fmt::Result {
-    let fidelity = match (p.fidelity, p.fidelity_low, p.fidelity_high) {
-        (Some(r), Some(low), Some(high)) => format!("{r:.2} [{low:.2}, {high:.2}]"),
-        _ => "–".into(),
-    };
+    let fidelity = fidelity(p);
     writeln!(
         out,
         "<tr><td class=\"n\">{}</td><td><span class=\"{}\">{}</span>{}</td><td class=\"n\">{} [{}, {}]</td><td class=\"n\">{:.2} ± {:.2}</td>\

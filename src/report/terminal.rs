@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 
-use super::{RUNGS, explained, points, thousands};
+use super::{RUNGS, explained, fidelity, points, thousands};
 use crate::analyze::Analysis;
 use crate::constitution::{Finding, Principle};
 
@@ -137,10 +137,7 @@ fn principle_table(principles: &[Principle], colour: bool) -> String {
             Cell::new(&principle.statement).add_attribute(Attribute::Bold),
             if colour { effect.fg(shade) } else { effect },
             number(format!("{:.0} %", principle.prevalence * 100.0)),
-            number(match (principle.fidelity, principle.fidelity_low, principle.fidelity_high) {
-                (Some(r), Some(low), Some(high)) => format!("{r:.2} [{low:.2}, {high:.2}]"),
-                _ => "–".into(),
-            }),
+            number(fidelity(principle)),
             Cell::new(principle.flags.join(", ").replace('_', " ")),
         ]);
     }

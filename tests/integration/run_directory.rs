@@ -28,12 +28,12 @@ fn the_run_directory_holds_what_the_contract_names() {
     assert!((active - 4.0).abs() < 0.1, "{active} active per pair");
 
     let pairs = parquet(&run.join("pairs.parquet"));
-    let names: BTreeSet<&str> = pairs.get_column_names_str().into_iter().collect();
+    let names: BTreeSet<&str> = pairs.get_column_names().into_iter().map(|name| name.as_str()).collect();
     for name in ["pair_id", "row", "side", "label", "annotator_id", "length_delta"] {
         assert!(names.contains(name), "pairs.parquet lacks {name}");
     }
     let features = parquet(&run.join("features.parquet"));
-    let names: BTreeSet<&str> = features.get_column_names_str().into_iter().collect();
+    let names: BTreeSet<&str> = features.get_column_names().into_iter().map(|name| name.as_str()).collect();
     for name in [
         "feature_id",
         "source",
@@ -64,7 +64,7 @@ fn the_run_directory_holds_what_the_contract_names() {
     let activations = parquet(&run.join("activations.parquet"));
     let ids = features.column("feature_id").unwrap().str().unwrap();
     let columns: BTreeSet<String> =
-        activations.get_column_names_str().into_iter().map(str::to_owned).collect();
+        activations.get_column_names().into_iter().map(|name| name.to_string()).collect();
     for id in ids.iter().flatten() {
         assert!(columns.contains(id), "activations.parquet lacks {id}");
     }

@@ -115,12 +115,20 @@ struct Entry {
     unless: Vec<String>,
     /// A detector by name.
     measure: Option<String>,
+    /// Share of the larger figure that the two responses must differ by; less is a tie.
+    #[serde(default = "clearly")]
+    clear: f32,
     /// Responses that have it.
     #[serde(default)]
     yes: Vec<Example>,
     /// Responses that do not.
     #[serde(default)]
     no: Vec<Example>,
+}
+
+/// Eight list items against nine are a tie, four against five are not.
+fn clearly() -> f32 {
+    0.1
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -170,6 +178,7 @@ struct Detector {
     how: How,
     place: Place,
     measure: Option<Measure>,
+    clear: f32,
 }
 
 impl Detector {
@@ -204,7 +213,17 @@ impl Detector {
         if matches.as_ref().is_some_and(|matches| matches.is_match("")) {
             return Err("its pattern matches an empty sentence, so it would be found everywhere".into());
         }
-        Ok(Self { matches, unless: combine(&entry.unless)?, how: entry.how, place: entry.place, measure })
+        if !(0.0..1.0).contains(&entry.clear) {
+            return Err(format!("`clear` is {}; it must be at least 0 and below 1", entry.clear));
+        }
+        let unless = combine(&entry.unless)?;
+        Ok(Self { matches, unless, how: entry.how, place: entry.place, measure, clear: entry.clear })
+    }
+
+    /// How much more of it is in A than in B; 0 where a judge would say that they do not clearly differ.
+    fn difference(&self, a: f32, b: f32) -> f32 {
+        let difference = a - b;
+        if difference.abs() < self.clear * a.max(b) { 0.0 } else { difference }
     }
 
     /// How much of the concept is in the response; 0 for none.
@@ -344,7 +363,8 @@ impl Bank {
         self.detectors.iter().map(|detector| detector.read(&text, prompt)).collect()
     }
 
-    /// Every concept in A minus the same in B, `[pairs, concepts]`; `progress` hears the pairs done.
+    /// Every concept in A minus the same in B, `[pairs, concepts]`, 0 where the two do not clearly
+    /// differ; `progress` hears the pairs done.
     pub fn measure(&self, pairs: &Pairs, progress: &mut dyn FnMut(usize)) -> Matrix {
         let (total, cols) = (pairs.pair_id.len(), self.concepts.len());
         let mut found = Matrix::zeros(total, cols);
@@ -357,8 +377,8 @@ impl Bank {
                 let prompt = Prompt::new(pairs.prompt.get(pair));
                 let a = self.read_prepared(&prompt, pairs.response_a.get(pair));
                 let b = self.read_prepared(&prompt, pairs.response_b.get(pair));
-                for ((slot, a), b) in row.iter_mut().zip(a).zip(b) {
-                    *slot = a - b;
+                for (((slot, detector), a), b) in row.iter_mut().zip(&self.detectors).zip(a).zip(b) {
+                    *slot = detector.difference(a, b);
                 }
             });
             progress((block + 1).saturating_mul(BLOCK).min(total));
@@ -460,6 +480,7 @@ mod tests {
         for (content, words) in [
             (concept(""), "no `words`, `match` or `measure`"),
             (concept("measure = \"lenght\""), "there is no measure `lenght`"),
+            (concept("words = \"sea\"\nclear = 1.5"), "`clear` is 1.5"),
             (concept("match = ['(']"), "`(` is no regular expression"),
             (concept("match = ['a*']"), "matches an empty sentence"),
             (concept("words = \"sea\"\nyes = [\"a lake\"]"), "does not find it in \"a lake\""),
@@ -499,7 +520,8 @@ mod tests {
         let (there, back) =
             (bank.measure(&pairs(a, b), &mut |_| ()), bank.measure(&pairs(b, a), &mut |_| ()));
         for i in 0..x.len() {
-            assert_eq!(there.values[i], x[i] - y[i]);
+            let clear = (x[i] - y[i]).abs() >= bank.detectors[i].clear * x[i].max(y[i]);
+            assert_eq!(there.values[i], if clear { x[i] - y[i] } else { 0.0 });
             assert_eq!(there.values[i], -back.values[i]);
         }
     }

@@ -205,8 +205,9 @@ fn plain(raw: &str) -> String {
                 '–' | '—' | '‐' | '‑' | '−' => out.push('-'),
                 '…' => out.push_str("..."),
                 '\u{a0}' | '\t' | '\u{202f}' => out.push(' '),
+                c if c.is_control() => {}
                 c if c.is_ascii() => out.push(c.to_ascii_lowercase()),
-                c if c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}') => {}
+                c if matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}') => {}
                 c => out.extend(c.to_lowercase()),
             }
         }
