@@ -174,6 +174,11 @@ pub fn measure(request: &Request, observer: &mut dyn Observer) -> Result<Measure
     let (mut pairs, read) = pairs::read(&request.data, &read_options(config))?;
     observer.finished("read", started.elapsed().as_secs_f64(), false);
     let (sides, split_notes) = pairs::split(&pairs, config.split.shares, config.seed)?;
+    for (side, purpose) in [(Side::Train, "training"), (Side::HeldOut, "measuring (held out)")] {
+        if !sides.contains(&side) {
+            return Err(PairsError::TooFew { pairs: sides.len(), side: purpose }.into());
+        }
+    }
 
     let mut run = RunDir::open(&request.out, dataset_record(&read, &pairs), request.force)?;
     run.manifest.config = config.clone();

@@ -40,8 +40,8 @@ pub struct AnalyzeArguments {
     #[arg(long, value_name = "K", env = "WIMHF_ACTIVE")]
     active: Option<usize>,
     /// Shares of train, describe and held-out pairs [default: 0.35,0.2,0.45].
-    #[arg(long, value_name = "T,D,H", value_delimiter = ',', num_args = 3, env = "WIMHF_SPLIT")]
-    split: Option<Vec<f64>>,
+    #[arg(long, value_name = "T,D,H", value_parser = numbers::<3>, env = "WIMHF_SPLIT")]
+    split: Option<[f64; 3]>,
     /// Columns whose equal values stay on one side of the split, besides the prompt.
     #[arg(long, value_name = "COLUMN", value_delimiter = ',')]
     split_columns: Option<Vec<String>>,
@@ -61,8 +61,8 @@ pub struct AnalyzeArguments {
     #[arg(long, value_name = "COLUMN")]
     annotator_column: Option<String>,
     /// Two columns with vectors of your own, instead of embedding the texts.
-    #[arg(long, value_name = "A,B", value_delimiter = ',', num_args = 2)]
-    embedding_columns: Option<Vec<String>>,
+    #[arg(long, value_name = "A,B", value_parser = two_names)]
+    embedding_columns: Option<(String, String)>,
     /// Also write the embeddings of both responses to this Parquet file.
     #[arg(long, value_name = "FILE")]
     save_embeddings: Option<PathBuf>,
@@ -100,15 +100,14 @@ impl AnalyzeArguments {
         set(&mut config.sae.features, self.features);
         set(&mut config.sae.active, self.active);
         set(&mut config.split.columns, self.split_columns);
-        set(&mut config.split.shares, self.split.and_then(|shares| shares.try_into().ok()));
+        set(&mut config.split.shares, self.split);
         let data = &mut config.data;
         set(&mut data.prompt_column, self.prompt_column.map(Some));
         set(&mut data.response_a_column, self.response_a_column.map(Some));
         set(&mut data.response_b_column, self.response_b_column.map(Some));
         set(&mut data.label_column, self.label_column.map(Some));
         set(&mut data.annotator_column, self.annotator_column.map(Some));
-        let columns = self.embedding_columns.and_then(|columns| <[String; 2]>::try_from(columns).ok());
-        set(&mut data.embedding_columns, columns.map(|[a, b]| Some((a, b))));
+        set(&mut data.embedding_columns, self.embedding_columns.map(Some));
         set(&mut config.describe.concepts, self.concepts.map(Some));
         let out = self.out.unwrap_or_else(|| default_out(&self.data));
         Ok(Request {
@@ -123,6 +122,23 @@ impl AnalyzeArguments {
             save_embeddings: self.save_embeddings,
             force: self.force,
         })
+    }
+}
+
+/// `COUNT` numbers with commas between them.
+fn numbers<const COUNT: usize>(text: &str) -> Result<[f64; COUNT], String> {
+    let parts: Result<Vec<f64>, _> = text.split(',').map(|part| part.trim().parse::<f64>()).collect();
+    parts
+        .ok()
+        .and_then(|numbers| numbers.try_into().ok())
+        .ok_or_else(|| format!("{COUNT} numbers with commas between them are needed, such as 0.35,0.2,0.45"))
+}
+
+/// Two names with a comma between them.
+fn two_names(text: &str) -> Result<(String, String), String> {
+    match text.split(',').map(str::trim).collect::<Vec<_>>()[..] {
+        [a, b] if !a.is_empty() && !b.is_empty() => Ok((a.to_owned(), b.to_owned())),
+        _ => Err("two column names with a comma between them are needed, such as vec_a,vec_b".into()),
     }
 }
 

@@ -15,6 +15,9 @@ use crate::matrix::Matrix;
 
 /// λ relative to the largest sensible one below which nothing more is expected to enter.
 const SMALLEST: f64 = 1e-5;
+/// Rounds of coordinate descent in one quadratic model; only columns that determine one another, or
+/// labels that are all predicted, ask for more, and there the next model helps more than another round.
+const SWEEPS: usize = 4_000;
 /// Change of a standardised coefficient that counts as none.
 const SETTLED: f64 = 1e-8;
 
@@ -371,18 +374,18 @@ impl Model {
             }
             change.abs()
         };
-        for _ in 0..2_000 {
+        let mut sweeps = 0;
+        while sweeps < SWEEPS {
             let change = (0..k).fold(0.0_f64, |max, j| max.max(update(j, theta, &mut slope)));
+            sweeps += 1;
             if change <= SETTLED {
                 return;
             }
             // The zeros rarely change: settle the rest before looking at them again.
+            let inside: Vec<usize> = (0..k).filter(|&j| j < self.free || theta[j] != 0.0).collect();
             for _ in 0..200 {
-                let change = (0..k)
-                    .filter(|&j| j < self.free || theta[j] != 0.0)
-                    .collect::<Vec<_>>()
-                    .into_iter()
-                    .fold(0.0_f64, |max, j| max.max(update(j, theta, &mut slope)));
+                let change = inside.iter().fold(0.0_f64, |max, &j| max.max(update(j, theta, &mut slope)));
+                sweeps += 1;
                 if change <= SETTLED {
                     break;
                 }

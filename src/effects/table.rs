@@ -99,10 +99,13 @@ impl Labels {
             prompt.push(if key == MISSING { MISSING / 2 + pair } else { key });
             annotator.push(judgements.annotator[index]);
         }
+        // A dimension with one cluster says nothing about variance: one prompt, one annotator.
+        let varied = |ids: &[u32]| ids.iter().any(|id| *id == MISSING || *id != ids[0]);
         let mut clusters = vec![prompt];
         if !pairs.annotators.is_empty() {
             clusters.push(annotator);
         }
+        clusters.retain(|ids| varied(ids));
         // Labels and lengths come from `Pairs`, which holds finite lengths and labels from 0 to 1.
         let sample = Sample::new(y, length, row, &clusters).unwrap_or_default();
         Self { sample, ties }

@@ -163,6 +163,16 @@ pub enum PairsError {
         /// What to do.
         hint: &'static str,
     },
+    /// A side of the split that is needed has no pair.
+    #[error(
+        "{pairs} pair(s) are too few: none is left for {side}\nhint: at least a few dozen pairs are needed to find anything, some hundreds to confirm it"
+    )]
+    TooFew {
+        /// How many there are.
+        pairs: usize,
+        /// What the missing side is for.
+        side: &'static str,
+    },
     /// Vectors of different lengths.
     #[error(
         "the vector in row {row} of column `{column}` has {found} dimensions, the first has {expected} (rows counted from 0)\nhint: both embedding columns must come from the same model"

@@ -28,7 +28,23 @@ pub fn split(pairs: &Pairs, shares: [f64; 3], seed: u64) -> Result<(Vec<Side>, V
     let columns: Vec<&[u32]> = std::iter::once(pairs.prompt_key.as_slice())
         .chain(pairs.group_keys.iter().map(|(_, keys)| keys.as_slice()))
         .collect();
-    Ok(split_keys(pairs.prompt_key.len(), &columns, shares, seed))
+    let count = pairs.prompt_key.len();
+    let (sides, notes) = split_keys(count, &columns, shares, seed);
+    let missing = |sides: &[Side]| {
+        let needed = [(Side::Train, shares[0]), (Side::HeldOut, shares[2])];
+        needed.iter().any(|(side, share)| *share > 0.0 && !sides.contains(side))
+    };
+    if missing(&sides) {
+        // One prompt for everything, say: sides of single pairs are better than no answer, if said so.
+        let (alone, _) = split_keys(count, &[], shares, seed);
+        if !missing(&alone) {
+            let note = "all pairs hang together by prompt or key, so the sides were drawn pair by pair: figures for \
+                        other prompts may be lower"
+                .to_owned();
+            return Ok((alone, vec![note]));
+        }
+    }
+    Ok((sides, notes))
 }
 
 /// [`split`] over plain key columns.

@@ -71,16 +71,48 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<(), RunError> {
 /// Writes a table as Parquet (zstd, with statistics); see [`write_file`].
 pub fn write_parquet(path: &Path, table: &mut DataFrame) -> Result<(), RunError> {
     write_file(path, |writer| {
-        ParquetWriter::new(writer)
-            .with_compression(ParquetCompression::Zstd(None))
-            .finish(table)
-            .map(|_| ())
-            .map_err(|error| RunError::Table {
-                action: "write",
-                path: path.into(),
-                message: error.to_string(),
-            })
+        let mut writer = Remembering { writer, failure: None };
+        let written =
+            ParquetWriter::new(&mut writer).with_compression(ParquetCompression::Zstd(None)).finish(table);
+        match (written, writer.failure) {
+            (Ok(_), _) => Ok(()),
+            // What the system said is what the user can act on; polars wraps it three times.
+            (Err(_), Some(failure)) => Err(io("write", path)(failure)),
+            (Err(error), None) => {
+                Err(RunError::Table { action: "write", path: path.into(), message: error.to_string() })
+            }
+        }
     })
+}
+
+/// A writer that remembers what went wrong.
+struct Remembering<W> {
+    writer: W,
+    failure: Option<std::io::Error>,
+}
+
+impl<W: Write> Remembering<W> {
+    fn note<T>(&mut self, outcome: std::io::Result<T>) -> std::io::Result<T> {
+        outcome.map_err(|error| {
+            let copy = error
+                .raw_os_error()
+                .map_or_else(|| std::io::Error::from(error.kind()), std::io::Error::from_raw_os_error);
+            self.failure.get_or_insert(copy);
+            error
+        })
+    }
+}
+
+impl<W: Write> Write for Remembering<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let outcome = self.writer.write(bytes);
+        self.note(outcome)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        let outcome = self.writer.flush();
+        self.note(outcome)
+    }
 }
 
 /// Removes what a killed process left half-written. Failing is harmless: the names are never read.

@@ -31,7 +31,7 @@ pub enum DeviceChoice {
 pub struct Compute {
     /// Burn's handle, without autodiff.
     pub device: Device,
-    /// `cpu (flex)` or `wgpu`.
+    /// `cpu` or `wgpu`.
     pub backend: &'static str,
     /// Name of the adapter and its driver's interface; `cpu` on the CPU.
     pub adapter: String,
@@ -49,7 +49,7 @@ impl Compute {
     pub fn cpu() -> Self {
         Self {
             device: Device::flex(),
-            backend: "cpu (flex)",
+            backend: "cpu",
             adapter: "cpu".into(),
             note: "device: CPU, as asked".into(),
         }

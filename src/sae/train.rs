@@ -1,9 +1,6 @@
 //! From deltas to a trained autoencoder.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    time::Instant,
-};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn::{
     optim::{AdamConfig, GradientsParams, ModuleOptimizer},
@@ -79,8 +76,6 @@ pub struct TrainReport {
     pub dead: usize,
     /// Per epoch: (training loss, validation loss).
     pub losses: Vec<(f64, f64)>,
-    /// Wall-clock seconds.
-    pub seconds: f64,
     /// Rows that were trained on.
     pub rows: usize,
     /// Training rows left out because the two responses have equal vectors.
@@ -117,7 +112,6 @@ pub fn train(
     compute: &Compute,
     events: &mut dyn FnMut(Progress) -> Control,
 ) -> Result<(Sae, TrainReport), SaeError> {
-    let start = Instant::now();
     check_config(config)?;
     for rows in [train, validation, calibrate] {
         check_rows(rows, deltas)?;
@@ -154,7 +148,6 @@ pub fn train(
     report.active_mean =
         count_active(&sae, deltas, validation)?.iter().sum::<usize>() as f64 / validation.len().max(1) as f64;
     report.dead = count_active(&sae, deltas, &rows.index)?.iter().filter(|&&n| n == 0).count();
-    report.seconds = start.elapsed().as_secs_f64();
     Ok((sae, report))
 }
 

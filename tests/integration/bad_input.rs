@@ -96,7 +96,7 @@ fn tables_that_are_not_pairs() {
     fs::write(at("same.csv"), "prompt,response_A,response_B,label\nq,a,a,1\nq2,b,b,0\n").unwrap();
     refused(dir.path(), &["same.csv"], &["identical"]);
     fs::write(at("blank.csv"), "prompt,response_A,response_B,label\nq,,b,1\nq2,b,,0\n").unwrap();
-    refused(dir.path(), &["blank.csv"], &["empty"]);
+    refused(dir.path(), &["blank.csv"], &["missing or unreadable response (2)"]);
     fs::write(at("moderation.csv"), "prompt,any\nhello,1\n").unwrap();
     refused(dir.path(), &["moderation.csv"], &["prompt", "any"]);
 }
@@ -214,14 +214,14 @@ fn reduced_runs_say_what_is_missing() {
     small(&at("one-sided.parquet"), 120, |_| 1.0);
     run("one-sided.parquet", &[]);
     small(&at("one.parquet"), 1, |_| 1.0);
-    run("one.parquet", &[]);
+    refused(dir.path(), &["one.parquet"], &["1 pair(s) are too few"]);
     small(&at("two.parquet"), 2, |i| i as f64);
     run("two.parquet", &[]);
     // One prompt for everything: one component cannot be split.
     let mut table = parquet(&at("plain.parquet"));
     table.with_column(Column::new("prompt".into(), vec!["the same"; 120])).unwrap();
     write(&at("one-prompt.parquet"), table);
-    run("one-prompt.parquet", &[]);
+    assert!(run("one-prompt.parquet", &[]).1.contains("drawn pair by pair"));
     // Hostile text: markup, control characters, right-to-left, a megabyte without a space.
     fs::write(
         at("hostile.jsonl"),
