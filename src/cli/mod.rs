@@ -4,6 +4,7 @@
 //! Data goes to stdout, everything else to stderr.
 
 mod analyze;
+mod concepts;
 mod progress;
 
 use std::ffi::OsString;
@@ -24,6 +25,8 @@ struct Arguments {
 enum Command {
     /// Find, measure and rank the principles in a preference dataset.
     Analyze(Box<analyze::AnalyzeArguments>),
+    /// List the bank of known concepts, or see what it finds in a text.
+    Concepts(concepts::ConceptsArguments),
 }
 
 /// Why the command ended, and with which exit code.
@@ -80,6 +83,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure>
     });
     match arguments.command {
         Command::Analyze(arguments) => analyze::run(*arguments),
+        Command::Concepts(arguments) => concepts::run(arguments),
     }
 }
 

@@ -3,12 +3,12 @@
 //! A principle has to show up twice, on different pairs:
 //!
 //! 1. **Explore** (`train` and `describe` labels). Candidates are the known concepts and the
-//!    learned features whose own words carry the effect. They enter one by one, strongest first,
+//!    learned features whose own words carry the effect. They enter one logit by forward selection,
 //!    and stay only while they add something to those already in: a concept that is merely
-//!    associated with another one (exclamation marks with flattery) is merged into it.
-//! 2. **Confirm** (`held_out` labels). What stayed is tested again, in the same direction, corrected
-//!    (Holm) over the number of candidates that stayed. Every figure shown comes from here, and none
-//!    of these labels took part in choosing.
+//!    associated with another one (exclamation marks with flattery) adds nothing to it.
+//! 2. **Confirm** (`held_out` labels). What stayed is tested again, all in one fit, in the same
+//!    direction, corrected (Holm) over the number of candidates that stayed. Every figure shown comes
+//!    from here, and none of these labels took part in choosing.
 //!
 //! So the chance of printing any principle when nothing is associated with the label is at most
 //! `alpha`, and in practice about half of it, since the direction has to agree as well.
@@ -35,21 +35,28 @@ pub struct Principle {
     pub short: String,
     /// The feature that is measured, then those that say the same.
     pub feature_ids: Vec<String>,
-    /// Difference in win rate between having more and having less of it, length held fixed, held-out pairs.
+    /// Difference in win rate between having more and having less of it, the other principles and
+    /// response length held fixed, on held-out labels with an activation other than 0.
     pub win_delta: f64,
     /// Lower end of the 95 % interval, clustered by prompt and annotator.
     pub win_low: f64,
     /// Upper end.
     pub win_high: f64,
-    /// Length-controlled logit coefficient per standard deviation.
+    /// The same with length alone held fixed, as in `features.parquet`.
+    pub win_delta_alone: Option<f64>,
+    /// Lower end of its 95 % interval.
+    pub win_low_alone: Option<f64>,
+    /// Upper end.
+    pub win_high_alone: Option<f64>,
+    /// Logit coefficient per standard deviation, the other principles and length held fixed.
     pub beta: f64,
-    /// Its standard error.
+    /// Its clustered standard error.
     pub beta_se: f64,
-    /// Coefficient per standard deviation when all principles are fitted together.
-    pub beta_joint: Option<f64>,
-    /// Whether response length is held fixed; not for a principle about length itself.
+    /// The coefficient with length alone held fixed, as in `features.parquet`.
+    pub beta_alone: f64,
+    /// Whether response length is held fixed; not where one of the principles is about length.
     pub length_controlled: bool,
-    /// Cluster-robust p-value on held-out labels.
+    /// Cluster-robust p-value of `beta` on held-out labels.
     pub p: f64,
     /// p corrected (Holm) over the candidates that were confirmed or not: the decision.
     pub p_confirm: f64,

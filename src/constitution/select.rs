@@ -5,7 +5,9 @@ use std::cmp::Reverse;
 use crate::config::PrincipleConfig;
 use crate::describe::Described;
 use crate::effects::table::{EffectTable, Labels, control_of, one_by_one};
-use crate::effects::{Conditional, Control, conditional_effects, feature_effects};
+use crate::effects::{
+    Conditional, Control, Sample, WinDelta, conditional_effects, conditional_win_deltas, score_tests,
+};
 use crate::matrix::Matrix;
 use crate::pairs::{Pairs, Side};
 use crate::run::SCHEMA_VERSION;
@@ -13,8 +15,9 @@ use crate::statistics::multiplicity::holm;
 
 use super::{Evidence, Finding, Findings, Principle};
 
-/// p-value from which on a candidate adds something on the explore labels.
-const EXPLORE_P: f64 = 0.05;
+/// p-value from which on a candidate adds something on the explore labels. What is weaker there would
+/// hardly be confirmed, and every candidate makes it harder for the others.
+const EXPLORE_P: f64 = 0.01;
 /// Candidates that enter the joint fit; each costs a fit, and nobody reads a longer list.
 const MOST_CANDIDATES: usize = 60;
 /// p-value up to which a confirmed candidate still says something of its own among the confirmed ones.
@@ -31,10 +34,8 @@ const OVERLAP: f64 = 0.2;
 struct Candidate {
     /// Column of the tested matrix and index into [`Described::features`].
     feature: usize,
-    /// Sign of its association on the explore labels.
+    /// Sign of its association on the explore labels, the other candidates held fixed.
     sign: f64,
-    /// |β| / SE there.
-    strength: f64,
 }
 
 /// Sorts everything the labels say into principles and the rest.
@@ -48,8 +49,8 @@ pub fn select(
     let explore = Labels::on(pairs, sides, &[Side::Train, Side::Describe]);
     let held_out = Labels::on(pairs, sides, &[Side::HeldOut]);
     let tested = Tested::new(described);
-    let candidates = tested.candidates(&explore, effects);
-    let (entered, rejected) = tested.enter(candidates, &explore);
+    let entered = tested.enter(&explore, effects);
+    let rejected = tested.associated(&explore, &entered);
 
     let tests = tested.confirm(&entered, effects, &held_out);
     let corrected = holm(&tests.iter().map(|test| test.p).collect::<Vec<_>>());
@@ -59,18 +60,21 @@ pub fn select(
         .retain(|_| place.next().is_some_and(|i| tests[i].same_direction && corrected[i] < config.alpha));
     tested.prune(&mut confirmed, &held_out, JOINT_P);
     let together = tested.joint(&confirmed, &held_out);
+    let deltas = tested.joint_win_deltas(&confirmed, &held_out);
 
+    let chosen: Vec<usize> = confirmed.iter().map(|candidate| candidate.feature).collect();
     let mut principles = Vec::new();
-    for (candidate, joint) in confirmed.iter().zip(&together) {
+    for ((candidate, joint), delta) in confirmed.iter().zip(&together).zip(&deltas) {
         let Some(test) = entered.iter().position(|other| other.feature == candidate.feature) else {
             continue;
         };
+        let measured = Measured { joint, delta, sign: candidate.sign };
         if let Some(mut principle) =
-            principle(candidate.feature, pairs, described, effects, &held_out, config)
+            principle(candidate.feature, &measured, pairs, described, effects, &held_out, &chosen, config)
         {
-            principle.p = tests[test].p;
+            principle.p = joint.beta_p_clustered;
             principle.p_confirm = corrected[test];
-            principle.beta_joint = Some(joint.beta).filter(|beta| beta.is_finite());
+            principle.length_controlled = tested.control(&confirmed) == Control::Length;
             principles.push((candidate.feature, principle));
         }
     }
@@ -82,11 +86,12 @@ pub fn select(
     let chosen: Vec<usize> = principles.iter().map(|(feature, _)| *feature).collect();
     let mut not_confirmed: Vec<Finding> = entered
         .iter()
-        .chain(&rejected)
-        .filter(|candidate| !chosen.contains(&candidate.feature))
-        .map(|candidate| {
-            let mut finding = finding(candidate.feature, described, effects);
-            finding.overlaps = overlap(candidate.feature, &chosen, described, &held_out);
+        .map(|candidate| candidate.feature)
+        .chain(rejected)
+        .filter(|feature| !chosen.contains(feature))
+        .map(|feature| {
+            let mut finding = finding(feature, described, effects);
+            finding.overlaps = overlap(feature, &chosen, described, &held_out);
             finding
         })
         .collect();
@@ -132,6 +137,7 @@ struct Tested<'a> {
     columns: Matrix,
 }
 
+#[derive(Debug, Clone, Copy)]
 struct Confirmation {
     p: f64,
     same_direction: bool,
@@ -153,41 +159,49 @@ impl<'a> Tested<'a> {
         Self { described, columns }
     }
 
-    /// Features whose words say what is measured and that are associated with the explore labels,
-    /// strongest first. A learned feature in the bank's words is not among them: the known concept
-    /// itself is, and measures those words exactly.
-    fn candidates(&self, explore: &Labels, effects: &EffectTable) -> Vec<Candidate> {
-        let alone = one_by_one(&self.columns, &self.described.features, &explore.sample);
-        let mut found: Vec<Candidate> = self
-            .described
-            .features
-            .iter()
-            .zip(alone)
-            .enumerate()
-            .filter(|(index, (feature, effect))| {
-                let has_words =
-                    feature.source == "known" || (feature.kept && feature.describer == "contrast");
-                let measured = effects.rows.get(*index).is_some_and(Option::is_some);
-                has_words && measured && effect.beta_p_clustered < EXPLORE_P
-            })
-            .map(|(index, (_, effect))| Candidate {
-                feature: index,
-                sign: effect.beta.signum(),
-                strength: (effect.beta / effect.beta_se_clustered).abs(),
-            })
-            .collect();
-        found.sort_by(|a, b| b.strength.total_cmp(&a.strength).then(a.feature.cmp(&b.feature)));
-        found.truncate(MOST_CANDIDATES);
-        found
+    /// Whether a feature's words say what is measured. A learned feature in the bank's words does not
+    /// count: the known concept itself does, and measures those words exactly.
+    fn has_words(&self, feature: usize) -> bool {
+        let feature = &self.described.features[feature];
+        feature.source == "known" || (feature.kept && feature.describer == "contrast")
     }
 
-    /// Lets candidates in, strongest first, while each adds to those already in; returns them and the rest.
-    fn enter(&self, candidates: Vec<Candidate>, explore: &Labels) -> (Vec<Candidate>, Vec<Candidate>) {
+    /// Features with words that are associated with the explore labels, but did not enter.
+    fn associated(&self, explore: &Labels, entered: &[Candidate]) -> Vec<usize> {
+        let alone = one_by_one(&self.columns, &self.described.features, &explore.sample);
+        (0..alone.len())
+            .filter(|&feature| {
+                self.has_words(feature)
+                    && alone[feature].beta_p_clustered < EXPLORE_P
+                    && entered.iter().all(|candidate| candidate.feature != feature)
+            })
+            .collect()
+    }
+
+    /// Forward selection: lets in what adds most to those already in, as long as anything does.
+    ///
+    /// What matters only once others are held fixed (length, where refusals are long) is found, too.
+    fn enter(&self, explore: &Labels, effects: &EffectTable) -> Vec<Candidate> {
         let mut inside: Vec<Candidate> = Vec::new();
-        for candidate in &candidates {
-            inside.push(*candidate);
+        let mut open: Vec<usize> = (0..self.columns.cols)
+            .filter(|&feature| {
+                self.has_words(feature) && effects.rows.get(feature).is_some_and(Option::is_some)
+            })
+            .collect();
+        let least = normal_quantile(EXPLORE_P);
+        while inside.len() < MOST_CANDIDATES {
+            let scores = self.scores(&inside, &explore.sample);
+            open.retain(|&feature| scores[feature].abs() > least);
+            let Some(&best) =
+                open.iter().max_by(|a, b| scores[**a].abs().total_cmp(&scores[**b].abs()).then(b.cmp(a)))
+            else {
+                break;
+            };
+            open.retain(|&feature| feature != best);
+            inside.push(Candidate { feature: best, sign: scores[best].signum() });
+            // The score test takes judgements for independent; the fit does not.
             let adds = self.joint(&inside, explore).last().is_some_and(|last| {
-                last.beta_p_clustered < EXPLORE_P && last.beta.signum() == candidate.sign
+                last.beta_p_clustered < EXPLORE_P && last.beta.signum() == scores[best].signum()
             });
             if !adds {
                 inside.pop();
@@ -195,9 +209,23 @@ impl<'a> Tested<'a> {
         }
         // A later one may have taken the place of an earlier one.
         self.prune(&mut inside, explore, EXPLORE_P);
-        let is_inside = |c: &Candidate| inside.iter().any(|other| other.feature == c.feature);
-        let rejected = candidates.into_iter().filter(|c| !is_inside(c)).collect();
-        (inside, rejected)
+        inside
+    }
+
+    /// Score test of every column, given those inside; one about length is tested without the control.
+    fn scores(&self, inside: &[Candidate], sample: &Sample) -> Vec<f64> {
+        let features: Vec<usize> = inside.iter().map(|candidate| candidate.feature).collect();
+        let control = self.control(inside);
+        let mut scores = score_tests(&self.columns, &features, sample, control);
+        if control == Control::Length {
+            let without = score_tests(&self.columns, &features, sample, Control::Nothing);
+            for (feature, score) in scores.iter_mut().enumerate() {
+                if control_of(&self.described.features[feature]) == Control::Nothing {
+                    *score = without[feature];
+                }
+            }
+        }
+        scores
     }
 
     /// Drops, weakest first, what the others explain: no longer significant or of the other sign.
@@ -216,40 +244,48 @@ impl<'a> Tested<'a> {
         }
     }
 
-    /// One logit over several candidates and length; length is left out once a candidate is about it.
-    fn joint(&self, inside: &[Candidate], labels: &Labels) -> Vec<Conditional> {
-        let features: Vec<usize> = inside.iter().map(|candidate| candidate.feature).collect();
-        let about_length =
-            features.iter().any(|&index| control_of(&self.described.features[index]) == Control::Nothing);
-        let control = if about_length { Control::Nothing } else { Control::Length };
-        conditional_effects(&self.columns, &features, &labels.sample, control)
+    /// Length, unless a candidate is about it.
+    fn control(&self, inside: &[Candidate]) -> Control {
+        let about_length = |candidate: &Candidate| {
+            control_of(&self.described.features[candidate.feature]) == Control::Nothing
+        };
+        if inside.iter().any(about_length) { Control::Nothing } else { Control::Length }
     }
 
-    /// The test on held-out labels: of the feature, and of its words where those are something else.
+    /// One logit over several candidates and the control.
+    fn joint(&self, inside: &[Candidate], labels: &Labels) -> Vec<Conditional> {
+        let features: Vec<usize> = inside.iter().map(|candidate| candidate.feature).collect();
+        conditional_effects(&self.columns, &features, &labels.sample, self.control(inside))
+    }
+
+    /// Δwin-rate of each, the others and the control held fixed.
+    fn joint_win_deltas(&self, inside: &[Candidate], labels: &Labels) -> Vec<WinDelta> {
+        let features: Vec<usize> = inside.iter().map(|candidate| candidate.feature).collect();
+        conditional_win_deltas(&self.columns, &features, &labels.sample, self.control(inside))
+    }
+
+    /// The test on held-out labels, the other candidates held fixed; where a learned feature is described
+    /// by terms, the feature itself has to be associated with the label, too.
     fn confirm(&self, entered: &[Candidate], effects: &EffectTable, held_out: &Labels) -> Vec<Confirmation> {
-        entered
-            .iter()
-            .map(|candidate| {
-                let failed = Confirmation { p: 1.0, same_direction: false };
-                let Some(effect) = effects.rows.get(candidate.feature).and_then(Option::as_ref) else {
+        let failed = Confirmation { p: 1.0, same_direction: false };
+        (entered.iter().zip(self.joint(entered, held_out)))
+            .map(|(candidate, joint)| {
+                let Some(alone) = effects.rows.get(candidate.feature).and_then(Option::as_ref) else {
                     return failed;
                 };
-                // The effect that is shown is the win rate's: it has to point the same way.
-                let shown = effect.win_delta.map(f64::signum);
                 let mut test = Confirmation {
-                    p: effect.beta_p_cluster,
-                    same_direction: effect.beta.signum() == candidate.sign && shown == Some(candidate.sign),
+                    p: joint.beta_p_clustered,
+                    same_direction: joint.beta.signum() == candidate.sign,
                 };
-                let feature = &self.described.features[candidate.feature];
-                if feature.describer == "contrast" {
-                    let words = Matrix { values: self.columns.column(candidate.feature), cols: 1 };
-                    let Some(words) =
-                        feature_effects(&words, &held_out.sample, control_of(feature)).first().copied()
-                    else {
-                        return failed;
-                    };
-                    test.p = test.p.max(words.beta_p_clustered);
-                    test.same_direction &= words.beta.signum() == candidate.sign;
+                // By itself it must not point clearly the other way: nobody could follow such a principle.
+                let against = match candidate.sign > 0.0 {
+                    true => alone.win_high.is_some_and(|high| high < 0.0),
+                    false => alone.win_low.is_some_and(|low| low > 0.0),
+                };
+                test.same_direction &= !against;
+                if self.described.features[candidate.feature].describer == "contrast" {
+                    test.p = test.p.max(alone.beta_p_cluster);
+                    test.same_direction &= alone.beta.signum() == candidate.sign;
                 }
                 if test.p.is_nan() { failed } else { test }
             })
@@ -257,54 +293,86 @@ impl<'a> Tested<'a> {
     }
 }
 
+/// |z| beyond which a two-sided normal test is below `p`.
+fn normal_quantile(p: f64) -> f64 {
+    use statrs::distribution::{ContinuousCDF, Normal};
+    Normal::standard().inverse_cdf(1.0 - p / 2.0)
+}
+
+/// What was measured for a principle with all principles in one fit.
+struct Measured<'a> {
+    joint: &'a Conditional,
+    delta: &'a WinDelta,
+    sign: f64,
+}
+
+#[allow(clippy::too_many_arguments)] // what was measured, and what it was measured on
 fn principle(
     index: usize,
+    measured: &Measured<'_>,
     pairs: &Pairs,
     described: &Described,
     effects: &EffectTable,
     held_out: &Labels,
+    chosen: &[usize],
     config: &PrincipleConfig,
 ) -> Option<Principle> {
     let feature = &described.features[index];
-    let effect = effects.rows.get(index)?.as_ref()?;
-    let (win_delta, win_low, win_high) = (effect.win_delta?, effect.win_low?, effect.win_high?);
-    let prefer = win_delta > 0.0;
+    let alone = effects.rows.get(index)?.as_ref()?;
+    let prefer = measured.sign > 0.0;
+    // A win rate that cannot be estimated among the others, or contradicts β, is no principle's.
+    let delta = Some(measured.delta).filter(|d| d.value.is_finite() && (d.value > 0.0) == prefer)?;
     let mut principle = Principle {
-        statement: format!(
-            "{} the response that {}",
-            if prefer { "Prefer" } else { "Avoid" },
-            feature.clause
-        ),
         direction: if prefer { "prefer" } else { "avoid" }.into(),
         description: feature.description.clone(),
         short: feature.short.clone(),
         describer: feature.describer.clone(),
-        win_delta,
-        win_low,
-        win_high,
-        beta: effect.beta,
-        beta_se: effect.beta_se_cluster,
-        length_controlled: effect.length_controlled,
+        win_delta: delta.value,
+        win_low: delta.low,
+        win_high: delta.high,
+        win_delta_alone: alone.win_delta,
+        win_low_alone: alone.win_low,
+        win_high_alone: alone.win_high,
+        beta: measured.joint.beta,
+        beta_se: measured.joint.beta_se_clustered,
+        beta_alone: alone.beta,
         p_bonferroni: effects.bonferroni.get(index).copied().flatten().unwrap_or(1.0),
         q_bh: effects.q_bh.get(index).copied().flatten().unwrap_or(1.0),
-        prevalence: effect.prevalence,
-        n: effect.n,
+        prevalence: alone.prevalence,
+        n: alone.n,
         significant: true,
         evidence: evidence(index, prefer, pairs, described, held_out, config.evidence),
         ..Principle::default()
     };
     principle.set_fidelity(feature.fidelity);
     principle.feature_ids.push(feature.feature_id.clone());
-    // Learned features that the same words describe, or that move with it, are the same principle.
-    for other in &described.features {
-        let same_words = other.source == "learned"
-            && other.kept
-            && other.concept == feature.concept
-            && other.concept.is_some();
-        let twin = other.redundant_with.as_deref() == Some(feature.feature_id.as_str());
-        if other.feature_id != feature.feature_id && (same_words || twin) {
+    let rows: Vec<u32> = held_out.pair_means().into_iter().map(|(pair, _)| pair).collect();
+    let mut nearest: Option<(f64, usize)> = None;
+    for (other_index, other) in described.features.iter().enumerate() {
+        if other_index == index || !other.kept {
+            continue;
+        }
+        // Learned features that the same words describe, and features that move with it, are the same
+        // principle.
+        let same_words =
+            other.source == "learned" && other.concept.is_some() && other.concept == feature.concept;
+        let twin = other.redundant_with.as_deref() == Some(feature.feature_id.as_str())
+            || feature.redundant_with.as_deref() == Some(other.feature_id.as_str());
+        if same_words || twin {
             principle.feature_ids.push(other.feature_id.clone());
         }
+        if twin && other.source == "known" && !chosen.contains(&other_index) {
+            let r = cosine(described, &rows, index, other_index);
+            if r > config.redundant_above && nearest.is_none_or(|(best, _)| r > best) {
+                nearest = Some((r, other_index));
+            }
+        }
+    }
+    let verb = if prefer { "Prefer" } else { "Avoid" };
+    principle.statement = format!("{verb} the response that {}", feature.clause);
+    // The labels cannot tell the two apart, so the statement must not pretend to.
+    if let Some((_, twin)) = nearest {
+        principle.statement += &format!(" or {}", described.features[twin].clause);
     }
     let has = |name: &str| feature.flags.iter().any(|flag| flag == name);
     let mut flag = |name: &str, on: bool| {
@@ -315,7 +383,7 @@ fn principle(
     flag("safety", has("safety"));
     flag("safety_risk", (has("protective") && !prefer) || (has("harmful") && prefer));
     flag("length", has("length"));
-    flag("rare", effect.prevalence < config.rare_below);
+    flag("rare", alone.prevalence < config.rare_below);
     flag("redundant", feature.redundant_with.is_some());
     Some(principle)
 }
@@ -377,9 +445,9 @@ fn finding(index: usize, described: &Described, effects: &EffectTable) -> Findin
     }
 }
 
-/// The chosen feature that this one moves with most, if it does at all.
-fn overlap(index: usize, chosen: &[usize], described: &Described, held_out: &Labels) -> Option<String> {
-    let rows: Vec<u32> = held_out.pair_means().into_iter().map(|(pair, _)| pair).collect();
+/// How much two features move together over some pairs. Activations are odd under swapping A and B, so
+/// their mean is an accident of the order and is not taken off.
+fn cosine(described: &Described, rows: &[u32], a: usize, b: usize) -> f64 {
     let dot = |a: usize, b: usize| -> f64 {
         rows.iter()
             .map(|&pair| {
@@ -388,10 +456,15 @@ fn overlap(index: usize, chosen: &[usize], described: &Described, held_out: &Lab
             })
             .sum()
     };
-    let cosine = |other: usize| dot(index, other) / (dot(index, index) * dot(other, other)).sqrt();
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+}
+
+/// The chosen feature that this one moves with most, if it does at all.
+fn overlap(index: usize, chosen: &[usize], described: &Described, held_out: &Labels) -> Option<String> {
+    let rows: Vec<u32> = held_out.pair_means().into_iter().map(|(pair, _)| pair).collect();
     chosen
         .iter()
-        .map(|&other| (other, cosine(other).abs()))
+        .map(|&other| (other, cosine(described, &rows, index, other).abs()))
         .filter(|(_, r)| *r > OVERLAP)
         .max_by(|a, b| a.1.total_cmp(&b.1))
         .map(|(other, _)| described.features[other].feature_id.clone())

@@ -365,26 +365,125 @@ fn win_delta(z: &[f32], sample: &Sample, control: Control) -> WinDelta {
         })
         .collect();
     let by_model: f64 = spread + weights.iter().zip(&derivative).map(|(w, d)| w * d).sum::<f64>();
-    let (variance, df) = match sample.clusters().variance(Some(&rows), &influence, k) {
-        // Where an arm has one label only, its residuals say nothing about how sure that is.
-        Some((variance, df)) if fitted.outcome == Outcome::Fitted => (variance, Some(df)),
-        Some((variance, df)) => (variance.max(by_model), Some(df)),
-        None => (by_model, None),
-    };
-    let se = variance.sqrt();
-    let half = quantile_95(df) * se;
-    WinDelta {
-        outcome: fitted.outcome,
-        value,
-        se,
-        low: (value - half).max(-1.0),
-        high: (value + half).min(1.0),
-        p: df.map_or_else(|| normal_p(value / se), |df| student_p(value / se, df)),
-        n,
+    let robust = sample.clusters().variance(Some(&rows), &influence, k);
+    WinDelta::new(fitted.outcome, value, robust, by_model, n)
+}
+
+/// For every column of `matrix`, the score test of adding it to a fit of the columns `inside` and the
+/// control: a z-value, its sign that of the column's coefficient, 0 where it would add nothing.
+///
+/// One fit serves all columns, so this is how to ask which one to try next.
+pub fn score_tests(matrix: &Matrix, inside: &[usize], sample: &Sample, control: Control) -> Vec<f64> {
+    let n = sample.len();
+    if n == 0 {
+        return vec![0.0; matrix.cols];
     }
+    let columns = gather_columns(matrix, sample.row());
+    let column = |feature: usize| columns.get(feature * n..(feature + 1) * n).unwrap_or_default();
+    let mut fixed = Vec::with_capacity(inside.len() + 1);
+    if control == Control::Length {
+        fixed.push(sample.length().to_vec());
+    }
+    fixed.extend(inside.iter().map(|&feature| column(feature).iter().map(|&z| f64::from(z)).collect()));
+    let design = Design::new(&fixed, sample.y().to_vec(), vec![1.0; n]);
+    drop(fixed);
+    let fitted = design.fit();
+    if !fitted.outcome.has_estimate() {
+        return vec![0.0; matrix.cols];
+    }
+    let curvature = design.curvature(&fitted);
+    let residuals = design.residuals(&fitted.beta);
+    columns
+        .par_chunks_exact(n)
+        .map(|z| {
+            // The sum of a column with a gap is not finite; so is its test, and that is no test.
+            let score: f64 = z.iter().zip(&residuals).map(|(&z, r)| f64::from(z) * r).sum();
+            let weighted: Vec<f64> = z.iter().zip(&curvature).map(|(&z, v)| f64::from(z) * v).collect();
+            let own: f64 = z.iter().zip(&weighted).map(|(&z, w)| f64::from(z) * w).sum();
+            let shared = design.products(&weighted);
+            let explained: f64 = (0..shared.len())
+                .map(|i| {
+                    (0..shared.len()).map(|j| fitted.covariance[(i, j)] * shared[j]).sum::<f64>() * shared[i]
+                })
+                .sum();
+            let left = own - explained;
+            if left > 1e-9 * own { score / left.sqrt() } else { 0.0 }
+        })
+        .map(|z| if z.is_finite() { z } else { 0.0 })
+        .collect()
+}
+
+/// The Δwin-rates of several columns of `matrix`, each with the others and the control held fixed.
+///
+/// As in [`feature_effect`], but the fit over the judgements where a feature is active holds the other
+/// features, too. Features that the others determine there have no estimate.
+pub fn conditional_win_deltas(
+    matrix: &Matrix,
+    features: &[usize],
+    sample: &Sample,
+    control: Control,
+) -> Vec<WinDelta> {
+    let value = |row: u32, feature: usize| {
+        let at = row as usize * matrix.cols + feature;
+        matrix.values.get(at).filter(|_| feature < matrix.cols).map_or(f64::NAN, |&z| f64::from(z))
+    };
+    features
+        .par_iter()
+        .map(|&feature| {
+            let rows: Vec<u32> = (0..sample.len() as u32)
+                .filter(|&at| value(sample.row()[at as usize], feature) != 0.0)
+                .collect();
+            let column = |get: &dyn Fn(u32) -> f64| rows.iter().map(|&at| get(at)).collect::<Vec<f64>>();
+            let mut columns = Vec::with_capacity(features.len() + 1);
+            if control == Control::Length {
+                columns.push(column(&|at| sample.length()[at as usize]));
+            }
+            for &other in features.iter().filter(|&&other| other != feature) {
+                columns.push(column(&|at| value(sample.row()[at as usize], other)));
+            }
+            let last = columns.len();
+            columns.push(column(&|at| f64::from(u8::from(value(sample.row()[at as usize], feature) > 0.0))));
+            let y = column(&|at| sample.y()[at as usize]);
+            let design = Design::new(&columns, y, vec![1.0; rows.len()]);
+            drop(columns);
+            let Some(at) = design.kept.iter().position(|&(index, ..)| index == last) else {
+                let why =
+                    design.dropped.iter().find(|(index, _)| *index == last).map(|&(_, outcome)| outcome);
+                return WinDelta::none(why.unwrap_or(Outcome::TooFewRows), rows.len());
+            };
+            let fitted = design.fit();
+            if !fitted.outcome.has_estimate() {
+                return WinDelta::none(fitted.outcome, rows.len());
+            }
+            let switch = design.switch(&fitted, at);
+            let robust = sample.clusters().variance(Some(&rows), &switch.influence, fitted.beta.len());
+            WinDelta::new(fitted.outcome, switch.value, robust, switch.by_model, rows.len())
+        })
+        .collect()
 }
 
 impl WinDelta {
+    /// From the cluster-robust variance with its degrees of freedom, where there is one.
+    fn new(outcome: Outcome, value: f64, robust: Option<(f64, f64)>, by_model: f64, n: usize) -> Self {
+        let (variance, df) = match robust {
+            // Where an arm has one label only, its residuals say nothing about how sure that is.
+            Some((variance, df)) if outcome == Outcome::Fitted => (variance, Some(df)),
+            Some((variance, df)) => (variance.max(by_model), Some(df)),
+            None => (by_model, None),
+        };
+        let se = variance.sqrt();
+        let half = quantile_95(df) * se;
+        Self {
+            outcome,
+            value,
+            se,
+            low: (value - half).max(-1.0),
+            high: (value + half).min(1.0),
+            p: df.map_or_else(|| normal_p(value / se), |df| student_p(value / se, df)),
+            n,
+        }
+    }
+
     fn none(outcome: Outcome, n: usize) -> Self {
         let nan = f64::NAN;
         Self { outcome, value: nan, se: nan, low: nan, high: nan, p: nan, n }

@@ -589,6 +589,61 @@ impl Design {
         parts.concat()
     }
 
+    /// w·p(1−p) of every row at the estimate.
+    pub(crate) fn curvature(&self, fitted: &Fitted) -> Vec<f64> {
+        let mut eta = vec![0.0; self.rows()];
+        self.predict(&fitted.beta, &(0..self.rows()), &mut eta);
+        eta.iter().zip(&self.weight).map(|(&eta, w)| w * sigmoid(eta) * sigmoid(-eta)).collect()
+    }
+
+    /// Xᵀ·`values` over the standardised columns, the intercept's first.
+    pub(crate) fn products(&self, values: &[f64]) -> Vec<f64> {
+        self.values.chunks_exact(self.rows().max(1)).map(|column| dot(column, values)).collect()
+    }
+
+    /// What turning the 0/1 column at position `at` of [`Self::kept`] from 0 to 1 does to the
+    /// probability, averaged over the rows with everything else as it is.
+    pub(crate) fn switch(&self, fitted: &Fitted, at: usize) -> Switch {
+        let (n, k) = (self.rows(), self.cols());
+        let total: f64 = self.weight.iter().sum();
+        let column = at + 1;
+        let (_, mean, sd) = self.kept[at];
+        let (on, off) = ((1.0 - mean) / sd, -mean / sd);
+        let mut eta = vec![0.0; n];
+        self.predict(&fitted.beta, &(0..n), &mut eta);
+        let x = |row: usize, j: usize| self.values[j * n + row];
+        let mut gaps = Vec::with_capacity(n);
+        let mut derivative = vec![0.0; k];
+        let mut value = 0.0;
+        for (row, eta) in eta.iter().enumerate() {
+            let rest = eta - fitted.beta[column] * x(row, column);
+            let (p1, p0) =
+                (sigmoid(rest + fitted.beta[column] * on), sigmoid(rest + fitted.beta[column] * off));
+            let share = self.weight[row] / total;
+            gaps.push(p1 - p0);
+            value += share * (p1 - p0);
+            let (slope1, slope0) = (share * p1 * (1.0 - p1), share * p0 * (1.0 - p0));
+            for (j, derivative) in derivative.iter_mut().enumerate() {
+                let (x1, x0) = if j == column { (on, off) } else { (x(row, j), x(row, j)) };
+                *derivative += slope1 * x1 - slope0 * x0;
+            }
+        }
+        let weights: Vec<f64> =
+            (0..k).map(|j| (0..k).map(|i| derivative[i] * fitted.covariance[(i, j)]).sum()).collect();
+        let residuals = self.residuals(&fitted.beta);
+        let mut spread = 0.0;
+        let influence = (0..n)
+            .map(|row| {
+                let average = self.weight[row] * (gaps[row] - value) / total;
+                spread += average * average;
+                let fit: f64 = weights.iter().enumerate().map(|(j, w)| w * x(row, j)).sum();
+                average + fit * residuals[row]
+            })
+            .collect();
+        let by_model = spread + weights.iter().zip(&derivative).map(|(w, d)| w * d).sum::<f64>();
+        Switch { value, influence, by_model }
+    }
+
     /// The score (s − w·p)·x of every row, row-major `[rows, k]`; empty without an estimate.
     pub(crate) fn scores(&self, fitted: &Fitted) -> Vec<f64> {
         let (n, k) = (self.rows(), self.cols());
@@ -605,6 +660,15 @@ impl Design {
         }
         scores
     }
+}
+
+/// An average change of the probability, and what it varies by.
+pub(crate) struct Switch {
+    pub(crate) value: f64,
+    /// What each row adds to the estimate's deviation, `[rows]`.
+    pub(crate) influence: Vec<f64>,
+    /// Variance if the model were true and all rows independent.
+    pub(crate) by_model: f64,
 }
 
 impl Fitted {

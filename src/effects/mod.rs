@@ -3,7 +3,8 @@
 //! Pure functions over [`Sample`]s of labelled judgements and activation matrices:
 //!
 //! - [`feature_effects`]: one feature at a time, length held constant: β and Δwin-rate
-//! - [`conditional_effects`]: several features in one fit
+//! - [`conditional_effects`], [`conditional_win_deltas`]: several features in one fit
+//! - [`score_tests`]: which feature to add to a fit
 //! - [`ladder()`]: how well sets of features predict, from length alone to the whole embedding
 //! - [`lasso`], [`penalised`]: the selection and the wide fits beneath
 //! - [`auc()`], [`pearson`]: figures with 95 % intervals
@@ -29,7 +30,8 @@ pub use crate::statistics::multiplicity;
 pub use auc::auc;
 pub use clusters::Clusters;
 pub use feature::{
-    Conditional, Control, Effect, WinDelta, conditional_effects, feature_effect, feature_effects,
+    Conditional, Control, Effect, WinDelta, conditional_effects, conditional_win_deltas, feature_effect,
+    feature_effects, score_tests,
 };
 pub use ladder::{Rung, ladder};
 pub use logistic::Outcome;

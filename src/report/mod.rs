@@ -29,6 +29,16 @@ pub(crate) fn points(share: f64) -> String {
     }
 }
 
+/// An estimate in points with its interval: `+31 [+25, +36]`.
+pub(crate) fn interval(value: Option<f64>, low: Option<f64>, high: Option<f64>) -> String {
+    match (value, low, high) {
+        (Some(value), Some(low), Some(high)) => {
+            format!("{} [{}, {}]", points(value), points(low), points(high))
+        }
+        _ => "–".into(),
+    }
+}
+
 /// A principle's fidelity with its interval, or that there is a detector and nothing to measure.
 pub(crate) fn fidelity(principle: &crate::constitution::Principle) -> String {
     match (principle.fidelity, principle.fidelity_low, principle.fidelity_high) {

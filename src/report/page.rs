@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::fmt::Write;
 
 use super::terminal::dataset_line;
-use super::{RUNGS, explained, fidelity, points, thousands};
+use super::{RUNGS, explained, fidelity, interval, thousands};
 use crate::analyze::Analysis;
 use crate::constitution::{Finding, Principle};
 use crate::pairs::Pairs;
@@ -68,9 +68,11 @@ fn render_into(out: &mut String, analysis: &Analysis, pairs: &Pairs) -> std::fmt
         writeln!(
             out,
             "<p>Each one was found on other pairs and confirmed on {} held-out labels. Δ is the difference in win rate, in \
-             percentage points, between the response with more of it and the one with less, with response length held fixed and a \
-             95 % interval. These are associations in the labels, not causes.</p><div class=\"wide\"><table><thead><tr><th class=\"n\">#</th>\
-             <th>Principle</th><th class=\"n\">Δ win rate</th><th class=\"n\">β per SD</th><th class=\"n\">applies to</th><th class=\"n\">fidelity</th></tr></thead><tbody>",
+             percentage points with a 95 % interval, between the response with more of it and the one with less: with the other \
+             principles and response length held fixed, and by itself with only length held fixed. These are associations in \
+             the labels, not causes.</p><div class=\"wide\"><table><thead><tr><th class=\"n\">#</th>\
+             <th>Principle</th><th class=\"n\">Δ win rate</th><th class=\"n\">by itself</th><th class=\"n\">β per SD</th>\
+             <th class=\"n\">applies to</th><th class=\"n\">fidelity</th></tr></thead><tbody>",
             thousands(metrics.judgements_held_out)
         )?;
         for principle in &findings.principles {
@@ -137,21 +139,20 @@ fn flags(principle: &Principle) -> String {
 }
 
 fn principle_row(out: &mut String, p: &Principle) -> std::fmt::Result {
-    let fidelity = fidelity(p);
     writeln!(
         out,
-        "<tr><td class=\"n\">{}</td><td><span class=\"{}\">{}</span>{}</td><td class=\"n\">{} [{}, {}]</td><td class=\"n\">{:.2} ± {:.2}</td>\
-         <td class=\"n\">{:.0} %</td><td class=\"n\">{fidelity}</td></tr>",
+        "<tr><td class=\"n\">{}</td><td><span class=\"{}\">{}</span>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td>\
+         <td class=\"n\">{:.2} ± {:.2}</td><td class=\"n\">{:.0} %</td><td class=\"n\">{}</td></tr>",
         p.rank,
         escape(&p.direction),
         escape(&p.statement),
         flags(p),
-        points(p.win_delta),
-        points(p.win_low),
-        points(p.win_high),
+        interval(Some(p.win_delta), Some(p.win_low), Some(p.win_high)),
+        interval(p.win_delta_alone, p.win_low_alone, p.win_high_alone),
         p.beta,
         1.96 * p.beta_se,
         p.prevalence * 100.0,
+        fidelity(p),
     )
 }
 
@@ -246,12 +247,7 @@ fn list(out: &mut String, title: &str, what: &str, findings: &[Finding]) -> std:
          <th class=\"n\">applies to</th><th>overlaps with</th></tr></thead><tbody>"
     )?;
     for finding in findings {
-        let effect = match (finding.win_delta, finding.win_low, finding.win_high) {
-            (Some(value), Some(low), Some(high)) => {
-                format!("{} [{}, {}]", points(value), points(low), points(high))
-            }
-            _ => "–".into(),
-        };
+        let effect = interval(finding.win_delta, finding.win_low, finding.win_high);
         writeln!(
             out,
             "<tr><td>{} <span class=\"soft\">{}</span></td><td class=\"n\">{effect}</td><td class=\"n\">{:.0} %</td><td class=\"soft\">{}</td></tr>",

@@ -200,6 +200,9 @@ pub fn write_principles_csv(path: &Path, findings: &Findings) -> Result<(), RunE
         "win_delta",
         "win_low",
         "win_high",
+        "win_delta_alone",
+        "win_low_alone",
+        "win_high_alone",
         "beta",
         "beta_se",
         "p",
@@ -222,6 +225,9 @@ pub fn write_principles_csv(path: &Path, findings: &Findings) -> Result<(), RunE
             p.win_delta.to_string(),
             p.win_low.to_string(),
             p.win_high.to_string(),
+            optional(p.win_delta_alone),
+            optional(p.win_low_alone),
+            optional(p.win_high_alone),
             p.beta.to_string(),
             p.beta_se.to_string(),
             p.p.to_string(),
@@ -247,7 +253,8 @@ pub fn write_constitution(path: &Path, dataset: &str, n: usize, findings: &Findi
     } else {
         text += &format!(
             "Associated with the preferred response on {} held-out labels, strongest first. In brackets: the difference in win \
-             rate in percentage points with its 95 % interval, and the share of labels it applies to. Associations, not causes.\n\n",
+             rate in percentage points with its 95 % interval, the other principles and response length held fixed, and the \
+             share of labels it applies to. Associations, not causes.\n\n",
             thousands(n)
         );
     }

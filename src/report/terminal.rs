@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 
-use super::{RUNGS, explained, fidelity, points, thousands};
+use super::{RUNGS, explained, fidelity, interval, thousands};
 use crate::analyze::Analysis;
 use crate::constitution::{Finding, Principle};
 
@@ -39,7 +39,7 @@ fn render_into(out: &mut String, analysis: &Analysis, colour: bool) -> std::fmt:
     } else {
         writeln!(
             out,
-            "Principles associated with the labels (held-out labels: {}; response length held fixed; 95 % intervals)",
+            "Principles associated with the labels (held-out labels: {}; 95 % intervals; Δ with the other principles and response length held fixed)",
             thousands(metrics.judgements_held_out)
         )?;
         writeln!(out, "{}", principle_table(&findings.principles, colour))?;
@@ -123,19 +123,17 @@ fn number(text: String) -> Cell {
 
 fn principle_table(principles: &[Principle], colour: bool) -> String {
     let mut table = table(colour);
-    table.set_header(["#", "Principle", "Δ win rate, %", "applies to", "fidelity", "flags"]);
+    table.set_header(["#", "Principle", "Δ win rate, %", "by itself", "applies to", "fidelity", "flags"]);
     for principle in principles {
         let shade = if principle.direction == "prefer" { Color::Green } else { Color::Red };
-        let effect = number(format!(
-            "{} [{}, {}]",
-            points(principle.win_delta),
-            points(principle.win_low),
-            points(principle.win_high)
-        ));
+        let effect =
+            number(interval(Some(principle.win_delta), Some(principle.win_low), Some(principle.win_high)));
+        let alone = interval(principle.win_delta_alone, principle.win_low_alone, principle.win_high_alone);
         table.add_row([
             number(principle.rank.to_string()),
             Cell::new(&principle.statement).add_attribute(Attribute::Bold),
             if colour { effect.fg(shade) } else { effect },
+            number(alone),
             number(format!("{:.0} %", principle.prevalence * 100.0)),
             number(fidelity(principle)),
             Cell::new(principle.flags.join(", ").replace('_', " ")),
@@ -167,11 +165,9 @@ fn list(out: &mut String, title: &str, findings: &[Finding]) -> std::fmt::Result
     writeln!(out)?;
     writeln!(out, "{title}")?;
     for finding in findings.iter().take(LISTED) {
-        let effect = match (finding.win_delta, finding.win_low, finding.win_high) {
-            (Some(value), Some(low), Some(high)) => {
-                format!(", {} % [{}, {}]", points(value), points(low), points(high))
-            }
-            _ => String::new(),
+        let effect = match finding.win_delta {
+            Some(_) => format!(", {}", interval(finding.win_delta, finding.win_low, finding.win_high)),
+            None => String::new(),
         };
         writeln!(
             out,
