@@ -35,13 +35,26 @@ pub struct Corpus {
     documents: Vec<(u32, Vec<u32>, Vec<u32>)>,
 }
 
-/// Lower-case words of a text; apostrophes belong to the word.
-fn words(text: &str) -> impl Iterator<Item = String> + '_ {
-    text.split(|c: char| !(c.is_alphanumeric() || c == '\'' || c == '’'))
+/// Words of a clause as they stand; apostrophes belong to the word.
+fn raw_words(clause: &str) -> impl Iterator<Item = &str> {
+    clause
+        .split(|c: char| !(c.is_alphanumeric() || c == '\'' || c == '’'))
         .map(|word| word.trim_matches(['\'', '’']))
         .filter(|word| !word.is_empty() && word.len() <= 40)
-        .take(COUNTED_WORDS)
-        .map(|word| word.to_lowercase().replace('’', "'"))
+}
+
+/// Appends a word in lower case, with plain apostrophes.
+fn push_folded(word: &str, out: &mut String) {
+    if word.is_ascii() {
+        out.extend(word.bytes().map(|byte| char::from(byte.to_ascii_lowercase())));
+    } else {
+        out.extend(word.chars().flat_map(char::to_lowercase).map(|c| if c == '’' { '\'' } else { c }));
+    }
+}
+
+/// Phrases do not cross punctuation.
+fn clauses(text: &str) -> impl Iterator<Item = &str> {
+    text.split(['.', ',', ';', ':', '!', '?', '\n', '(', ')', '"'])
 }
 
 fn stopwords() -> HashSet<&'static str> {
@@ -52,15 +65,15 @@ fn stopwords() -> HashSet<&'static str> {
 fn terms_of(text: &str, stop: &HashSet<&str>) -> HashSet<String> {
     let mut found = HashSet::new();
     let mut counted = 0;
-    for clause in
-        text.split(|c: char| matches!(c, '.' | ',' | ';' | ':' | '!' | '?' | '\n' | '(' | ')' | '"'))
-    {
+    for clause in clauses(text) {
         let mut previous: Option<String> = None;
-        for word in words(clause) {
+        for raw in raw_words(clause) {
             counted += 1;
             if counted > COUNTED_WORDS {
                 return found;
             }
+            let mut word = String::with_capacity(raw.len());
+            push_folded(raw, &mut word);
             let content = !stop.contains(word.as_str()) && word.chars().any(char::is_alphabetic);
             if let Some(before) = &previous
                 && (content || !stop.contains(before.as_str()))
@@ -175,27 +188,67 @@ impl Corpus {
 
 /// How many of a list's terms occur in A minus how many occur in B, `[pairs, lists]`.
 pub fn read(pairs: &Pairs, lists: &[Vec<String>]) -> Matrix {
-    let stop = stopwords();
     let mut values = vec![0f32; pairs.pair_id.len() * lists.len()];
     if lists.is_empty() {
         return Matrix { values, cols: 0 };
     }
-    let mut owners: HashMap<&str, Vec<usize>> = HashMap::new();
+    // Every term once, with the lists that it is in.
+    let mut terms: Vec<&str> = lists.iter().flatten().map(String::as_str).collect();
+    terms.sort_unstable();
+    terms.dedup();
+    let number: HashMap<&str, u32> = terms.iter().copied().zip(0..).collect();
+    let mut owners: Vec<Vec<usize>> = vec![Vec::new(); terms.len()];
     for (list, terms) in lists.iter().enumerate() {
         for term in terms {
-            owners.entry(term).or_default().push(list);
-        }
-    }
-    values.par_chunks_mut(lists.len()).enumerate().for_each(|(pair, row)| {
-        for (text, sign) in [(pairs.response_a.get(pair), 1.0), (pairs.response_b.get(pair), -1.0)] {
-            for term in terms_of(text, &stop) {
-                for &list in owners.get(term.as_str()).into_iter().flatten() {
-                    row[list] += sign;
-                }
+            if let Some(&term) = number.get(term.as_str()) {
+                owners[term as usize].push(list);
             }
         }
-    });
-    Matrix { values, cols: lists.len() }
+    }
+    let count = lists.len();
+    values.par_chunks_mut(count).enumerate().for_each_init(
+        || (Vec::new(), String::new()),
+        |(found, phrase), (pair, row)| {
+            for (text, sign) in [(pairs.response_a.get(pair), 1.0), (pairs.response_b.get(pair), -1.0)] {
+                found.clear();
+                find(text, &number, found, phrase);
+                found.sort_unstable();
+                found.dedup();
+                for &term in found.iter() {
+                    for &list in &owners[term as usize] {
+                        row[list] += sign;
+                    }
+                }
+            }
+        },
+    );
+    Matrix { values, cols: count }
+}
+
+/// Numbers of the terms (words and two-word phrases, as in [`terms_of`]) that occur in a text.
+fn find(text: &str, number: &HashMap<&str, u32>, found: &mut Vec<u32>, phrase: &mut String) {
+    let mut counted = 0;
+    for clause in clauses(text) {
+        // `phrase` holds the word before and the word, so that no word is copied twice.
+        phrase.clear();
+        for word in raw_words(clause) {
+            counted += 1;
+            if counted > COUNTED_WORDS {
+                return;
+            }
+            let before = phrase.rfind(' ').map_or(0, |at| at + 1);
+            phrase.drain(..before);
+            let start = if phrase.is_empty() { 0 } else { phrase.len() + 1 };
+            if start > 0 {
+                phrase.push(' ');
+            }
+            push_folded(word, phrase);
+            found.extend(number.get(&phrase[start..]));
+            if start > 0 {
+                found.extend(number.get(phrase.as_str()));
+            }
+        }
+    }
 }
 
 /// The terms as a phrase: `mentions “recipes”, “oven” or “flour”`.

@@ -302,7 +302,7 @@ fn language(text: &Text<'_>) -> Option<Lang> {
     if text.words < 4 {
         return None;
     }
-    let sample = text.prose.get(..text.prose.floor_char_boundary(400)).unwrap_or("");
+    let sample = text.prose.get(..text.prose.floor_char_boundary(250)).unwrap_or("");
     let (mut all, mut english) = (0, 0);
     for word in words(sample) {
         all += 1;
@@ -318,10 +318,9 @@ fn language(text: &Text<'_>) -> Option<Lang> {
 
 /// 1 where the response is clearly in another language than the prompt.
 fn other_language(text: &Text<'_>, prompt: &Prompt) -> f32 {
-    match (prompt.language, language(text)) {
-        (Some(asked), Some(answered)) => flag(asked != answered),
-        _ => 0.0,
-    }
+    // Telling a language is the dearest thing here: not where there is nothing to compare with.
+    let Some(asked) = prompt.language else { return 0.0 };
+    language(text).map_or(0.0, |answered| flag(asked != answered))
 }
 
 #[cfg(test)]

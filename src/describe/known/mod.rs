@@ -7,6 +7,7 @@
 //! from a file and, for the boxed one, by a test.
 
 mod measures;
+mod prefilter;
 mod text;
 
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ use sha2::{Digest, Sha256};
 use crate::matrix::Matrix;
 use crate::pairs::Pairs;
 use measures::{Measure, Prompt};
+use prefilter::Prefilter;
 use text::Text;
 
 /// The bank that is in the program.
@@ -79,6 +81,7 @@ pub struct Concept {
 pub struct Bank {
     concepts: Vec<Concept>,
     detectors: Vec<Detector>,
+    prefilter: Prefilter,
     fingerprint: String,
 }
 
@@ -173,6 +176,8 @@ impl Example {
 
 #[derive(Debug)]
 struct Detector {
+    /// What [`Self::matches`] is made of.
+    patterns: Vec<String>,
     matches: Option<Regex>,
     unless: Option<Regex>,
     how: How,
@@ -217,7 +222,15 @@ impl Detector {
             return Err(format!("`clear` is {}; it must be at least 0 and below 1", entry.clear));
         }
         let unless = combine(&entry.unless)?;
-        Ok(Self { matches, unless, how: entry.how, place: entry.place, measure, clear: entry.clear })
+        Ok(Self {
+            patterns,
+            matches,
+            unless,
+            how: entry.how,
+            place: entry.place,
+            measure,
+            clear: entry.clear,
+        })
     }
 
     /// How much more of it is in A than in B; 0 where a judge would say that they do not clearly differ.
@@ -226,10 +239,11 @@ impl Detector {
         if difference.abs() < self.clear * a.max(b) { 0.0 } else { difference }
     }
 
-    /// How much of the concept is in the response; 0 for none.
-    fn read(&self, text: &Text<'_>, prompt: &Prompt) -> f32 {
+    /// How much of the concept is in the response; 0 for none. Without `may_match`, no pattern can match.
+    fn read(&self, text: &Text<'_>, prompt: &Prompt, may_match: bool) -> f32 {
         let measured = self.measure.map_or(0.0, |measure| measure(text, prompt));
-        let found = self.matches.as_ref().map_or(0.0, |matches| self.find(matches, text));
+        let found =
+            self.matches.as_ref().filter(|_| may_match).map_or(0.0, |matches| self.find(matches, text));
         match self.how {
             How::Present if self.matches.is_some() => f32::from(u8::from(measured > 0.0 || found > 0.0)),
             _ => measured + found,
@@ -321,7 +335,7 @@ impl Bank {
 
     fn assemble(entries: Vec<Entry>, path: &Path) -> Result<Self, BankError> {
         let mut hash = Sha256::new();
-        let mut bank = Self { concepts: Vec::new(), detectors: Vec::new(), fingerprint: String::new() };
+        let (mut concepts, mut detectors) = (Vec::new(), Vec::new());
         for entry in entries {
             hash.update(format!("{entry:?}"));
             let refuse =
@@ -330,8 +344,8 @@ impl Bank {
             if entry.id.is_empty() || !entry.id.chars().all(named) {
                 return Err(refuse("an id is made of a-z, 0-9 and _".into()));
             }
-            bank.detectors.push(Detector::new(&entry).map_err(refuse)?);
-            bank.concepts.push(Concept {
+            detectors.push(Detector::new(&entry).map_err(refuse)?);
+            concepts.push(Concept {
                 prefer: entry.prefer.unwrap_or_else(|| entry.description.clone()),
                 id: entry.id,
                 short: entry.short,
@@ -339,8 +353,11 @@ impl Bank {
                 flags: entry.flags,
             });
         }
-        bank.fingerprint = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        Ok(bank)
+        let patterns: Vec<&[String]> =
+            detectors.iter().map(|detector| detector.patterns.as_slice()).collect();
+        let prefilter = Prefilter::new(&patterns);
+        let fingerprint = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        Ok(Self { concepts, detectors, prefilter, fingerprint })
     }
 
     /// The concepts, in the order of the columns of [`Self::measure`].
@@ -360,7 +377,9 @@ impl Bank {
 
     fn read_prepared(&self, prompt: &Prompt, response: &str) -> Vec<f32> {
         let text = Text::new(response);
-        self.detectors.iter().map(|detector| detector.read(&text, prompt)).collect()
+        let mut may = Vec::with_capacity(self.detectors.len());
+        self.prefilter.read(&text.prose, &mut may);
+        self.detectors.iter().zip(may).map(|(detector, may)| detector.read(&text, prompt, may)).collect()
     }
 
     /// Every concept in A minus the same in B, `[pairs, concepts]`, 0 where the two do not clearly
@@ -406,7 +425,7 @@ fn check(entries: &[Entry], path: &Path) -> Result<(), BankError> {
         for (examples, wanted) in [(&entry.yes, true), (&entry.no, false)] {
             for example in examples {
                 let (prompt, response) = example.parts();
-                if (detector.read(&Text::new(response), &Prompt::new(prompt)) > 0.0) != wanted {
+                if (detector.read(&Text::new(response), &Prompt::new(prompt), true) > 0.0) != wanted {
                     let (does, must) = if wanted { ("does not find", "yes") } else { ("finds", "no") };
                     return Err(refuse(format!(
                         "its detector {does} it in {response:?}, which stands under `{must}`\nhint: mend the pattern, or the example"
@@ -438,7 +457,7 @@ mod tests {
             for (examples, wanted) in [(&entry.yes, true), (&entry.no, false)] {
                 for example in examples {
                     let (prompt, response) = example.parts();
-                    let score = detector.read(&Text::new(response), &Prompt::new(prompt));
+                    let score = detector.read(&Text::new(response), &Prompt::new(prompt), true);
                     if (score > 0.0) != wanted {
                         failures
                             .push(format!("{}: wanted {wanted}, found {score} in {response:?}", entry.id));
@@ -493,6 +512,24 @@ mod tests {
             assert!(message.contains(words), "{words}: {message}");
         }
         assert!(matches!(Bank::with_file(Path::new("none.toml")), Err(BankError::Read { .. })));
+    }
+
+    #[test]
+    fn the_prefilter_changes_nothing() {
+        let bank = Bank::boxed().unwrap();
+        let entries = parse(BOXED, Path::new("x")).unwrap();
+        let texts = entries.iter().flat_map(|entry| entry.yes.iter().chain(&entry.no)).map(Example::parts);
+        let mut compared = 0;
+        for (prompt, response) in texts {
+            let (text, known) = (Text::new(response), Prompt::new(prompt));
+            for (detector, filtered) in bank.detectors.iter().zip(bank.read(prompt, response)) {
+                assert_eq!(detector.read(&text, &known, true), filtered, "{response:?}");
+                compared += 1;
+            }
+        }
+        assert!(compared > 10_000);
+        let always = bank.prefilter.always_run();
+        assert!(always * 4 < bank.concepts.len(), "{always} detectors have to be run on every text");
     }
 
     #[test]
