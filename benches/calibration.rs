@@ -9,9 +9,8 @@ use rand::{Rng, RngExt};
 use rayon::prelude::*;
 
 use wimhf::analyze::{self, Observer, Request};
-use wimhf::config::{Config, PrincipleConfig};
-use wimhf::constitution::select::select;
-use wimhf::effects::{self, Control, Sample, table::measure};
+use wimhf::config::Config;
+use wimhf::effects::{self, Control, Sample};
 use wimhf::sae::DeviceChoice;
 use wimhf::seed;
 
@@ -199,9 +198,15 @@ fn null(shuffles: usize) {
                 for i in (1..labels.len()).rev() {
                     labels.swap(i, random.random_range(0..=i));
                 }
-                let table = measure(&pairs, &prepared.sides, &prepared.described, &prepared.deltas);
-                let config = PrincipleConfig::default();
-                !select(&pairs, &prepared.sides, &prepared.described, &table, &config).principles.is_empty()
+                let (_, findings) = analyze::express_in_memory(
+                    &pairs,
+                    &prepared.sides,
+                    &prepared.described,
+                    &prepared.deltas,
+                    &Config::default(),
+                )
+                .expect("the words' embedder is in the program");
+                !findings.principles.is_empty()
             })
             .collect();
         runs += found.len();

@@ -209,14 +209,18 @@ pub fn measure(request: &Request, observer: &mut dyn Observer) -> Result<Measure
     Ok(Measured { run, pairs, sides, deltas, described, trained, quality, print })
 }
 
-/// Measures effects on held-out labels, selects principles and writes the report: what is rewarded.
+/// Adds themes, measures effects on held-out labels, selects principles and writes the report: what is
+/// rewarded.
 fn express(
     measured: Measured,
     config: &Config,
     observer: &mut dyn Observer,
 ) -> Result<Analysis, AnalyzeError> {
     let Measured { mut run, pairs, sides, deltas, described, trained, quality, print } = measured;
-    let effects_print = fingerprint("effects", &print);
+    let themes_print = fingerprint("themes", &print);
+    let described = themes_stage(&mut run, observer, &pairs, &sides, described, &themes_print)?;
+
+    let effects_print = fingerprint("effects", &themes_print);
     let files = ["stages/effects.json", "features.parquet"];
     stage(&mut run, observer, "effects", &effects_print, 0, &files, |run, _| {
         let table = table::measure(&pairs, &sides, &described, &deltas);
@@ -256,6 +260,25 @@ fn express(
     run.save()?;
     analysis.manifest = run.manifest.clone();
     Ok(analysis)
+}
+
+/// Everything after the measurable half, in memory: themes, effects, findings. For what asks the same
+/// question about other labels, such as shuffled ones.
+///
+/// # Errors
+/// Where the words' embedder fails.
+pub fn express_in_memory(
+    pairs: &Pairs,
+    sides: &[Side],
+    described: &Described,
+    deltas: &Matrix,
+    config: &Config,
+) -> Result<(EffectTable, Findings), AnalyzeError> {
+    let themes = constitution::select::themes(pairs, sides, described, &BoxedEmbedder::load()?)?;
+    let described = described.with_themes(pairs, sides, &themes);
+    let table = table::measure(pairs, sides, &described, deltas);
+    let findings = constitution::select::select(pairs, sides, &described, &table, &config.principles);
+    Ok((table, findings))
 }
 
 /// Tells the user and the record.
@@ -425,7 +448,7 @@ fn describe_stage(
     let files = [
         "sae.safetensors",
         "sae.json",
-        "activations.parquet",
+        "stages/activations.parquet",
         "stages/readings.parquet",
         "stages/described.json",
     ];
@@ -449,7 +472,7 @@ fn describe_stage(
         }
         model.save(run.path(), card)?;
         tables::write_matrix(
-            &run.file("activations.parquet"),
+            &run.file("stages/activations.parquet"),
             &pairs.pair_id,
             &feature_ids(&found.features),
             &found.activations,
@@ -473,11 +496,37 @@ fn describe_stage(
     let learned: Vec<String> =
         features.iter().filter(|f| f.source == "learned").map(|f| f.feature_id.clone()).collect();
     Ok(Described {
-        activations: tables::read_matrix(&run.file("activations.parquet"), total, &ids)?,
+        activations: tables::read_matrix(&run.file("stages/activations.parquet"), total, &ids)?,
         readings: tables::read_matrix(&run.file("stages/readings.parquet"), total, &learned)?,
         features,
         flipped: Vec::new(),
     })
+}
+
+/// What is left: themes of words, beside the features that are there; all activations in one table.
+fn themes_stage(
+    run: &mut RunDir,
+    observer: &mut dyn Observer,
+    pairs: &Pairs,
+    sides: &[Side],
+    described: Described,
+    print: &str,
+) -> Result<Described, AnalyzeError> {
+    stage(run, observer, "themes", print, 0, &["activations.parquet", "stages/themes.json"], |run, _| {
+        let themes = constitution::select::themes(pairs, sides, &described, &BoxedEmbedder::load()?)?;
+        let all = described.with_themes(pairs, sides, &themes);
+        tables::write_matrix(
+            &run.file("activations.parquet"),
+            &pairs.pair_id,
+            &feature_ids(&all.features),
+            &all.activations,
+        )?;
+        write_json(&run.file("stages/themes.json"), &themes)?;
+        Ok(())
+    })?;
+    // A theme is its words: counting them again is cheaper than a second copy of the activations.
+    let themes: Vec<constitution::themes::Theme> = read_json(&run.file("stages/themes.json"))?;
+    Ok(described.with_themes(pairs, sides, &themes))
 }
 
 fn feature_ids(features: &[Feature]) -> Vec<String> {
@@ -528,5 +577,6 @@ fn record_metrics(
     let learned = described.features.iter().filter(|f| f.source == "learned");
     metrics.features_learned = learned.clone().count();
     metrics.features_described = learned.filter(|f| f.kept).count();
-    metrics.features_known = described.features.len() - metrics.features_learned;
+    metrics.features_known = described.features.iter().filter(|f| f.source == "known").count();
+    metrics.features_themes = described.features.iter().filter(|f| f.source == "theme").count();
 }

@@ -2,8 +2,8 @@
 //!
 //! A principle has to show up twice, on different pairs:
 //!
-//! 1. **Explore** (`train` and `describe` labels). Candidates are the known concepts and the
-//!    learned features whose own words carry the effect. They enter one logit by forward selection,
+//! 1. **Explore** (`train` and `describe` labels). Candidates are the known concepts, the learned
+//!    features whose own words carry the effect, and [`themes`] of words that neither explains. They enter one logit by forward selection,
 //!    and stay only while they add something to those already in: a concept that is merely
 //!    associated with another one (exclamation marks with flattery) adds nothing to it.
 //! 2. **Confirm** (`held_out` labels). What stayed is tested again, all in one fit, in the same
@@ -14,6 +14,7 @@
 //! `alpha`, and in practice about half of it, since the direction has to agree as well.
 
 pub mod select;
+pub mod themes;
 
 use serde::{Deserialize, Serialize};
 
@@ -64,8 +65,8 @@ pub struct Principle {
     pub p_bonferroni: f64,
     /// False discovery rate (Benjamini–Hochberg) over every feature that was measured.
     pub q_bh: f64,
-    /// Who says what the feature is: `detector` (a known concept, measured as it is described) or
-    /// `contrast` (terms that separate a learned feature's pairs).
+    /// Who says what the feature is: `detector` (a known concept, measured as it is described), `words`
+    /// (a theme, the words themselves) or `contrast` (terms that separate a learned feature's pairs).
     pub describer: String,
     /// How true the description is of the feature; `None` where the description is its detector.
     pub fidelity: Option<f64>,

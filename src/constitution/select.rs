@@ -8,11 +8,13 @@ use crate::effects::table::{EffectTable, Labels, control_of, one_by_one};
 use crate::effects::{
     Conditional, Control, Sample, WinDelta, conditional_effects, conditional_win_deltas, score_tests,
 };
+use crate::embed::{EmbedError, Embedder};
 use crate::matrix::Matrix;
 use crate::pairs::{Pairs, Side};
 use crate::run::SCHEMA_VERSION;
 use crate::statistics::multiplicity::holm;
 
+use super::themes::{self, Theme};
 use super::{Evidence, Finding, Findings, Principle};
 
 /// p-value from which on a candidate adds something on the explore labels. What is weaker there would
@@ -38,6 +40,23 @@ struct Candidate {
     sign: f64,
 }
 
+/// Themes of words in what nothing else explains of the `train` and `describe` labels.
+///
+/// # Errors
+/// Where the embedder fails.
+pub fn themes(
+    pairs: &Pairs,
+    sides: &[Side],
+    described: &Described,
+    embedder: &dyn Embedder,
+) -> Result<Vec<Theme>, EmbedError> {
+    let explore = Labels::on(pairs, sides, &[Side::Train, Side::Describe]);
+    let tested = Tested::new(described);
+    let inside = tested.enter(&explore, |_| true);
+    let features: Vec<usize> = inside.iter().map(|candidate| candidate.feature).collect();
+    themes::find(pairs, &tested.columns, &features, tested.control(&inside), &explore.sample, embedder)
+}
+
 /// Sorts everything the labels say into principles and the rest.
 pub fn select(
     pairs: &Pairs,
@@ -49,7 +68,7 @@ pub fn select(
     let explore = Labels::on(pairs, sides, &[Side::Train, Side::Describe]);
     let held_out = Labels::on(pairs, sides, &[Side::HeldOut]);
     let tested = Tested::new(described);
-    let entered = tested.enter(&explore, effects);
+    let entered = tested.enter(&explore, |feature| effects.rows.get(feature).is_some_and(Option::is_some));
     let rejected = tested.associated(&explore, &entered);
 
     let tests = tested.confirm(&entered, effects, &held_out);
@@ -163,7 +182,8 @@ impl<'a> Tested<'a> {
     /// count: the known concept itself does, and measures those words exactly.
     fn has_words(&self, feature: usize) -> bool {
         let feature = &self.described.features[feature];
-        feature.source == "known" || (feature.kept && feature.describer == "contrast")
+        matches!(feature.source.as_str(), "known" | "theme")
+            || (feature.kept && feature.describer == "contrast")
     }
 
     /// Features with words that are associated with the explore labels, but did not enter.
@@ -181,13 +201,10 @@ impl<'a> Tested<'a> {
     /// Forward selection: lets in what adds most to those already in, as long as anything does.
     ///
     /// What matters only once others are held fixed (length, where refusals are long) is found, too.
-    fn enter(&self, explore: &Labels, effects: &EffectTable) -> Vec<Candidate> {
+    fn enter(&self, explore: &Labels, admitted: impl Fn(usize) -> bool) -> Vec<Candidate> {
         let mut inside: Vec<Candidate> = Vec::new();
-        let mut open: Vec<usize> = (0..self.columns.cols)
-            .filter(|&feature| {
-                self.has_words(feature) && effects.rows.get(feature).is_some_and(Option::is_some)
-            })
-            .collect();
+        let mut open: Vec<usize> =
+            (0..self.columns.cols).filter(|&feature| self.has_words(feature) && admitted(feature)).collect();
         let least = normal_quantile(EXPLORE_P);
         while inside.len() < MOST_CANDIDATES {
             let scores = self.scores(&inside, &explore.sample);
@@ -320,8 +337,10 @@ fn principle(
     let feature = &described.features[index];
     let alone = effects.rows.get(index)?.as_ref()?;
     let prefer = measured.sign > 0.0;
-    // A win rate that cannot be estimated among the others, or contradicts β, is no principle's.
-    let delta = Some(measured.delta).filter(|d| d.value.is_finite() && (d.value > 0.0) == prefer)?;
+    // A win rate that cannot be estimated among the others, contradicts β or may be nothing is no
+    // principle's: it is what people read.
+    let shown = |d: &&WinDelta| if prefer { d.low > 0.0 } else { d.high < 0.0 };
+    let delta = Some(measured.delta).filter(shown)?;
     let mut principle = Principle {
         direction: if prefer { "prefer" } else { "avoid" }.into(),
         description: feature.description.clone(),

@@ -186,6 +186,92 @@ impl Corpus {
     }
 }
 
+/// The words of some pairs' responses that only one of the two has.
+#[derive(Debug)]
+pub struct Words {
+    /// The words, `[words]`.
+    pub terms: Vec<String>,
+    /// Per pair the words that only A has, and those that only B has.
+    documents: Vec<(Vec<u32>, Vec<u32>)>,
+}
+
+impl Words {
+    /// The words of the pairs `index`: those that are neither stop words nor rare, at most `most`.
+    pub fn new(pairs: &Pairs, index: &[u32], most: usize) -> Self {
+        let stop = stopwords();
+        let texts = |pair: u32| [pairs.response_a.get(pair as usize), pairs.response_b.get(pair as usize)];
+        let distinct = |text: &str| {
+            let mut found: Vec<String> = Vec::new();
+            for word in clauses(text).flat_map(raw_words).take(COUNTED_WORDS) {
+                let mut folded = String::with_capacity(word.len());
+                push_folded(word, &mut folded);
+                if !stop.contains(folded.as_str()) && folded.chars().any(char::is_alphabetic) {
+                    found.push(folded);
+                }
+            }
+            found.sort_unstable();
+            found.dedup();
+            found
+        };
+        let counts: HashMap<String, u32> = index
+            .par_iter()
+            .fold(HashMap::new, |mut counts, &pair| {
+                for word in texts(pair).into_iter().flat_map(distinct) {
+                    *counts.entry(word).or_default() += 1;
+                }
+                counts
+            })
+            .reduce(HashMap::new, |mut all, part| {
+                for (word, count) in part {
+                    *all.entry(word).or_default() += count;
+                }
+                all
+            });
+        let rare = (2.0 * index.len() as f64 * 0.001).max(5.0) as u32;
+        let mut kept: Vec<(String, u32)> = counts.into_iter().filter(|(_, count)| *count >= rare).collect();
+        // Ties by the word, so that the choice does not depend on the order of counting.
+        kept.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        kept.truncate(most);
+        let terms: Vec<String> = kept.into_iter().map(|(word, _)| word).collect();
+        let number: HashMap<&str, u32> = terms.iter().map(String::as_str).zip(0..).collect();
+        let documents = index
+            .par_iter()
+            .map_init(
+                || (Vec::new(), String::new()),
+                |(found, phrase), &pair| {
+                    let [a, b] = texts(pair).map(|text| {
+                        found.clear();
+                        find(text, &number, found, phrase);
+                        found.sort_unstable();
+                        found.dedup();
+                        found.clone()
+                    });
+                    let without = |these: &[u32], those: &[u32]| -> Vec<u32> {
+                        these.iter().copied().filter(|term| those.binary_search(term).is_err()).collect()
+                    };
+                    (without(&a, &b), without(&b, &a))
+                },
+            )
+            .collect();
+        Self { terms, documents }
+    }
+
+    /// Each word's association with what is left of the labels: Σ d·r / √(Σ d²·v) over the pairs, `left`
+    /// holding r and v of each; 0 for words in too few pairs to tell, `[words]`.
+    pub fn associations(&self, left: &[(f64, f64)]) -> Vec<f64> {
+        let mut sums = vec![(0.0, 0.0); self.terms.len()];
+        for ((a, b), (r, v)) in self.documents.iter().zip(left) {
+            for (terms, sign) in [(a, 1.0), (b, -1.0)] {
+                for &term in terms {
+                    let sum = &mut sums[term as usize];
+                    *sum = (sum.0 + sign * r, sum.1 + v);
+                }
+            }
+        }
+        sums.into_iter().map(|(r, v)| if v < 1.0 { 0.0 } else { r / v.sqrt() }).collect()
+    }
+}
+
 /// How many of a list's terms occur in A minus how many occur in B, `[pairs, lists]`.
 pub fn read(pairs: &Pairs, lists: &[Vec<String>]) -> Matrix {
     let mut values = vec![0f32; pairs.pair_id.len() * lists.len()];

@@ -24,9 +24,9 @@ use known::Bank;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Feature {
-    /// `learned_07`, `known_apologises`; names the column in `activations.parquet`.
+    /// `learned_07`, `known_apologises`, `theme_02`; names the column in `activations.parquet`.
     pub feature_id: String,
-    /// `learned` by the autoencoder or `known` from the bank.
+    /// `learned` by the autoencoder, `known` from the bank, or a `theme` of words that neither explains.
     pub source: String,
     /// The concept of the bank that describes it.
     pub concept: Option<String>,
@@ -36,7 +36,7 @@ pub struct Feature {
     pub short: String,
     /// Completes "Prefer the response that …".
     pub clause: String,
-    /// `detector` (is the concept itself), `bank`, `contrast`, or `none`.
+    /// `detector` (is the concept itself), `words` (is a count of them), `bank`, `contrast`, or `none`.
     pub describer: String,
     /// Correlation of activation and description on held-out pairs where the feature is active;
     /// `None` where the description is the detector itself, or nothing describes the feature.
@@ -257,7 +257,7 @@ pub fn strongest(z: &[f32], pairs: &[u32], count: usize) -> Vec<u32> {
 }
 
 /// Two matrices with the same rows, side by side.
-fn beside(left: &Matrix, right: &Matrix) -> Matrix {
+pub(crate) fn beside(left: &Matrix, right: &Matrix) -> Matrix {
     if left.cols == 0 {
         return right.clone();
     }

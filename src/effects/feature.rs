@@ -173,15 +173,7 @@ pub fn conditional_effects(
     control: Control,
 ) -> Vec<Conditional> {
     let controls = usize::from(control == Control::Length);
-    let mut columns = vec![sample.length().to_vec(); controls];
-    columns.extend(features.iter().map(|&feature| {
-        let value = |&row: &u32| {
-            matrix.values.get(row as usize * matrix.cols + feature).filter(|_| feature < matrix.cols)
-        };
-        sample.row().iter().map(|row| value(row).map_or(f64::NAN, |&z| f64::from(z))).collect()
-    }));
-    let design = Design::new(&columns, sample.y().to_vec(), vec![1.0; sample.len()]);
-    drop(columns);
+    let design = design_of(matrix, features, sample, control);
     let fitted = design.fit();
     let robust = fitted.robust(sample.clusters(), &design.scores(&fitted), None);
     let estimate = |(index, &feature): (usize, &usize)| {
@@ -369,6 +361,34 @@ fn win_delta(z: &[f32], sample: &Sample, control: Control) -> WinDelta {
     WinDelta::new(fitted.outcome, value, robust, by_model, n)
 }
 
+/// What a fit of the columns `inside` and the control leaves of each label: y − p̂, and p̂(1 − p̂).
+///
+/// `None` where nothing can be fitted.
+pub fn unexplained(
+    matrix: &Matrix,
+    inside: &[usize],
+    sample: &Sample,
+    control: Control,
+) -> Option<(Vec<f64>, Vec<f64>)> {
+    let design = design_of(matrix, inside, sample, control);
+    let fitted = design.fit();
+    let estimate = fitted.outcome.has_estimate();
+    estimate.then(|| (design.residuals(&fitted.beta), design.curvature(&fitted)))
+}
+
+/// The control and the columns `inside` of `matrix` at every judgement.
+fn design_of(matrix: &Matrix, inside: &[usize], sample: &Sample, control: Control) -> Design {
+    let controls = usize::from(control == Control::Length);
+    let mut columns = vec![sample.length().to_vec(); controls];
+    columns.extend(inside.iter().map(|&feature| {
+        let value = |&row: &u32| {
+            matrix.values.get(row as usize * matrix.cols + feature).filter(|_| feature < matrix.cols)
+        };
+        sample.row().iter().map(|row| value(row).map_or(f64::NAN, |&z| f64::from(z))).collect()
+    }));
+    Design::new(&columns, sample.y().to_vec(), vec![1.0; sample.len()])
+}
+
 /// For every column of `matrix`, the score test of adding it to a fit of the columns `inside` and the
 /// control: a z-value, its sign that of the column's coefficient, 0 where it would add nothing.
 ///
@@ -379,14 +399,7 @@ pub fn score_tests(matrix: &Matrix, inside: &[usize], sample: &Sample, control: 
         return vec![0.0; matrix.cols];
     }
     let columns = gather_columns(matrix, sample.row());
-    let column = |feature: usize| columns.get(feature * n..(feature + 1) * n).unwrap_or_default();
-    let mut fixed = Vec::with_capacity(inside.len() + 1);
-    if control == Control::Length {
-        fixed.push(sample.length().to_vec());
-    }
-    fixed.extend(inside.iter().map(|&feature| column(feature).iter().map(|&z| f64::from(z)).collect()));
-    let design = Design::new(&fixed, sample.y().to_vec(), vec![1.0; n]);
-    drop(fixed);
+    let design = design_of(matrix, inside, sample, control);
     let fitted = design.fit();
     if !fitted.outcome.has_estimate() {
         return vec![0.0; matrix.cols];

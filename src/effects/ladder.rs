@@ -12,7 +12,7 @@ use crate::matrix::Matrix;
 /// One rung of the ladder.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rung {
-    /// `length`, `top5`, `top10`, `learned`, `known`, `learned_and_known`, `embedding`.
+    /// `length`, `top5`, `top10`, `learned`, `known`, `learned_and_known`, `all`, `embedding`.
     pub name: &'static str,
     /// AUC on held-out judgements, or why there is none.
     pub auc: Result<Figure, &'static str>,
@@ -22,8 +22,9 @@ pub struct Rung {
 
 /// Climbs the ladder: each rung is fitted on `explore` and measured on `held_out`.
 ///
-/// `activations` is `[pairs, features]`, its first `learned` columns from the autoencoder and the
-/// rest known concepts; `deltas` is `[pairs, dimensions]`. Every rung but the embedding is an
+/// `activations` is `[pairs, features]`: first the `learned` columns of the autoencoder, then the
+/// `known` concepts, then whatever else there is (a rung `all` where there is something); `deltas` is
+/// `[pairs, dimensions]`. Every rung but the embedding is an
 /// L2 logistic (C = 1) over the length difference and its features, standardised by the explore
 /// judgements' standard deviation; length is in all of them, so that a rung says what its features add
 /// to it. The top 5 and 10 are the learned features that the L1 path over the explore judgements takes
@@ -32,11 +33,13 @@ pub struct Rung {
 pub fn ladder(
     activations: &Matrix,
     learned: usize,
+    known: usize,
     deltas: Option<&Matrix>,
     explore: &Sample,
     held_out: &Sample,
 ) -> Vec<Rung> {
     let learned = learned.min(activations.cols);
+    let both = (learned + known).min(activations.cols);
     let of_features = |name, features: Vec<usize>| Rung {
         name,
         auc: features_auc(activations, &features, explore, held_out),
@@ -57,15 +60,18 @@ pub fn ladder(
         }
         rungs.push(of_features("learned", (0..learned).collect()));
     }
-    if learned == activations.cols {
+    if both == learned {
         rungs.push(nothing("known", "no known concepts"));
     } else {
-        rungs.push(of_features("known", (learned..activations.cols).collect()));
+        rungs.push(of_features("known", (learned..both).collect()));
     }
-    rungs.push(match activations.cols {
+    rungs.push(match both {
         0 => nothing("learned_and_known", "no features"),
-        cols => of_features("learned_and_known", (0..cols).collect()),
+        both => of_features("learned_and_known", (0..both).collect()),
     });
+    if both < activations.cols {
+        rungs.push(of_features("all", (0..activations.cols).collect()));
+    }
     rungs.push(Rung {
         name: "embedding",
         auc: deltas.ok_or("no embeddings").and_then(|deltas| {

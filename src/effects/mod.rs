@@ -4,7 +4,7 @@
 //!
 //! - [`feature_effects`]: one feature at a time, length held constant: β and Δwin-rate
 //! - [`conditional_effects`], [`conditional_win_deltas`]: several features in one fit
-//! - [`score_tests`]: which feature to add to a fit
+//! - [`score_tests`], [`unexplained`]: which feature to add to a fit, what it leaves
 //! - [`ladder()`]: how well sets of features predict, from length alone to the whole embedding
 //! - [`lasso`], [`penalised`]: the selection and the wide fits beneath
 //! - [`auc()`], [`pearson`]: figures with 95 % intervals
@@ -31,7 +31,7 @@ pub use auc::auc;
 pub use clusters::Clusters;
 pub use feature::{
     Conditional, Control, Effect, WinDelta, conditional_effects, conditional_win_deltas, feature_effect,
-    feature_effects, score_tests,
+    feature_effects, score_tests, unexplained,
 };
 pub use ladder::{Rung, ladder};
 pub use logistic::Outcome;

@@ -186,8 +186,11 @@ pub fn measure(pairs: &Pairs, sides: &[Side], described: &Described, deltas: &Ma
     table.bonferroni = finite(bonferroni(&p));
     table.q_bh = finite(benjamini_hochberg(&p));
     let explore = Labels::on(pairs, sides, &[Side::Train, Side::Describe]);
-    let learned = described.features.iter().filter(|feature| feature.source == "learned").count();
-    for rung in ladder(&described.activations, learned, Some(deltas), &explore.sample, &held_out.sample) {
+    let count = |source: &str| described.features.iter().filter(|feature| feature.source == source).count();
+    let (learned, known) = (count("learned"), count("known"));
+    for rung in
+        ladder(&described.activations, learned, known, Some(deltas), &explore.sample, &held_out.sample)
+    {
         if let Err(why) = rung.auc {
             table.auc_missing.insert(rung.name.into(), why.into());
         }

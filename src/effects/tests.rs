@@ -406,7 +406,7 @@ fn hopeless_samples_end_in_outcomes() {
         let effects = feature_effects(&matrix, &sample, Control::Length);
         assert_eq!(effects.len(), 3);
         assert!(conditional_effects(&matrix, &[0, 1], &sample, Control::Length)[0].beta.is_nan());
-        let rungs = ladder(&matrix, 2, Some(&matrix), &sample, &sample);
+        let rungs = ladder(&matrix, 2, 1, Some(&matrix), &sample, &sample);
         assert!(n == 2 || rungs.iter().all(|rung| rung.auc.is_err()));
         effects[0].outcome
     };
@@ -445,7 +445,7 @@ fn the_ladder_rises_where_features_are_planted() {
     all.values.extend(other.values);
     let rows: Vec<u32> = (3_000..4_500).collect();
     let held_out = Sample::new(held_out.y().to_vec(), held_out.length().to_vec(), rows, &[]).unwrap();
-    let rungs = ladder(&all, 12, Some(&all), &explore, &held_out);
+    let rungs = ladder(&all, 12, 8, Some(&all), &explore, &held_out);
     let names: Vec<&str> = rungs.iter().map(|rung| rung.name).collect();
     assert_eq!(names, ["length", "top5", "top10", "learned", "known", "learned_and_known", "embedding"]);
     let value: Vec<f64> = rungs.iter().map(|rung| rung.auc.as_ref().unwrap().value).collect();
@@ -457,7 +457,7 @@ fn the_ladder_rises_where_features_are_planted() {
         let figure = rung.auc.as_ref().unwrap();
         assert!(figure.low < figure.value && figure.value < figure.high && figure.n == 1_500);
     }
-    let without = ladder(&all, 0, None, &explore, &held_out);
+    let without = ladder(&all, 0, 20, None, &explore, &held_out);
     let missing: Vec<&str> = without.iter().filter(|rung| rung.auc.is_err()).map(|rung| rung.name).collect();
     assert_eq!(missing, ["top5", "top10", "learned", "embedding"]);
 }

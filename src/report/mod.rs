@@ -49,13 +49,14 @@ pub(crate) fn fidelity(principle: &crate::constitution::Principle) -> String {
 }
 
 /// The rungs of the ladder, with what they are called for people.
-pub(crate) const RUNGS: [(&str, &str); 7] = [
+pub(crate) const RUNGS: [(&str, &str); 8] = [
     ("length", "length only"),
     ("top5", "top 5 features"),
     ("top10", "top 10 features"),
     ("learned", "all learned features"),
     ("known", "all known concepts"),
     ("learned_and_known", "learned + known"),
+    ("all", "learned + known + themes"),
     ("embedding", "embedding probe"),
 ];
 
@@ -65,7 +66,8 @@ pub(crate) fn explained(auc: &std::collections::BTreeMap<String, Option<crate::r
     let value = |rung: &str| auc.get(rung).copied().flatten();
     let probe = value("embedding")?;
     (probe.low > 0.5).then_some(())?;
-    Some((value("learned_and_known")?.value - 0.5) / (probe.value - 0.5))
+    let all = value("all").or(value("learned_and_known"))?;
+    Some((all.value - 0.5) / (probe.value - 0.5))
 }
 
 #[cfg(test)]

@@ -230,7 +230,7 @@ fn ladder(out: &mut String, analysis: &Analysis) -> std::fmt::Result {
     if let Some(share) = explained(&metrics.auc) {
         writeln!(
             out,
-            "<p>Learned and known features together carry {:.0} % of the signal that a black-box probe finds in the same embeddings.</p>",
+            "<p>All features together carry {:.0} % of the signal that a black-box probe finds in the same embeddings.</p>",
             share * 100.0
         )?;
     }

@@ -58,7 +58,7 @@ fn render_into(out: &mut String, analysis: &Analysis, colour: bool) -> std::fmt:
         if let Some(share) = explained(&metrics.auc) {
             writeln!(
                 out,
-                "Learned and known features carry {:.0} % of the signal that a black-box probe finds in the same embeddings.",
+                "All features together carry {:.0} % of the signal that a black-box probe finds in the same embeddings.",
                 share * 100.0
             )?;
         }

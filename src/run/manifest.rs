@@ -108,7 +108,7 @@ pub struct DatasetRecord {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StageRecord {
-    /// `pairs`, `embed`, `sae`, `describe`, `effects`, `principles`, `report`.
+    /// `pairs`, `embed`, `sae`, `describe`, `themes`, `effects`, `principles`, `report`.
     pub name: String,
     /// Wall-clock seconds of the run that did it.
     pub seconds: f64,
@@ -176,6 +176,8 @@ pub struct Metrics {
     pub features_described: usize,
     /// Known concepts measured.
     pub features_known: usize,
+    /// Themes of words found in what neither explains.
+    pub features_themes: usize,
     /// Candidates that passed the screen on explore pairs: the family of the principles' correction.
     pub candidates: usize,
     /// Principles found.
