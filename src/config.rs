@@ -142,7 +142,7 @@ pub struct PrincipleConfig {
 
 impl Default for PrincipleConfig {
     fn default() -> Self {
-        Self { alpha: 0.01, rare_below: 0.05, redundant_above: 0.7, evidence: 5 }
+        Self { alpha: 0.05, rare_below: 0.05, redundant_above: 0.7, evidence: 5 }
     }
 }
 

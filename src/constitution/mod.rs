@@ -5,9 +5,10 @@
 //! 1. **Explore** (`train` and `describe` labels). Candidates are the known concepts, the learned
 //!    features whose own words carry the effect, and [`themes`] of words that neither explains. They enter one logit by forward selection,
 //!    and stay only while they add something to those already in: a concept that is merely
-//!    associated with another one (exclamation marks with flattery) adds nothing to it.
-//! 2. **Confirm** (`held_out` labels). What stayed is tested again, all in one fit, in the same
-//!    direction, corrected (Holm) over the number of candidates that stayed. Every figure shown comes
+//!    associated with another one (exclamation marks with flattery) adds nothing to it. What is
+//!    associated by itself and keeps most of that when those are held fixed is let in as well.
+//! 2. **Confirm** (`held_out` labels). What stayed is tested again (in one fit, or by itself where it
+//!    was let in for that), in the same direction, corrected (Holm) over the number of candidates that stayed. Every figure shown comes
 //!    from here, and none of these labels took part in choosing.
 //!
 //! So the chance of printing any principle when nothing is associated with the label is at most
@@ -36,28 +37,39 @@ pub struct Principle {
     pub short: String,
     /// The feature that is measured, then those that say the same.
     pub feature_ids: Vec<String>,
-    /// Difference in win rate between having more and having less of it, the other principles and
-    /// response length held fixed, on held-out labels with an activation other than 0.
+    /// `joint` where it is confirmed with the other principles held fixed, `alone` where it overlaps
+    /// with some of them and is confirmed by itself. Length is held fixed in both cases.
+    pub basis: String,
+    /// Difference in win rate between having more and having less of it, as `basis` says, on held-out
+    /// labels with an activation other than 0.
     pub win_delta: f64,
     /// Lower end of the 95 % interval, clustered by prompt and annotator.
     pub win_low: f64,
     /// Upper end.
     pub win_high: f64,
-    /// The same with length alone held fixed, as in `features.parquet`.
+    /// The same with the other principles held fixed.
+    pub win_delta_joint: Option<f64>,
+    /// Lower end of its 95 % interval.
+    pub win_low_joint: Option<f64>,
+    /// Upper end.
+    pub win_high_joint: Option<f64>,
+    /// The same by itself, as in `features.parquet`.
     pub win_delta_alone: Option<f64>,
     /// Lower end of its 95 % interval.
     pub win_low_alone: Option<f64>,
     /// Upper end.
     pub win_high_alone: Option<f64>,
-    /// Logit coefficient per standard deviation, the other principles and length held fixed.
+    /// Logit coefficient per standard deviation by itself, as in `features.parquet`.
     pub beta: f64,
     /// Its clustered standard error.
     pub beta_se: f64,
-    /// The coefficient with length alone held fixed, as in `features.parquet`.
-    pub beta_alone: f64,
+    /// The coefficient with the other principles held fixed.
+    pub beta_joint: Option<f64>,
+    /// Its clustered standard error.
+    pub beta_joint_se: Option<f64>,
     /// Whether response length is held fixed; not where one of the principles is about length.
     pub length_controlled: bool,
-    /// Cluster-robust p-value of `beta` on held-out labels.
+    /// Cluster-robust p-value on held-out labels, as `basis` says.
     pub p: f64,
     /// p corrected (Holm) over the candidates that were confirmed or not: the decision.
     pub p_confirm: f64,

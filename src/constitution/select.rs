@@ -22,6 +22,9 @@ use super::{Evidence, Finding, Findings, Principle};
 const EXPLORE_P: f64 = 0.01;
 /// Candidates that enter the joint fit; each costs a fit, and nobody reads a longer list.
 const MOST_CANDIDATES: usize = 60;
+/// Share of its coefficient that a candidate associated by itself must keep when the others are held
+/// fixed. What keeps less is their shadow: exclamation marks, where flattery is what is minded.
+const RETAINED: f64 = 0.5;
 /// p-value up to which a confirmed candidate still says something of its own among the confirmed ones.
 const JOINT_P: f64 = 0.05;
 /// |Δ win rate| within which an effect is practically none.
@@ -36,8 +39,19 @@ const OVERLAP: f64 = 0.2;
 struct Candidate {
     /// Column of the tested matrix and index into [`Described::features`].
     feature: usize,
-    /// Sign of its association on the explore labels, the other candidates held fixed.
+    /// Sign of its association on the explore labels.
     sign: f64,
+    /// What its association is tested with.
+    basis: Basis,
+}
+
+/// What is held fixed when an association is tested, besides length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Basis {
+    /// The other candidates: it adds something to them.
+    Joint,
+    /// Nothing else: it overlaps with others, and no label says which of them it is.
+    Alone,
 }
 
 /// Themes of words in what nothing else explains of the `train` and `describe` labels.
@@ -68,7 +82,8 @@ pub fn select(
     let explore = Labels::on(pairs, sides, &[Side::Train, Side::Describe]);
     let held_out = Labels::on(pairs, sides, &[Side::HeldOut]);
     let tested = Tested::new(described);
-    let entered = tested.enter(&explore, |feature| effects.rows.get(feature).is_some_and(Option::is_some));
+    let measured = |feature: usize| effects.rows.get(feature).is_some_and(Option::is_some);
+    let entered = tested.extend(tested.enter(&explore, measured), &explore, measured, config.redundant_above);
     let rejected = tested.associated(&explore, &entered);
 
     let tests = tested.confirm(&entered, effects, &held_out);
@@ -87,11 +102,11 @@ pub fn select(
         let Some(test) = entered.iter().position(|other| other.feature == candidate.feature) else {
             continue;
         };
-        let measured = Measured { joint, delta, sign: candidate.sign };
+        let measured = Measured { joint, delta, candidate };
         if let Some(mut principle) =
             principle(candidate.feature, &measured, pairs, described, effects, &held_out, &chosen, config)
         {
-            principle.p = joint.beta_p_clustered;
+            principle.p = tests[test].p;
             principle.p_confirm = corrected[test];
             principle.length_controlled = tested.control(&confirmed) == Control::Length;
             principles.push((candidate.feature, principle));
@@ -215,7 +230,7 @@ impl<'a> Tested<'a> {
                 break;
             };
             open.retain(|&feature| feature != best);
-            inside.push(Candidate { feature: best, sign: scores[best].signum() });
+            inside.push(Candidate { feature: best, sign: scores[best].signum(), basis: Basis::Joint });
             // The score test takes judgements for independent; the fit does not.
             let adds = self.joint(&inside, explore).last().is_some_and(|last| {
                 last.beta_p_clustered < EXPLORE_P && last.beta.signum() == scores[best].signum()
@@ -226,6 +241,44 @@ impl<'a> Tested<'a> {
         }
         // A later one may have taken the place of an earlier one.
         self.prune(&mut inside, explore, EXPLORE_P);
+        inside
+    }
+
+    /// Lets in what is associated by itself and keeps most of that when those inside are held fixed, though
+    /// it does not clearly add to them: refusing, where refusals begin with "I" and "sorry".
+    fn extend(
+        &self,
+        mut inside: Vec<Candidate>,
+        explore: &Labels,
+        admitted: impl Fn(usize) -> bool,
+        redundant_above: f64,
+    ) -> Vec<Candidate> {
+        let alone = one_by_one(&self.columns, &self.described.features, &explore.sample);
+        let strength = |feature: usize| (alone[feature].beta / alone[feature].beta_se_clustered).abs();
+        let mut open: Vec<usize> = (0..alone.len())
+            .filter(|&feature| {
+                self.has_words(feature)
+                    && admitted(feature)
+                    && alone[feature].beta_p_clustered < EXPLORE_P
+                    && inside.iter().all(|candidate| candidate.feature != feature)
+            })
+            .collect();
+        open.sort_by(|&a, &b| strength(b).total_cmp(&strength(a)).then(a.cmp(&b)));
+        let rows: Vec<u32> = explore.pair_means().into_iter().map(|(pair, _)| pair).collect();
+        for feature in open {
+            let twin = |other: &Candidate| {
+                cosine(self.described, &rows, feature, other.feature).abs() > redundant_above
+            };
+            if inside.len() >= MOST_CANDIDATES || inside.iter().any(twin) {
+                continue;
+            }
+            let beta = alone[feature].beta;
+            inside.push(Candidate { feature, sign: beta.signum(), basis: Basis::Alone });
+            let keeps = self.joint(&inside, explore).last().is_some_and(|last| last.beta / beta >= RETAINED);
+            if !keeps {
+                inside.pop();
+            }
+        }
         inside
     }
 
@@ -245,12 +298,22 @@ impl<'a> Tested<'a> {
         scores
     }
 
-    /// Drops, weakest first, what the others explain: no longer significant or of the other sign.
+    /// Drops, weakest first, what the others explain: of the other sign, no longer significant, or, for
+    /// what was tested by itself, no longer most of its effect.
     fn prune(&self, inside: &mut Vec<Candidate>, labels: &Labels, p: f64) {
+        let alone = one_by_one(&self.columns, &self.described.features, &labels.sample);
         while inside.len() > 1 {
             let weakness = |(place, fit): (usize, Conditional)| {
-                let sound = fit.beta.signum() == inside[place].sign && fit.beta_p_clustered.is_finite();
-                (place, if sound { fit.beta_p_clustered } else { 2.0 })
+                let candidate = inside[place];
+                let sound = fit.beta.signum() == candidate.sign && fit.beta_p_clustered.is_finite();
+                let kept = fit.beta / alone[candidate.feature].beta;
+                let weakness = match candidate.basis {
+                    _ if !sound => 2.0,
+                    Basis::Joint => fit.beta_p_clustered,
+                    Basis::Alone if kept >= RETAINED => 0.0,
+                    Basis::Alone => 1.0,
+                };
+                (place, weakness)
             };
             let fits = self.joint(inside, labels);
             let weakest = fits.into_iter().enumerate().map(weakness).max_by(|a, b| a.1.total_cmp(&b.1));
@@ -281,7 +344,7 @@ impl<'a> Tested<'a> {
         conditional_win_deltas(&self.columns, &features, &labels.sample, self.control(inside))
     }
 
-    /// The test on held-out labels, the other candidates held fixed; where a learned feature is described
+    /// The test on held-out labels, as a candidate's basis says; where a learned feature is described
     /// by terms, the feature itself has to be associated with the label, too.
     fn confirm(&self, entered: &[Candidate], effects: &EffectTable, held_out: &Labels) -> Vec<Confirmation> {
         let failed = Confirmation { p: 1.0, same_direction: false };
@@ -290,9 +353,15 @@ impl<'a> Tested<'a> {
                 let Some(alone) = effects.rows.get(candidate.feature).and_then(Option::as_ref) else {
                     return failed;
                 };
-                let mut test = Confirmation {
-                    p: joint.beta_p_clustered,
-                    same_direction: joint.beta.signum() == candidate.sign,
+                let mut test = match candidate.basis {
+                    Basis::Joint => Confirmation {
+                        p: joint.beta_p_clustered,
+                        same_direction: joint.beta.signum() == candidate.sign,
+                    },
+                    Basis::Alone => Confirmation {
+                        p: alone.beta_p_cluster,
+                        same_direction: alone.beta.signum() == candidate.sign,
+                    },
                 };
                 // By itself it must not point clearly the other way: nobody could follow such a principle.
                 let against = match candidate.sign > 0.0 {
@@ -320,7 +389,7 @@ fn normal_quantile(p: f64) -> f64 {
 struct Measured<'a> {
     joint: &'a Conditional,
     delta: &'a WinDelta,
-    sign: f64,
+    candidate: &'a Candidate,
 }
 
 #[allow(clippy::too_many_arguments)] // what was measured, and what it was measured on
@@ -336,25 +405,45 @@ fn principle(
 ) -> Option<Principle> {
     let feature = &described.features[index];
     let alone = effects.rows.get(index)?.as_ref()?;
-    let prefer = measured.sign > 0.0;
-    // A win rate that cannot be estimated among the others, contradicts β or may be nothing is no
-    // principle's: it is what people read.
-    let shown = |d: &&WinDelta| if prefer { d.low > 0.0 } else { d.high < 0.0 };
-    let delta = Some(measured.delta).filter(shown)?;
+    let prefer = measured.candidate.sign > 0.0;
+    let finite = |value: f64| Some(value).filter(|value| value.is_finite());
+    let delta = measured.delta;
+    let joint = [finite(delta.value), finite(delta.low), finite(delta.high)];
+    let by_itself = [alone.win_delta, alone.win_low, alone.win_high];
+    let [Some(win_delta), Some(win_low), Some(win_high)] = (match measured.candidate.basis {
+        Basis::Joint => joint,
+        Basis::Alone => by_itself,
+    }) else {
+        return None;
+    };
+    // It is what people read: a win rate that contradicts the direction or may be nothing is no principle's.
+    let clear = if prefer { win_low > 0.0 } else { win_high < 0.0 };
+    if !clear {
+        return None;
+    }
     let mut principle = Principle {
         direction: if prefer { "prefer" } else { "avoid" }.into(),
         description: feature.description.clone(),
         short: feature.short.clone(),
         describer: feature.describer.clone(),
-        win_delta: delta.value,
-        win_low: delta.low,
-        win_high: delta.high,
+        basis: match measured.candidate.basis {
+            Basis::Joint => "joint",
+            Basis::Alone => "alone",
+        }
+        .into(),
+        win_delta,
+        win_low,
+        win_high,
+        win_delta_joint: joint[0],
+        win_low_joint: joint[1],
+        win_high_joint: joint[2],
         win_delta_alone: alone.win_delta,
         win_low_alone: alone.win_low,
         win_high_alone: alone.win_high,
-        beta: measured.joint.beta,
-        beta_se: measured.joint.beta_se_clustered,
-        beta_alone: alone.beta,
+        beta: alone.beta,
+        beta_se: alone.beta_se_cluster,
+        beta_joint: finite(measured.joint.beta),
+        beta_joint_se: finite(measured.joint.beta_se_clustered),
         p_bonferroni: effects.bonferroni.get(index).copied().flatten().unwrap_or(1.0),
         q_bh: effects.q_bh.get(index).copied().flatten().unwrap_or(1.0),
         prevalence: alone.prevalence,

@@ -68,10 +68,10 @@ fn render_into(out: &mut String, analysis: &Analysis, pairs: &Pairs) -> std::fmt
         writeln!(
             out,
             "<p>Each one was found on other pairs and confirmed on {} held-out labels. Δ is the difference in win rate, in \
-             percentage points with a 95 % interval, between the response with more of it and the one with less: with the other \
-             principles and response length held fixed, and by itself with only length held fixed. These are associations in \
-             the labels, not causes.</p><div class=\"wide\"><table><thead><tr><th class=\"n\">#</th>\
-             <th>Principle</th><th class=\"n\">Δ win rate</th><th class=\"n\">by itself</th><th class=\"n\">β per SD</th>\
+             percentage points with a 95 % interval, between the response with more of it and the one with less; response length is \
+             held fixed, and in the first of the two columns the other principles as well. In bold is what was tested: where \
+             principles overlap, the labels do not say which of them it is. These are associations in the labels, not causes.</p><div class=\"wide\"><table><thead><tr><th class=\"n\">#</th>\
+             <th>Principle</th><th class=\"n\">Δ, others fixed</th><th class=\"n\">Δ by itself</th><th class=\"n\">β per SD</th>\
              <th class=\"n\">applies to</th><th class=\"n\">fidelity</th></tr></thead><tbody>",
             thousands(metrics.judgements_held_out)
         )?;
@@ -139,6 +139,8 @@ fn flags(principle: &Principle) -> String {
 }
 
 fn principle_row(out: &mut String, p: &Principle) -> std::fmt::Result {
+    let tested =
+        |basis: &str, text: String| if p.basis == basis { format!("<strong>{text}</strong>") } else { text };
     writeln!(
         out,
         "<tr><td class=\"n\">{}</td><td><span class=\"{}\">{}</span>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td>\
@@ -147,8 +149,8 @@ fn principle_row(out: &mut String, p: &Principle) -> std::fmt::Result {
         escape(&p.direction),
         escape(&p.statement),
         flags(p),
-        interval(Some(p.win_delta), Some(p.win_low), Some(p.win_high)),
-        interval(p.win_delta_alone, p.win_low_alone, p.win_high_alone),
+        tested("joint", interval(p.win_delta_joint, p.win_low_joint, p.win_high_joint)),
+        tested("alone", interval(p.win_delta_alone, p.win_low_alone, p.win_high_alone)),
         p.beta,
         1.96 * p.beta_se,
         p.prevalence * 100.0,

@@ -200,6 +200,10 @@ pub fn write_principles_csv(path: &Path, findings: &Findings) -> Result<(), RunE
         "win_delta",
         "win_low",
         "win_high",
+        "basis",
+        "win_delta_joint",
+        "win_low_joint",
+        "win_high_joint",
         "win_delta_alone",
         "win_low_alone",
         "win_high_alone",
@@ -225,6 +229,10 @@ pub fn write_principles_csv(path: &Path, findings: &Findings) -> Result<(), RunE
             p.win_delta.to_string(),
             p.win_low.to_string(),
             p.win_high.to_string(),
+            p.basis.clone(),
+            optional(p.win_delta_joint),
+            optional(p.win_low_joint),
+            optional(p.win_high_joint),
             optional(p.win_delta_alone),
             optional(p.win_low_alone),
             optional(p.win_high_alone),
@@ -253,8 +261,8 @@ pub fn write_constitution(path: &Path, dataset: &str, n: usize, findings: &Findi
     } else {
         text += &format!(
             "Associated with the preferred response on {} held-out labels, strongest first. In brackets: the difference in win \
-             rate in percentage points with its 95 % interval, the other principles and response length held fixed, and the \
-             share of labels it applies to. Associations, not causes.\n\n",
+             rate in percentage points with its 95 % interval, and the share of labels it applies to. Response length is held \
+             fixed, and so are the other principles where no * stands. Associations, not causes.\n\n",
             thousands(n)
         );
     }
@@ -262,12 +270,13 @@ pub fn write_constitution(path: &Path, dataset: &str, n: usize, findings: &Findi
         let risk =
             if principle.flags.iter().any(|flag| flag == "safety_risk") { " **Safety risk.**" } else { "" };
         text += &format!(
-            "{}. {}. ({} [{}, {}]; {:.0} %){risk}\n",
+            "{}. {}. ({} [{}, {}]{}; {:.0} %){risk}\n",
             principle.rank,
             principle.statement,
             points(principle.win_delta),
             points(principle.win_low),
             points(principle.win_high),
+            if principle.basis == "alone" { "*" } else { "" },
             principle.prevalence * 100.0,
         );
     }

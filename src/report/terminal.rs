@@ -39,7 +39,8 @@ fn render_into(out: &mut String, analysis: &Analysis, colour: bool) -> std::fmt:
     } else {
         writeln!(
             out,
-            "Principles associated with the labels (held-out labels: {}; 95 % intervals; Δ with the other principles and response length held fixed)",
+            "Principles associated with the labels (held-out labels: {}). Δ is the difference in win rate, in points, with \
+             a 95 % interval; response length is held fixed. ◂ marks what was tested.",
             thousands(metrics.judgements_held_out)
         )?;
         writeln!(out, "{}", principle_table(&findings.principles, colour))?;
@@ -123,17 +124,22 @@ fn number(text: String) -> Cell {
 
 fn principle_table(principles: &[Principle], colour: bool) -> String {
     let mut table = table(colour);
-    table.set_header(["#", "Principle", "Δ win rate, %", "by itself", "applies to", "fidelity", "flags"]);
+    table.set_header(["#", "Principle", "Δ, others fixed", "Δ by itself", "applies to", "fidelity", "flags"]);
     for principle in principles {
         let shade = if principle.direction == "prefer" { Color::Green } else { Color::Red };
-        let effect =
-            number(interval(Some(principle.win_delta), Some(principle.win_low), Some(principle.win_high)));
+        // What was tested stands out: by colour, and by a mark where there is none.
+        let cell = |basis: &str, text: String| {
+            let is_tested = principle.basis == basis;
+            let cell = number(if is_tested { format!("{text} ◂") } else { format!("{text}  ") });
+            if colour && is_tested { cell.fg(shade) } else { cell }
+        };
+        let joint = interval(principle.win_delta_joint, principle.win_low_joint, principle.win_high_joint);
         let alone = interval(principle.win_delta_alone, principle.win_low_alone, principle.win_high_alone);
         table.add_row([
             number(principle.rank.to_string()),
             Cell::new(&principle.statement).add_attribute(Attribute::Bold),
-            if colour { effect.fg(shade) } else { effect },
-            number(alone),
+            cell("joint", joint),
+            cell("alone", alone),
             number(format!("{:.0} %", principle.prevalence * 100.0)),
             number(fidelity(principle)),
             Cell::new(principle.flags.join(", ").replace('_', " ")),
