@@ -314,7 +314,7 @@ fn stage(
     Ok(())
 }
 
-fn read_options(config: &Config) -> ReadOptions {
+pub(crate) fn read_options(config: &Config) -> ReadOptions {
     let data = &config.data;
     ReadOptions {
         prompt_column: data.prompt_column.clone(),
@@ -328,9 +328,10 @@ fn read_options(config: &Config) -> ReadOptions {
     }
 }
 
-fn dataset_record(read: &ReadReport, pairs: &Pairs) -> DatasetRecord {
+pub(crate) fn dataset_record(read: &ReadReport, pairs: &Pairs) -> DatasetRecord {
     DatasetRecord {
         path: read.path.clone(),
+        location: std::path::absolute(&read.path).map(|path| path.display().to_string()).unwrap_or_default(),
         fingerprint: read.fingerprint.clone(),
         shape: read.shape.clone(),
         pairs_read: read.pairs_read,
@@ -533,7 +534,7 @@ fn feature_ids(features: &[Feature]) -> Vec<String> {
     features.iter().map(|feature| feature.feature_id.clone()).collect()
 }
 
-fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, RunError> {
+pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, RunError> {
     let bytes =
         std::fs::read(path).map_err(|source| RunError::Io { action: "read", path: path.into(), source })?;
     serde_json::from_slice(&bytes)
@@ -541,7 +542,7 @@ fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, RunError>
 }
 
 /// Mean label of each pair over its judgements, NaN where it has none.
-fn mean_labels(pairs: &Pairs) -> Vec<f32> {
+pub(crate) fn mean_labels(pairs: &Pairs) -> Vec<f32> {
     let mut sums = vec![(0f32, 0u32); pairs.pair_id.len()];
     for (&pair, &label) in pairs.judgements.pair.iter().zip(&pairs.judgements.label) {
         if !label.is_nan() {

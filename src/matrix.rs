@@ -19,7 +19,7 @@ impl Matrix {
 
     /// Number of rows.
     pub fn rows(&self) -> usize {
-        if self.cols == 0 { 0 } else { self.values.len() / self.cols }
+        self.values.len().checked_div(self.cols).unwrap_or(0)
     }
 
     /// Row `row`, length `cols`.

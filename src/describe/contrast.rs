@@ -31,9 +31,11 @@ pub struct Corpus {
     terms: Vec<String>,
     /// Share of responses that contain each term, `[terms]`.
     background: Vec<f64>,
-    /// Index into [`Pairs`] and the sorted term ids of responses A and B.
-    documents: Vec<(u32, Vec<u32>, Vec<u32>)>,
+    documents: Vec<Document>,
 }
+
+/// Index into [`Pairs`] and the sorted term ids of responses A and B.
+type Document = (u32, Vec<u32>, Vec<u32>);
 
 /// Words of a clause as they stand; apostrophes belong to the word.
 fn raw_words(clause: &str) -> impl Iterator<Item = &str> {
@@ -126,7 +128,7 @@ impl Corpus {
     /// Terms that separate the sides where `activation` (`[pairs]`, signed) is strongest: those of
     /// the side with more of the feature, and those of the other side.
     pub fn separate(&self, activation: &[f32]) -> (Vec<String>, Vec<String>) {
-        let mut strongest: Vec<(f32, &(u32, Vec<u32>, Vec<u32>))> = self
+        let mut strongest: Vec<(f32, &Document)> = self
             .documents
             .iter()
             .filter_map(|document| {

@@ -6,6 +6,7 @@
 pub mod boxed;
 mod files;
 
+pub use boxed::BoxedEmbedder;
 pub use files::{read_deltas, save, write_deltas};
 
 use crate::matrix::Matrix;

@@ -3,8 +3,9 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::columns::{nearest, shorten};
+use super::columns::shorten;
 use super::error::PairsError;
+use crate::names::nearest;
 
 /// Extensions of data files, the preferred kind first: a folder of shards often carries JSON or
 /// CSV notes beside them, which are not the data.

@@ -196,7 +196,7 @@ impl Messages {
         }
         let parse = |cell: &str| serde_json::from_str::<Vec<Message>>(cell).ok();
         let sample = text.iter().flatten().map(str::trim_start).find(|cell| !cell.is_empty())?;
-        if !sample.starts_with('[') || !parse(sample).is_some_and(|messages| !messages.is_empty()) {
+        if !sample.starts_with('[') || parse(sample).is_none_or(|messages| messages.is_empty()) {
             return None;
         }
         let mut offsets = vec![0];

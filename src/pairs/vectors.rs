@@ -7,6 +7,9 @@ use super::error::PairsError;
 use super::table::Table;
 use crate::matrix::Matrix;
 
+/// Rows that cannot be used, with the reason.
+type Unusable = Vec<(u32, &'static str)>;
+
 /// Differences of two vector columns, one row per row of the source, `[rows, dimensions]`, and the rows
 /// that cannot be used, with the reason.
 ///
@@ -16,7 +19,7 @@ pub(super) fn deltas(
     columns: (&str, &str),
     rows: usize,
     path: &str,
-) -> Result<(Matrix, Vec<(u32, &'static str)>), PairsError> {
+) -> Result<(Matrix, Unusable), PairsError> {
     let mut sum = Accumulator { rows, ..Accumulator::default() };
     for (name, sign) in [(columns.0, 1.0), (columns.1, -1.0)] {
         let mut start = 0;

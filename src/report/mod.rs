@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn numbers_read_like_numbers() {
-        assert_eq!(["0", "999", "1,000", "1,234,567"], [0, 999, 1000, 1_234_567].map(|n| thousands(n)));
+        assert_eq!(["0", "999", "1,000", "1,234,567"], [0, 999, 1000, 1_234_567].map(thousands));
         assert_eq!(["+31", "−4", "0", "0"], [0.312, -0.04, 0.001, -0.001].map(points));
     }
 }

@@ -93,12 +93,11 @@ struct Remembering<W> {
 
 impl<W: Write> Remembering<W> {
     fn note<T>(&mut self, outcome: std::io::Result<T>) -> std::io::Result<T> {
-        outcome.map_err(|error| {
+        outcome.inspect_err(|error| {
             let copy = error
                 .raw_os_error()
                 .map_or_else(|| std::io::Error::from(error.kind()), std::io::Error::from_raw_os_error);
             self.failure.get_or_insert(copy);
-            error
         })
     }
 }

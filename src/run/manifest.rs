@@ -88,6 +88,8 @@ impl Manifest {
 pub struct DatasetRecord {
     /// As the user named it.
     pub path: String,
+    /// Where that is, from the root.
+    pub location: String,
     /// SHA-256 over the files.
     pub fingerprint: String,
     /// The recognised shape.

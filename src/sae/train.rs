@@ -179,7 +179,7 @@ fn check_config(config: &SaeConfig) -> Result<(), SaeError> {
     if !(config.auxiliary_weight >= 0.0 && config.auxiliary_weight.is_finite()) {
         return refuse("auxiliary_weight", config.auxiliary_weight.to_string(), "0 or more");
     }
-    if !(config.improvement >= 0.0) {
+    if config.improvement.is_nan() || config.improvement < 0.0 {
         return refuse("improvement", config.improvement.to_string(), "0 or more");
     }
     Ok(())
@@ -409,7 +409,7 @@ impl Trainer {
 
         let fired = fired.abs().max_dim(0).sign();
         self.quiet = (self.quiet.clone() + 1.0) * (fired * -1.0 + 1.0);
-        if self.steps % LOOK_EVERY == 0 {
+        if self.steps.is_multiple_of(LOOK_EVERY) {
             let quiet = host(self.quiet.clone(), compute)?;
             self.dead = quiet.iter().filter(|&&quiet| quiet >= self.dead_after as f32).count();
         }

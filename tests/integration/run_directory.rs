@@ -127,3 +127,34 @@ fn data_goes_to_stdout_and_nothing_else_without_a_terminal() {
     assert!(text.contains("AUC") && text.contains("runs/d/report.html"), "{text}");
     assert!(!text.contains('\u{1b}'), "no colour codes into a pipe");
 }
+
+#[test]
+fn a_finished_run_opens_with_its_dataset() {
+    use wimhf::finished::{FinishedError, FinishedRun};
+    let dir = tempfile::tempdir().unwrap();
+    small(&dir.path().join("d.parquet"), 200, |i| f64::from(u8::from(i % 3 == 0)));
+    assert!(matches!(FinishedRun::open(dir.path()), Err(FinishedError::NotARun(_))));
+    let output = analyze(dir.path(), &["d.parquet", "--out", "run"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+
+    // Named relatively, opened from elsewhere.
+    let run = FinishedRun::open(&dir.path().join("run")).unwrap();
+    let source = run.source().unwrap();
+    let activations = run.activations().unwrap();
+    assert_eq!((activations.rows(), activations.cols), (source.pairs.pair_id.len(), run.features.len()));
+    let (sae, _) = run.autoencoder().unwrap();
+    let again = sae.activations(&run.deltas(&source).unwrap()).unwrap();
+    for pair in 0..again.rows() {
+        assert_eq!(again.row(pair), &activations.row(pair)[..again.cols], "pair {pair}");
+    }
+    let refuses = run.feature("refuses").unwrap();
+    assert_eq!(run.features[refuses].feature_id, "known_refuses");
+    assert_eq!(run.feature("Refusal").unwrap(), refuses);
+    let message = run.feature("refuse").unwrap_err().to_string();
+    assert!(message.contains("did you mean `refuses`"), "{message}");
+
+    small(&dir.path().join("d.parquet"), 201, |i| f64::from(u8::from(i % 3 == 0)));
+    assert!(matches!(run.source(), Err(FinishedError::Changed { .. })));
+    std::fs::remove_file(dir.path().join("run/principles.json")).unwrap();
+    assert!(FinishedRun::open(&dir.path().join("run")).is_err());
+}

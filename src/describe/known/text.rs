@@ -157,12 +157,10 @@ fn markdown(raw: &str, layout: &mut Layout) {
         match event {
             Event::Start(Tag::Heading { level, .. }) if level <= HeadingLevel::H6 => layout.headings += 1,
             Event::Start(Tag::Paragraph) => (strong_in_paragraph, other_in_paragraph) = (0, 0),
-            Event::End(TagEnd::Paragraph) => {
-                // A line that is bold as a whole is a heading in all but name.
-                if strong_in_paragraph == 1 && other_in_paragraph == 0 {
-                    layout.headings += 1;
-                    layout.bold = layout.bold.saturating_sub(1);
-                }
+            // A line that is bold as a whole is a heading in all but name.
+            Event::End(TagEnd::Paragraph) if strong_in_paragraph == 1 && other_in_paragraph == 0 => {
+                layout.headings += 1;
+                layout.bold = layout.bold.saturating_sub(1);
             }
             Event::Start(Tag::Strong) => {
                 layout.bold += 1;
@@ -207,7 +205,7 @@ fn plain(raw: &str) -> String {
                 '\u{a0}' | '\t' | '\u{202f}' => out.push(' '),
                 c if c.is_control() => {}
                 c if c.is_ascii() => out.push(c.to_ascii_lowercase()),
-                c if matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}') => {}
+                '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' => {}
                 c => out.extend(c.to_lowercase()),
             }
         }

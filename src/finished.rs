@@ -1,0 +1,255 @@
+//! A finished run, for the commands that build on one: what stands in its directory, and the dataset
+//! it was made from, read again with the run's own settings.
+
+use std::path::{Path, PathBuf};
+
+use crate::analyze::{AnalyzeError, dataset_record, mean_labels, read_json, read_options};
+use crate::constitution::{Findings, themes::Theme};
+use crate::describe::{Described, Feature};
+use crate::effects::table::EffectTable;
+use crate::embed::{self, BoxedEmbedder};
+use crate::matrix::Matrix;
+use crate::names::nearest;
+use crate::pairs::{self, Pairs, Side};
+use crate::report::tables;
+use crate::run::{Manifest, RunError};
+use crate::sae::{Sae, SaeCard};
+
+/// Why a finished run cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FinishedError {
+    /// Nothing there that `analyze` left.
+    #[error(
+        "`{0}` is no run directory: it has no `run.json`\nhint: `wimhf analyze DATA --out {0}` makes one"
+    )]
+    NotARun(PathBuf),
+    /// A stage is missing.
+    #[error(
+        "the run in `{path}` is not finished: stage `{stage}` is missing\nhint: `wimhf analyze {data} --out {path}` goes on where it stopped"
+    )]
+    Unfinished {
+        /// The run directory.
+        path: PathBuf,
+        /// The first stage that is missing.
+        stage: &'static str,
+        /// The dataset of the run.
+        data: String,
+    },
+    /// The dataset is not what it was.
+    #[error(
+        "the dataset `{data}` of the run in `{path}` has changed since\nhint: `wimhf analyze {data} --out {path} --force` makes the run anew"
+    )]
+    Changed {
+        /// The run directory.
+        path: PathBuf,
+        /// The dataset of the run.
+        data: String,
+    },
+    /// A name that no feature has.
+    #[error("the run has no feature or principle `{name}`\nhint: {hint}")]
+    NoFeature {
+        /// What was asked for.
+        name: String,
+        /// The nearest names.
+        hint: String,
+    },
+    /// A file cannot be read.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The dataset or a stage's file cannot be read.
+    #[error(transparent)]
+    Analyze(#[from] AnalyzeError),
+}
+
+impl FinishedError {
+    /// Whether the user can mend it (exit code 2) rather than we (exit code 1).
+    pub fn is_users(&self) -> bool {
+        match self {
+            Self::Run(error) => error.is_users(),
+            Self::Analyze(error) => error.is_users(),
+            _ => true,
+        }
+    }
+}
+
+/// A finished run, without its large tables.
+#[derive(Debug, Clone)]
+pub struct FinishedRun {
+    /// The run directory.
+    pub path: PathBuf,
+    /// `run.json`.
+    pub manifest: Manifest,
+    /// Every feature, themes included, in the order of the columns of [`Self::activations`].
+    pub features: Vec<Feature>,
+    /// Themes, the last of [`Self::features`].
+    pub themes: Vec<Theme>,
+    /// Their effects on held-out labels.
+    pub effects: EffectTable,
+    /// Principles and what else the labels say.
+    pub findings: Findings,
+}
+
+/// The dataset of a run.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// The pairs as the run saw them, in the rows' order of its tables.
+    pub pairs: Pairs,
+    /// Their sides, `[pairs]`.
+    pub sides: Vec<Side>,
+    /// Mean label of each pair, NaN without one, `[pairs]`.
+    pub mean_labels: Vec<f32>,
+}
+
+const STAGES: [&str; 7] = ["pairs", "sae", "describe", "themes", "effects", "principles", "report"];
+
+impl FinishedRun {
+    /// Opens a run directory for reading; takes no lock and writes nothing.
+    ///
+    /// # Errors
+    /// Where it is no run, not finished, of another schema, or damaged.
+    pub fn open(path: &Path) -> Result<Self, FinishedError> {
+        let record = path.join("run.json");
+        if !record.exists() {
+            return Err(FinishedError::NotARun(path.into()));
+        }
+        let manifest = Manifest::read(&record)?;
+        if manifest.schema_version != crate::run::SCHEMA_VERSION {
+            return Err(RunError::Schema { path: path.into(), found: manifest.schema_version }.into());
+        }
+        let done = |name: &str| manifest.stages.iter().any(|stage| stage.name == name);
+        if let Some(stage) = STAGES.into_iter().find(|stage| !done(stage)) {
+            let data = manifest.dataset.path.clone();
+            return Err(FinishedError::Unfinished { path: path.into(), stage, data });
+        }
+        let mut features: Vec<Feature> = read_json(&path.join("stages/described.json"))?;
+        let themes: Vec<Theme> = read_json(&path.join("stages/themes.json"))?;
+        features.extend(themes.iter().enumerate().map(|(index, theme)| theme.feature(index)));
+        Ok(Self {
+            effects: read_json(&path.join("stages/effects.json"))?,
+            findings: read_json(&path.join("principles.json"))?,
+            path: path.into(),
+            manifest,
+            features,
+            themes,
+        })
+    }
+
+    /// Activations of every feature, `[pairs, features]`.
+    ///
+    /// # Errors
+    /// Where `activations.parquet` cannot be read or does not fit.
+    pub fn activations(&self) -> Result<Matrix, FinishedError> {
+        let ids: Vec<String> = self.features.iter().map(|feature| feature.feature_id.clone()).collect();
+        let file = self.path.join("activations.parquet");
+        Ok(tables::read_matrix(&file, self.manifest.dataset.pairs_unique, &ids)?)
+    }
+
+    /// Features and activations together, as the later stages of `analyze` see them.
+    ///
+    /// # Errors
+    /// As for [`Self::activations`].
+    pub fn described(&self) -> Result<Described, FinishedError> {
+        let learned = self.features.iter().filter(|feature| feature.source == "learned");
+        let ids: Vec<String> = learned.map(|feature| feature.feature_id.clone()).collect();
+        let file = self.path.join("stages/readings.parquet");
+        Ok(Described {
+            activations: self.activations()?,
+            readings: tables::read_matrix(&file, self.manifest.dataset.pairs_unique, &ids)?,
+            features: self.features.clone(),
+            flipped: Vec::new(),
+        })
+    }
+
+    /// The autoencoder.
+    ///
+    /// # Errors
+    /// Where its files cannot be read.
+    pub fn autoencoder(&self) -> Result<(Sae, SaeCard), FinishedError> {
+        Ok(Sae::load(&self.path).map_err(AnalyzeError::from)?)
+    }
+
+    /// Where the dataset lies: as the user named it, or where that was then.
+    pub fn data(&self) -> &str {
+        let record = &self.manifest.dataset;
+        let there = Path::new(&record.path).exists() || record.location.is_empty();
+        if there { &record.path } else { &record.location }
+    }
+
+    /// Reads the dataset again, the same way.
+    ///
+    /// # Errors
+    /// Where it is gone or has changed.
+    pub fn source(&self) -> Result<Source, FinishedError> {
+        let config = &self.manifest.config;
+        let (pairs, read) = pairs::read(self.data(), &read_options(config)).map_err(AnalyzeError::from)?;
+        let record = dataset_record(&read, &pairs);
+        let same = record.fingerprint == self.manifest.dataset.fingerprint
+            && record.pairs_unique == self.manifest.dataset.pairs_unique;
+        if !same {
+            return Err(FinishedError::Changed { path: self.path.clone(), data: self.data().to_owned() });
+        }
+        let (sides, _) =
+            pairs::split(&pairs, config.split.shares, config.seed).map_err(AnalyzeError::from)?;
+        let mean_labels = mean_labels(&pairs);
+        Ok(Source { pairs, sides, mean_labels })
+    }
+
+    /// The deltas that the autoencoder saw, `[pairs, dimensions]`: the user's own, or the run's.
+    ///
+    /// # Errors
+    /// Where they cannot be read.
+    pub fn deltas(&self, source: &Source) -> Result<Matrix, FinishedError> {
+        match &source.pairs.own_deltas {
+            Some(own) => Ok(own.clone()),
+            None => Ok(embed::read_deltas(&self.path.join("stages/deltas.safetensors"))
+                .map_err(AnalyzeError::from)?),
+        }
+    }
+
+    /// The embedder of the run; `None` where the user brought vectors.
+    ///
+    /// # Errors
+    /// Where it cannot be loaded.
+    pub fn embedder(&self) -> Result<Option<BoxedEmbedder>, FinishedError> {
+        if self.manifest.config.data.embedding_columns.is_some() {
+            return Ok(None);
+        }
+        Ok(Some(BoxedEmbedder::load().map_err(AnalyzeError::from)?))
+    }
+
+    /// The feature with this id, concept or label ("refuses", "known_refuses", "refusal"), or that of the
+    /// principle with this rank ("3"); the index into [`Self::features`].
+    ///
+    /// # Errors
+    /// [`FinishedError::NoFeature`] with the nearest names.
+    pub fn feature(&self, name: &str) -> Result<usize, FinishedError> {
+        let wanted = name.trim().to_lowercase();
+        let by_rank = wanted.parse::<usize>().ok().and_then(|rank| {
+            let principle = self.findings.principles.iter().find(|principle| principle.rank == rank)?;
+            principle.feature_ids.first()
+        });
+        let matches = |feature: &Feature| {
+            by_rank == Some(&feature.feature_id)
+                || feature.feature_id == wanted
+                || feature.short.to_lowercase() == wanted
+                || (feature.source == "known" && feature.concept.as_deref() == Some(&wanted))
+        };
+        // Known concepts before learned features of the same name: they are exact.
+        let order = (0..self.features.len()).filter(|&i| self.features[i].source == "known");
+        let rest = (0..self.features.len()).filter(|&i| self.features[i].source != "known");
+        if let Some(found) = order.chain(rest).find(|&i| matches(&self.features[i])) {
+            return Ok(found);
+        }
+        let names = self.features.iter().flat_map(|feature| {
+            [Some(feature.feature_id.as_str()), Some(feature.short.as_str()), feature.concept.as_deref()]
+        });
+        let near = nearest(&wanted, names.flatten().filter(|name| !name.is_empty()));
+        Err(FinishedError::NoFeature {
+            name: name.to_owned(),
+            hint: match near {
+                Some(near) => format!("did you mean `{near}`? `features.parquet` lists all of them"),
+                None => "`features.parquet` lists all of them".to_owned(),
+            },
+        })
+    }
+}
