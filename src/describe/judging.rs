@@ -513,6 +513,7 @@ mod tests {
         }
     }
 
+    #[allow(clippy::needless_range_loop)] // Both tables are written at the same pair.
     fn world(features: usize, pairs: usize) -> (Matrix, Vec<Vec<f32>>) {
         let mut random = crate::seed::stream(3, "judging test");
         let mut z = Matrix::zeros(pairs, features);
