@@ -11,16 +11,18 @@ use crate::describe::{self, Described, Feature, known::Bank, known::BankError};
 use crate::effects::table::{self, EffectTable};
 use crate::embed::{self, EmbedError, Embedder, boxed::BoxedEmbedder};
 use crate::matrix::Matrix;
-use crate::pairs::{self, Pairs, PairsError, ReadOptions, ReadReport, Side};
+use crate::pairs::{self, Pairs, PairsError, ReadOptions, ReadReport, Side, Source};
 use crate::report::{page, tables};
-use crate::run::{DatasetRecord, Manifest, RunDir, RunError, fingerprint, write_bytes, write_json};
+use crate::run::{
+    DatasetRecord, Manifest, RunDir, RunError, SourceRecord, fingerprint, write_bytes, write_json,
+};
 use crate::sae::{self, Control, DeviceChoice, Progress, Sae, SaeCard, SaeConfig, SaeError, TrainReport};
 
 /// What to analyse, and where to leave the result.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// A file, a folder or a glob.
-    pub data: String,
+    /// Files, folders or globs, each a dataset; they are analysed as one set.
+    pub data: Vec<String>,
     /// The run directory.
     pub out: PathBuf,
     /// Everything that determines the result.
@@ -171,7 +173,8 @@ pub fn measure(request: &Request, observer: &mut dyn Observer) -> Result<Measure
     // What the dataset is. Reading is not a stage: every later one needs the texts or the labels.
     let started = std::time::Instant::now();
     observer.stage("read", 0);
-    let (mut pairs, read) = pairs::read(&request.data, &read_options(config))?;
+    let sources: Vec<Source> = request.data.iter().map(|path| Source::new(path)).collect();
+    let (mut pairs, read) = pairs::read_all(&sources, &read_options(config))?;
     observer.finished("read", started.elapsed().as_secs_f64(), false);
     let (sides, split_notes) = pairs::split(&pairs, config.split.shares, config.seed)?;
     for (side, purpose) in [(Side::Train, "training"), (Side::HeldOut, "measuring (held out)")] {
@@ -189,10 +192,10 @@ pub fn measure(request: &Request, observer: &mut dyn Observer) -> Result<Measure
     }
 
     // Orientation and split depend on the seed; the fingerprint covers what the file does not.
-    let pairs_print = fingerprint("pairs", &(&read.fingerprint, &config.data, &config.split, config.seed));
+    let pairs_print = fingerprint("pairs", &(&read.fingerprint, &config.data, &config.split, config.seed, &pairs.datasets));
     stage(&mut run, observer, "pairs", &pairs_print, 0, &["pairs.parquet", "dropped.csv"], |run, _| {
         tables::write_pairs(&run.file("pairs.parquet"), &pairs, &sides)?;
-        tables::write_dropped(&run.file("dropped.csv"), &read.dropped_rows)?;
+        tables::write_dropped(&run.file("dropped.csv"), &read)?;
         Ok(())
     })?;
 
@@ -324,14 +327,30 @@ pub(crate) fn read_options(config: &Config) -> ReadOptions {
         annotator_column: data.annotator_column.clone(),
         embedding_columns: data.embedding_columns.clone(),
         group_columns: config.split.columns.clone(),
+        preference: data.preference.clone(),
+        pairing: data.pairing,
         seed: config.seed,
     }
 }
 
 pub(crate) fn dataset_record(read: &ReadReport, pairs: &Pairs) -> DatasetRecord {
+    let location = |path: &str| match path.contains("://") {
+        true => String::new(),
+        false => std::path::absolute(path).map(|path| path.display().to_string()).unwrap_or_default(),
+    };
+    let sources: Vec<SourceRecord> = (read.sources.iter())
+        .map(|source| SourceRecord {
+            dataset: source.dataset.clone(),
+            path: source.path.clone(),
+            location: location(&source.path),
+            shape: source.shape.clone(),
+            pairs_read: source.pairs_read,
+            pairs_used: source.pairs_used,
+        })
+        .collect();
     DatasetRecord {
         path: read.path.clone(),
-        location: std::path::absolute(&read.path).map(|path| path.display().to_string()).unwrap_or_default(),
+        location: sources.first().filter(|_| sources.len() == 1).map(|only| only.location.clone()).unwrap_or_default(),
         fingerprint: read.fingerprint.clone(),
         shape: read.shape.clone(),
         pairs_read: read.pairs_read,
@@ -339,6 +358,7 @@ pub(crate) fn dataset_record(read: &ReadReport, pairs: &Pairs) -> DatasetRecord 
         pairs_unique: pairs.pair_id.len(),
         annotators: pairs.annotators.len(),
         dropped: read.dropped.clone(),
+        sources,
     }
 }
 

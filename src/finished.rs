@@ -175,13 +175,30 @@ impl FinishedRun {
         if there { &record.path } else { &record.location }
     }
 
+    /// Every source of the dataset, where it lies now.
+    pub fn sources(&self) -> Vec<pairs::Source> {
+        let sources = &self.manifest.dataset.sources;
+        if sources.is_empty() {
+            return vec![pairs::Source::new(self.data())];
+        }
+        let there = |path: &str| Path::new(path).exists();
+        sources
+            .iter()
+            .map(|source| {
+                let moved = !source.location.is_empty() && !there(&source.path);
+                pairs::Source::new(if moved { &source.location } else { &source.path })
+            })
+            .collect()
+    }
+
     /// Reads the dataset again, the same way.
     ///
     /// # Errors
     /// Where it is gone or has changed.
     pub fn source(&self) -> Result<Source, FinishedError> {
         let config = &self.manifest.config;
-        let (pairs, read) = pairs::read(self.data(), &read_options(config)).map_err(AnalyzeError::from)?;
+        let (pairs, read) =
+            pairs::read_all(&self.sources(), &read_options(config)).map_err(AnalyzeError::from)?;
         let record = dataset_record(&read, &pairs);
         let same = record.fingerprint == self.manifest.dataset.fingerprint
             && record.pairs_unique == self.manifest.dataset.pairs_unique;

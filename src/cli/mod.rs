@@ -5,6 +5,7 @@
 
 mod analyze;
 mod concepts;
+mod data;
 mod progress;
 
 use std::ffi::OsString;
