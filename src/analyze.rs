@@ -192,7 +192,8 @@ pub fn measure(request: &Request, observer: &mut dyn Observer) -> Result<Measure
     }
 
     // Orientation and split depend on the seed; the fingerprint covers what the file does not.
-    let pairs_print = fingerprint("pairs", &(&read.fingerprint, &config.data, &config.split, config.seed, &pairs.datasets));
+    let pairs_print =
+        fingerprint("pairs", &(&read.fingerprint, &config.data, &config.split, config.seed, &pairs.datasets));
     stage(&mut run, observer, "pairs", &pairs_print, 0, &["pairs.parquet", "dropped.csv"], |run, _| {
         tables::write_pairs(&run.file("pairs.parquet"), &pairs, &sides)?;
         tables::write_dropped(&run.file("dropped.csv"), &read)?;
@@ -350,7 +351,11 @@ pub(crate) fn dataset_record(read: &ReadReport, pairs: &Pairs) -> DatasetRecord 
         .collect();
     DatasetRecord {
         path: read.path.clone(),
-        location: sources.first().filter(|_| sources.len() == 1).map(|only| only.location.clone()).unwrap_or_default(),
+        location: sources
+            .first()
+            .filter(|_| sources.len() == 1)
+            .map(|only| only.location.clone())
+            .unwrap_or_default(),
         fingerprint: read.fingerprint.clone(),
         shape: read.shape.clone(),
         pairs_read: read.pairs_read,

@@ -6,6 +6,7 @@
 mod analyze;
 mod concepts;
 mod data;
+mod inspect;
 mod progress;
 
 use std::ffi::OsString;
@@ -26,6 +27,8 @@ struct Arguments {
 enum Command {
     /// Find, measure and rank the principles in a preference dataset.
     Analyze(Box<analyze::AnalyzeArguments>),
+    /// What a dataset holds, before anything is run on it.
+    Inspect(Box<inspect::InspectArguments>),
     /// List the bank of known concepts, or see what it finds in a text.
     Concepts(concepts::ConceptsArguments),
 }
@@ -84,6 +87,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure>
     });
     match arguments.command {
         Command::Analyze(arguments) => analyze::run(*arguments),
+        Command::Inspect(arguments) => inspect::run(*arguments),
         Command::Concepts(arguments) => concepts::run(arguments),
     }
 }

@@ -4,9 +4,11 @@
 //! the same on both sides and would add nothing to the difference.
 
 pub mod boxed;
+mod estimate;
 mod files;
 
 pub use boxed::BoxedEmbedder;
+pub use estimate::{Estimate, estimate};
 pub use files::{read_deltas, save, write_deltas};
 
 use crate::matrix::Matrix;

@@ -129,6 +129,9 @@ pub struct TextCounts {
     pub characters: u64,
     /// Their tokens, about: a token is some four letters of English, and one or two signs of other scripts.
     pub tokens: u64,
+    /// Tokens of each, about.
+    #[serde(skip)]
+    pub lengths: Vec<u32>,
 }
 
 /// Counts everything; embeds and trains nothing. Linear in the pairs.
@@ -172,7 +175,13 @@ fn agreement(pairs: &Pairs) -> Option<Agreement> {
     let mut of_pair: HashMap<u32, [usize; 3]> = HashMap::new();
     for (&pair, &label) in pairs.judgements.pair.iter().zip(&pairs.judgements.label) {
         if !label.is_nan() {
-            let side = if label > 0.5 { 0 } else if label < 0.5 { 1 } else { 2 };
+            let side = if label > 0.5 {
+                0
+            } else if label < 0.5 {
+                1
+            } else {
+                2
+            };
             of_pair.entry(pair).or_default()[side] += 1;
         }
     }
@@ -303,7 +312,9 @@ fn texts(pairs: &Pairs) -> TextCounts {
                 let plain = text.bytes().filter(u8::is_ascii).count();
                 counts.distinct += 1;
                 counts.characters += characters as u64;
-                counts.tokens += ((plain as f64 / 4.0) + (characters - plain) as f64 / 1.5).ceil() as u64;
+                let tokens = ((plain as f64 / 4.0) + (characters - plain) as f64 / 1.5).ceil();
+                counts.tokens += tokens as u64;
+                counts.lengths.push(tokens as u32);
             }
         }
     }
@@ -342,10 +353,7 @@ mod tests {
     #[test]
     fn counts_are_those_made_by_hand() {
         let found = inspect(&made());
-        assert_eq!(
-            found.labels,
-            LabelCounts { labels: 4, a: 1, b: 2, ties: 1, soft: 1, none: 1 }
-        );
+        assert_eq!(found.labels, LabelCounts { labels: 4, a: 1, b: 2, ties: 1, soft: 1, none: 1 });
         assert_eq!(found.agreement, Some(Agreement { pairs: 2, share: 0.0, n: 2 }));
         // Preferred minus other: 2, −2, 2; the longer one won two of three.
         assert_eq!((found.lengths.longer_n, found.lengths.longer_preferred), (3, Some(2.0 / 3.0)));

@@ -3,6 +3,7 @@
 mod columns;
 mod dedup;
 mod error;
+mod inspect;
 mod labels;
 mod ranked;
 mod read;
@@ -21,6 +22,7 @@ use polars::prelude::StringChunked;
 use crate::matrix::Matrix;
 
 pub use error::PairsError;
+pub use inspect::{Inspection, inspect};
 pub use read::{ReadOptions, read, read_all};
 pub use source::{Source, dataset_name};
 pub use split::split;
@@ -145,6 +147,8 @@ pub struct SourceReport {
     pub shape: String,
     /// Every column with its type, in order.
     pub columns: Vec<ColumnReport>,
+    /// Which of the two was shown first is not known: A and B were shuffled by the seed.
+    pub shuffled: bool,
     /// Rows in the files.
     pub rows: usize,
     /// Rows, or pairs made and what made none.

@@ -102,9 +102,7 @@ impl Rankings {
         }
         let prompts = self.prompts.finish();
         Taken {
-            rows: Some(
-                group_of.iter().filter_map(|group| self.rows.get(*group as usize).copied()).collect(),
-            ),
+            rows: Some(group_of.iter().filter_map(|group| self.rows.get(*group as usize).copied()).collect()),
             texts: Texts {
                 prompt: gather(&prompts, group_of.into_iter()),
                 first: gather(&self.pool, first.into_iter()),
@@ -187,10 +185,7 @@ mod tests {
 
     #[test]
     fn top_goes_against_bottom_once() {
-        assert_eq!(
-            ranked(Pairing::TopVsBottom),
-            expect(&[("p", "b", "c", 1.0), ("q", "g", "f", 1.0)])
-        );
+        assert_eq!(ranked(Pairing::TopVsBottom), expect(&[("p", "b", "c", 1.0), ("q", "g", "f", 1.0)]));
     }
 
     #[test]

@@ -125,7 +125,7 @@ pub fn read_all(sources: &[Source], options: &ReadOptions) -> Result<(Pairs, Rea
         report.dropped_rows.extend(left_out.map(|(row, reason)| DroppedRow { source, row, reason }));
         report.sources.push(SourceReport { pairs_used, ..part.report });
     }
-    report.dropped_rows.sort_by(|a, b| (a.source, a.row).cmp(&(b.source, b.row)));
+    report.dropped_rows.sort_by_key(|dropped| (dropped.source, dropped.row));
     for dropped in &report.dropped_rows {
         *report.dropped.entry(dropped.reason.clone()).or_default() += 1;
     }
@@ -199,6 +199,7 @@ impl Part {
             },
             columns: column_report(&columns, plan, options),
             rows,
+            shuffled: plan.chosen_first || plan.ranked,
             ..SourceReport::default()
         };
 
@@ -335,9 +336,8 @@ fn stack_parts(parts: &mut [Part], sources: &[Source]) -> Result<Whole, PairsErr
         let rows = Rows {
             labels: any_label.then(|| rows.labels.unwrap_or_else(|| vec![f32::NAN; count])),
             annotators: any_annotator.then(|| rows.annotators.map_or_else(empty, of_source)),
-            datasets: any_dataset.then(|| {
-                rows.datasets.unwrap_or_else(|| StringChunked::full("".into(), dataset, count))
-            }),
+            datasets: any_dataset
+                .then(|| rows.datasets.unwrap_or_else(|| StringChunked::full("".into(), dataset, count))),
             groups,
             ..rows
         };
@@ -365,10 +365,9 @@ fn below(mut above: Whole, rows: Rows, drops: &Drops, path: &str) -> Result<Whol
     append(&mut above.rows.texts.prompt, &prompt)?;
     append(&mut above.rows.texts.first, &first)?;
     append(&mut above.rows.texts.second, &second)?;
-    for (to, from) in [
-        (&mut above.rows.annotators, &rows.annotators),
-        (&mut above.rows.datasets, &rows.datasets),
-    ] {
+    for (to, from) in
+        [(&mut above.rows.annotators, &rows.annotators), (&mut above.rows.datasets, &rows.datasets)]
+    {
         if let (Some(to), Some(from)) = (to, from) {
             append(to, from)?;
         }
@@ -701,8 +700,7 @@ fn read_labels(
         return Ok(None);
     };
     let Some(labels) = labels::read(column, path)? else {
-        notes
-            .push(format!("the label column `{}` is empty: measurable preferences only", column.name()));
+        notes.push(format!("the label column `{}` is empty: measurable preferences only", column.name()));
         return Ok(None);
     };
     for row in labels.missing {
@@ -720,7 +718,8 @@ fn read_labels(
 }
 
 fn nothing_left(report: &ReadReport) -> PairsError {
-    let reasons: Vec<String> = report.dropped.iter().map(|(reason, count)| format!("{reason} ({count})")).collect();
+    let reasons: Vec<String> =
+        report.dropped.iter().map(|(reason, count)| format!("{reason} ({count})")).collect();
     let hint = if report.dropped.contains_key("identical responses") {
         "check that the two response columns are different ones"
     } else if report.dropped.keys().any(|reason| reason.contains("vector")) {

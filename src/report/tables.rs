@@ -44,14 +44,14 @@ pub fn write_pairs(path: &Path, pairs: &Pairs, sides: &[Side]) -> Result<(), Run
         .collect();
     let length: Vec<f32> = judgements.pair.iter().map(|p| pairs.length_delta[at(p)]).collect();
     let mut columns = vec![
-            Column::new("pair_id".into(), ids),
-            Column::new("row".into(), &judgements.row),
-            Column::new("side".into(), side),
-            Column::new("label".into(), label),
-            Column::new("annotator_id".into(), annotator),
-            Column::new("length_delta".into(), length),
-            Column::new("swapped".into(), &judgements.swapped),
-        ];
+        Column::new("pair_id".into(), ids),
+        Column::new("row".into(), &judgements.row),
+        Column::new("side".into(), side),
+        Column::new("label".into(), label),
+        Column::new("annotator_id".into(), annotator),
+        Column::new("length_delta".into(), length),
+        Column::new("swapped".into(), &judgements.swapped),
+    ];
     if !pairs.datasets.is_empty() {
         let name = |pair: &u32| pairs.datasets.get(*pairs.dataset.get(at(pair))? as usize);
         let dataset: Vec<Option<&str>> =
@@ -71,7 +71,8 @@ pub fn write_dropped(path: &Path, read: &ReadReport) -> Result<(), RunError> {
             rows.map(|dropped| [dropped.row.to_string(), dropped.reason.clone()]),
         );
     }
-    let name = |source: usize| read.sources.get(source).map(|source| source.dataset.clone()).unwrap_or_default();
+    let name =
+        |source: usize| read.sources.get(source).map(|source| source.dataset.clone()).unwrap_or_default();
     write_csv(
         path,
         &["row", "reason", "dataset"],

@@ -100,24 +100,23 @@ struct Annotation {
 impl Document {
     /// A row per comparison and judge. Judges are people and whoever is not a principle; else the default annotator.
     fn rows(self) -> Result<DataFrame, String> {
-        let is_principle = |kind: &Option<String>| {
-            matches!(kind.as_deref(), Some("principle" | "non_preference_principle"))
-        };
+        let is_principle =
+            |kind: &Option<String>| matches!(kind.as_deref(), Some("principle" | "non_preference_principle"));
         let mut judges: Vec<&str> =
             self.annotators.iter().filter(|(_, a)| !is_principle(&a.r#type)).map(|(id, _)| &**id).collect();
         if judges.is_empty() {
             judges.extend(self.metadata.default_annotator.as_deref());
         }
         if judges.is_empty() {
-            return Err("it names no annotator of type `human` or `unknown` and no `default_annotator`".into());
+            return Err(
+                "it names no annotator of type `human` or `unknown` and no `default_annotator`".into()
+            );
         }
         let (mut prompt, mut a, mut b) = (Vec::new(), Vec::new(), Vec::new());
         let (mut pref, mut who, mut conversation) = (Vec::new(), Vec::new(), Vec::new());
         for comparison in &self.comparisons {
-            let found: Vec<(&str, &Annotation)> = judges
-                .iter()
-                .filter_map(|id| Some((*id, comparison.annotations.get(*id)?)))
-                .collect();
+            let found: Vec<(&str, &Annotation)> =
+                judges.iter().filter_map(|id| Some((*id, comparison.annotations.get(*id)?))).collect();
             // A comparison that nobody judged is there all the same.
             let found = if found.is_empty() {
                 vec![(None, None)]

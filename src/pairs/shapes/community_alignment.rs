@@ -58,7 +58,9 @@ impl Shape for CommunityAlignment {
         let mut pool = StringChunkedBuilder::new(PlSmallStr::EMPTY, 4 * rows);
         let mut pooled = 0u32;
         for turn in TURNS {
-            let find = |what: &str| plan.more.iter().find(|name| name.eq_ignore_ascii_case(&format!("{turn}_turn_{what}")));
+            let find = |what: &str| {
+                plan.more.iter().find(|name| name.eq_ignore_ascii_case(&format!("{turn}_turn_{what}")))
+            };
             let (Some(prompt), Some(preferred)) = (find("prompt"), find("preferred_response")) else { break };
             let mut responses = Vec::new();
             for letter in LETTERS {

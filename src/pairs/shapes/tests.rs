@@ -109,7 +109,13 @@ fn pku_wants_to_know_which_label() {
     assert_eq!(check(&load("pku_saferlhf.parquet", &named).0, lower), 12);
 
     let message = read(&path("pku_saferlhf.parquet"), &plain()).unwrap_err().to_string();
-    for word in ["PKU-SafeRLHF", "`better_response_id`", "`safer_response_id`", "--preference helpful", "columns seen"] {
+    for word in [
+        "PKU-SafeRLHF",
+        "`better_response_id`",
+        "`safer_response_id`",
+        "--preference helpful",
+        "columns seen",
+    ] {
         assert!(message.contains(word), "{word} is not in {message}");
     }
     let message = read(&path("pku_saferlhf.parquet"), &preference("safer")).unwrap_err().to_string();
@@ -190,8 +196,13 @@ fn open_assistant_siblings_make_pairs() {
     assert_eq!(check(&load("oasst_messages.parquet", &top_vs_bottom()).0, higher), 5 * 2);
     let prompts: Vec<&str> = (0..pairs.pair_id.len()).map(|i| pairs.prompt.get(i)).collect();
     assert!(prompts.contains(&"Root 0?"), "{prompts:?}");
-    assert!(prompts.iter().any(|p| p.starts_with("Human: Root 0?\n\nAssistant: g0 s")
-        && p.ends_with("\n\nHuman: Follow-up 0?")), "{prompts:?}");
+    assert!(
+        prompts
+            .iter()
+            .any(|p| p.starts_with("Human: Root 0?\n\nAssistant: g0 s")
+                && p.ends_with("\n\nHuman: Follow-up 0?")),
+        "{prompts:?}"
+    );
     assert_eq!(pairs.group_keys[0].0, "message_tree_id");
 }
 
@@ -268,7 +279,8 @@ fn several_sources_are_one_set_with_a_dataset_column() {
 fn a_column_says_the_dataset_too() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("t.csv");
-    std::fs::write(&file, "prompt,response_A,response_B,label,dataset\nq,a,b,1,x\nr,c,d,0,y\ns,e,f,1,x\n").unwrap();
+    std::fs::write(&file, "prompt,response_A,response_B,label,dataset\nq,a,b,1,x\nr,c,d,0,y\ns,e,f,1,x\n")
+        .unwrap();
     let (pairs, _) = read(&file.to_string_lossy(), &plain()).unwrap();
     assert_eq!((pairs.datasets, pairs.dataset), (vec!["x".to_owned(), "y".to_owned()], vec![0, 1, 0]));
 }
@@ -290,7 +302,11 @@ fn what_does_not_fit_is_told_with_the_columns_and_what_to_do() {
         "prism.csv",
         "user_prompt,model_response,rating,conversation_id,turn\nq,a,1,c,0\n",
         &plain(),
-        &["nearest is PRISM utterances, which lacks `score`, `user_id`", "`model_response` (text)", "--response-a-column"],
+        &[
+            "nearest is PRISM utterances, which lacks `score`, `user_id`",
+            "`model_response` (text)",
+            "--response-a-column",
+        ],
     );
     // Two at once.
     refused(
@@ -304,7 +320,10 @@ fn what_does_not_fit_is_told_with_the_columns_and_what_to_do() {
         "uf.csv",
         "instruction,completions\nq,\"[{'response': 'a'}]\"\n",
         &plain(),
-        &["nearest is UltraFeedback completions, whose columns hold something else here", "`completions` (text)"],
+        &[
+            "nearest is UltraFeedback completions, whose columns hold something else here",
+            "`completions` (text)",
+        ],
     );
     refused(
         "nofield.jsonl",

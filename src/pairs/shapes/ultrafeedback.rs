@@ -47,7 +47,8 @@ impl Shape for UltraFeedback {
 
     fn take(&self, frame: &DataFrame, plan: &Plan, how: &How<'_>) -> Result<Taken, PairsError> {
         let instruction = texts::text(plan.column(frame, 0, how.path)?, how.path)?;
-        let completions = Records::new(plan.column(frame, 1, how.path)?, "completions (lists of records)", how.path)?;
+        let completions =
+            Records::new(plan.column(frame, 1, how.path)?, "completions (lists of records)", how.path)?;
         let response = completions.texts("response").ok_or_else(|| plan.no_field(1, "response", how.path))?;
         let wanted = plan.choice.unwrap_or("overall");
         let path = SCORES.iter().find(|(name, _)| *name == wanted).map_or(SCORES[0].1, |(_, path)| *path);
