@@ -6,6 +6,7 @@
 mod analyze;
 mod concepts;
 mod progress;
+mod report;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -25,6 +26,8 @@ struct Arguments {
 enum Command {
     /// Find, measure and rank the principles in a preference dataset.
     Analyze(Box<analyze::AnalyzeArguments>),
+    /// Write a run's page again, or without what is personal, and open it.
+    Report(report::ReportArguments),
     /// List the bank of known concepts, or see what it finds in a text.
     Concepts(concepts::ConceptsArguments),
 }
@@ -84,7 +87,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure>
     match arguments.command {
         Command::Analyze(arguments) => analyze::run(*arguments),
         Command::Concepts(arguments) => concepts::run(arguments),
+        Command::Report(arguments) => report::run(arguments),
     }
+}
+
+/// A run that cannot be opened, with the exit code that it deserves.
+pub(crate) fn finished(error: crate::finished::FinishedError) -> Failure {
+    let code = if error.is_users() { 2 } else { 1 };
+    Failure::new(code, &anyhow::Error::new(error))
 }
 
 /// Writes to stdout; a reader that has gone away (`| head`) is no error.
