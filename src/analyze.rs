@@ -12,7 +12,7 @@ use crate::effects::table::{self, EffectTable};
 use crate::embed::{self, EmbedError, Embedder, boxed::BoxedEmbedder};
 use crate::matrix::Matrix;
 use crate::pairs::{self, Pairs, PairsError, ReadOptions, ReadReport, Side};
-use crate::report::{page, tables};
+use crate::report::{annotated_pairs, page, tables};
 use crate::run::{DatasetRecord, Manifest, RunDir, RunError, fingerprint, write_bytes, write_json};
 use crate::sae::{self, Control, DeviceChoice, Progress, Sae, SaeCard, SaeConfig, SaeError, TrainReport};
 
@@ -262,6 +262,20 @@ fn express(
             anonymise: false,
         });
         write_bytes(&run.file("report.html"), page.as_bytes())?;
+        Ok(())
+    })?;
+    let files = ["annotated_pairs.json"];
+    stage(&mut run, observer, "annotated_pairs", &principles_print, 0, &files, |run, _| {
+        let input = annotated_pairs::Input {
+            dataset: &analysis.manifest.dataset.path,
+            principles: &analysis.findings.principles,
+            features: &described.features,
+            activations: &described.activations,
+            pairs: &pairs,
+            sides: &sides,
+            held_out: true,
+        };
+        annotated_pairs::write(&run.file("annotated_pairs.json"), input)?;
         Ok(())
     })?;
     run.save()?;

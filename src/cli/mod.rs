@@ -5,6 +5,7 @@
 
 mod analyze;
 mod concepts;
+mod export;
 mod progress;
 mod report;
 
@@ -28,6 +29,8 @@ enum Command {
     Analyze(Box<analyze::AnalyzeArguments>),
     /// Write a run's page again, or without what is personal, and open it.
     Report(report::ReportArguments),
+    /// Write a run's pairs for other tools: Feedback Forensics, trainers, spreadsheets.
+    Export(export::ExportArguments),
     /// List the bank of known concepts, or see what it finds in a text.
     Concepts(concepts::ConceptsArguments),
 }
@@ -87,6 +90,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure>
     match arguments.command {
         Command::Analyze(arguments) => analyze::run(*arguments),
         Command::Concepts(arguments) => concepts::run(arguments),
+        Command::Export(arguments) => export::run(arguments),
         Command::Report(arguments) => report::run(arguments),
     }
 }

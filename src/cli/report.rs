@@ -51,7 +51,10 @@ pub fn run(arguments: ReportArguments) -> Result<(), Failure> {
     if arguments.open {
         open::that_detached(&path).map_err(|error| {
             let error = anyhow::Error::new(error);
-            Failure::new(2, &error.context(format!("the page is written, but no program opens `{}`", path.display())))
+            Failure::new(
+                2,
+                &error.context(format!("the page is written, but no program opens `{}`", path.display())),
+            )
         })?;
     }
     Ok(())

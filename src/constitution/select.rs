@@ -14,6 +14,7 @@ use crate::pairs::{Pairs, Side};
 use crate::run::SCHEMA_VERSION;
 use crate::statistics::multiplicity::holm;
 
+use super::agreement::agreement;
 use super::themes::{self, Theme};
 use super::{Evidence, Finding, Findings, Principle};
 
@@ -421,6 +422,8 @@ fn principle(
     if !clear {
         return None;
     }
+    let votes: Vec<f32> =
+        (held_out.sample.row().iter()).map(|&pair| described.activations.row(pair as usize)[index]).collect();
     let mut principle = Principle {
         direction: if prefer { "prefer" } else { "avoid" }.into(),
         description: feature.description.clone(),
@@ -448,6 +451,7 @@ fn principle(
         q_bh: effects.q_bh.get(index).copied().flatten().unwrap_or(1.0),
         prevalence: alone.prevalence,
         n: alone.n,
+        agreement: agreement(&votes, &held_out.sample),
         significant: true,
         evidence: evidence(index, prefer, pairs, described, held_out, config.evidence),
         ..Principle::default()
@@ -506,8 +510,7 @@ fn evidence(
     count: usize,
 ) -> Evidence {
     let means = held_out.pair_means();
-    let (supporting, against) =
-        evidence_pairs(index, prefer, pairs, &described.activations, &means, count);
+    let (supporting, against) = evidence_pairs(index, prefer, pairs, &described.activations, &means, count);
     let ids = |found: Vec<u32>| found.into_iter().map(|pair| pairs.pair_id[pair as usize].clone()).collect();
     Evidence { supporting: ids(supporting), against: ids(against) }
 }

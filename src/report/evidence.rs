@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::{Value, json};
 
 use super::anonymise::mask;
-use super::html::inert;
+use super::html::{inert, unseen};
 use crate::describe::known::Bank;
 use crate::describe::{self, Feature};
 use crate::matrix::Matrix;
@@ -135,8 +135,7 @@ struct Texts {
 impl Texts {
     fn new(source: Source<'_>, pair: u32) -> Self {
         let at = pair as usize;
-        let text =
-            |text: &str| if source.anonymise { mask(text).into_owned() } else { text.to_owned() };
+        let text = |text: &str| if source.anonymise { mask(text).into_owned() } else { text.to_owned() };
         let prompt = text(source.pairs.prompt.get(at));
         let a = text(source.pairs.response_a.get(at));
         let b = text(source.pairs.response_b.get(at));
@@ -160,8 +159,12 @@ impl Texts {
             "n": n,
         });
         if let Some(named) = annotators.get(&pair) {
-            let names: Vec<&str> =
-                named.iter().take(5).filter_map(|&at| source.pairs.annotators.get(at as usize)).map(String::as_str).collect();
+            let names: Vec<&str> = named
+                .iter()
+                .take(5)
+                .filter_map(|&at| source.pairs.annotators.get(at as usize))
+                .map(String::as_str)
+                .collect();
             let rest = named.len() - names.len();
             let rest = if rest > 0 { format!(" and {rest} more") } else { String::new() };
             value["w"] = (Shown::new(&names.join(", "), (200, 0)).text + &rest).into();
@@ -183,7 +186,8 @@ impl Shown {
     fn new(text: &str, (head, tail): (usize, usize)) -> Self {
         let total = if text.len() <= head + tail { 0 } else { text.chars().count() };
         // A cut that saves a few words is not worth its gap.
-        let (head, skip) = if total > head + tail + 100 { (head, total - head - tail) } else { (total.max(text.len()), 0) };
+        let (head, skip) =
+            if total > head + tail + 100 { (head, total - head - tail) } else { (total.max(text.len()), 0) };
         let mut shown = Self { text: String::new(), positions: Vec::new() };
         let mut units = 0u32;
         let mut push = |shown: &mut Self, c: char| {
@@ -205,8 +209,7 @@ impl Shown {
             match c {
                 '\r' => {}
                 '\n' | '\t' => at = push(&mut shown, c),
-                // Controls would be invisible, and some of them no text can hold.
-                c if c.is_control() => at = push(&mut shown, '\u{fffd}'),
+                c if unseen(c) => at = push(&mut shown, '\u{fffd}'),
                 c => at = push(&mut shown, c),
             }
         }
@@ -239,7 +242,11 @@ mod tests {
     fn marks_point_at_the_same_text_after_cutting() {
         let text = format!("😀 first.\r\n{} last one.", "é".repeat(3_000));
         let shown = Shown::new(&text, (20, 10));
-        assert!(shown.text.contains("[…2,991 characters left out…]") || shown.text.contains("left out"), "{}", shown.text);
+        assert!(
+            shown.text.contains("[…2,991 characters left out…]") || shown.text.contains("left out"),
+            "{}",
+            shown.text
+        );
         let units: Vec<u16> = shown.text.encode_utf16().collect();
         let part = |mark: &[u32]| String::from_utf16(&units[mark[0] as usize..mark[1] as usize]).unwrap();
         let first = text.find("first").unwrap();

@@ -75,7 +75,7 @@ pub fn inert(json: &str) -> String {
     safe
 }
 
-/// Text as HTML text or attribute value. Control characters, which HTML forbids, become visible.
+/// Text as HTML text or attribute value. What would be invisible becomes visible.
 pub fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len() + 16);
     for c in text.chars() {
@@ -86,11 +86,17 @@ pub fn escape(text: &str) -> String {
             '"' => safe.push_str("&quot;"),
             '\'' => safe.push_str("&#39;"),
             '\n' | '\t' => safe.push(c),
-            c if c.is_control() => safe.push('\u{fffd}'),
+            c if unseen(c) => safe.push('\u{fffd}'),
             c => safe.push(c),
         }
     }
     safe
+}
+
+/// Controls, and signs that turn the direction of what follows: a text must not look like another one.
+/// Right-to-left scripts need none of them, since every text is set in its own direction.
+pub fn unseen(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

@@ -1,10 +1,13 @@
 //! What people read: tables, the terminal, the page. The only module that formats for people.
 
+pub mod annotated_pairs;
 mod anonymise;
 mod evidence;
+pub mod exports;
 mod html;
 pub mod page;
 mod plots;
+mod rows;
 pub mod tables;
 pub mod terminal;
 

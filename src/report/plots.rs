@@ -89,9 +89,8 @@ pub fn row(interval: Option<Interval>, scale: &Scale, colour: RGBColor) -> Strin
 pub fn axis(scale: &Scale, name: impl Fn(f64) -> String) -> String {
     draw((WIDTH, HEIGHT), scale, |area| {
         for mark in scale.marks() {
-            let style = TextStyle::from(("sans-serif", 12))
-                .color(&INK)
-                .pos(Pos::new(HPos::Center, VPos::Bottom));
+            let style =
+                TextStyle::from(("sans-serif", 12)).color(&INK).pos(Pos::new(HPos::Center, VPos::Bottom));
             area.draw(&Text::new(name(mark), (mark, 0.25), style))?;
             area.draw(&PathElement::new(vec![(mark, 0.0), (mark, 0.2)], LINE.stroke_width(1)))?;
         }

@@ -389,7 +389,8 @@ mod tests {
 
     #[test]
     fn sentences_are_found_again_in_the_text() {
-        let raw = "# **Title** here\n\n- “I can’t,” he said. It’s é fine!\n```\nlet x = 1;\n```\n> ok… 😀 ÀB?";
+        let raw =
+            "# **Title** here\n\n- “I can’t,” he said. It’s é fine!\n```\nlet x = 1;\n```\n> ok… 😀 ÀB?";
         let (text, places) = Text::with_places(raw);
         let plain = Text::new(raw);
         assert_eq!((&text.prose, &text.sentences, text.words), (&plain.prose, &plain.sentences, plain.words));
@@ -398,7 +399,9 @@ mod tests {
         for hostile in ["", "\0\u{202e}", "**", "...", "`".repeat(9).as_str(), "İİ. İ!"] {
             let (text, places) = Text::with_places(hostile);
             assert_eq!(text.sentences.len(), places.len());
-            assert!(places.iter().all(|&(from, to)| hostile.get(from..to).is_some_and(|part| !part.is_empty())));
+            assert!(
+                places.iter().all(|&(from, to)| hostile.get(from..to).is_some_and(|part| !part.is_empty()))
+            );
         }
     }
 

@@ -309,9 +309,10 @@ fn principles(out: &mut String, input: Input<'_>, items: &[Item<'_>]) -> std::fm
         };
         return writeln!(out, "<p>{why}</p>");
     }
-    let ends = findings.principles.iter().flat_map(|p| {
-        [p.win_low, p.win_high].into_iter().chain(p.win_low_alone).chain(p.win_high_alone)
-    });
+    let ends = findings
+        .principles
+        .iter()
+        .flat_map(|p| [p.win_low, p.win_high].into_iter().chain(p.win_low_alone).chain(p.win_high_alone));
     let scale = Scale::around(0.0, 0.1, ends);
     write!(
         out,
@@ -364,12 +365,7 @@ fn principles(out: &mut String, input: Input<'_>, items: &[Item<'_>]) -> std::fm
     Ok(())
 }
 
-fn principle_row(
-    out: &mut String,
-    p: &Principle,
-    scale: &Scale,
-    items: &[Item<'_>],
-) -> std::fmt::Result {
+fn principle_row(out: &mut String, p: &Principle, scale: &Scale, items: &[Item<'_>]) -> std::fmt::Result {
     let id = p.feature_ids.first().map_or("", String::as_str);
     let tested = |basis: &str| if p.basis == basis { "n tested" } else { "n" };
     let key = |value: Option<f64>| value.unwrap_or(0.0);
@@ -571,7 +567,11 @@ fn data(out: &mut String, input: Input<'_>, labels: &[(f32, u32)]) -> std::fmt::
         .collect();
     fact(
         "Left out",
-        if dropped.is_empty() { "nothing".into() } else { format!("{} (<code>dropped.csv</code>)", dropped.join(", ")) },
+        if dropped.is_empty() {
+            "nothing".into()
+        } else {
+            format!("{} (<code>dropped.csv</code>)", dropped.join(", "))
+        },
     )?;
     out.push_str("</dl>\n");
     Ok(())
@@ -588,10 +588,8 @@ fn made(out: &mut String, input: Input<'_>) -> std::fmt::Result {
         fact("Device", format!("{} ({})", escape(&manifest.device), escape(&manifest.backend)))?;
     }
     fact("Seed", manifest.seed.to_string())?;
-    let mut sae = format!(
-        "M = {} features, K = {} active",
-        manifest.config.sae.features, manifest.config.sae.active
-    );
+    let mut sae =
+        format!("M = {} features, K = {} active", manifest.config.sae.features, manifest.config.sae.active);
     if let (Some(nmse), Some(active), Some(dead)) = (metrics.nmse, metrics.active_mean, metrics.dead) {
         write!(
             sae,
