@@ -6,8 +6,10 @@
 mod analyze;
 mod concepts;
 mod data;
+mod export;
 mod inspect;
 mod progress;
+mod report;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -29,6 +31,10 @@ enum Command {
     Analyze(Box<analyze::AnalyzeArguments>),
     /// What a dataset holds, before anything is run on it.
     Inspect(Box<inspect::InspectArguments>),
+    /// Write a run's page again, or without what is personal, and open it.
+    Report(report::ReportArguments),
+    /// Write a run's pairs for other tools: Feedback Forensics, trainers, spreadsheets.
+    Export(export::ExportArguments),
     /// List the bank of known concepts, or see what it finds in a text.
     Concepts(concepts::ConceptsArguments),
 }
@@ -89,7 +95,15 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure>
         Command::Analyze(arguments) => analyze::run(*arguments),
         Command::Inspect(arguments) => inspect::run(*arguments),
         Command::Concepts(arguments) => concepts::run(arguments),
+        Command::Export(arguments) => export::run(arguments),
+        Command::Report(arguments) => report::run(arguments),
     }
+}
+
+/// A run that cannot be opened, with the exit code that it deserves.
+pub(crate) fn finished(error: crate::finished::FinishedError) -> Failure {
+    let code = if error.is_users() { 2 } else { 1 };
+    Failure::new(code, &anyhow::Error::new(error))
 }
 
 /// Writes to stdout; a reader that has gone away (`| head`) is no error.
