@@ -722,6 +722,8 @@ fn nothing_left(report: &ReadReport) -> PairsError {
         report.dropped.iter().map(|(reason, count)| format!("{reason} ({count})")).collect();
     let hint = if report.dropped.contains_key("identical responses") {
         "check that the two response columns are different ones"
+    } else if report.dropped.contains_key("only one response") {
+        "pairs need two responses to the same prompt; if two columns hold them, name both (`--response-a-column`, `--response-b-column`)"
     } else if report.dropped.keys().any(|reason| reason.contains("vector")) {
         "check the columns named by `--embedding-columns`"
     } else {

@@ -1,6 +1,7 @@
 //! The program from outside, in one binary: real files, real processes.
 
 mod bad_input;
+mod inspect;
 mod interop;
 mod planted;
 mod resume;

@@ -265,7 +265,7 @@ pub(super) fn candidates(
             if plan.annotator.is_none() {
                 plan.annotator = columns.find(&ANNOTATOR);
             }
-            plan.dataset = columns.find(&["dataset"]);
+            plan.dataset = dataset(columns);
             if let Some(group) = columns.find(&["conversation_id"])
                 && !plan.groups.contains(&group)
             {
@@ -289,6 +289,11 @@ pub(super) fn candidates(
     }
 }
 
+/// The column that says which dataset a row comes from.
+fn dataset(columns: &Columns) -> Option<String> {
+    columns.find(&["dataset"]).filter(|name| columns.dtype(name).is_some_and(|dtype| !dtype.is_nested()))
+}
+
 /// The shape that most of whose columns are there, and which are not.
 pub(super) fn closest(columns: &Columns) -> Option<(&'static str, Vec<&'static str>)> {
     let missing = |shape: &&'static dyn Shape| {
@@ -310,7 +315,7 @@ pub(super) fn by_hand(columns: &Columns, first: &str, second: &str) -> (&'static
         second: second.to_owned(),
         label: columns.find(&["label"]),
         annotator: columns.find(&ANNOTATOR),
-        dataset: columns.find(&["dataset"]),
+        dataset: dataset(columns),
         groups: columns.find(&["conversation_id"]).into_iter().collect(),
         ..Plan::default()
     };
