@@ -8,7 +8,7 @@ use whatlang::Lang;
 use super::dedup::words;
 use super::{MISSING, Pairs};
 
-/// Responses whose language is looked at; the interval of a share is then within two points.
+/// Responses whose language is looked at: the interval of a share is then about two points to each side.
 const LANGUAGE_SAMPLE: usize = 2000;
 /// Shorter texts give no language away.
 const LANGUAGE_WORDS: usize = 5;
@@ -273,22 +273,30 @@ fn languages(pairs: &Pairs) -> Languages {
     let count = pairs.pair_id.len();
     let mut found: HashMap<Lang, usize> = HashMap::new();
     let mut languages = Languages::default();
-    // Evenly over the dataset, each pair at most once, A and B in turn.
+    // Evenly over the dataset, each pair at most once, a response of A and of B in turn.
     let take = count.min(LANGUAGE_SAMPLE);
     for i in 0..take {
         let pair = i * count / take;
-        let text = if i % 2 == 0 { pairs.response_a.get(pair) } else { pairs.response_b.get(pair) };
-        let cut: String = text.chars().take(1000).collect();
+        let (one, other) = (pairs.response_a.get(pair), pairs.response_b.get(pair));
+        let (one, other) = if i % 2 == 0 { (one, other) } else { (other, one) };
         languages.sample += 1;
-        let enough = words(&cut) >= LANGUAGE_WORDS || !cut.is_ascii();
-        match whatlang::detect(&cut).filter(|info| enough && info.is_reliable()) {
-            Some(info) => *found.entry(info.lang()).or_default() += 1,
+        // Where a response is too short to tell, the other one, to the same prompt, helps.
+        let lang = language(one).or_else(|| language(&format!("{one}\n{other}")));
+        match lang {
+            Some(lang) => *found.entry(lang).or_default() += 1,
             None => languages.unknown += 1,
         }
     }
     languages.found = found.into_iter().map(|(lang, count)| (lang.eng_name().to_owned(), count)).collect();
     languages.found.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
     languages
+}
+
+/// The language of the beginning of a text, where it is long enough and not mixed.
+fn language(text: &str) -> Option<Lang> {
+    let cut: String = text.chars().take(1000).collect();
+    let enough = words(&cut) >= LANGUAGE_WORDS || !cut.is_ascii();
+    whatlang::detect(&cut).filter(|info| enough && info.is_reliable()).map(|info| info.lang())
 }
 
 fn datasets(pairs: &Pairs) -> BTreeMap<String, usize> {

@@ -87,7 +87,7 @@ fn text_into(
             out,
             "annotators",
             &format!(
-                "{} with {} labels: {least} the least, {median} the median, {most} the most; {} have 20 or more",
+                "{} with {} labels: {least} the least, {median} the median, {most} the most; with 20 or more: {}",
                 thousands(people.annotators),
                 thousands(people.labels),
                 thousands(people.with_20)
@@ -154,12 +154,17 @@ fn source_into(out: &mut String, source: &SourceReport) -> std::fmt::Result {
         format!("{} ({files}, {}, {} rows)", source.shape, bytes(source.bytes), thousands(source.rows));
     line(out, "read as", &read_as)?;
     let (read, other): (Vec<_>, Vec<_>) = source.columns.iter().partition(|column| column.role.is_some());
-    let read: Vec<String> = read
+    let count = read.len();
+    let mut read: Vec<String> = read
         .iter()
         .map(|column| {
             format!("`{}` as {} ({})", column.name, column.role.as_deref().unwrap_or_default(), column.r#type)
         })
         .collect();
+    if count > 12 {
+        read.truncate(11);
+        read.push(format!("and {} more", count - 11));
+    }
     line(out, "columns", &read.join(", "))?;
     if !other.is_empty() {
         let mut names: Vec<String> =
@@ -187,10 +192,10 @@ fn labels_into(out: &mut String, read: &ReadReport, found: &Inspection) -> std::
         share(labels.ties)
     );
     if labels.soft > 0 {
-        text += &format!("; {} are shares between 0 and 1", thousands(labels.soft));
+        text += &format!("; of these soft, between 0 and 1: {}", thousands(labels.soft));
     }
     if labels.none > 0 {
-        text += &format!("; {} rows without", thousands(labels.none));
+        text += &format!("; rows without: {}", thousands(labels.none));
     }
     line(out, "labels", &text)?;
     if read.sources.iter().all(|source| source.shuffled) {

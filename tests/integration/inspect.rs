@@ -38,7 +38,11 @@ fn every_shape_is_named_in_text_and_json() {
         let all: Vec<&str> = std::iter::once(path.as_str()).chain(arguments.iter().copied()).collect();
         let text = inspect(&all);
         assert!(text.status.success(), "{name}: {}", stderr(&text));
-        assert!(stdout(&text).contains(&format!("read as      {shape} (1 file")), "{name}: {}", stdout(&text));
+        assert!(
+            stdout(&text).contains(&format!("read as      {shape} (1 file")),
+            "{name}: {}",
+            stdout(&text)
+        );
         assert_eq!(stderr(&text), "", "{name}: notes are part of what is found");
         let found = inspect(&[&all[..], &["--json"]].concat());
         let found: Value = serde_json::from_slice(&found.stdout).unwrap();
@@ -59,7 +63,9 @@ fn the_sample_is_described_and_nothing_is_left_behind() {
     let dir = tempfile::tempdir().unwrap();
     let output = wimhf(dir.path()).args(["inspect", &data("sample.parquet")]).output().unwrap();
     let text = stdout(&output);
-    for word in ["columns", "left out", "labels", "length", "annotators", "prompts", "languages", "English", "calls"] {
+    for word in
+        ["columns", "left out", "labels", "length", "annotators", "prompts", "languages", "English", "calls"]
+    {
         assert!(text.contains(word), "{word} is not in {text}");
     }
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
