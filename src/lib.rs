@@ -26,6 +26,7 @@ pub mod effects;
 pub mod embed;
 pub mod finished;
 pub mod hub;
+pub mod language;
 pub mod matrix;
 pub mod names;
 pub mod net;
@@ -36,3 +37,7 @@ pub mod sae;
 pub mod seed;
 pub mod statistics;
 pub mod stop;
+
+#[cfg(test)]
+#[path = "../tests/support/server.rs"]
+mod support;

@@ -30,6 +30,8 @@ struct State {
     running: usize,
     /// Failures without a success between.
     failures: u32,
+    /// Failures before the first success, but for those of a server that is busy.
+    cold: Option<u32>,
     not_before: Instant,
     halved: Instant,
     down: Option<NetError>,
@@ -53,6 +55,7 @@ impl Gate {
             limit: policy.concurrency.clamp(1, 4) as f64,
             running: 0,
             failures: 0,
+            cold: Some(0),
             not_before: now,
             halved: now,
             down: None,
@@ -158,6 +161,7 @@ impl Gate {
     fn succeeded(&self) {
         let mut state = self.lock();
         state.failures = 0;
+        state.cold = None;
         state.limit = (state.limit + 1.0 / state.limit).min(self.policy.concurrency.max(1) as f64);
         drop(state);
         self.changed.notify_all();
@@ -167,6 +171,9 @@ impl Gate {
         let mut state = self.lock();
         let now = Instant::now();
         state.failures += 1;
+        if let (Some(cold), FailureKind::Again) = (&mut state.cold, failure.kind) {
+            *cold += 1;
+        }
         if let FailureKind::Busy(asked) = failure.kind {
             // Requests that were sent together fail together: they say it once.
             if now.duration_since(state.halved) > Duration::from_millis(500) {
@@ -177,7 +184,8 @@ impl Gate {
                 state.not_before = state.not_before.max(now + asked);
             }
         }
-        if state.failures >= self.policy.failures && state.down.is_none() {
+        let cold = state.cold.is_some_and(|count| count >= self.policy.cold_failures);
+        if (cold || state.failures >= self.policy.failures) && state.down.is_none() {
             let (failures, message) = (state.failures, failure.message.clone());
             state.down = Some(NetError::Down { failures, message });
         }

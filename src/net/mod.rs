@@ -25,6 +25,9 @@ pub struct Policy {
     pub attempts: u32,
     /// Failures of any requests in a row, without a success between, before everything is given up.
     pub failures: u32,
+    /// The same as long as it has never answered well: it does not run, or the address is wrong. A server that says
+    /// that it is busy, as one that loads its model, is there and not counted.
+    pub cold_failures: u32,
     /// Wait after the first failure; doubled after each further one, with up to as much again by chance.
     pub first_wait: Duration,
     /// Longest such wait.
@@ -46,6 +49,7 @@ impl Default for Policy {
         Self {
             attempts: 12,
             failures: 25,
+            cold_failures: 8,
             first_wait: Duration::from_millis(500),
             longest_wait: Duration::from_secs(30),
             longest_asked: Duration::from_secs(15 * 60),
