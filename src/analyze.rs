@@ -5,15 +5,19 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::cache::{self, Cache};
 use crate::config::{Config, ConfigError};
 use crate::constitution::{self, Findings};
 use crate::describe::{self, Described, Feature, known::Bank, known::BankError};
 use crate::effects::table::{self, EffectTable};
-use crate::embed::{self, EmbedError, Embedder, boxed::BoxedEmbedder};
+use crate::embed::{self, BoxedEmbedder, EmbedError, Embedding, Hardware, Recipe, Spec};
+use crate::hub;
 use crate::matrix::Matrix;
 use crate::pairs::{self, Pairs, PairsError, ReadOptions, ReadReport, Side};
 use crate::report::{page, tables};
-use crate::run::{DatasetRecord, Manifest, RunDir, RunError, fingerprint, write_bytes, write_json};
+use crate::run::{
+    DatasetRecord, EmbeddingRecord, Manifest, RunDir, RunError, fingerprint, write_bytes, write_json,
+};
 use crate::sae::{self, Control, DeviceChoice, Progress, Sae, SaeCard, SaeConfig, SaeError, TrainReport};
 
 /// What to analyse, and where to leave the result.
@@ -82,13 +86,19 @@ impl AnalyzeError {
         match self {
             Self::Config(_) | Self::Pairs(_) | Self::Bank(_) => true,
             Self::Run(error) => error.is_users(),
-            Self::Embed(EmbedError::File(error)) => error.is_users(),
-            Self::Embed(_) => false,
+            Self::Embed(error) => error.is_users(),
             Self::Sae(SaeError::RowOutside { .. } | SaeError::Diverged { .. } | SaeError::Format { .. }) => {
                 false
             }
             Self::Sae(_) => true,
         }
+    }
+}
+
+impl AnalyzeError {
+    /// Whether the user stopped it (exit code 130).
+    pub fn is_stop(&self) -> bool {
+        matches!(self, Self::Embed(error) if error.is_stop())
     }
 }
 
@@ -351,9 +361,11 @@ fn embed_stage(
     pairs_print: &str,
 ) -> Result<(Matrix, String), AnalyzeError> {
     const FILE: &str = "stages/deltas.safetensors";
+    const RECORD: &str = "stages/embed.json";
     if let Some(own) = pairs.own_deltas.take() {
         let (a, b) = request.config.data.embedding_columns.clone().unwrap_or_default();
         run.manifest.embedder = format!("columns `{a}` and `{b}`");
+        run.manifest.embedding = EmbeddingRecord::default();
         if request.save_embeddings.is_some() {
             note(
                 run,
@@ -364,24 +376,130 @@ fn embed_stage(
         let print = fingerprint("embed", &(pairs_print, &run.manifest.embedder));
         return Ok((own, print));
     }
-    let embedder = BoxedEmbedder::load()?;
+    let mut relay = Relay::new(observer);
+    let opened = open_embedder(&request.config, request.device, &mut relay)?;
+    let notes = relay.end();
+    run.manifest.notes.extend(notes);
+    for text in &opened.notes {
+        note(run, observer, text);
+    }
+    let embedder = opened.embedder.as_ref();
     run.manifest.embedder = embedder.identity();
-    let print = fingerprint("embed", &(pairs_print, &run.manifest.embedder));
+    // What the environment said must hold for whoever opens the run later.
+    run.manifest.config.embed.base_url.clone_from(&opened.base_url);
+    let settings = &request.config.embed;
+    let recipe = Recipe::new(settings.what, settings.template.as_deref())?;
+    let print = fingerprint("embed", &(pairs_print, &run.manifest.embedder, recipe.template()));
     let mut fresh = None;
-    stage(run, observer, "embed", &print, pairs.pair_id.len(), &[FILE], |run, observer| {
-        let deltas = embed::deltas(pairs, &embedder, &mut |done| observer.advance(done))?;
+    stage(run, observer, "embed", &print, pairs.pair_id.len(), &[FILE, RECORD], |run, observer| {
+        let mut relay = Relay::new(observer);
+        let mut embedding = Embedding::new(pairs, embedder, &recipe, &mut relay)?;
+        let deltas = embedding.deltas(&mut relay)?;
+        let mut record = EmbeddingRecord { source: opened.source.clone(), ..embedding.record };
+        record.dollars = settings.price.map(|price| price * record.tokens as f64 / 1e6);
         embed::write_deltas(&run.file(FILE), &deltas)?;
+        write_json(&run.file(RECORD), &record)?;
+        run.manifest.notes.extend(relay.end());
         fresh = Some(deltas);
         Ok(())
     })?;
     if let Some(path) = &request.save_embeddings {
-        embed::save(path, pairs, &embedder)?;
+        let mut relay = Relay::new(observer);
+        Embedding::new(pairs, embedder, &recipe, &mut relay)?.save(path, &mut relay)?;
     }
+    let record: EmbeddingRecord = read_json(&run.file(RECORD))?;
+    if fresh.is_some() && embedder.cached() {
+        if let Some(text) = told(&record) {
+            note(run, observer, &text);
+        }
+        // Not before the deltas stand: it may be this run's vectors that go. Failing leaves the cache larger.
+        let _ = Cache::of_user().and_then(|cache| cache.prune(None, Some(cache::limit())));
+    }
+    run.manifest.embedding = record;
     let deltas = match fresh {
         Some(deltas) => deltas,
         None => embed::read_deltas(&run.file(FILE))?,
     };
     Ok((deltas, print))
+}
+
+/// What embedding took, where that was not nothing.
+fn told(record: &EmbeddingRecord) -> Option<String> {
+    let EmbeddingRecord { texts, from_cache, embedded, cut, tokens, requests, .. } = record;
+    let mut text = format!("{texts} different texts: {embedded} embedded, {from_cache} from the cache");
+    if *requests > 0 {
+        text.push_str(&format!("; {requests} requests, {tokens} tokens"));
+    }
+    if let Some(dollars) = record.dollars {
+        text.push_str(&format!(", ${dollars:.4}"));
+    }
+    if *cut > 0 {
+        let limit = record.max_tokens.map(|tokens| format!(" ({tokens} tokens)")).unwrap_or_default();
+        text.push_str(&format!("; {cut} were longer than the embedder reads{limit} and were cut"));
+    }
+    (*requests > 0 || *cut > 0 || *from_cache > 0).then_some(text)
+}
+
+/// The embedder of the settings; a device is looked for only where one is of use.
+pub(crate) fn open_embedder(
+    config: &Config,
+    device: DeviceChoice,
+    progress: &mut dyn hub::Progress,
+) -> Result<embed::Opened, AnalyzeError> {
+    let hardware = match Spec::parse(&config.embed.embedder)? {
+        Spec::Folder(_) | Spec::Hub(_) => {
+            let compute = sae::choose(device)?;
+            if compute.is_gpu() { Hardware::Wgpu(compute.device) } else { Hardware::Cpu }
+        }
+        _ => Hardware::Cpu,
+    };
+    Ok(embed::open(&config.embed, hardware, config.seed, progress)?)
+}
+
+/// Passes on what happens inside a stage, and keeps the sentences for the record.
+struct Relay<'o> {
+    observer: &'o mut dyn Observer,
+    notes: Vec<String>,
+    fetching: Option<std::time::Instant>,
+}
+
+impl<'o> Relay<'o> {
+    fn new(observer: &'o mut dyn Observer) -> Self {
+        Self { observer, notes: Vec::new(), fetching: None }
+    }
+
+    fn end(self) -> Vec<String> {
+        if let Some(began) = self.fetching {
+            self.observer.finished("fetch", began.elapsed().as_secs_f64(), false);
+        }
+        self.notes
+    }
+}
+
+impl embed::Listener for Relay<'_> {
+    fn advance(&mut self, pairs: usize) {
+        self.observer.advance(pairs);
+    }
+
+    fn note(&mut self, text: &str) {
+        self.observer.note(text);
+        self.notes.push(text.to_owned());
+    }
+}
+
+impl hub::Progress for Relay<'_> {
+    fn file(&mut self, name: &str, bytes: u64) {
+        self.fetching.get_or_insert_with(std::time::Instant::now);
+        self.observer.stage(&format!("fetch {}", name.rsplit('/').next().unwrap_or(name)), bytes as usize);
+    }
+
+    fn advance(&mut self, bytes: u64) {
+        self.observer.advance(bytes as usize);
+    }
+
+    fn note(&mut self, text: &str) {
+        embed::Listener::note(self, text);
+    }
 }
 
 /// The autoencoder, trained now or in a finished stage.

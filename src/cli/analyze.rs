@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use super::progress::Progress;
 use super::{Failure, colour, print};
 use crate::analyze::{self, Request};
-use crate::config::Config;
+use crate::config::{Config, What};
 use crate::report;
 use crate::sae::DeviceChoice;
 
@@ -17,7 +17,10 @@ use crate::sae::DeviceChoice;
   wimhf analyze dataset.parquet
   wimhf analyze 'shards/*.parquet' --out runs/mine --seed 2
   wimhf analyze votes.csv --prompt-column question --response-a-column left --response-b-column right --label-column winner
-  wimhf analyze vectors.parquet --embedding-columns vec_a,vec_b")]
+  wimhf analyze vectors.parquet --embedding-columns vec_a,vec_b
+  wimhf analyze dataset.parquet --embedder hf://sentence-transformers/all-MiniLM-L6-v2
+  wimhf analyze dataset.parquet --embedder openai:text-embedding-3-small --price 0.02
+  wimhf analyze dataset.parquet --embedder openai:nomic-embed-text --base-url http://localhost:11434/v1")]
 pub struct AnalyzeArguments {
     /// Parquet, CSV, TSV, JSON lines, JSON array or Arrow IPC: a file, a folder or a glob.
     data: String,
@@ -63,6 +66,32 @@ pub struct AnalyzeArguments {
     /// Two columns with vectors of your own, instead of embedding the texts.
     #[arg(long, value_name = "A,B", value_parser = two_names)]
     embedding_columns: Option<(String, String)>,
+    /// What turns texts into vectors: `boxed`, a model's FOLDER, `static:FOLDER`, `hf://OWNER/NAME[@REV]` or
+    /// `openai:MODEL` [default: boxed].
+    #[arg(long, value_name = "EMBEDDER", env = "WIMHF_EMBEDDER")]
+    embedder: Option<String>,
+    /// What of a pair is embedded [default: response].
+    #[arg(long, value_enum, value_name = "WHAT", env = "WIMHF_EMBED")]
+    embed: Option<WhatArgument>,
+    /// A template of your own, with {prompt} and {response}, instead.
+    #[arg(long, value_name = "TEXT")]
+    template: Option<String>,
+    /// Cut texts to so many tokens before they are embedded [default: what the model reads].
+    #[arg(long, value_name = "N")]
+    max_tokens: Option<usize>,
+    /// Address of an OpenAI-compatible server, for `openai:MODEL`; the key is taken from OPENAI_API_KEY
+    /// [default: OPENAI_BASE_URL, or OpenAI's].
+    #[arg(long, value_name = "URL")]
+    base_url: Option<String>,
+    /// Length of the vectors to ask the server for.
+    #[arg(long, value_name = "N")]
+    dimensions: Option<usize>,
+    /// Most requests to the server at once [default: 8].
+    #[arg(long, value_name = "N", env = "WIMHF_CONCURRENCY")]
+    concurrency: Option<usize>,
+    /// Dollars per million tokens, to say what the embeddings cost.
+    #[arg(long, value_name = "DOLLARS")]
+    price: Option<f64>,
     /// Also write the embeddings of both responses to this Parquet file.
     #[arg(long, value_name = "FILE")]
     save_embeddings: Option<PathBuf>,
@@ -75,6 +104,16 @@ pub struct AnalyzeArguments {
     /// Nothing on stderr but errors.
     #[arg(long, short)]
     quiet: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum WhatArgument {
+    /// The response alone, as in the paper.
+    Response,
+    /// The prompt and the response.
+    PromptResponse,
+    /// Both, under an instruction, for embedders that follow one.
+    Instructed,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -108,6 +147,20 @@ impl AnalyzeArguments {
         set(&mut data.label_column, self.label_column.map(Some));
         set(&mut data.annotator_column, self.annotator_column.map(Some));
         set(&mut data.embedding_columns, self.embedding_columns.map(Some));
+        let embed = &mut config.embed;
+        set(&mut embed.embedder, self.embedder);
+        let what = self.embed.map(|what| match what {
+            WhatArgument::Response => What::Response,
+            WhatArgument::PromptResponse => What::PromptResponse,
+            WhatArgument::Instructed => What::Instructed,
+        });
+        set(&mut embed.what, what);
+        set(&mut embed.template, self.template.map(Some));
+        set(&mut embed.max_tokens, self.max_tokens.map(Some));
+        set(&mut embed.base_url, self.base_url.map(Some));
+        set(&mut embed.dimensions, self.dimensions.map(Some));
+        set(&mut embed.concurrency, self.concurrency);
+        set(&mut embed.price, self.price.map(Some));
         set(&mut config.describe.concepts, self.concepts.map(Some));
         let out = self.out.unwrap_or_else(|| default_out(&self.data));
         Ok(Request {
@@ -157,7 +210,11 @@ pub fn run(arguments: AnalyzeArguments) -> Result<(), Failure> {
     let mut progress = Progress::new(arguments.quiet);
     let request = arguments.request().map_err(|error| Failure::new(2, &error))?;
     let analysis = analyze::analyze(&request, &mut progress).map_err(|error| {
-        let code = if error.is_users() { 2 } else { 1 };
+        let code = match &error {
+            error if error.is_stop() => 130,
+            error if error.is_users() => 2,
+            _ => 1,
+        };
         Failure::new(code, &anyhow::Error::new(error))
     })?;
     print(&report::terminal::render(&analysis, colour(&std::io::stdout())))

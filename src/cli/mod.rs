@@ -74,11 +74,16 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure>
     };
     // Everything is written to temporary names and renamed, so stopping at once loses nothing that
     // was finished; the next run sweeps the leftovers and goes on.
+    // Only answers that were paid for are waited for.
     let _ = ctrlc::set_handler(|| {
-        let _ = std::io::Write::write_all(
-            &mut std::io::stderr(),
-            b"\nstopped; finished stages are kept, the same command goes on from there\n",
-        );
+        let say = |text: &[u8]| {
+            let _ = std::io::Write::write_all(&mut std::io::stderr(), text);
+        };
+        if crate::stop::request() {
+            say(b"\nstopping when what is under way is done; Ctrl-C again stops at once\n");
+            return;
+        }
+        say(b"\nstopped; finished stages are kept, the same command goes on from there\n");
         std::process::exit(130);
     });
     match arguments.command {

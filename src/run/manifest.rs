@@ -29,6 +29,8 @@ pub struct Manifest {
     pub backend: String,
     /// Name and revision of the embedder.
     pub embedder: String,
+    /// What was embedded, and what it took.
+    pub embedding: EmbeddingRecord,
     /// The data.
     pub dataset: DatasetRecord,
     /// What was done, in order.
@@ -49,6 +51,7 @@ impl Default for Manifest {
             device: String::new(),
             backend: String::new(),
             embedder: String::new(),
+            embedding: EmbeddingRecord::default(),
             dataset: DatasetRecord::default(),
             stages: Vec::new(),
             metrics: Metrics::default(),
@@ -80,6 +83,34 @@ impl Manifest {
         }
         serde_json::from_value(value).map_err(|error| damaged(error.to_string()))
     }
+}
+
+/// What was embedded, with what, and what it took.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EmbeddingRecord {
+    /// As the user named it, with the revision that was used.
+    pub source: String,
+    /// The template that was filled with prompt and response.
+    pub template: String,
+    /// Length of a vector.
+    pub dimensions: usize,
+    /// Longest text that is read, in tokens, where there is a limit.
+    pub max_tokens: Option<usize>,
+    /// Different texts in the dataset.
+    pub texts: usize,
+    /// Those whose vectors were in the cache, or came into it by another run.
+    pub from_cache: usize,
+    /// Those that were embedded now.
+    pub embedded: usize,
+    /// Of these, how many were longer than is read.
+    pub cut: u64,
+    /// Tokens embedded now, as far as known.
+    pub tokens: u64,
+    /// Requests that were answered.
+    pub requests: u64,
+    /// What they cost in dollars, where the price was given.
+    pub dollars: Option<f64>,
 }
 
 /// The data of a run.
