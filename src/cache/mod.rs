@@ -23,8 +23,11 @@ const VERSION: &str = "v1";
 /// Vectors of texts.
 pub const EMBEDDINGS: &str = "embeddings";
 
+/// Answers of language models.
+pub const ANSWERS: &str = "answers";
+
 /// Every bucket there is.
-const BUCKETS: [&str; 1] = [EMBEDDINGS];
+const BUCKETS: [&str; 2] = [EMBEDDINGS, ANSWERS];
 
 /// What the cache may grow to, unless the user says otherwise: 10 GiB.
 pub const DEFAULT_LIMIT: u64 = 10 << 30;

@@ -5,6 +5,8 @@
 
 mod analyze;
 mod concepts;
+mod judge;
+mod language;
 mod progress;
 
 use std::ffi::OsString;
@@ -27,6 +29,8 @@ enum Command {
     Analyze(Box<analyze::AnalyzeArguments>),
     /// List the bank of known concepts, or see what it finds in a text.
     Concepts(concepts::ConceptsArguments),
+    /// Measure a concept of your own on a run's pairs, read by a language model.
+    Judge(Box<judge::JudgeArguments>),
 }
 
 /// Why the command ended, and with which exit code.
@@ -89,6 +93,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure>
     match arguments.command {
         Command::Analyze(arguments) => analyze::run(*arguments),
         Command::Concepts(arguments) => concepts::run(arguments),
+        Command::Judge(arguments) => judge::run(*arguments),
     }
 }
 

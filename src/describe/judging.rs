@@ -125,6 +125,12 @@ pub struct Reading {
     pub b_first: f32,
 }
 
+/// How much more often a judge names the first response than the second, from −1 to 1; 0 without readings.
+pub fn taste_of(readings: &[Reading]) -> f64 {
+    let sum: f64 = readings.iter().map(|r| f64::from(r.a_first) + f64::from(r.b_first)).sum();
+    if readings.is_empty() { 0.0 } else { sum / (2 * readings.len()) as f64 }
+}
+
 /// How true a description is: the correlation of its feature's activation with one reading by a judge
 /// that has no taste for a place.
 ///

@@ -1,5 +1,7 @@
 //! What people read: tables, the terminal, the page. The only module that formats for people.
 
+pub mod bill;
+pub mod judged;
 pub mod page;
 pub mod tables;
 pub mod terminal;

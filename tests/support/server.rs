@@ -167,7 +167,8 @@ fn serve(
             let Some((name, value)) = line.trim_end().split_once(':') else { break };
             headers.push((name.to_lowercase(), value.trim().to_owned()));
         }
-        let find = |name: &str| headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.clone());
+        let find =
+            |name: &str| headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.clone());
         let mut body = Vec::new();
         if let Some(length) = find("content-length") {
             body = vec![0; length.parse().ok()?];
