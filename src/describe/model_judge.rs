@@ -1,6 +1,6 @@
 //! A language model as judge: calls as prompts, answers as numbers.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 
 use super::judging::{Answers, Call, Judge, Question};
 use crate::language::answers::{self, Said};
