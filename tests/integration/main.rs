@@ -1,6 +1,7 @@
 //! The program from outside, in one binary: real files, real processes.
 
 mod bad_input;
+mod interop;
 mod language;
 mod planted;
 mod resume;
@@ -8,3 +9,4 @@ mod run_directory;
 #[path = "../support/server.rs"]
 mod server;
 mod util;
+mod web;

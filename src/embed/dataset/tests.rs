@@ -1,4 +1,3 @@
-
 use polars::prelude::{NamedFrom, Series};
 
 use super::*;
