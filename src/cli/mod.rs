@@ -4,6 +4,7 @@
 //! Data goes to stdout, everything else to stderr.
 
 mod analyze;
+mod cache;
 mod concepts;
 mod progress;
 
@@ -25,6 +26,8 @@ struct Arguments {
 enum Command {
     /// Find, measure and rank the principles in a preference dataset.
     Analyze(Box<analyze::AnalyzeArguments>),
+    /// Where embeddings are kept between runs, and how to remove them.
+    Cache(cache::CacheArguments),
     /// List the bank of known concepts, or see what it finds in a text.
     Concepts(concepts::ConceptsArguments),
 }
@@ -88,6 +91,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure>
     });
     match arguments.command {
         Command::Analyze(arguments) => analyze::run(*arguments),
+        Command::Cache(arguments) => cache::run(arguments),
         Command::Concepts(arguments) => concepts::run(arguments),
     }
 }

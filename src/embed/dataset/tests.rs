@@ -1,5 +1,3 @@
-use std::sync::Mutex;
-
 use polars::prelude::{NamedFrom, Series};
 
 use super::*;
