@@ -25,6 +25,7 @@ pub mod describe;
 pub mod effects;
 pub mod embed;
 pub mod finished;
+#[cfg_attr(not(feature = "hub"), path = "hub_off.rs")]
 pub mod hub;
 pub mod language;
 pub mod matrix;

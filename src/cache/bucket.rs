@@ -252,6 +252,19 @@ impl Bucket {
         size("") + size("-wal")
     }
 
+    /// SQLite's own look at the file.
+    #[cfg(test)]
+    pub(super) fn check(&self) -> String {
+        self.connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap()
+    }
+
+    /// As if a space had been used last so many days ago.
+    #[cfg(test)]
+    pub(super) fn age(&self, space: &str, days: u64) {
+        let used = now() - days * 86_400;
+        self.connection.execute("UPDATE spaces SET used = ?1 WHERE name = ?2", params![used, space]).unwrap();
+    }
+
     /// What is in it, the last used first.
     ///
     /// # Errors

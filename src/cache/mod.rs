@@ -1,4 +1,4 @@
-//! What is dear to compute or to buy, kept between runs: embeddings, later a language model's answers.
+//! What is dear to compute or to buy, kept between runs: embeddings, a language model's answers.
 //!
 //! One SQLite file a bucket in a versioned folder under the user's cache directory. SQLite, because several
 //! processes may read and write at once and any of them may be killed at any moment. Entries are only added,
@@ -7,6 +7,10 @@
 //! Two processes that want the same entry do not both compute it: a process *claims* what it is about to compute
 //! ([`Bucket::claim`]), and the others do something else meanwhile. A claim is worth nothing once its process is
 //! gone, which the operating system tells by a file lock.
+//!
+//! The way of a run with it: make the [`key`]s from everything that determines the answers; [`Bucket::claim`] some;
+//! compute what is [`Claim::Ours`] and [`Bucket::put`] each answer as soon as it is there (or [`Bucket::release`] it
+//! where it failed); come back later for what is [`Claim::Theirs`]; [`Bucket::read`] the rest.
 
 mod bucket;
 mod owner;
@@ -23,7 +27,7 @@ const VERSION: &str = "v1";
 /// Vectors of texts.
 pub const EMBEDDINGS: &str = "embeddings";
 
-/// Answers of language models.
+/// What language models answered.
 pub const ANSWERS: &str = "answers";
 
 /// Every bucket there is.

@@ -4,6 +4,7 @@
 //! Data goes to stdout, everything else to stderr.
 
 mod analyze;
+mod cache;
 mod concepts;
 mod export;
 mod judge;
@@ -33,6 +34,8 @@ enum Command {
     Report(report::ReportArguments),
     /// Write a run's pairs for other tools: Feedback Forensics, trainers, spreadsheets.
     Export(export::ExportArguments),
+    /// Where embeddings are kept between runs, and how to remove them.
+    Cache(cache::CacheArguments),
     /// List the bank of known concepts, or see what it finds in a text.
     Concepts(concepts::ConceptsArguments),
     /// Measure a concept of your own on a run's pairs, read by a language model.
@@ -98,6 +101,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure>
     });
     match arguments.command {
         Command::Analyze(arguments) => analyze::run(*arguments),
+        Command::Cache(arguments) => cache::run(arguments),
         Command::Concepts(arguments) => concepts::run(arguments),
         Command::Judge(arguments) => judge::run(*arguments),
         Command::Export(arguments) => export::run(arguments),

@@ -57,26 +57,62 @@ impl<'a> Embedding<'a> {
         recipe: &'a Recipe,
         listener: &mut dyn Listener,
     ) -> Result<Self, EmbedError> {
-        let record = EmbeddingRecord {
-            template: recipe.template().to_owned(),
-            max_tokens: embedder.max_tokens(),
-            ..EmbeddingRecord::default()
-        };
-        let mut embedding = Self { pairs, embedder, recipe, store: None, record };
+        let mut embedding = Self::plain(pairs, embedder, recipe);
         if embedder.cached() {
             embedding.store = Some(embedding.open_store(listener)?);
         }
         Ok(embedding)
     }
 
-    fn open_store(&self, listener: &mut dyn Listener) -> Result<Store, EmbedError> {
-        let name = format!("{} | {}", self.embedder.identity(), self.recipe.template());
-        let open = |cache: &Cache| {
-            let bucket = cache.bucket(cache::EMBEDDINGS)?;
-            let space = bucket.space(&name)?;
-            Ok::<_, cache::CacheError>((bucket, space))
+    /// The same with this cache, whatever the embedder wants.
+    ///
+    /// # Errors
+    /// Where the cache cannot be used.
+    #[cfg(test)]
+    pub(crate) fn with_cache(
+        pairs: &'a Pairs,
+        embedder: &'a dyn Embedder,
+        recipe: &'a Recipe,
+        cache: &Cache,
+    ) -> Result<Self, EmbedError> {
+        let mut embedding = Self::plain(pairs, embedder, recipe);
+        let (bucket, space) = embedding.open(cache)?;
+        embedding.store = Some(Store { bucket, space, keys: embedding.keys(), _temporary: None });
+        Ok(embedding)
+    }
+
+    fn plain(pairs: &'a Pairs, embedder: &'a dyn Embedder, recipe: &'a Recipe) -> Self {
+        let record = EmbeddingRecord {
+            template: recipe.template().to_owned(),
+            max_tokens: embedder.max_tokens(),
+            ..EmbeddingRecord::default()
         };
-        let (opened, temporary) = match Cache::of_user().and_then(|cache| open(&cache)) {
+        Self { pairs, embedder, recipe, store: None, record }
+    }
+
+    /// What makes the vectors: one space of the cache.
+    fn space(&self) -> String {
+        format!("{} | {}", self.embedder.identity(), self.recipe.template())
+    }
+
+    fn open(&self, cache: &Cache) -> Result<(Bucket, Space), cache::CacheError> {
+        let bucket = cache.bucket(cache::EMBEDDINGS)?;
+        let space = bucket.space(&self.space())?;
+        Ok((bucket, space))
+    }
+
+    fn keys(&self) -> Vec<Key> {
+        let name = self.space();
+        let count = self.pairs.pair_id.len();
+        let (pairs, embedder, recipe) = (self.pairs, self.embedder, self.recipe);
+        (0..2 * count)
+            .into_par_iter()
+            .map(|slot| cache::key(&[name.as_bytes(), text_of(pairs, embedder, recipe, slot).as_bytes()]))
+            .collect()
+    }
+
+    fn open_store(&self, listener: &mut dyn Listener) -> Result<Store, EmbedError> {
+        let (opened, temporary) = match Cache::of_user().and_then(|cache| self.open(&cache)) {
             Ok(opened) => (opened, None),
             Err(error @ cache::CacheError::Damaged { .. }) => return Err(error.into()),
             Err(error) => {
@@ -89,16 +125,10 @@ impl<'a> Embedding<'a> {
                     path: std::env::temp_dir(),
                     source,
                 })?;
-                (open(&Cache::at(folder.path()))?, Some(folder))
+                (self.open(&Cache::at(folder.path()))?, Some(folder))
             }
         };
-        let count = self.pairs.pair_id.len();
-        let (pairs, embedder, recipe) = (self.pairs, self.embedder, self.recipe);
-        let keys = (0..2 * count)
-            .into_par_iter()
-            .map(|slot| cache::key(&[name.as_bytes(), text_of(pairs, embedder, recipe, slot).as_bytes()]))
-            .collect();
-        Ok(Store { bucket: opened.0, space: opened.1, keys, _temporary: temporary })
+        Ok(Store { bucket: opened.0, space: opened.1, keys: self.keys(), _temporary: temporary })
     }
 
     fn text(&self, slot: usize) -> Cow<'a, str> {
@@ -129,7 +159,11 @@ impl<'a> Embedding<'a> {
         drop(first);
         let texts = slots.len();
         let keys: Vec<Key> = slots.iter().filter_map(|&slot| store.keys.get(slot)).copied().collect();
-        let mut present = store.bucket.present(&keys)?.into_iter();
+        let present = store.bucket.present(&keys)?;
+        if let Some((key, _)) = keys.iter().zip(&present).find(|(_, present)| **present) {
+            store.bucket.read(&[*key], |_, bytes| self.embedder.expect(bytes.len() / 4))?;
+        }
+        let mut present = present.into_iter();
         slots.retain(|_| !present.next().unwrap_or(false));
         let mut waiting: Vec<(usize, usize)> =
             slots.iter().map(|&slot| (slot, self.text(slot).len())).collect();

@@ -71,6 +71,9 @@ pub trait Embedder: Send + Sync {
         Ok(())
     }
 
+    /// Vectors of earlier runs have this length: others are a mistake of a server's.
+    fn expect(&self, _dimensions: usize) {}
+
     /// Whether it is so slow, or dear, that its vectors are worth keeping.
     fn cached(&self) -> bool;
 

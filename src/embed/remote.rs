@@ -327,6 +327,11 @@ impl Embedder for RemoteEmbedder {
         }
     }
 
+    fn expect(&self, dimensions: usize) {
+        // What the user asked for goes first.
+        let _ = self.dimensions.compare_exchange(0, dimensions, Ordering::SeqCst, Ordering::SeqCst);
+    }
+
     fn cached(&self) -> bool {
         true
     }
@@ -387,3 +392,6 @@ impl Work for InMemory<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -73,7 +73,12 @@ pub fn for_each<T: Send, A: Send, E: From<NetError>>(
             }
         }
         drop(to_workers);
-        first.map_or(Ok(()), Err)
+        // Asked to stop while the last ones were under way: all are kept, but the caller must not go on.
+        match first {
+            Some(error) => Err(error),
+            None if stop::requested() => Err(NetError::Stopped.into()),
+            None => Ok(()),
+        }
     })
 }
 
