@@ -43,7 +43,7 @@ pub fn run(arguments: InspectArguments) -> Result<(), Failure> {
         pairs::read_all(&sources, &analyze::read_options(&config)).map_err(|error| user(error.into()))?;
     let found = pairs::inspect(&pairs);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let embedding = embed::estimate(&found.texts.lengths, cores);
+    let embedding = embed::estimate(&found.texts.lengths, cores, &config.embed);
     print(&if arguments.json {
         inspection::json(&read, &found, &embedding)
     } else {

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::config::EmbedConfig;
+
 /// What a kind of embedder will take.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Estimate {
@@ -17,8 +19,6 @@ pub struct Estimate {
     pub calls: u64,
 }
 
-/// Most texts and tokens in a request: what `openai:MODEL` uses unless set.
-const BATCH: (u64, u64) = (64, 16_384);
 /// Tokens per second and core. Static vectors are looked up and added; measured on the boxed embedder.
 const BOXED_RATE: f64 = 1_500_000.0;
 /// Tokens per second and core of a transformer with 22 million parameters (all-MiniLM-L6-v2), measured.
@@ -29,7 +29,7 @@ const MINILM_TOKENS: u64 = 256;
 const START_SECONDS: f64 = 0.3;
 
 /// Estimates for texts with about so many tokens each, on a processor with `cores`.
-pub fn estimate(tokens: &[u32], cores: usize) -> Vec<Estimate> {
+pub fn estimate(tokens: &[u32], cores: usize, settings: &EmbedConfig) -> Vec<Estimate> {
     let all: u64 = tokens.iter().map(|n| u64::from(*n)).sum();
     let cut: u64 = tokens.iter().map(|n| u64::from(*n).min(MINILM_TOKENS)).sum();
     let seconds = |tokens: u64, rate: f64| Some(START_SECONDS + tokens as f64 / (rate * cores.max(1) as f64));
@@ -53,18 +53,19 @@ pub fn estimate(tokens: &[u32], cores: usize) -> Vec<Estimate> {
             what: "an OpenAI-compatible server",
             tokens: all,
             seconds: None,
-            calls: calls(tokens),
+            calls: calls(tokens, settings),
         },
     ]
 }
 
 /// Requests when texts are sent sorted by length.
-fn calls(tokens: &[u32]) -> u64 {
+fn calls(tokens: &[u32], settings: &EmbedConfig) -> u64 {
+    let (most_texts, most_tokens) = (settings.batch_texts as u64, settings.batch_tokens as u64);
     let mut sorted: Vec<u64> = tokens.iter().map(|n| u64::from(*n)).collect();
     sorted.sort_unstable();
     let (mut calls, mut texts, mut sum) = (0, 0, 0);
     for n in sorted {
-        if texts > 0 && (texts == BATCH.0 || sum + n > BATCH.1) {
+        if texts > 0 && (texts == most_texts || sum + n > most_tokens) {
             calls += 1;
             (texts, sum) = (0, 0);
         }
@@ -80,6 +81,8 @@ mod tests {
 
     #[test]
     fn calls_are_bounded_by_texts_and_by_tokens() {
+        let settings = EmbedConfig { batch_texts: 64, batch_tokens: 16_384, ..EmbedConfig::default() };
+        let calls = |tokens: &[u32]| calls(tokens, &settings);
         assert_eq!(calls(&[]), 0);
         assert_eq!(calls(&[1; 64]), 1);
         assert_eq!(calls(&[1; 65]), 2);
@@ -90,7 +93,7 @@ mod tests {
 
     #[test]
     fn long_texts_are_cut_where_the_model_cuts_them() {
-        let found = estimate(&[100, 1000], 2);
+        let found = estimate(&[100, 1000], 2, &EmbedConfig::default());
         assert_eq!(found.iter().map(|e| e.tokens).collect::<Vec<_>>(), [1100, 356, 1100]);
         assert!(found[1].seconds > found[0].seconds && found[2].seconds.is_none());
     }

@@ -21,7 +21,8 @@ use sha2::{Digest, Sha256};
 
 pub use atomic::{TEMPORARY_PREFIX, write_bytes, write_file, write_json, write_parquet};
 pub use manifest::{
-    DatasetRecord, Figure, Manifest, Metrics, OutputRecord, SCHEMA_VERSION, SourceRecord, StageRecord,
+    DatasetRecord, EmbeddingRecord, Figure, LanguageRecord, Manifest, Metrics, OutputRecord, SCHEMA_VERSION,
+    SourceRecord, StageRecord,
 };
 
 /// What can go wrong with a run directory.
