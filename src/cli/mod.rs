@@ -6,7 +6,9 @@
 mod analyze;
 mod cache;
 mod concepts;
+mod export;
 mod progress;
+mod report;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -26,6 +28,10 @@ struct Arguments {
 enum Command {
     /// Find, measure and rank the principles in a preference dataset.
     Analyze(Box<analyze::AnalyzeArguments>),
+    /// Write a run's page again, or without what is personal, and open it.
+    Report(report::ReportArguments),
+    /// Write a run's pairs for other tools: Feedback Forensics, trainers, spreadsheets.
+    Export(export::ExportArguments),
     /// Where embeddings are kept between runs, and how to remove them.
     Cache(cache::CacheArguments),
     /// List the bank of known concepts, or see what it finds in a text.
@@ -93,7 +99,15 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure>
         Command::Analyze(arguments) => analyze::run(*arguments),
         Command::Cache(arguments) => cache::run(arguments),
         Command::Concepts(arguments) => concepts::run(arguments),
+        Command::Export(arguments) => export::run(arguments),
+        Command::Report(arguments) => report::run(arguments),
     }
+}
+
+/// A run that cannot be opened, with the exit code that it deserves.
+pub(crate) fn finished(error: crate::finished::FinishedError) -> Failure {
+    let code = if error.is_users() { 2 } else { 1 };
+    Failure::new(code, &anyhow::Error::new(error))
 }
 
 /// Writes to stdout; a reader that has gone away (`| head`) is no error.

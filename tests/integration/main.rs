@@ -7,9 +7,11 @@ mod embedders;
 mod hub;
 #[cfg(feature = "hub")]
 mod hub_models;
+mod interop;
 mod planted;
 mod resume;
 mod run_directory;
 #[path = "../support/server.rs"]
 mod server;
 mod util;
+mod web;
