@@ -47,7 +47,9 @@ fn main() {
     };
     let name = data.rsplit('/').next().unwrap_or_default();
     println!("\n{name}: {} pairs, {SPLITS} splits 60/40\n", pairs.pair_id.len());
-    println!("| embedder | dimensions | AUC of the probe, mean ± sd over splits | first split, 95 % interval |");
+    println!(
+        "| embedder | dimensions | AUC of the probe, mean ± sd over splits | first split, 95 % interval |"
+    );
     println!("|---|---|---|---|");
     for embedder in &embedders {
         if let Err(error) = row(&pairs, embedder) {
@@ -61,7 +63,8 @@ fn row(pairs: &Pairs, name: &str) -> Result<(), embed::EmbedError> {
     let settings = EmbedConfig { embedder: name.to_owned(), ..EmbedConfig::default() };
     let opened = embed::open(&settings, Hardware::Cpu, 0, &mut ())?;
     let recipe = Recipe::default();
-    let deltas = Embedding::new(pairs, opened.embedder.as_ref(), &recipe, &mut Silent)?.deltas(&mut Silent)?;
+    let deltas =
+        Embedding::new(pairs, opened.embedder.as_ref(), &recipe, &mut Silent)?.deltas(&mut Silent)?;
     let figures: Vec<_> = (0..SPLITS).map(|seed| auc(pairs, &deltas, seed)).collect();
     let mean = figures.iter().map(|figure| figure.value).sum::<f64>() / figures.len() as f64;
     let variance = figures.iter().map(|figure| (figure.value - mean).powi(2)).sum::<f64>();

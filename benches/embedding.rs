@@ -57,7 +57,12 @@ fn main() {
     runs.sort_by(|a, b| a.0.total_cmp(&b.0));
     let ours = runs[1];
     let tokens = (embedder.usage().tokens - tokens) as f64 / 3.0;
-    println!("\n{} · {} threads · wimhf {}", processor(), rayon::current_num_threads(), env!("CARGO_PKG_VERSION"));
+    println!(
+        "\n{} · {} threads · wimhf {}",
+        processor(),
+        rayon::current_num_threads(),
+        env!("CARGO_PKG_VERSION")
+    );
     let per_text = tokens / texts.len() as f64;
     println!("{} texts of {source}, {per_text:.0} tokens each after truncation to 256", texts.len());
     // Multiplications and additions of the six layers' products; attention adds a few per cent.
@@ -104,7 +109,9 @@ fn texts(count: usize) -> (String, Vec<String>) {
     let table = ParquetReader::new(std::fs::File::open(&path).expect("a dataset")).finish().expect("Parquet");
     let mut texts: Vec<String> = ["response_A", "response_B"]
         .iter()
-        .flat_map(|name| table.column(name).expect("responses").str().expect("texts").iter().flatten().collect::<Vec<_>>())
+        .flat_map(|name| {
+            table.column(name).expect("responses").str().expect("texts").iter().flatten().collect::<Vec<_>>()
+        })
         .map(str::to_owned)
         .collect();
     texts.sort();
@@ -131,12 +138,15 @@ fn run_peer(model: &Path, texts: &Path, out: &Path, threads: usize) -> Option<se
         .output();
     match output {
         Ok(output) if output.status.success() => {
-            serde_json::from_slice(output.stdout.rsplit(|byte| *byte == b'\n').find(|line| !line.is_empty())?).ok()
+            serde_json::from_slice(output.stdout.rsplit(|byte| *byte == b'\n').find(|line| !line.is_empty())?)
+                .ok()
         }
         Ok(output) => {
             let error = String::from_utf8_lossy(&output.stderr);
             println!("PEER NOT RUN: {}", error.lines().last().unwrap_or("it failed"));
-            println!("pip install -r benches/peers/requirements-embedding.txt; WIMHF_BENCH_PYTHON names that python");
+            println!(
+                "pip install -r benches/peers/requirements-embedding.txt; WIMHF_BENCH_PYTHON names that python"
+            );
             None
         }
         Err(error) => {
@@ -182,7 +192,8 @@ fn cpu_seconds() -> f64 {
 fn peak_memory() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok()).map_or(f64::NAN, |kb| kb / 1024.0)
+    line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok())
+        .map_or(f64::NAN, |kb| kb / 1024.0)
 }
 
 fn processor() -> String {

@@ -129,7 +129,11 @@ fn a_damaged_file_is_named_with_what_mends_it() {
     let cache = Cache::at(folder.path());
     drop(cache.bucket(EMBEDDINGS).unwrap());
     let file = cache.folder().join("embeddings.sqlite");
-    std::fs::write(&file, "this is no database, and it is longer than a header of one hundred bytes ".repeat(9)).unwrap();
+    std::fs::write(
+        &file,
+        "this is no database, and it is longer than a header of one hundred bytes ".repeat(9),
+    )
+    .unwrap();
     let message = cache.bucket(EMBEDDINGS).unwrap_err().to_string();
     assert!(message.contains("damaged") && message.contains("hint: `wimhf cache clear`"), "{message}");
     cache.clear().unwrap();
@@ -242,7 +246,8 @@ fn killed_twenty_times_nothing_is_damaged_and_only_what_was_under_way_is_compute
             assert!(read(&bucket, 0..ENTRIES).into_iter().all(|(number, bytes)| bytes == value(number)));
         }
         if folder.path().join("log").exists()
-            && read(&Cache::at(folder.path()).bucket(EMBEDDINGS).unwrap(), 0..ENTRIES).len() > ENTRIES * 9 / 10
+            && read(&Cache::at(folder.path()).bucket(EMBEDDINGS).unwrap(), 0..ENTRIES).len()
+                > ENTRIES * 9 / 10
         {
             // Nearly done before it was killed often enough: begin again.
             Cache::at(folder.path()).clear().unwrap();

@@ -116,7 +116,9 @@ mod tests {
 
     #[test]
     fn sizes_are_for_people() {
-        for (bytes, text) in [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (999_999, "1.0 MB"), (12_345_678, "12.3 MB")] {
+        for (bytes, text) in
+            [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (999_999, "1.0 MB"), (12_345_678, "12.3 MB")]
+        {
             assert_eq!(human(bytes), text);
         }
         assert_eq!(human(5_000_000_000_000), "5000.0 GB");

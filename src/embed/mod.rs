@@ -16,6 +16,7 @@ mod static_model;
 pub use boxed::BoxedEmbedder;
 pub use dataset::{Embedding, Listener};
 pub use files::{read_deltas, write_deltas};
+#[cfg(feature = "hub")]
 pub(crate) use local::wanted as files_of_a_model;
 pub use local::{Hardware, LocalEmbedder};
 pub use recipe::Recipe;

@@ -138,7 +138,10 @@ fn the_key_is_sent_and_never_shown() {
     const KEY: &str = "sk-very-secret-0123456789";
     // A server that quotes what it refuses, as several do.
     let server = Server::start(|request: &Request| {
-        Answer::error(401, &format!("Incorrect API key provided: {}", request.header("authorization").unwrap()))
+        Answer::error(
+            401,
+            &format!("Incorrect API key provided: {}", request.header("authorization").unwrap()),
+        )
     });
     let endpoint = Endpoint::new(&server.url(), Some(Secret::new(&format!(" {KEY}\n")))).unwrap();
     let client = Client::new(endpoint, &policy());
@@ -147,7 +150,8 @@ fn the_key_is_sent_and_never_shown() {
     let shown = format!("{failure:?} {client:?} {} {:?}", failure.message, client.endpoint());
     assert!(!shown.contains(KEY), "{shown}");
     assert!(failure.message.contains("Incorrect API key provided"), "{}", failure.message);
-    let dead = Client::new(Endpoint::new("http://127.0.0.1:9/v1", Some(Secret::new(KEY))).unwrap(), &policy());
+    let dead =
+        Client::new(Endpoint::new("http://127.0.0.1:9/v1", Some(Secret::new(KEY))).unwrap(), &policy());
     assert!(!format!("{:?}", dead.post("embeddings", &json!({}))).contains(KEY));
 }
 
@@ -157,7 +161,8 @@ fn a_key_inside_an_address_is_refused_without_showing_it() {
         let error = Endpoint::new(url, None).unwrap_err().to_string();
         assert!(!error.contains("hunter22") && error.contains("hint:"), "{error}");
     }
-    for url in ["", "host:80/v1", "ftp://host/", "http://", "http:///v1", "http://a b/", "file:///etc/passwd"] {
+    for url in ["", "host:80/v1", "ftp://host/", "http://", "http:///v1", "http://a b/", "file:///etc/passwd"]
+    {
         assert!(Endpoint::new(url, None).is_err(), "{url}");
     }
     assert_eq!(Endpoint::new(" http://host:1/v1// ", None).unwrap().base(), "http://host:1/v1");
@@ -231,7 +236,9 @@ fn a_third_of_faults_changes_nothing_and_nothing_is_paid_twice() {
     for_each(
         policy.concurrency,
         &mut || Ok::<_, NetError>(left.next()),
-        &|item: &u64| gate.with_retries(&item.to_string(), || client.post("embeddings", &json!({ "n": item }))),
+        &|item: &u64| {
+            gate.with_retries(&item.to_string(), || client.post("embeddings", &json!({ "n": item })))
+        },
         &mut |item, answer: Value| {
             assert!(answers.insert(item, answer["n"].clone()).is_none());
             Ok(())
@@ -287,20 +294,16 @@ fn fewer_run_at_once_where_the_server_takes_fewer() {
 fn an_error_of_the_keeper_ends_it_and_what_is_under_way_is_still_offered() {
     let mut left = 0..100;
     let mut offered = BTreeSet::new();
-    let error = for_each(
-        4,
-        &mut || Ok::<_, NetError>(left.next()),
-        &|item: &i32| Ok(*item),
-        &mut |item, answer| {
+    let error =
+        for_each(4, &mut || Ok::<_, NetError>(left.next()), &|item: &i32| Ok(*item), &mut |item, answer| {
             assert_eq!(item, answer);
             offered.insert(item);
             if offered.len() == 10 {
                 return Err(NetError::TooLarge { message: "full".into() });
             }
             Ok(())
-        },
-    )
-    .unwrap_err();
+        })
+        .unwrap_err();
     assert!(matches!(error, NetError::TooLarge { .. }));
     assert!(offered.len() < 10 + 4, "{}", offered.len());
 }

@@ -94,7 +94,9 @@ fn a_download_that_breaks_off_goes_on_where_it_stopped() {
     assert_eq!(place.deltas("one"), place.deltas("two"));
     let starts: Vec<usize> = (server.requests().iter())
         .filter(|request| request.path.ends_with("model.safetensors"))
-        .filter_map(|request| request.header("range")?.strip_prefix("bytes=")?.split('-').next()?.parse().ok())
+        .filter_map(|request| {
+            request.header("range")?.strip_prefix("bytes=")?.split('-').next()?.parse().ok()
+        })
         .filter(|start| *start > 0)
         .collect();
     assert!(starts.len() >= total / 10_000, "{starts:?}");
@@ -128,6 +130,8 @@ fn what_the_hub_refuses_is_said_with_what_to_do() {
     revision.env("HF_TOKEN", "hf_secret_token");
     let said = refused(revision);
     assert!(said.contains("revision `mainn`") && said.contains("did you mean `@main`?"), "{said}");
+    let said = refused(from_hub(&place, &server, "hf://one", "x"));
+    assert!(said.contains("OWNER/NAME"), "{said}");
     let said = refused(from_hub(&place, &server, "hf://me/nothing", "x"));
     assert!(said.contains("`me/nothing`"), "{said}");
 }

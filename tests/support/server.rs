@@ -167,7 +167,8 @@ fn serve(
             let Some((name, value)) = line.trim_end().split_once(':') else { break };
             headers.push((name.to_lowercase(), value.trim().to_owned()));
         }
-        let find = |name: &str| headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.clone());
+        let find =
+            |name: &str| headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.clone());
         let mut body = Vec::new();
         if let Some(length) = find("content-length") {
             body = vec![0; length.parse().ok()?];
@@ -195,8 +196,9 @@ fn serve(
         };
         let answer = answer(&request);
         std::thread::sleep(answer.after);
-        let outcome = write(&mut out, &request, &answer);
+        // Before the client can know, so that nobody counts as one of two at once who came after the other.
         running.fetch_sub(1, Ordering::SeqCst);
+        let outcome = write(&mut out, &request, &answer);
         if outcome.is_none() || answer.silent || answer.cut.is_some() {
             let _ = out.shutdown(std::net::Shutdown::Both);
             return None;

@@ -151,7 +151,9 @@ fn a_broken_folder_says_what_is_wrong_with_it() {
         assert!(error.is_users());
         error.to_string()
     };
-    let write = |name: &'static str, text: &'static str| move |path: &Path| std::fs::write(path.join(name), text).unwrap();
+    let write = |name: &'static str, text: &'static str| {
+        move |path: &Path| std::fs::write(path.join(name), text).unwrap()
+    };
     let remove = |name: &'static str| move |path: &Path| std::fs::remove_file(path.join(name)).unwrap();
     let cut = |name: &'static str, bytes: usize| {
         move |path: &Path| {

@@ -108,7 +108,8 @@ fn faulty(paid: Arc<Mutex<BTreeMap<String, usize>>>) -> Server {
 #[test]
 fn with_three_faults_in_ten_the_result_is_that_without_and_nothing_is_paid_twice() {
     let texts = texts(400);
-    let pairs: Vec<(&str, &str)> = texts.chunks_exact(2).map(|two| (two[0].as_str(), two[1].as_str())).collect();
+    let pairs: Vec<(&str, &str)> =
+        texts.chunks_exact(2).map(|two| (two[0].as_str(), two[1].as_str())).collect();
     let pairs = pairs_of(&pairs);
     let recipe = Recipe::default();
     let deltas = |embedder: &RemoteEmbedder, folder: &tempfile::TempDir| {
@@ -202,16 +203,38 @@ fn odd_answers_are_failures_and_not_results() {
         ("a message", r#"{"error":"overloaded"}"#.to_owned()),
         ("a list", "[]".to_owned()),
         ("too few", json!({ "data": [{ "index": 0, "embedding": [1.0] }] }).to_string()),
-        ("twice the same", json!({ "data": [{ "index": 0, "embedding": [1.0] }, { "index": 0, "embedding": [1.0] }] }).to_string()),
-        ("a number outside", json!({ "data": [{ "index": 0, "embedding": [1.0] }, { "index": 7, "embedding": [1.0] }] }).to_string()),
-        ("two lengths", json!({ "data": [{ "index": 0, "embedding": [1.0] }, { "index": 1, "embedding": [1.0, 2.0] }] }).to_string()),
-        ("empty vectors", json!({ "data": [{ "index": 0, "embedding": [] }, { "index": 1, "embedding": [] }] }).to_string()),
-        ("no numbers", json!({ "data": [{ "index": 0, "embedding": [null] }, { "index": 1, "embedding": ["x"] }] }).to_string()),
+        (
+            "twice the same",
+            json!({ "data": [{ "index": 0, "embedding": [1.0] }, { "index": 0, "embedding": [1.0] }] })
+                .to_string(),
+        ),
+        (
+            "a number outside",
+            json!({ "data": [{ "index": 0, "embedding": [1.0] }, { "index": 7, "embedding": [1.0] }] })
+                .to_string(),
+        ),
+        (
+            "two lengths",
+            json!({ "data": [{ "index": 0, "embedding": [1.0] }, { "index": 1, "embedding": [1.0, 2.0] }] })
+                .to_string(),
+        ),
+        (
+            "empty vectors",
+            json!({ "data": [{ "index": 0, "embedding": [] }, { "index": 1, "embedding": [] }] }).to_string(),
+        ),
+        (
+            "no numbers",
+            json!({ "data": [{ "index": 0, "embedding": [null] }, { "index": 1, "embedding": ["x"] }] })
+                .to_string(),
+        ),
         ("infinite", r#"{"data":[{"index":0,"embedding":[1e99]},{"index":1,"embedding":[1]}]}"#.to_owned()),
     ] {
         let server = Server::start(move |_| Answer::json(body.clone()));
         let error = embedder(&server, &settings()).embed(&["a", "b"]).unwrap_err();
-        assert!(matches!(error, EmbedError::Net(NetError::Down { .. } | NetError::GivenUp { .. })), "{name}: {error}");
+        assert!(
+            matches!(error, EmbedError::Net(NetError::Down { .. } | NetError::GivenUp { .. })),
+            "{name}: {error}"
+        );
         assert!(error.is_users());
     }
 }
