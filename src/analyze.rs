@@ -2,21 +2,30 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::cache::{self, Cache};
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, Describer};
 use crate::constitution::{self, Findings};
+use crate::describe::judging::Plan;
+use crate::describe::written::Models;
 use crate::describe::{self, Described, Feature, known::Bank, known::BankError};
 use crate::effects::table::{self, EffectTable};
 use crate::embed::{self, BoxedEmbedder, EmbedError, Embedding, Hardware, Recipe, Spec};
 use crate::hub;
+use crate::language;
+use crate::language::chat::LanguageError;
+use crate::language::open::{OpenError, Role, Spending};
+use crate::language::prompts::Prompts;
+use crate::language::spending::{Purse, Spent};
 use crate::matrix::Matrix;
 use crate::pairs::{self, Pairs, PairsError, ReadOptions, ReadReport, Side};
 use crate::report::{annotated_pairs, page, tables};
 use crate::run::{
-    DatasetRecord, EmbeddingRecord, Manifest, RunDir, RunError, fingerprint, write_bytes, write_json,
+    DatasetRecord, EmbeddingRecord, LanguageRecord, Manifest, RunDir, RunError, fingerprint, write_bytes,
+    write_json,
 };
 use crate::sae::{self, Control, DeviceChoice, Progress, Sae, SaeCard, SaeConfig, SaeError, TrainReport};
 
@@ -35,6 +44,8 @@ pub struct Request {
     pub save_embeddings: Option<PathBuf>,
     /// Redo every stage; replace the run of another dataset.
     pub force: bool,
+    /// Limits and prices of language models.
+    pub spending: Spending,
 }
 
 /// What came out, beside the files in the run directory.
@@ -78,13 +89,18 @@ pub enum AnalyzeError {
     Bank(#[from] BankError),
     #[error(transparent)]
     Sae(#[from] SaeError),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Language(#[from] LanguageError),
 }
 
 impl AnalyzeError {
     /// Whether the user can mend it (exit code 2) rather than we (exit code 1).
     pub fn is_users(&self) -> bool {
         match self {
-            Self::Config(_) | Self::Pairs(_) | Self::Bank(_) => true,
+            // A server that is not there, a key that is wrong, a limit: all of them are for the user to mend.
+            Self::Config(_) | Self::Pairs(_) | Self::Bank(_) | Self::Open(_) | Self::Language(_) => true,
             Self::Run(error) => error.is_users(),
             Self::Embed(error) => error.is_users(),
             Self::Sae(SaeError::RowOutside { .. } | SaeError::Diverged { .. } | SaeError::Format { .. }) => {
@@ -98,7 +114,11 @@ impl AnalyzeError {
 impl AnalyzeError {
     /// Whether the user stopped it (exit code 130).
     pub fn is_stop(&self) -> bool {
-        matches!(self, Self::Embed(error) if error.is_stop())
+        match self {
+            Self::Embed(error) => error.is_stop(),
+            Self::Language(error) => error.is_stop(),
+            _ => false,
+        }
     }
 }
 
@@ -171,6 +191,115 @@ pub fn analyze(request: &Request, observer: &mut dyn Observer) -> Result<Analysi
 /// # Errors
 /// See [`AnalyzeError`].
 pub fn measure(request: &Request, observer: &mut dyn Observer) -> Result<Measured, AnalyzeError> {
+    let mut prepared = prepare(request, observer)?;
+    let config = &request.config;
+    let prompts = language::open::prompts(&config.describe.language)?;
+    let versions = match config.describe.describer {
+        Describer::Offline => Vec::new(),
+        Describer::Model => language::open::versions(&prompts),
+    };
+    let print = fingerprint(
+        "describe",
+        &(
+            &prepared.sae_print,
+            &config.describe,
+            versions,
+            prepared.bank.fingerprint(),
+            config.principles.redundant_above,
+        ),
+    );
+    let described = describe_stage(&mut prepared, request, &prompts, observer, &print)?;
+    let Prepared { run, pairs, sides, deltas, trained, quality, .. } = prepared;
+    Ok(Measured { run, pairs, sides, deltas, described, trained, quality, print })
+}
+
+/// What describing by language models will cost, by stage, before any of them is asked.
+///
+/// Reads, splits, embeds and trains, as the analysis will; those stages are then finished.
+///
+/// # Errors
+/// See [`AnalyzeError`].
+pub fn forecast(request: &Request, observer: &mut dyn Observer) -> Result<Vec<Bill>, AnalyzeError> {
+    let prepared = prepare(request, observer)?;
+    let config = &request.config;
+    let language = &config.describe.language;
+    let prompts = language::open::prompts(language)?;
+    observer.stage("forecast", 0);
+    let started = std::time::Instant::now();
+    let learned = prepared.model.activations(&prepared.deltas)?;
+    let known = prepared.bank.measure(&prepared.pairs, &mut |_| {});
+    let described = describe::describe(
+        &prepared.pairs,
+        &prepared.sides,
+        &learned,
+        &known,
+        &prepared.bank,
+        &config.describe,
+        config.principles.redundant_above,
+    );
+    let forecasts = describe::written::forecast(
+        &prepared.pairs,
+        &prepared.sides,
+        &described,
+        &prompts,
+        &plan_of(config),
+        config.seed,
+    );
+    let mut bills = Vec::new();
+    for stage in ["write", "judge", "shorten"] {
+        let role = if stage == "judge" { Role::Judge } else { Role::Writer };
+        let model = language::open::named(language, role, &request.spending)?;
+        let forecast = forecasts.get(stage).cloned().unwrap_or_default();
+        let dollars = model.price.map(|price| price.of(forecast.tokens_in, forecast.tokens_out));
+        bills.push(Bill { stage, model: model.name, server: model.base_url, forecast, dollars });
+    }
+    observer.finished("forecast", started.elapsed().as_secs_f64(), false);
+    prepared.run.save()?;
+    Ok(bills)
+}
+
+/// What one stage of describing will cost.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Bill {
+    /// `write`, `judge` or `shorten`.
+    pub stage: &'static str,
+    /// The model that is asked.
+    pub model: String,
+    /// Its server.
+    pub server: String,
+    /// Calls and tokens.
+    #[serde(flatten)]
+    pub forecast: describe::written::Forecast,
+    /// Dollars, where the price is known.
+    pub dollars: Option<f64>,
+}
+
+fn plan_of(config: &Config) -> Plan {
+    let language = &config.describe.language;
+    Plan {
+        pairs_per_call: language.pairs_per_call,
+        choose: language.choose,
+        measure: language.measure,
+        ..Plan::default()
+    }
+}
+
+/// A run up to its autoencoder.
+struct Prepared {
+    run: RunDir,
+    bank: Bank,
+    pairs: Pairs,
+    sides: Vec<Side>,
+    deltas: Matrix,
+    model: Sae,
+    card: SaeCard,
+    trained: TrainReport,
+    quality: Quality,
+    sae_print: String,
+}
+
+/// Reads, splits, embeds and trains.
+fn prepare(request: &Request, observer: &mut dyn Observer) -> Result<Prepared, AnalyzeError> {
     let config = &request.config;
     config.validate()?;
     let bank = bank(config)?;
@@ -207,13 +336,7 @@ pub fn measure(request: &Request, observer: &mut dyn Observer) -> Result<Measure
     let (model, card, trained, sae_print) =
         sae_stage(&mut run, observer, &sides, &deltas, request, &embed_print)?;
     let quality = Quality::on(&model, &deltas, &on(&sides, Side::HeldOut), &card.prefixes)?;
-    let print = fingerprint(
-        "describe",
-        &(&sae_print, &config.describe, bank.fingerprint(), config.principles.redundant_above),
-    );
-    let described =
-        describe_stage(&mut run, observer, &pairs, &sides, &deltas, model, &card, &bank, config, &print)?;
-    Ok(Measured { run, pairs, sides, deltas, described, trained, quality, print })
+    Ok(Prepared { run, bank, pairs, sides, deltas, model, card, trained, quality, sae_print })
 }
 
 /// Adds themes, measures effects on held-out labels, selects principles and writes the report: what is
@@ -580,17 +703,11 @@ fn sae_stage(
     Ok((model, card, trained, print))
 }
 
-#[allow(clippy::too_many_arguments)] // the stage's inputs, each from another stage
 fn describe_stage(
-    run: &mut RunDir,
+    prepared: &mut Prepared,
+    request: &Request,
+    prompts: &Prompts,
     observer: &mut dyn Observer,
-    pairs: &Pairs,
-    sides: &[Side],
-    deltas: &Matrix,
-    mut model: Sae,
-    card: &SaeCard,
-    bank: &Bank,
-    config: &Config,
     print: &str,
 ) -> Result<Described, AnalyzeError> {
     let files = [
@@ -600,12 +717,14 @@ fn describe_stage(
         "stages/readings.parquet",
         "stages/described.json",
     ];
+    let config = &request.config;
+    let Prepared { run, bank, pairs, sides, deltas, model, card, .. } = prepared;
     let mut fresh = None;
     let total = pairs.pair_id.len();
     stage(run, observer, "describe", print, total, &files, |run, observer| {
         let learned = model.activations(deltas)?;
         let known = bank.measure(pairs, &mut |done| observer.advance(done));
-        let found = describe::describe(
+        let mut found = describe::describe(
             pairs,
             sides,
             &learned,
@@ -614,6 +733,9 @@ fn describe_stage(
             &config.describe,
             config.principles.redundant_above,
         );
+        if config.describe.describer == Describer::Model {
+            found = in_models_words(run, observer, request, prompts, pairs, sides, bank, found)?;
+        }
         // The sign of a latent is an accident of training; it is turned so that its words fit.
         for &feature in &found.flipped {
             model.flip(feature);
@@ -648,7 +770,90 @@ fn describe_stage(
         readings: tables::read_matrix(&run.file("stages/readings.parquet"), total, &learned)?,
         features,
         flipped: Vec::new(),
+        offers: Vec::new(),
     })
+}
+
+/// Has language models describe, and records what that took, whether it comes to an end or not.
+#[allow(clippy::too_many_arguments)] // the stage's inputs, each from another stage
+fn in_models_words(
+    run: &mut RunDir,
+    observer: &mut dyn Observer,
+    request: &Request,
+    prompts: &Prompts,
+    pairs: &Pairs,
+    sides: &[Side],
+    bank: &Bank,
+    offline: Described,
+) -> Result<Described, AnalyzeError> {
+    let config = &request.config;
+    let language = &config.describe.language;
+    let purse = Arc::new(Purse::new(request.spending.limits));
+    let open = |role: Role| language::open::named(language, role, &request.spending);
+    let (writer, judge) = (open(Role::Writer)?, open(Role::Judge)?);
+    let named = |model: &language::open::Named| format!("{} at {}", model.name, model.base_url);
+    let (writer_name, judge_name) = (named(&writer), named(&judge));
+    let mut writer = writer.open(&request.spending, &purse, config.seed)?;
+    let mut judge = judge.open(&request.spending, &purse, config.seed)?;
+    let mut models = Models { writer: &mut writer, judge: &mut judge, prompts };
+    let outcome = describe::written::describe(
+        pairs,
+        sides,
+        offline,
+        &mut models,
+        bank,
+        &config.describe,
+        &plan_of(config),
+        config.seed,
+        &mut Tell(observer),
+    );
+    let record = &mut run.manifest.language;
+    if (&record.writer, &record.judge) != (&writer_name, &judge_name) {
+        *record = LanguageRecord { writer: writer_name, judge: judge_name, ..LanguageRecord::default() };
+    }
+    for (purpose, now) in purse.spent() {
+        let so_far = record.spent.entry(purpose).or_default();
+        *so_far = so_far.and(now);
+    }
+    let text = spent_in_words(&purse.spent());
+    if outcome.is_err() {
+        run.save()?;
+        observer.note(&text);
+    } else {
+        note(run, observer, &text);
+    }
+    Ok(outcome?)
+}
+
+/// What was spent, in a sentence.
+pub(crate) fn spent_in_words(spent: &BTreeMap<String, Spent>) -> String {
+    let all = spent.values().fold(Spent::default(), |sum, one| sum.and(*one));
+    let mut text = format!(
+        "language models: {} calls answered ({} sent), {} answers from the cache; {} tokens in, {} out",
+        all.calls, all.sent, all.cached, all.tokens_in, all.tokens_out
+    );
+    match all.dollars {
+        Some(dollars) => text.push_str(&format!(", ${dollars:.4}")),
+        None if all.calls > 0 => text.push_str("; price not known (`--price-in`, `--price-out`)"),
+        None => {}
+    }
+    if all.unreadable > 0 {
+        text.push_str(&format!("; {} answers could not be read and count as missing", all.unreadable));
+    }
+    text
+}
+
+/// Passes on what the models are doing.
+struct Tell<'o>(&'o mut dyn Observer);
+
+impl describe::written::Listener for Tell<'_> {
+    fn stage(&mut self, name: &str, total: usize) {
+        self.0.stage(name, total);
+    }
+
+    fn advance(&mut self, done: usize) {
+        self.0.advance(done);
+    }
 }
 
 /// What is left: themes of words, beside the features that are there; all activations in one table.

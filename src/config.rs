@@ -179,11 +179,81 @@ pub struct DescribeConfig {
     pub min_fidelity: f64,
     /// Family-wise error rate of the kept descriptions.
     pub alpha: f64,
+    /// Where descriptions of learned features come from.
+    pub describer: Describer,
+    /// The language models of `describer = "model"`.
+    pub language: LanguageConfig,
 }
 
 impl Default for DescribeConfig {
     fn default() -> Self {
-        Self { concepts: None, min_fidelity: 0.2, alpha: 0.05 }
+        Self {
+            concepts: None,
+            min_fidelity: 0.2,
+            alpha: 0.05,
+            describer: Describer::Offline,
+            language: LanguageConfig::default(),
+        }
+    }
+}
+
+/// Where descriptions of learned features come from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Describer {
+    /// The bank of known concepts and the words that separate the sides.
+    #[default]
+    Offline,
+    /// A language model writes, another judges; the offline descriptions compete.
+    Model,
+}
+
+/// Language models, and how much they are asked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LanguageConfig {
+    /// The model that writes descriptions.
+    pub writer: Option<String>,
+    /// The model that judges them; the writer where not given.
+    pub judge: Option<String>,
+    /// Address of an OpenAI-compatible server; `OPENAI_BASE_URL` where not given.
+    pub base_url: Option<String>,
+    /// The writer's server, where it is another one.
+    pub writer_base_url: Option<String>,
+    /// The judge's server, where it is another one.
+    pub judge_base_url: Option<String>,
+    /// Sent along with every request, as the server names it; `null` takes something of ours out.
+    pub params: serde_json::Map<String, serde_json::Value>,
+    /// The same for the writer only.
+    pub writer_params: serde_json::Map<String, serde_json::Value>,
+    /// The same for the judge only.
+    pub judge_params: serde_json::Map<String, serde_json::Value>,
+    /// A folder with prompts of the user's own.
+    pub prompts: Option<PathBuf>,
+    /// Pairs in one call of the judge.
+    pub pairs_per_call: usize,
+    /// Active pairs per feature on which its descriptions are compared.
+    pub choose: usize,
+    /// Active pairs per feature on which the winner's fidelity is measured.
+    pub measure: usize,
+}
+
+impl Default for LanguageConfig {
+    fn default() -> Self {
+        Self {
+            writer: None,
+            judge: None,
+            base_url: None,
+            writer_base_url: None,
+            judge_base_url: None,
+            params: serde_json::Map::new(),
+            writer_params: serde_json::Map::new(),
+            judge_params: serde_json::Map::new(),
+            prompts: None,
+            pairs_per_call: 5,
+            choose: 340,
+            measure: 300,
+        }
     }
 }
 
@@ -253,6 +323,23 @@ impl Config {
                 price.to_string(),
                 "it must be a number of dollars per million tokens",
             );
+        }
+        let language = &self.describe.language;
+        if self.describe.describer == Describer::Model && language.writer.is_none() {
+            return bad(
+                "writer",
+                "not given".into(),
+                "`--describer model` needs a model that writes (`--writer MODEL`; `--judge MODEL` for another one that judges)",
+            );
+        }
+        for (setting, value, most) in [
+            ("describe.language.pairs_per_call", language.pairs_per_call, 100),
+            ("describe.language.choose", language.choose, 100_000),
+            ("describe.language.measure", language.measure, 100_000),
+        ] {
+            if !(1..=most).contains(&value) {
+                return bad(setting, value.to_string(), "it must be at least 1, and not absurdly large");
+            }
         }
         if self.sae.features == 0 || self.sae.features > 4096 {
             return bad("features", self.sae.features.to_string(), "it must lie between 1 and 4096");

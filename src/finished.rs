@@ -198,6 +198,7 @@ impl FinishedRun {
             readings: tables::read_matrix(&file, self.manifest.dataset.pairs_unique, &ids)?,
             features: self.features.clone(),
             flipped: Vec::new(),
+            offers: Vec::new(),
         })
     }
 

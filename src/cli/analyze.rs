@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::language::{LanguageArguments, extend};
 use super::progress::Progress;
 use super::{Failure, colour, print};
-use crate::analyze::{self, Request};
-use crate::config::{Config, What};
+use crate::analyze::{self, AnalyzeError, Request};
+use crate::config::{Config, Describer, What};
 use crate::report;
 use crate::sae::DeviceChoice;
 
@@ -20,7 +21,9 @@ use crate::sae::DeviceChoice;
   wimhf analyze vectors.parquet --embedding-columns vec_a,vec_b
   wimhf analyze dataset.parquet --embedder hf://sentence-transformers/all-MiniLM-L6-v2
   wimhf analyze dataset.parquet --embedder openai:text-embedding-3-small --price 0.02
-  wimhf analyze dataset.parquet --embedder openai:nomic-embed-text --base-url http://localhost:11434/v1")]
+  wimhf analyze dataset.parquet --embedder openai:nomic-embed-text --base-url http://localhost:11434/v1
+  wimhf analyze dataset.parquet --describer model --writer gpt-5 --judge gpt-5-mini --dry-run
+  wimhf analyze dataset.parquet --describer model --writer qwen3 --base-url http://localhost:8000/v1")]
 pub struct AnalyzeArguments {
     /// Parquet, CSV, TSV, JSON lines, JSON array or Arrow IPC: a file, a folder or a glob.
     data: String,
@@ -98,12 +101,35 @@ pub struct AnalyzeArguments {
     /// Concepts of your own (TOML), added to the boxed bank.
     #[arg(long, value_name = "FILE", env = "WIMHF_CONCEPTS")]
     concepts: Option<PathBuf>,
+    /// Who describes the learned features: the program itself, or language models at an OpenAI-compatible
+    /// server [default: offline].
+    #[arg(long, value_enum, value_name = "WHO", env = "WIMHF_DESCRIBER", help_heading = "Language models")]
+    describer: Option<DescriberArgument>,
+    /// The model that writes descriptions.
+    #[arg(long, value_name = "MODEL", env = "WIMHF_WRITER", help_heading = "Language models")]
+    writer: Option<String>,
+    /// The writer's server, where it is another one; its key is WIMHF_WRITER_API_KEY.
+    #[arg(long, value_name = "URL", help_heading = "Language models")]
+    writer_base_url: Option<String>,
+    /// As `--param`, for the writer only.
+    #[arg(long = "writer-param", value_name = "NAME=JSON", value_parser = super::language::parameter, help_heading = "Language models")]
+    writer_params: Vec<(String, serde_json::Value)>,
+    #[command(flatten)]
+    language: LanguageArguments,
     /// Redo every stage, and replace a run of another dataset in the same folder.
     #[arg(long)]
     force: bool,
     /// Nothing on stderr but errors.
     #[arg(long, short)]
     quiet: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum DescriberArgument {
+    /// Detectors and words; nothing leaves the machine.
+    Offline,
+    /// A writer and a judge.
+    Model,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -162,8 +188,25 @@ impl AnalyzeArguments {
         set(&mut embed.concurrency, self.concurrency);
         set(&mut embed.price, self.price.map(Some));
         set(&mut config.describe.concepts, self.concepts.map(Some));
+        let describe = &mut config.describe;
+        let describer = self.describer.map(|who| match who {
+            DescriberArgument::Offline => Describer::Offline,
+            DescriberArgument::Model => Describer::Model,
+        });
+        set(&mut describe.describer, describer);
+        set(&mut describe.language.writer, self.writer.map(Some));
+        set(&mut describe.language.writer_base_url, self.writer_base_url.map(Some));
+        extend(&mut describe.language.writer_params, &self.writer_params);
+        let address = config.embed.base_url.clone();
+        let spending = self.language.over(&mut describe.language, address.as_deref(), self.concurrency);
+        if self.language.dry_run && config.describe.describer == Describer::Offline {
+            anyhow::bail!(
+                "`--dry-run` has nothing to count: no language model is asked\nhint: `--describer model --writer MODEL` asks one"
+            );
+        }
         let out = self.out.unwrap_or_else(|| default_out(&self.data));
         Ok(Request {
+            spending,
             data: self.data,
             out,
             config,
@@ -208,15 +251,21 @@ fn default_out(data: &str) -> PathBuf {
 /// Runs the subcommand.
 pub fn run(arguments: AnalyzeArguments) -> Result<(), Failure> {
     let mut progress = Progress::new(arguments.quiet);
+    let dry_run = arguments.language.dry_run;
     let request = arguments.request().map_err(|error| Failure::new(2, &error))?;
-    let analysis = analyze::analyze(&request, &mut progress).map_err(|error| {
+    let failed = |error: AnalyzeError| {
         let code = match &error {
             error if error.is_stop() => 130,
             error if error.is_users() => 2,
             _ => 1,
         };
         Failure::new(code, &anyhow::Error::new(error))
-    })?;
+    };
+    if dry_run {
+        let bills = analyze::forecast(&request, &mut progress).map_err(failed)?;
+        return print(&report::bill::render(&bills));
+    }
+    let analysis = analyze::analyze(&request, &mut progress).map_err(failed)?;
     print(&report::terminal::render(&analysis, colour(&std::io::stdout())))
 }
 

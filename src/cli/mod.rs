@@ -7,6 +7,8 @@ mod analyze;
 mod cache;
 mod concepts;
 mod export;
+mod judge;
+mod language;
 mod progress;
 mod report;
 
@@ -36,6 +38,8 @@ enum Command {
     Cache(cache::CacheArguments),
     /// List the bank of known concepts, or see what it finds in a text.
     Concepts(concepts::ConceptsArguments),
+    /// Measure a concept of your own on a run's pairs, read by a language model.
+    Judge(Box<judge::JudgeArguments>),
 }
 
 /// Why the command ended, and with which exit code.
@@ -99,6 +103,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure>
         Command::Analyze(arguments) => analyze::run(*arguments),
         Command::Cache(arguments) => cache::run(arguments),
         Command::Concepts(arguments) => concepts::run(arguments),
+        Command::Judge(arguments) => judge::run(*arguments),
         Command::Export(arguments) => export::run(arguments),
         Command::Report(arguments) => report::run(arguments),
     }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::RunError;
 use crate::config::Config;
+use crate::language::spending::Spent;
 
 /// Version of the run directory's layout.
 pub const SCHEMA_VERSION: u64 = 1;
@@ -31,6 +32,8 @@ pub struct Manifest {
     pub embedder: String,
     /// What was embedded, and what it took.
     pub embedding: EmbeddingRecord,
+    /// The language models that described, and what they took; empty without any.
+    pub language: LanguageRecord,
     /// The data.
     pub dataset: DatasetRecord,
     /// What was done, in order.
@@ -52,6 +55,7 @@ impl Default for Manifest {
             backend: String::new(),
             embedder: String::new(),
             embedding: EmbeddingRecord::default(),
+            language: LanguageRecord::default(),
             dataset: DatasetRecord::default(),
             stages: Vec::new(),
             metrics: Metrics::default(),
@@ -111,6 +115,18 @@ pub struct EmbeddingRecord {
     pub requests: u64,
     /// What they cost in dollars, where the price was given.
     pub dollars: Option<f64>,
+}
+
+/// The language models of a run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LanguageRecord {
+    /// The model that wrote, and its server.
+    pub writer: String,
+    /// The model that judged, and its server.
+    pub judge: String,
+    /// What was spent by purpose (`write`, `judge`, `shorten`), over all calls that this run took.
+    pub spent: BTreeMap<String, Spent>,
 }
 
 /// The data of a run.

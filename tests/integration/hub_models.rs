@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::embedders::{Place, done, tiny};
 use crate::hub;
-use crate::server::Server;
+use crate::server::{Answer, Server};
 use crate::util::{self, stderr};
 
 fn repository(model: &str) -> hub::Repository {

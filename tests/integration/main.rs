@@ -8,6 +8,7 @@ mod hub;
 #[cfg(feature = "hub")]
 mod hub_models;
 mod interop;
+mod language;
 mod planted;
 mod resume;
 mod run_directory;
