@@ -315,7 +315,6 @@ fn wrong_names_say_what_there_is() {
         ("d.parquet", "not a file"),
         (".", "it has no `config.json`"),
         ("static:.", "it has no `model.safetensors`"),
-        ("hf://one", "OWNER/NAME"),
     ] {
         let output = place.analyze("x", &["--embedder", embedder]).output().unwrap();
         let said = stderr(&output);
