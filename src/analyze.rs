@@ -14,7 +14,7 @@ use crate::describe::written::Models;
 use crate::describe::{self, Described, Feature, known::Bank, known::BankError};
 use crate::effects::table::{self, EffectTable};
 use crate::embed::{self, BoxedEmbedder, EmbedError, Embedding, Hardware, Recipe, Spec};
-use crate::hub;
+use crate::hub::{self, HubError};
 use crate::language;
 use crate::language::chat::LanguageError;
 use crate::language::open::{OpenError, Role, Spending};
@@ -84,6 +84,8 @@ pub enum AnalyzeError {
     #[error(transparent)]
     Run(#[from] RunError),
     #[error(transparent)]
+    Hub(#[from] HubError),
+    #[error(transparent)]
     Embed(#[from] EmbedError),
     #[error(transparent)]
     Bank(#[from] BankError),
@@ -102,6 +104,7 @@ impl AnalyzeError {
             // A server that is not there, a key that is wrong, a limit: all of them are for the user to mend.
             Self::Config(_) | Self::Pairs(_) | Self::Bank(_) | Self::Open(_) | Self::Language(_) => true,
             Self::Run(error) => error.is_users(),
+            Self::Hub(_) => true,
             Self::Embed(error) => error.is_users(),
             Self::Sae(SaeError::RowOutside { .. } | SaeError::Diverged { .. } | SaeError::Format { .. }) => {
                 false
@@ -115,6 +118,7 @@ impl AnalyzeError {
     /// Whether the user stopped it (exit code 130).
     pub fn is_stop(&self) -> bool {
         match self {
+            Self::Hub(error) => error.is_stop(),
             Self::Embed(error) => error.is_stop(),
             Self::Language(error) => error.is_stop(),
             _ => false,
@@ -305,9 +309,11 @@ fn prepare(request: &Request, observer: &mut dyn Observer) -> Result<Prepared, A
     let bank = bank(config)?;
 
     // What the dataset is. Reading is not a stage: every later one needs the texts or the labels.
+    let mut relay = Relay::new(observer);
+    let sources = locate(&request.data, &mut relay)?;
+    let fetch_notes = relay.end();
     let started = std::time::Instant::now();
     observer.stage("read", 0);
-    let sources: Vec<Source> = request.data.iter().map(|path| Source::new(path)).collect();
     let (mut pairs, read) = pairs::read_all(&sources, &read_options(config))?;
     observer.finished("read", started.elapsed().as_secs_f64(), false);
     let (sides, split_notes) = pairs::split(&pairs, config.split.shares, config.seed)?;
@@ -321,6 +327,8 @@ fn prepare(request: &Request, observer: &mut dyn Observer) -> Result<Prepared, A
     run.manifest.config = config.clone();
     run.manifest.seed = config.seed;
     run.manifest.notes.clear();
+    // These were said while it was fetched.
+    run.manifest.notes.extend(fetch_notes);
     for text in read.notes.iter().chain(&split_notes) {
         note(&mut run, observer, text);
     }
@@ -494,6 +502,23 @@ pub(crate) fn read_options(config: &Config) -> ReadOptions {
     }
 }
 
+/// What the user named as data, with what lies on the Hub fetched: its name then holds the commit.
+///
+/// # Errors
+/// See [`HubError`].
+pub fn locate(names: &[String], progress: &mut dyn hub::Progress) -> Result<Vec<Source>, HubError> {
+    names
+        .iter()
+        .map(|name| {
+            if !hub::is_hub(name) {
+                return Ok(Source::new(name));
+            }
+            let fetched = hub::dataset(name, progress)?;
+            Ok(Source { path: fetched.pinned, fetched: Some(fetched.files) })
+        })
+        .collect()
+}
+
 pub(crate) fn dataset_record(read: &ReadReport, pairs: &Pairs) -> DatasetRecord {
     let location = |path: &str| match path.contains("://") {
         true => String::new(),
@@ -632,18 +657,18 @@ pub(crate) fn open_embedder(
 }
 
 /// Passes on what happens inside a stage, and keeps the sentences for the record.
-struct Relay<'o> {
+pub(crate) struct Relay<'o> {
     observer: &'o mut dyn Observer,
     notes: Vec<String>,
     fetching: Option<std::time::Instant>,
 }
 
 impl<'o> Relay<'o> {
-    fn new(observer: &'o mut dyn Observer) -> Self {
+    pub(crate) fn new(observer: &'o mut dyn Observer) -> Self {
         Self { observer, notes: Vec::new(), fetching: None }
     }
 
-    fn end(self) -> Vec<String> {
+    pub(crate) fn end(self) -> Vec<String> {
         if let Some(began) = self.fetching {
             self.observer.finished("fetch", began.elapsed().as_secs_f64(), false);
         }

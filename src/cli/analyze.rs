@@ -21,6 +21,7 @@ use crate::sae::DeviceChoice;
   wimhf analyze 'shards/*.parquet' --out runs/mine --seed 2
   wimhf analyze helpful.jsonl harmless.jsonl --out runs/both
   wimhf analyze pku.parquet --preference safe
+  wimhf analyze hf://datasets/HuggingFaceH4/ultrafeedback_binarized/test_prefs
   wimhf analyze votes.csv --prompt-column question --response-a-column left --response-b-column right --label-column winner
   wimhf analyze vectors.parquet --embedding-columns vec_a,vec_b
   wimhf analyze dataset.parquet --embedder hf://sentence-transformers/all-MiniLM-L6-v2

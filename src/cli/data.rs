@@ -7,8 +7,8 @@ use crate::config::{Config, Pairing};
 /// What was typed; `None` leaves the settings file's value.
 #[derive(Debug, Args)]
 pub struct DataArguments {
-    /// Parquet, CSV, TSV, JSON lines, JSON or Arrow IPC: a file, a folder or a glob; several are read as one
-    /// set.
+    /// Parquet, CSV, TSV, JSON lines, JSON or Arrow IPC: a file, a folder, a glob, or
+    /// `hf://datasets/OWNER/NAME[@REV][/PATH]`; several are read as one set.
     #[arg(required = true, value_name = "DATA")]
     data: Vec<String>,
     /// Column with the prompt.

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::data::DataArguments;
+use super::progress::Progress;
 use super::{Failure, print};
-use crate::analyze;
+use crate::analyze::{self, Relay};
 use crate::config::Config;
 use crate::embed;
 use crate::pairs;
@@ -17,6 +18,7 @@ use crate::report::inspection;
 #[command(after_help = "Examples:
   wimhf inspect dataset.parquet
   wimhf inspect utterances.jsonl --pairing top-vs-bottom
+  wimhf inspect hf://datasets/Anthropic/hh-rlhf/harmless-base/test
   wimhf inspect helpful.jsonl harmless.jsonl --json | jq .found.labels")]
 pub struct InspectArguments {
     #[command(flatten)]
@@ -38,7 +40,13 @@ pub fn run(arguments: InspectArguments) -> Result<(), Failure> {
     };
     let data = arguments.data.over(&mut config);
     config.validate().map_err(|error| user(error.into()))?;
-    let sources: Vec<pairs::Source> = data.iter().map(|path| pairs::Source::new(path)).collect();
+    let mut progress = Progress::new(false);
+    let mut relay = Relay::new(&mut progress);
+    let sources = analyze::locate(&data, &mut relay).map_err(|error| {
+        let code = if error.is_stop() { 130 } else { 2 };
+        Failure::new(code, &error.into())
+    })?;
+    relay.end();
     let (pairs, read) =
         pairs::read_all(&sources, &analyze::read_options(&config)).map_err(|error| user(error.into()))?;
     let found = pairs::inspect(&pairs);

@@ -106,7 +106,7 @@ fn absent_hint(source: &str) -> String {
         return "name a file, a folder or a glob".into();
     }
     if source.contains("://") {
-        return "addresses are not read directly; download the file and name it here".into();
+        return "other addresses than `hf://datasets/OWNER/NAME` are not read; download the file and name it here".into();
     }
     let path = Path::new(source);
     let parent = match path.parent() {

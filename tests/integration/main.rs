@@ -6,6 +6,8 @@ mod embedders;
 #[path = "../support/hub.rs"]
 mod hub;
 #[cfg(feature = "hub")]
+mod hub_datasets;
+#[cfg(feature = "hub")]
 mod hub_models;
 mod inspect;
 mod interop;
