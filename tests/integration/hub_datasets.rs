@@ -161,8 +161,8 @@ fn a_run_records_the_commit_and_reads_it_again_when_the_branch_moved() {
 fn an_interrupted_download_goes_on_where_it_stopped() {
     let place = Place::new();
     let total = place.shard(0).len();
-    let piece = total / 5 + 1;
-    // Every answer with content breaks off after a fifth.
+    let piece = total / 3 + 1;
+    // Every answer with content breaks off after a third.
     let server = with_fault(
         place.repository(),
         Box::new(move |_, answer| if answer.body.len() > piece { answer.cut(piece) } else { answer }),
@@ -170,7 +170,7 @@ fn an_interrupted_download_goes_on_where_it_stopped() {
     let hub = found(&place.inspect(&server, NAME));
     assert_eq!(hub["data"]["fingerprint"], place.local()["data"]["fingerprint"]);
     let starts: Vec<u64> = sent(&server, SHARDS[0]).into_iter().filter(|start| *start > 0).collect();
-    assert!(starts.len() >= 4, "{starts:?}");
+    assert!(starts.len() >= 2, "{starts:?}");
     assert!(starts.is_sorted() && starts.windows(2).all(|pair| pair[1] > pair[0]), "{starts:?}");
 }
 
