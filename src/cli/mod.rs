@@ -5,6 +5,7 @@
 
 mod analyze;
 mod concepts;
+mod constitution;
 mod progress;
 
 use std::ffi::OsString;
@@ -25,6 +26,8 @@ struct Arguments {
 enum Command {
     /// Find, measure and rank the principles in a preference dataset.
     Analyze(Box<analyze::AnalyzeArguments>),
+    /// Find the few principles from which most of the labels can be told, and measure them.
+    Constitution(constitution::ConstitutionArguments),
     /// List the bank of known concepts, or see what it finds in a text.
     Concepts(concepts::ConceptsArguments),
 }
@@ -83,8 +86,15 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure>
     });
     match arguments.command {
         Command::Analyze(arguments) => analyze::run(*arguments),
+        Command::Constitution(arguments) => constitution::run(arguments),
         Command::Concepts(arguments) => concepts::run(arguments),
     }
+}
+
+/// A run that cannot be opened, with the exit code that it deserves.
+pub(crate) fn finished(error: crate::finished::FinishedError) -> Failure {
+    let code = if error.is_users() { 2 } else { 1 };
+    Failure::new(code, &anyhow::Error::new(error))
 }
 
 /// Writes to stdout; a reader that has gone away (`| head`) is no error.

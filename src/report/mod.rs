@@ -1,5 +1,6 @@
 //! What people read: tables, the terminal, the page. The only module that formats for people.
 
+pub mod constitution;
 pub mod page;
 pub mod tables;
 pub mod terminal;

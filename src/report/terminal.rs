@@ -104,7 +104,7 @@ pub(super) fn dataset_line(analysis: &Analysis) -> String {
     line
 }
 
-fn table(colour: bool) -> Table {
+pub(super) fn table(colour: bool) -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_HORIZONTAL_ONLY);
     table.set_content_arrangement(ContentArrangement::Dynamic);
@@ -118,7 +118,7 @@ fn table(colour: bool) -> Table {
     table
 }
 
-fn number(text: String) -> Cell {
+pub(super) fn number(text: String) -> Cell {
     Cell::new(text).set_alignment(CellAlignment::Right)
 }
 

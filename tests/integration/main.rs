@@ -1,6 +1,7 @@
 //! The program from outside, in one binary: real files, real processes.
 
 mod bad_input;
+mod constitution;
 mod planted;
 mod resume;
 mod run_directory;
