@@ -28,6 +28,7 @@ pub mod language;
 pub mod matrix;
 pub mod names;
 pub mod pairs;
+pub mod personalize;
 pub mod report;
 pub mod run;
 pub mod sae;

@@ -6,6 +6,7 @@
 mod analyze;
 mod concepts;
 mod constitution;
+mod personalize;
 mod progress;
 
 use std::ffi::OsString;
@@ -28,6 +29,8 @@ enum Command {
     Analyze(Box<analyze::AnalyzeArguments>),
     /// Find the few principles from which most of the labels can be told, and measure them.
     Constitution(constitution::ConstitutionArguments),
+    /// Find what differs between annotators, and give each weights of its own.
+    Personalize(personalize::PersonalizeArguments),
     /// List the bank of known concepts, or see what it finds in a text.
     Concepts(concepts::ConceptsArguments),
 }
@@ -87,6 +90,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure>
     match arguments.command {
         Command::Analyze(arguments) => analyze::run(*arguments),
         Command::Constitution(arguments) => constitution::run(arguments),
+        Command::Personalize(arguments) => personalize::run(arguments),
         Command::Concepts(arguments) => concepts::run(arguments),
     }
 }

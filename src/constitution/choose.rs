@@ -30,7 +30,7 @@ const FOLDS: usize = 5;
 /// What the greedy choice works with.
 pub struct Chooser<'a> {
     /// Columns and words.
-    pub(super) tested: &'a Tested<'a>,
+    pub(crate) tested: &'a Tested<'a>,
     /// Features that may become principles.
     pub pool: Vec<usize>,
     /// Correlation from which on two features say the same.
@@ -79,7 +79,7 @@ pub struct Chosen {
 
 impl<'a> Chooser<'a> {
     /// Every feature whose words say what it measures and that varies among the labels.
-    pub(super) fn new(tested: &'a Tested<'a>, explore: &Sample, redundant_above: f64) -> Self {
+    pub(crate) fn new(tested: &'a Tested<'a>, explore: &Sample, redundant_above: f64) -> Self {
         let varies = |feature: usize| {
             explore.row().iter().filter(|row| tested.columns.row(**row as usize)[feature] != 0.0).count() > 1
         };

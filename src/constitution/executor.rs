@@ -175,7 +175,7 @@ pub fn difference(a: &[f64], b: &[f64], clusters: &Clusters) -> Figure {
 }
 
 /// Columns of `matrix` at the given rows, `[rows, features]`.
-pub(super) fn gather(matrix: &Matrix, features: &[usize], rows: &[u32]) -> Matrix {
+pub(crate) fn gather(matrix: &Matrix, features: &[usize], rows: &[u32]) -> Matrix {
     let mut values = Vec::with_capacity(features.len() * rows.len());
     for &row in rows {
         let z = matrix.row(row as usize);
@@ -185,7 +185,7 @@ pub(super) fn gather(matrix: &Matrix, features: &[usize], rows: &[u32]) -> Matri
 }
 
 /// Mean square of every column: penalising by it is the same as scaling the columns to size 1.
-pub(super) fn mean_squares(matrix: &Matrix) -> Vec<f64> {
+pub(crate) fn mean_squares(matrix: &Matrix) -> Vec<f64> {
     let n = matrix.rows().max(1) as f64;
     let mut sums = vec![0.0; matrix.cols];
     for row in matrix.values.chunks_exact(matrix.cols.max(1)) {

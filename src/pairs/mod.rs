@@ -19,7 +19,7 @@ use polars::prelude::StringChunked;
 use crate::matrix::Matrix;
 
 pub use error::PairsError;
-pub use read::{ReadOptions, read};
+pub use read::{ReadOptions, read, values};
 pub use split::split;
 
 /// A column of texts, `[pairs]`; shares its buffers with the table it was read from.

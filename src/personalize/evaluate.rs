@@ -280,8 +280,9 @@ fn scores(
 /// without looking at labels: the largest p(1−p)·zᵀCz, C being what is still uncertain.
 fn most_telling(columns: &Matrix, labels: &Labelled, pool: &[u32], learned: &Learned, k: usize) -> Vec<u32> {
     let d = learned.features.len();
-    let mut covariance: Vec<f64> =
-        (0..d * d).map(|at| if at % (d + 1) == 0 { learned.tau[at / (d + 1)].powi(2) } else { 0.0 }).collect();
+    let mut covariance: Vec<f64> = (0..d * d)
+        .map(|at| if at % (d + 1) == 0 { learned.tau[at / (d + 1)].powi(2) } else { 0.0 })
+        .collect();
     let mut open: Vec<(u32, Vec<f64>, f64)> = (pool.iter())
         .map(|&row| {
             let z = columns.row(labels.pair[row as usize] as usize);
@@ -294,9 +295,8 @@ fn most_telling(columns: &Matrix, labels: &Labelled, pool: &[u32], learned: &Lea
         let spread = |z: &[f64]| -> Vec<f64> {
             (0..d).map(|i| (0..d).map(|j| covariance[i * d + j] * z[j]).sum()).collect()
         };
-        let told = |(_, z, w): &(u32, Vec<f64>, f64)| {
-            w * spread(z).iter().zip(z).map(|(a, b)| a * b).sum::<f64>()
-        };
+        let told =
+            |(_, z, w): &(u32, Vec<f64>, f64)| w * spread(z).iter().zip(z).map(|(a, b)| a * b).sum::<f64>();
         let best = (0..open.len()).max_by(|&a, &b| told(&open[a]).total_cmp(&told(&open[b])).then(b.cmp(&a)));
         let Some(best) = best else { break };
         let (row, z, w) = open.remove(best);
@@ -362,7 +362,8 @@ fn gains(predictions: &Predictions, seed: u64) -> Option<(f64, Figure, Figure)> 
     present.sort_unstable();
     present.dedup();
     let (before, after) = (Ranking::new(&predictions.population), Ranking::new(&predictions.personal));
-    let log = |eta: f64, y: f64| y * sigmoid(eta).max(1e-300).ln() + (1.0 - y) * sigmoid(-eta).max(1e-300).ln();
+    let log =
+        |eta: f64, y: f64| y * sigmoid(eta).max(1e-300).ln() + (1.0 - y) * sigmoid(-eta).max(1e-300).ln();
     let likelihood: Vec<f64> = (0..n)
         .map(|at| {
             let y = predictions.y[at];

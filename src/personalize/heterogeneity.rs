@@ -101,7 +101,6 @@ pub struct GroupEffect {
 /// A feature's activations over some labels, scaled to a root mean square of 1.
 #[derive(Debug, Clone)]
 pub(super) struct Scaled {
-    pub(super) feature: usize,
     pub(super) scale: f64,
     /// `[rows]`
     pub(super) z: Vec<f64>,
@@ -115,7 +114,7 @@ impl Scaled {
         let scale = (z.iter().map(|z| z * z).sum::<f64>() / z.len().max(1) as f64).sqrt();
         let scale = if scale.is_normal() { scale } else { 1.0 };
         z.iter_mut().for_each(|z| *z /= scale);
-        Self { feature, scale, z }
+        Self { scale, z }
     }
 }
 
@@ -287,8 +286,10 @@ pub(super) fn mark_subjective(
             .collect();
         // The family stays what it was at the first look.
         let family = found.iter().filter(|row| !row.p.is_nan()).count() as f64;
-        let best = (0..tests.len()).filter(|&at| !tests[at].is_nan()).min_by(|&a, &b| tests[a].total_cmp(&tests[b]));
-        let Some(best) = best.filter(|&at| tests[at] * (family - chosen.len() as f64).max(1.0) < alpha) else {
+        let best =
+            (0..tests.len()).filter(|&at| !tests[at].is_nan()).min_by(|&a, &b| tests[a].total_cmp(&tests[b]));
+        let Some(best) = best.filter(|&at| tests[at] * (family - chosen.len() as f64).max(1.0) < alpha)
+        else {
             break;
         };
         chosen.push(best);
@@ -428,7 +429,13 @@ mod tests {
                     let own = 0.7 + tau * normal(&mut random);
                     for _ in 0..labels {
                         let active: f64 = random.random();
-                        let value = if active < 0.2 { 1.0 } else if active < 0.4 { -1.0 } else { 0.0 };
+                        let value = if active < 0.2 {
+                            1.0
+                        } else if active < 0.4 {
+                            -1.0
+                        } else {
+                            0.0
+                        };
                         let base = 1.2 * normal(&mut random);
                         let p = sigmoid(base + own * value);
                         z.push(value);

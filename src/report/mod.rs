@@ -2,6 +2,7 @@
 
 pub mod constitution;
 pub mod page;
+pub mod personalize;
 pub mod tables;
 pub mod terminal;
 

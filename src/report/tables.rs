@@ -18,7 +18,7 @@ fn failed(action: &'static str, path: &Path) -> impl Fn(PolarsError) -> RunError
     move |error| RunError::Table { action, path: path.clone(), message: error.to_string() }
 }
 
-fn frame(path: &Path, columns: Vec<Column>) -> Result<DataFrame, RunError> {
+pub(super) fn frame(path: &Path, columns: Vec<Column>) -> Result<DataFrame, RunError> {
     let height = columns.first().map_or(0, Column::len);
     DataFrame::new(height, columns).map_err(failed("write", path))
 }
@@ -63,7 +63,7 @@ pub fn write_dropped(path: &Path, dropped: &[(u32, String)]) -> Result<(), RunEr
     write_csv(path, &["row", "reason"], dropped.iter().map(|(row, reason)| [row.to_string(), reason.clone()]))
 }
 
-fn write_csv<const N: usize>(
+pub(super) fn write_csv<const N: usize>(
     path: &Path,
     header: &[&str; N],
     rows: impl Iterator<Item = [String; N]>,

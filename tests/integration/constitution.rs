@@ -4,8 +4,6 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use polars::prelude::*;
-
 use crate::planted::names;
 use crate::util::{self, data, json, parquet, root, stderr, stdout, wimhf};
 
