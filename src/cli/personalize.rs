@@ -33,6 +33,9 @@ pub struct PersonalizeArguments {
     /// Columns that group the annotators, to test whether groups differ.
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
     groups: Vec<String>,
+    /// Do not measure what the weights are worth for new annotators, which is the slowest part.
+    #[arg(long)]
+    no_evaluation: bool,
     /// Print the result and write nothing.
     #[arg(long)]
     dry_run: bool,
@@ -91,6 +94,7 @@ pub fn run(arguments: PersonalizeArguments) -> Result<(), Failure> {
         allowed,
         min_pairs: arguments.min_pairs as usize,
         alpha: config.principles.alpha,
+        evaluate: !arguments.no_evaluation,
         seed: run.manifest.seed,
         redundant_above: config.principles.redundant_above,
     };

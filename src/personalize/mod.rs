@@ -66,6 +66,8 @@ pub struct Options {
     pub min_pairs: usize,
     /// Family-wise error rate of the heterogeneity tests.
     pub alpha: f64,
+    /// Whether to measure what the weights are worth; the slowest part.
+    pub evaluate: bool,
     /// The run's seed.
     pub seed: u64,
     /// Correlation from which on two features say the same.
@@ -241,10 +243,14 @@ impl Job<'_> {
             .filter(|(own, _)| !own.is_empty())
             .map(|(own, name)| self.weights(own, name, &allowed, &tau, &population, &features))
             .collect();
-        let evaluation =
-            evaluate::evaluate(&self.tested.columns, labels, options.min_pairs, options.seed, |train| {
-                self.learn(train)
-            });
+        let evaluation = match options.evaluate {
+            true => {
+                let columns = &self.tested.columns;
+                let learn = |train: &[u32]| self.learn(train);
+                evaluate::evaluate(columns, labels, options.min_pairs, options.seed, learn)
+            }
+            false => Evaluation::default(),
+        };
         let mut groups = heterogeneity::group_tests(&tests, &options.groups, labels, options.seed);
         for test in &mut groups {
             test.groups.sort_by(|a, b| b.annotators.cmp(&a.annotators).then(a.value.cmp(&b.value)));

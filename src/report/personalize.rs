@@ -311,6 +311,9 @@ fn groups(out: &mut String, found: &Personalization, colour: bool) -> std::fmt::
 
 fn evaluation(out: &mut String, found: &Personalization, colour: bool) -> std::fmt::Result {
     let evaluation = &found.evaluation;
+    if evaluation.folds == 0 {
+        return Ok(());
+    }
     writeln!(out)?;
     if evaluation.gains.is_empty() {
         return writeln!(

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod constitution;
+mod personalize;
 mod planted;
 mod resume;
 mod run_directory;
