@@ -6,8 +6,10 @@
 mod analyze;
 mod concepts;
 mod constitution;
+mod export;
 mod personalize;
 mod progress;
+mod report;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -31,6 +33,10 @@ enum Command {
     Constitution(constitution::ConstitutionArguments),
     /// Find what differs between annotators, and give each weights of its own.
     Personalize(personalize::PersonalizeArguments),
+    /// Write a run's page again, or without what is personal, and open it.
+    Report(report::ReportArguments),
+    /// Write a run's pairs for other tools: Feedback Forensics, trainers, spreadsheets.
+    Export(export::ExportArguments),
     /// List the bank of known concepts, or see what it finds in a text.
     Concepts(concepts::ConceptsArguments),
 }
@@ -92,6 +98,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure>
         Command::Constitution(arguments) => constitution::run(arguments),
         Command::Personalize(arguments) => personalize::run(arguments),
         Command::Concepts(arguments) => concepts::run(arguments),
+        Command::Export(arguments) => export::run(arguments),
+        Command::Report(arguments) => report::run(arguments),
     }
 }
 

@@ -101,6 +101,9 @@ pub struct Principle {
     pub prevalence: f64,
     /// Held-out labels behind the effect.
     pub n: usize,
+    /// How far held-out labels agree with it when it votes by itself, signed from the concept.
+    #[serde(flatten)]
+    pub agreement: agreement::Agreement,
     /// Confirmed on held-out labels; true for every principle that is printed.
     pub significant: bool,
     /// `safety`, `safety_risk`, `length`, `rare`, `redundant`.

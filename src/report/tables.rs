@@ -13,7 +13,7 @@ use crate::matrix::Matrix;
 use crate::pairs::{MISSING, Pairs, Side};
 use crate::run::{RunError, write_bytes, write_file, write_parquet};
 
-fn failed(action: &'static str, path: &Path) -> impl Fn(PolarsError) -> RunError {
+pub(super) fn failed(action: &'static str, path: &Path) -> impl Fn(PolarsError) -> RunError {
     let path = path.to_path_buf();
     move |error| RunError::Table { action, path: path.clone(), message: error.to_string() }
 }
@@ -213,6 +213,12 @@ pub fn write_principles_csv(path: &Path, findings: &Findings) -> Result<(), RunE
         "p_confirm",
         "p_bonferroni",
         "q_bh",
+        "relevance",
+        "accuracy",
+        "kappa",
+        "strength",
+        "strength_low",
+        "strength_high",
         "fidelity",
         "prevalence",
         "n",
@@ -242,6 +248,12 @@ pub fn write_principles_csv(path: &Path, findings: &Findings) -> Result<(), RunE
             p.p_confirm.to_string(),
             p.p_bonferroni.to_string(),
             p.q_bh.to_string(),
+            p.agreement.relevance.to_string(),
+            p.agreement.accuracy.to_string(),
+            p.agreement.kappa.to_string(),
+            p.agreement.strength.to_string(),
+            optional(p.agreement.strength_low),
+            optional(p.agreement.strength_high),
             optional(p.fidelity),
             p.prevalence.to_string(),
             p.n.to_string(),

@@ -2,8 +2,10 @@
 
 mod bad_input;
 mod constitution;
+mod interop;
 mod personalize;
 mod planted;
 mod resume;
 mod run_directory;
 mod util;
+mod web;
