@@ -215,8 +215,10 @@ pub struct Reconstruction {
     pub repetitions: Vec<Repetition>,
     /// What the user's edits did.
     pub edits: Vec<EditCost>,
-    /// How much the best of all features and the embedding probe is above the linear executor.
+    /// How much the better of every feature together and the embedding probe is above the linear executor.
     pub left_unexplained: Option<Figure>,
+    /// The same above the vote.
+    pub left_unexplained_vote: Option<Figure>,
     /// What that is measured with.
     pub left_unexplained_by: String,
 }
@@ -309,10 +311,6 @@ impl Job<'_> {
         let articles = chosen.articles;
 
         let (linear, vote) = (self.agreement(&self.linear, &articles), self.agreement(&self.vote, &articles));
-        let own = match options.aim {
-            Aim::Linear => &linear,
-            Aim::Vote => &vote,
-        };
         let figure = |values: &[f64]| mean(values, self.clusters(), 0.0);
         let mut found = Reconstruction {
             schema_version: SCHEMA_VERSION,
@@ -342,7 +340,7 @@ impl Job<'_> {
             })
             .collect();
         self.cover(&mut found, &articles);
-        self.baselines(&mut found, &articles, own, &linear, deltas);
+        self.baselines(&mut found, &articles, (&linear, &vote), deltas);
         found.conflicts = self.conflicts(&articles);
         let short = |feature: usize| self.described.features[feature].short.clone();
         let id = |feature: usize| self.described.features[feature].feature_id.clone();
@@ -527,10 +525,13 @@ impl Job<'_> {
         &self,
         found: &mut Reconstruction,
         articles: &[Article],
-        own: &[f64],
-        linear: &[f64],
+        (linear, vote): (&[f64], &[f64]),
         deltas: &Matrix,
     ) {
+        let own = match self.options.aim {
+            Aim::Linear => linear,
+            Aim::Vote => vote,
+        };
         let y = self.held_out.y();
         let mut compare = |name: &str, decisions: Option<Vec<f64>>| {
             let values = decisions.map(|decisions| agrees(&decisions, y));
@@ -555,6 +556,7 @@ impl Job<'_> {
             .max_by(|a, b| score(&a.1).total_cmp(&score(&b.1)));
         if let Some((name, values)) = best {
             found.left_unexplained = Some(difference(&values, linear, self.clusters()));
+            found.left_unexplained_vote = Some(difference(&values, vote, self.clusters()));
             found.left_unexplained_by = name.into();
         }
 

@@ -215,7 +215,7 @@ fn predict(
     seed: u64,
 ) -> Vec<Vec<Predictions>> {
     let mut random = crate::seed::stream(seed, &format!("personalize {}", labels.names[who as usize]));
-    let (mut held_out, mut rest): (Vec<u32>, Vec<u32>) =
+    let (mut held_out, rest): (Vec<u32>, Vec<u32>) =
         own.iter().partition(|&&row| labels.held_out[row as usize]);
     held_out.shuffle(&mut random);
     let wide = vec![UNSHRUNK; learned.features.len()];
@@ -233,7 +233,6 @@ fn predict(
             let mut pool = rest.clone();
             pool.extend(&held_out[..lent]);
             for _ in 0..DRAWS {
-                rest.shuffle(&mut random);
                 pool.shuffle(&mut random);
                 let some = &pool[..k];
                 let fit = |features: &[usize], tau: &[f64]| {

@@ -31,32 +31,43 @@ pub struct Heterogeneity {
     /// Their labels.
     pub labels: usize,
     /// Mean effect over annotators.
+    #[serde(with = "nan_as_null")]
     pub beta: f64,
     /// Lower end of its 95 % interval.
+    #[serde(with = "nan_as_null")]
     pub beta_low: f64,
     /// Upper end.
+    #[serde(with = "nan_as_null")]
     pub beta_high: f64,
     /// Standard deviation between annotators by restricted maximum likelihood.
+    #[serde(with = "nan_as_null")]
     pub tau: f64,
     /// The same by Paule and Mandel.
+    #[serde(with = "nan_as_null")]
     pub tau_pm: f64,
     /// Lower end of τ's 95 % interval (Q-profile).
+    #[serde(with = "nan_as_null")]
     pub tau_low: f64,
     /// Upper end.
+    #[serde(with = "nan_as_null")]
     pub tau_high: f64,
     /// Cochran's Q of the annotators' own coefficients.
     pub q: Option<ChiTest>,
     /// p-value of the score test of τ = 0, which needs no estimate per annotator: the decision.
+    #[serde(with = "nan_as_null")]
     pub p: f64,
     /// The same, corrected (Holm) over the features tested.
+    #[serde(with = "nan_as_null")]
     pub p_holm: f64,
     /// Share of the annotators whose effect has the other sign, if effects are normal.
+    #[serde(with = "nan_as_null")]
     pub opposite: f64,
     /// Differs between annotators beyond chance, also when the stronger ones are accounted for.
     pub subjective: bool,
     /// Flagged as safety-relevant: left alone unless named.
     pub safety: bool,
     /// Root mean square of the activation.
+    #[serde(with = "nan_as_null")]
     pub scale: f64,
     /// The annotators' own coefficients and which annotators these are; not written.
     #[serde(skip)]
@@ -78,6 +89,7 @@ pub struct GroupTest {
     /// Likelihood-ratio test, annotators' own differences allowed for.
     pub test: ChiTest,
     /// p corrected (Holm) over features and columns.
+    #[serde(with = "nan_as_null")]
     pub p_holm: f64,
     /// The groups.
     pub groups: Vec<GroupEffect>,
@@ -96,6 +108,19 @@ pub struct GroupEffect {
     pub low: f64,
     /// Upper end.
     pub high: f64,
+}
+
+/// JSON has no number for "could not be estimated": `null` there, NaN here.
+mod nan_as_null {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        Some(*value).filter(|value| value.is_finite()).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+        Ok(Option::<f64>::deserialize(deserializer)?.unwrap_or(f64::NAN))
+    }
 }
 
 /// A feature's activations over some labels, scaled to a root mean square of 1.
@@ -180,6 +205,10 @@ fn add_common(z: &[f64], y: &[f64], eta: &mut [f64]) -> f64 {
     beta
 }
 
+/// Sampling variance from which on an annotator's own coefficient says nothing: its labels hardly differ
+/// in the feature.
+const VAGUE: f64 = 10.0;
+
 /// Tests and measures every feature of `family` on the labels `rows`.
 pub(super) fn measure(
     columns: &Matrix,
@@ -215,7 +244,8 @@ pub(super) fn measure(
             };
             for (who, own) in own.iter().enumerate().filter(|(_, own)| own.len() >= min_pairs) {
                 let pick = |values: &[f64]| own.iter().map(|&at| values[at]).collect::<Vec<f64>>();
-                if let Some((deviation, variance)) = own_coefficient(&pick(z), &pick(&y), &pick(&eta)) {
+                let estimate = own_coefficient(&pick(z), &pick(&y), &pick(&eta));
+                if let Some((deviation, variance)) = estimate.filter(|(_, v)| *v <= VAGUE) {
                     out.own.y.push(common + deviation);
                     out.own.v.push(variance);
                     out.whose.push(who as u32);

@@ -16,6 +16,7 @@ mod evaluate;
 mod heterogeneity;
 mod labelled;
 mod population;
+mod stream;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,7 @@ pub use evaluate::{CalibrationBin, Evaluation, Gain, KS};
 pub use heterogeneity::{GroupEffect, GroupTest, Heterogeneity};
 pub use labelled::{Labelled, Names};
 pub use population::{Belief, Population, own_coefficient};
+pub use stream::{NewLabels, Updated};
 
 use evaluate::Learned;
 
@@ -85,6 +87,24 @@ pub enum PersonalizeError {
         /// The column.
         by: String,
     },
+    /// Nothing to go on from.
+    #[error("`{path}` cannot be gone on from: {why}\nhint: run `wimhf personalize` without `--update` first")]
+    NoRecord {
+        /// `personalize.json`.
+        path: std::path::PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// The new labels lack something.
+    #[error(
+        "`{path}` cannot be added: {why}\nhint: it needs `annotator_id`, `label`, `length_delta` and a column for each feature of `scorer.json`, named by its id"
+    )]
+    NewLabels {
+        /// The file.
+        path: String,
+        /// What.
+        why: String,
+    },
     /// All labels are the same, or there are none.
     #[error("the labels cannot be modelled: {why}\nhint: `wimhf analyze` says what the dataset holds")]
     NoLabels {
@@ -115,6 +135,8 @@ pub struct AnnotatorWeights {
     pub fallback: bool,
     /// `[features]`
     pub weights: Vec<Weight>,
+    /// Deviations from the population by all its labels, also where they are too few to be used yet.
+    pub deviations: Vec<f64>,
     /// Inverse covariance of the deviations, `[features, features]`, for going on with more labels.
     pub precision: Vec<Vec<f64>>,
 }
@@ -383,27 +405,8 @@ impl Job<'_> {
         population: &Population,
         features: &[PersonalFeature],
     ) -> AnnotatorWeights {
-        let fallback = own.len() < self.options.min_pairs;
-        let used = if fallback { &[][..] } else { own };
-        let belief = heterogeneity::belief(&self.tested.columns, allowed, population, tau, self.labels, used);
-        let weights = (belief.mean.iter().zip(belief.sd()).zip(features))
-            .map(|((deviation, sd), feature)| {
-                let room = feature.tau > 0.0;
-                Weight {
-                    personal_weight: feature.population_weight + if room { *deviation } else { 0.0 },
-                    sd: if room { sd } else { 0.0 },
-                    shrinkage: if room { (sd / feature.tau).powi(2).min(1.0) } else { 1.0 },
-                }
-            })
-            .collect();
-        let k = allowed.len();
-        AnnotatorWeights {
-            annotator: name.to_owned(),
-            n: own.len(),
-            fallback,
-            weights,
-            precision: (0..k).map(|i| (0..k).map(|j| belief.precision[(i, j)]).collect()).collect(),
-        }
+        let belief = heterogeneity::belief(&self.tested.columns, allowed, population, tau, self.labels, own);
+        AnnotatorWeights::new(name, own.len(), self.options.min_pairs, &belief, features)
     }
 
     /// Steps 1–3 on the labels of other annotators.

@@ -116,18 +116,17 @@ fn sentences(found: &Reconstruction) -> Vec<String> {
         found.silent * 100.0,
         found.vote_split * 100.0
     ));
-    if let Some(left) = &found.left_unexplained {
+    for (executor, left) in [("linear", &found.left_unexplained), ("vote", &found.left_unexplained_vote)] {
+        let Some(left) = left else { continue };
+        let by = &found.left_unexplained_by;
         said.push(if left.value > 0.0 {
             format!(
-                "Left unexplained: {} agrees with more of the labels than the principles do (linear), by {} points",
-                found.left_unexplained_by,
+                "Left unexplained by the {executor} executor: {by} agrees with {} points more of the labels",
                 change(left)
             )
         } else {
             format!(
-                "Left unexplained: nothing that shows; {} does not agree with more of the labels than the principles do \
-                 (linear), {} points",
-                found.left_unexplained_by,
+                "Left unexplained by the {executor} executor: nothing that shows ({by} is at {} points)",
                 change(left)
             )
         });

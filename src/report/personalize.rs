@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::terminal::{number, table};
 use super::{tables, thousands};
-use crate::personalize::{FORMULA, Gain, Heterogeneity, KS, Personalization};
+use crate::personalize::{FORMULA, Gain, Heterogeneity, KS, Personalization, Updated};
 use crate::run::{Figure, RunError, write_json, write_parquet};
 
 /// The files that `wimhf personalize` writes.
@@ -145,7 +145,7 @@ pub fn scorer_definition(found: &Personalization) -> serde_json::Value {
                     .collect();
             let value = json!({
                 "n": annotator.n, "fallback": annotator.fallback, "weights": weights,
-                "precision": annotator.precision,
+                "deviations": annotator.deviations, "precision": annotator.precision,
             });
             (annotator.annotator.clone(), value)
         })
@@ -377,4 +377,39 @@ fn evaluation(out: &mut String, found: &Personalization, colour: bool) -> std::f
         )?;
     }
     Ok(())
+}
+
+/// Annotators of an update that are listed.
+const UPDATED: usize = 10;
+
+/// What an update did; ends with a newline.
+pub fn render_update(found: &Personalization, done: &[Updated]) -> String {
+    let mut out = String::new();
+    let added: usize = done.iter().map(|who| who.added).sum();
+    let new = done.iter().filter(|who| who.is_new).count();
+    // Writing into a string cannot fail.
+    let _ = writeln!(
+        out,
+        "{} labels added to {} annotators, {} of them new; the population's weights and τ stay.",
+        thousands(added),
+        thousands(done.len()),
+        thousands(new)
+    );
+    for who in done.iter().take(UPDATED) {
+        let weights: Vec<String> = (found.features.iter().zip(&who.weights))
+            .map(|(feature, (before, after))| {
+                let per = |weight: f64| signed(weight * feature.scale);
+                format!("{} {} → {}", feature.short, per(*before), per(*after))
+            })
+            .collect();
+        let _ =
+            writeln!(out, "  · {} ({} labels): {}", who.annotator, thousands(who.added), weights.join(", "));
+    }
+    if done.len() > UPDATED {
+        let _ = writeln!(out, "  … and {} more", thousands(done.len() - UPDATED));
+    }
+    if found.features.is_empty() {
+        let _ = writeln!(out, "No feature is personal, so no weight changed.");
+    }
+    out
 }

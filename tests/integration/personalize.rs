@@ -177,6 +177,36 @@ fn weights_are_written_for_everybody_and_can_be_applied() {
     let with_label = csv_rows(&run.join("annotator_weights.csv"));
     assert_eq!(with_label, table.height());
     assert!(scorer["formula"].as_str().unwrap().contains("length_weight"));
+    // New labels of one annotator move its weights, and nobody else's: somebody who always takes the list.
+    let features: Vec<&str> =
+        scorer["features"].as_array().unwrap().iter().map(|f| f["feature_id"].as_str().unwrap()).collect();
+    let mut new = format!("annotator_id,label,length_delta,{}\n", features.join(","));
+    for row in 0..40 {
+        let lists = if row % 2 == 0 { 1 } else { -1 };
+        new += &format!("annotator_01,{},0", u8::from(lists > 0));
+        for feature in &features {
+            new += &format!(",{}", if *feature == "known_lists" { lists } else { 0 });
+        }
+        new.push('\n');
+    }
+    std::fs::write(dir.path().join("new.csv"), new).unwrap();
+    let output = command(&run, &["--update", "new.csv"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(
+        stdout(&output).contains("40 labels added to 1 annotators, 0 of them new"),
+        "{}",
+        stdout(&output)
+    );
+    let after = json(&run.join("scorer.json"));
+    let weight = |scorer: &serde_json::Value, who: &str| {
+        scorer["annotators"][who]["weights"]["known_lists"].as_f64().unwrap()
+    };
+    assert!(weight(&after, "annotator_01") > weight(&scorer, "annotator_01"));
+    assert_eq!(weight(&after, "annotator_02"), weight(&scorer, "annotator_02"));
+    std::fs::write(dir.path().join("bad.csv"), "annotator_id,label\na,1\n").unwrap();
+    let output = command(&run, &["--update", "bad.csv"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("length_delta"), "{}", stderr(&output));
     // A dry run changes nothing.
     let before = util::contents(&run);
     let output = command(&run, &["--dry-run", "--no-evaluation"]);
