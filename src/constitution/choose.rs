@@ -1,8 +1,10 @@
 //! Which principles reconstruct the labels: an ordered list without repetition.
 //!
-//! Greedy: the next principle is the one that gains most over those already in the list, discounted by
-//! how much it moves with one of them. For the *linear* executor the gain is that of the likelihood
-//! (a score test with the others and length held fixed), for the *vote* executor that of the agreement.
+//! Greedy: the next principle is the one that gains most likelihood over those already in the list (a
+//! score test with these and length held fixed), discounted by how much it moves with one of them. The
+//! lists for both executors are made so: choosing by the vote's own agreement was tried and is worse on
+//! new labels, since it follows the noise of the labels it sees. What differs is the length, and the
+//! order: for the vote the most reliable principle stands first, since the order decides split votes.
 //! Only labels that no figure is computed on take part.
 
 use std::collections::HashMap;
@@ -13,7 +15,7 @@ use crate::effects::table::{control_of, one_by_one};
 use crate::effects::{Clusters, Control, Effect, Sample, score_tests};
 use crate::matrix::Matrix;
 
-use super::executor::{Article, Executor, Vote, agrees, difference};
+use super::executor::{Article, agrees, difference};
 use super::select::Tested;
 
 /// |z| of a score test below which a principle is not supported, where the list may end by itself.
@@ -48,12 +50,12 @@ pub struct Wishes {
     pub order: Vec<usize>,
 }
 
-/// Which executor the list is chosen for.
+/// Which executor the list is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Aim {
-    /// The likelihood of a linear model.
+    /// A linear model: what gains most stands first.
     Linear,
-    /// The agreement of a majority vote.
+    /// A majority vote: what is most reliable stands first.
     Vote,
 }
 
@@ -89,9 +91,9 @@ impl<'a> Chooser<'a> {
         Self { tested, pool, redundant_above }
     }
 
-    /// The best list of at most `most` principles. Where the user `asked` for that number, weaker ones
-    /// are taken to get there; else only what is clearly supported.
-    pub fn choose(&self, explore: &Sample, aim: Aim, most: usize, asked: bool, wishes: &Wishes) -> Chosen {
+    /// The best list of at most `most` principles, in the order in which they gain most. Where the user
+    /// `asked` for that number, weaker ones are taken to get there; else only what is clearly supported.
+    pub fn choose(&self, explore: &Sample, most: usize, asked: bool, wishes: &Wishes) -> Chosen {
         let alone = self.alone(explore);
         let mut greedy = Greedy::new(self, explore, &alone);
         let cap = most.max(wishes.pinned.len());
@@ -101,21 +103,12 @@ impl<'a> Chooser<'a> {
         greedy.open.retain(|feature| !wishes.dropped.contains(feature));
         let least = if asked { ASKED_FOR } else { SUPPORTED };
         while greedy.articles.len() < cap {
-            let next = match aim {
-                Aim::Linear => greedy.most_likely(least),
-                Aim::Vote => greedy.most_agreement(least),
-            };
-            match next {
+            match greedy.next(least) {
                 Some(article) => greedy.take(article),
                 None => break,
             }
         }
-        let mut articles = greedy.articles;
-        // A stable sort: what is not named keeps its place behind.
-        articles.sort_by_key(|article| {
-            wishes.order.iter().position(|feature| *feature == article.feature).unwrap_or(usize::MAX)
-        });
-        Chosen { articles, twins: greedy.twins }
+        Chosen { articles: greedy.articles, twins: greedy.twins }
     }
 
     /// Every feature's effect by itself on the labels at hand.
@@ -125,7 +118,8 @@ impl<'a> Chooser<'a> {
 
     /// A principle with the threshold that serves it best.
     pub fn article(&self, feature: usize, sign: f64, explore: &Sample) -> Article {
-        Article { feature, sign, threshold: threshold(&self.tested.columns, feature, sign, explore) }
+        let (threshold, accuracy) = threshold(&self.tested.columns, feature, sign, explore);
+        Article { feature, sign, threshold, accuracy }
     }
 
     /// A principle in the direction that the labels give it by itself; `None` where they give none.
@@ -158,12 +152,13 @@ impl<'a> Chooser<'a> {
             if learn.is_empty() || judge.is_empty() {
                 continue;
             }
-            let articles = self.choose(&learn, aim, LONGEST, false, &Wishes::default()).articles;
+            let articles = self.choose(&learn, LONGEST, false, &Wishes::default()).articles;
             let mut agreement = Vec::new();
             for (length, values) in curve.iter_mut().enumerate().skip(1) {
                 // A list that ends early is the whole list from then on.
                 if length <= articles.len() {
-                    agreement = agrees(&decide(&learn, &articles[..length], &judge), judge.y());
+                    let list = arrange(&articles[..length], aim, &[]);
+                    agreement = agrees(&decide(&learn, &list, &judge), judge.y());
                 }
                 for (&at, value) in these.iter().zip(&agreement) {
                     values[at] = *value;
@@ -172,6 +167,19 @@ impl<'a> Chooser<'a> {
         }
         curve
     }
+}
+
+/// The list in the order that its executor reads it in, what the user wants in front there.
+pub fn arrange(articles: &[Article], aim: Aim, order: &[usize]) -> Vec<Article> {
+    let mut list = articles.to_vec();
+    if aim == Aim::Vote {
+        list.sort_by(|a, b| b.accuracy.total_cmp(&a.accuracy));
+    }
+    // A stable sort: what is not named keeps its place behind.
+    list.sort_by_key(|article| {
+        order.iter().position(|feature| *feature == article.feature).unwrap_or(usize::MAX)
+    });
+    list
 }
 
 /// The length from which on the curve is flat: the shortest list whose distance to the best one is less
@@ -208,23 +216,21 @@ fn subset(sample: &Sample, at: &[usize]) -> Sample {
     Sample::new(column(sample.y()), column(sample.length()), rows, &[]).unwrap_or_default()
 }
 
-/// The size of an activation from which a vote of the feature says most about the label: the largest
-/// (agree − disagree)² / (agree + disagree) over quartiles of the sizes that occur.
-fn threshold(columns: &Matrix, feature: usize, sign: f64, explore: &Sample) -> f64 {
+/// The size of an activation from which a vote of the feature says most about the label, and the share
+/// of those votes that agree with it: the largest (agree − disagree)² / (agree + disagree) over quartiles
+/// of the sizes that occur.
+fn threshold(columns: &Matrix, feature: usize, sign: f64, explore: &Sample) -> (f64, f64) {
     let mut votes: Vec<(f64, f64)> = (explore.row().iter().zip(explore.y()))
         .map(|(&row, &y)| (f64::from(columns.row(row as usize)[feature]), 2.0 * y - 1.0))
         .filter(|(z, _)| *z != 0.0)
         .map(|(z, side)| (z.abs(), sign * z.signum() * side))
         .collect();
     votes.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let mut best = (f64::NEG_INFINITY, 0.0);
+    let n = votes.len();
+    let mut best = (f64::NEG_INFINITY, 0.0, 0.5);
     for quarter in 0..4 {
-        let smallest = votes.len() * quarter / 4;
         // Sorted from large to small: the smallest `quarter` fourths do not vote.
-        let Some(&(size, _)) = votes.get(votes.len() - 1 - smallest.min(votes.len().saturating_sub(1)))
-        else {
-            break;
-        };
+        let Some(&(size, _)) = n.checked_sub(1 + n * quarter / 4).and_then(|at| votes.get(at)) else { break };
         let cut = if quarter == 0 { 0.0 } else { size };
         let voting = votes.iter().filter(|(z, _)| *z >= cut);
         let (balance, count) = voting.fold((0.0, 0.0), |(b, n), (_, side)| (b + side, n + 1.0));
@@ -232,10 +238,10 @@ fn threshold(columns: &Matrix, feature: usize, sign: f64, explore: &Sample) -> f
         let merit =
             if balance > 0.0 { 0.98_f64.powi(quarter as i32) * balance * balance / count } else { 0.0 };
         if merit > best.0 {
-            best = (merit, cut);
+            best = (merit, cut, 0.5 + balance / (2.0 * count));
         }
     }
-    best.1
+    (best.1, best.2)
 }
 
 /// The list as it grows.
@@ -250,8 +256,6 @@ struct Greedy<'a> {
     unit: HashMap<usize, Vec<f32>>,
     /// Largest correlation of every feature with one in the list.
     overlap: HashMap<usize, f64>,
-    /// Principles in the direction that the labels give them by themselves.
-    by_itself: HashMap<usize, Article>,
 }
 
 impl<'a> Greedy<'a> {
@@ -276,7 +280,6 @@ impl<'a> Greedy<'a> {
             open: chooser.pool.clone(),
             unit,
             overlap: HashMap::new(),
-            by_itself: HashMap::new(),
         }
     }
 
@@ -325,7 +328,8 @@ impl<'a> Greedy<'a> {
         self.alone.get(feature).is_some_and(|effect| effect.beta * sign > 0.0)
     }
 
-    fn most_likely(&mut self, least: f64) -> Option<Article> {
+    /// What gains most, where anything is supported.
+    fn next(&self, least: f64) -> Option<Article> {
         let scores = self.scores();
         let merit = |feature: usize| scores[feature].powi(2) * self.novelty(feature);
         let best = (self.open.iter().copied())
@@ -334,30 +338,6 @@ impl<'a> Greedy<'a> {
             })
             .max_by(|&a, &b| merit(a).total_cmp(&merit(b)).then(b.cmp(&a)))?;
         Some(self.chooser.article(best, scores[best].signum(), self.explore))
-    }
-
-    fn most_agreement(&mut self, least: f64) -> Option<Article> {
-        let executor = Vote { columns: &self.chooser.tested.columns };
-        let y = self.explore.y();
-        let total = |list: &[Article]| agrees(&executor.decide(list, self.explore), y).iter().sum::<f64>();
-        let now = total(&self.articles);
-        let mut best: Option<(f64, Article)> = None;
-        for &feature in &self.open {
-            let Some(effect) = self.alone.get(feature) else { continue };
-            if (effect.beta / effect.beta_se_clustered).abs() <= least || !effect.beta.is_finite() {
-                continue;
-            }
-            let (chooser, explore) = (self.chooser, self.explore);
-            let new = || chooser.article(feature, effect.beta.signum(), explore);
-            let article = *self.by_itself.entry(feature).or_insert_with(new);
-            let mut list = self.articles.clone();
-            list.push(article);
-            let gain = (total(&list) - now) * self.novelty(feature);
-            if gain > 0.0 && best.is_none_or(|(most, _)| gain > most) {
-                best = Some((gain, article));
-            }
-        }
-        best.map(|(_, article)| article)
     }
 
     /// Adds to the list; what says the same is no longer open.

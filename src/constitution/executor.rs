@@ -18,6 +18,8 @@ pub struct Article {
     pub sign: f64,
     /// Size of the activation from which the two sides clearly differ.
     pub threshold: f64,
+    /// Share of its votes that the labels it was chosen on agree with.
+    pub accuracy: f64,
 }
 
 impl Article {
@@ -204,7 +206,11 @@ mod tests {
     }
 
     fn articles(signs: &[f64]) -> Vec<Article> {
-        signs.iter().enumerate().map(|(feature, &sign)| Article { feature, sign, threshold: 0.0 }).collect()
+        signs
+            .iter()
+            .enumerate()
+            .map(|(feature, &sign)| Article { feature, sign, threshold: 0.0, accuracy: 0.5 })
+            .collect()
     }
 
     #[test]
@@ -226,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_threshold_takes_small_differences_for_none() {
-        let article = Article { feature: 0, sign: -1.0, threshold: 2.0 };
+        let article = Article { feature: 0, sign: -1.0, threshold: 2.0, accuracy: 0.5 };
         assert_eq!([1.9, 2.0, -5.0, 0.0].map(|z| article.vote(z)), [0.0, -1.0, 1.0, 0.0]);
     }
 

@@ -15,7 +15,7 @@ use crate::pairs::{MISSING, Pairs, Side};
 use crate::run::SCHEMA_VERSION;
 
 use super::agreement::{Agreement, agreement};
-use super::choose::{Aim, Chooser, LONGEST, Wishes, flat_from};
+use super::choose::{Aim, Chooser, LONGEST, Wishes, arrange, flat_from};
 use super::executor::{Article, Executor, Linear, Vote, agrees, difference, gather, mean, mean_squares};
 use super::select::Tested;
 
@@ -304,11 +304,11 @@ impl Job<'_> {
             },
         );
         let length = options.principles.unwrap_or_else(|| flat_from(&crossed, self.explore.clusters()));
-        let list = |wishes: &Wishes, most| {
-            self.chooser.choose(self.explore, options.aim, most, options.principles.is_some(), wishes)
-        };
-        let chosen = list(&wishes(&options.edits), length);
-        let articles = chosen.articles;
+        let asked = options.principles.is_some();
+        let choose = |wishes: &Wishes, most| self.chooser.choose(self.explore, most, asked, wishes);
+        let all = wishes(&options.edits);
+        let chosen = choose(&all, length);
+        let articles = arrange(&chosen.articles, options.aim, &all.order);
 
         let (linear, vote) = (self.agreement(&self.linear, &articles), self.agreement(&self.vote, &articles));
         let figure = |values: &[f64]| mean(values, self.clusters(), 0.0);
@@ -324,16 +324,17 @@ impl Job<'_> {
             vote_split: self.vote.split(&articles, self.held_out),
             ..Reconstruction::default()
         };
-        let mut long = articles.clone();
         // The curve goes on past the end of the list, so that one sees that it is flat there.
-        let further = list(&wishes(&options.edits), length + LONGEST / 3).articles;
+        let mut long = chosen.articles.clone();
+        let further = choose(&all, length + LONGEST / 3).articles;
         long.extend(further.into_iter().filter(|a| articles.iter().all(|b| a.feature != b.feature)));
         found.curve = (1..=long.len())
             .into_par_iter()
-            .map(|count| CurvePoint {
+            .map(|count| (count, arrange(&long[..count], options.aim, &all.order)))
+            .map(|(count, list)| CurvePoint {
                 principles: count,
-                linear: figure(&self.agreement(&self.linear, &long[..count])),
-                vote: figure(&self.agreement(&self.vote, &long[..count])),
+                linear: figure(&self.agreement(&self.linear, &list)),
+                vote: figure(&self.agreement(&self.vote, &list)),
                 cross_validated: crossed
                     .get(count)
                     .map(|values| values.iter().sum::<f64>() / values.len().max(1) as f64),
@@ -355,11 +356,13 @@ impl Job<'_> {
             })
             .collect();
         if !options.edits.is_empty() {
-            let without = list(&Wishes::default(), length).articles;
+            let list =
+                |wishes: &Wishes| arrange(&choose(wishes, length).articles, options.aim, &wishes.order);
+            let without = list(&Wishes::default());
             let base = (self.agreement(&self.linear, &without), self.agreement(&self.vote, &without));
             found.edits = (options.edits.iter())
                 .map(|edit| {
-                    let edited = list(&wishes(std::slice::from_ref(edit)), length).articles;
+                    let edited = list(&wishes(std::slice::from_ref(edit)));
                     let change = |executor: &dyn Executor, base: &[f64]| {
                         difference(&self.agreement(executor, &edited), base, self.clusters())
                     };

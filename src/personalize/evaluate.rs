@@ -28,7 +28,7 @@ const LEFT: usize = 4;
 /// Resamplings of the annotators, and the work that they may be.
 const RESAMPLES: usize = 1000;
 const WORK: usize = 400_000_000;
-/// Spread that stands for none: with it, weights are not shrunk.
+/// Spread, per standard size of the activation, that stands for none: with it, weights are not shrunk.
 const UNSHRUNK: f64 = 10.0;
 /// Number of own labels that the calibration is shown for.
 const CALIBRATED: usize = 16;
@@ -41,6 +41,8 @@ pub(super) struct Learned {
     pub(super) features: Vec<usize>,
     /// Their τ per unit of activation.
     pub(super) tau: Vec<f64>,
+    /// Standard sizes of the features of the population's model.
+    pub(super) scales: Vec<f64>,
 }
 
 /// The gain by k own labels.
@@ -218,9 +220,11 @@ fn predict(
     let (mut held_out, rest): (Vec<u32>, Vec<u32>) =
         own.iter().partition(|&&row| labels.held_out[row as usize]);
     held_out.shuffle(&mut random);
-    let wide = vec![UNSHRUNK; learned.features.len()];
     let all = &learned.population.features;
-    let wide_all = vec![UNSHRUNK; all.len()];
+    let wide_all: Vec<f64> = learned.scales.iter().map(|scale| UNSHRUNK / scale).collect();
+    let wide: Vec<f64> = (learned.features.iter())
+        .map(|feature| all.iter().position(|other| other == feature).map_or(UNSHRUNK, |at| wide_all[at]))
+        .collect();
     (KS.iter())
         .map(|&k| {
             let mut out = vec![Predictions::default(); WAYS.len()];
@@ -461,8 +465,12 @@ mod tests {
             held_out: vec![false; 4],
             names: vec!["x".into()],
         };
-        let learned =
-            Learned { population: Population::default(), features: vec![0, 1], tau: vec![1.0, 1.0] };
+        let learned = Learned {
+            population: Population::default(),
+            features: vec![0, 1],
+            tau: vec![1.0, 1.0],
+            scales: Vec::new(),
+        };
         assert_eq!(most_telling(&columns, &labels, &[0, 1, 2, 3], &learned, 2), vec![1, 2]);
         let learned = Learned { tau: vec![1.0, 3.0], ..learned };
         assert_eq!(most_telling(&columns, &labels, &[0, 1, 2, 3], &learned, 2), vec![1, 3]);

@@ -302,7 +302,8 @@ pub(super) fn mark_subjective(
     while chosen.len() < MOST_SUBJECTIVE {
         let tests: Vec<f64> = (found.par_iter().enumerate())
             .map(|(at, row)| {
-                if chosen.contains(&at) || !(row.tau > 0.0) || row.p_holm.is_nan() || row.p_holm >= alpha {
+                let open = row.tau > 0.0 && row.p_holm < alpha && !chosen.contains(&at);
+                if !open {
                     return f64::NAN;
                 }
                 if chosen.is_empty() {

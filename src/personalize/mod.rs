@@ -21,7 +21,7 @@ mod stream;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::constitution::choose::{Aim, Chooser, LONGEST, Wishes};
+use crate::constitution::choose::{Chooser, LONGEST, Wishes};
 use crate::constitution::select::Tested;
 use crate::describe::Described;
 use crate::effects::Outcome;
@@ -35,6 +35,7 @@ pub use population::{Belief, Population, own_coefficient};
 pub use stream::{NewLabels, Updated};
 
 use evaluate::Learned;
+use heterogeneity::Scaled;
 
 /// The formula that turns weights into a probability, for whoever applies them elsewhere.
 pub const FORMULA: &str = "P(A preferred) = 1 / (1 + exp(-(intercept + length_weight * (words in A - words in B) + sum over features of weight * activation))), activations as in activations.parquet (seen from A), weight = the annotator's personal_weight where there is one, else population_weight";
@@ -319,7 +320,7 @@ impl Job<'_> {
             return Vec::new();
         }
         let chooser = Chooser::new(self.tested, &sample, self.options.redundant_above);
-        let chosen = chooser.choose(&sample, Aim::Linear, LONGEST, false, &Wishes::default());
+        let chosen = chooser.choose(&sample, LONGEST, false, &Wishes::default());
         chosen.articles.iter().map(|article| article.feature).collect()
     }
 
@@ -417,7 +418,11 @@ impl Job<'_> {
         let allowed = self.allowed(&tests);
         let population = self.population(&union(&base, &allowed), train).ok()?;
         let features = self.personal_features(&allowed, &tests, &population);
-        Some(Learned { population, features: allowed, tau: features.iter().map(|f| f.tau).collect() })
+        let scales = (population.features.iter())
+            .map(|&feature| Scaled::new(&self.tested.columns, feature, self.labels, train).scale)
+            .collect();
+        let tau = features.iter().map(|feature| feature.tau).collect();
+        Some(Learned { population, features: allowed, tau, scales })
     }
 
     fn notes(&self, found: &Personalization) -> Vec<String> {

@@ -176,6 +176,8 @@ fn signed(value: f64) -> String {
 fn p_value(p: f64) -> String {
     if p.is_nan() {
         "–".into()
+    } else if p >= 0.99995 {
+        "1".into()
     } else if p < 0.0001 {
         "< .0001".into()
     } else {

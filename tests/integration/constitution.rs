@@ -113,8 +113,7 @@ fn the_planted_attributes_make_up_the_constitution_and_lose_little() {
             }
         }
         assert!(missing.is_empty(), "{executor}: {missing:?} are not in {principles:#?}");
-        // The list's own executor comes within two points of the planted weights themselves, or within
-        // sampling error of that where it votes.
+        // The list's own executor comes within two points of the planted weights themselves.
         let ours = found[executor]["value"].as_f64().unwrap();
         assert!(ours > best - 0.02, "{executor}: {ours} where the planted weights have {best}");
         // And far above what is to be had without principles.
