@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use rand::seq::SliceRandom;
 
 use crate::effects::table::{control_of, one_by_one};
-use crate::effects::{Clusters, Control, Effect, Sample, score_tests};
+use crate::effects::{Clusters, Control, Effect, Sample, conditional_effects, score_tests};
 use crate::matrix::Matrix;
 
 use super::executor::{Article, agrees, difference};
@@ -148,7 +148,7 @@ impl<'a> Chooser<'a> {
                 (0..explore.len()).filter(|&at| (fold[at] == number) == wanted).collect()
             };
             let (rest, these) = (part(false), part(true));
-            let (learn, judge) = (subset(explore, &rest), subset(explore, &these));
+            let (learn, judge) = (subset(explore, groups, &rest), subset(explore, groups, &these));
             if learn.is_empty() || judge.is_empty() {
                 continue;
             }
@@ -209,11 +209,14 @@ fn folds(groups: &[u32], seed: u64) -> Vec<u8> {
     groups.iter().map(|group| fold.get(group).copied().unwrap_or(0)).collect()
 }
 
-/// Some judgements of a sample, each its own cluster: for choosing, not for intervals.
-fn subset(sample: &Sample, at: &[usize]) -> Sample {
+/// Some judgements of a sample, clustered by `groups`.
+fn subset(sample: &Sample, groups: &[u32], at: &[usize]) -> Sample {
     let column = |values: &[f64]| at.iter().map(|&at| values[at]).collect::<Vec<f64>>();
     let rows = at.iter().map(|&at| sample.row()[at]).collect();
-    Sample::new(column(sample.y()), column(sample.length()), rows, &[]).unwrap_or_default()
+    let mut clusters = vec![at.iter().map(|&at| groups[at]).collect::<Vec<u32>>()];
+    // One cluster says nothing about variance.
+    clusters.retain(|ids| ids.iter().any(|id| *id != ids[0]));
+    Sample::new(column(sample.y()), column(sample.length()), rows, &clusters).unwrap_or_default()
 }
 
 /// The size of an activation from which a vote of the feature says most about the label, and the share
@@ -328,16 +331,37 @@ impl<'a> Greedy<'a> {
         self.alone.get(feature).is_some_and(|effect| effect.beta * sign > 0.0)
     }
 
-    /// What gains most, where anything is supported.
-    fn next(&self, least: f64) -> Option<Article> {
+    /// What gains most, where anything is supported: by the score test, which takes the labels for
+    /// independent, and by the clustered test of the joint fit, which does not.
+    fn next(&mut self, least: f64) -> Option<Article> {
         let scores = self.scores();
         let merit = |feature: usize| scores[feature].powi(2) * self.novelty(feature);
-        let best = (self.open.iter().copied())
+        let mut promising: Vec<usize> = (self.open.iter().copied())
             .filter(|&feature| {
                 scores[feature].abs() > least && self.readable(feature, scores[feature].signum())
             })
-            .max_by(|&a, &b| merit(a).total_cmp(&merit(b)).then(b.cmp(&a)))?;
-        Some(self.chooser.article(best, scores[best].signum(), self.explore))
+            .collect();
+        promising.sort_by(|&a, &b| merit(b).total_cmp(&merit(a)).then(a.cmp(&b)));
+        for feature in promising {
+            let sign = scores[feature].signum();
+            if self.holds(feature, sign, least) {
+                return Some(self.chooser.article(feature, sign, self.explore));
+            }
+            self.open.retain(|other| *other != feature);
+        }
+        None
+    }
+
+    /// Whether a feature still says something in one fit with the list, labels of one prompt (and of one
+    /// annotator) not being independent.
+    fn holds(&self, feature: usize, sign: f64, least: f64) -> bool {
+        let mut inside: Vec<usize> = self.articles.iter().map(|article| article.feature).collect();
+        inside.push(feature);
+        let about_length = control_of(&self.chooser.tested.described.features[feature]) == Control::Nothing;
+        let control = if about_length { Control::Nothing } else { self.control() };
+        let fits = conditional_effects(&self.chooser.tested.columns, &inside, self.explore, control);
+        fits.last()
+            .is_some_and(|fit| fit.beta * sign > 0.0 && (fit.beta / fit.beta_se_clustered).abs() > least)
     }
 
     /// Adds to the list; what says the same is no longer open.

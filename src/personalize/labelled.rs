@@ -106,10 +106,13 @@ impl Labelled {
         out
     }
 
-    /// Some labels as a sample, each its own cluster.
+    /// Some labels as a sample, clustered by prompt.
     pub fn sample(&self, rows: &[u32]) -> Sample {
         let column = |values: &[f64]| rows.iter().map(|&row| values[row as usize]).collect::<Vec<f64>>();
-        let pair = rows.iter().map(|&row| self.pair[row as usize]).collect();
-        Sample::new(column(&self.y), column(&self.length), pair, &[]).unwrap_or_default()
+        let keys = |values: &[u32]| rows.iter().map(|&row| values[row as usize]).collect::<Vec<u32>>();
+        let mut clusters = vec![keys(&self.prompt)];
+        // One cluster says nothing about variance.
+        clusters.retain(|ids| ids.iter().any(|id| *id != ids[0]));
+        Sample::new(column(&self.y), column(&self.length), keys(&self.pair), &clusters).unwrap_or_default()
     }
 }
