@@ -2,10 +2,12 @@
 
 pub mod annotated_pairs;
 mod anonymise;
+pub mod bill;
 pub mod constitution;
 mod evidence;
 pub mod exports;
 mod html;
+pub mod judged;
 pub mod page;
 pub mod personalize;
 mod plots;

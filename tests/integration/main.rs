@@ -2,10 +2,19 @@
 
 mod bad_input;
 mod constitution;
+mod embedders;
+#[cfg(feature = "hub")]
+#[path = "../support/hub.rs"]
+mod hub;
+#[cfg(feature = "hub")]
+mod hub_models;
 mod interop;
+mod language;
 mod personalize;
 mod planted;
 mod resume;
 mod run_directory;
+#[path = "../support/server.rs"]
+mod server;
 mod util;
 mod web;
