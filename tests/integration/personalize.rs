@@ -60,7 +60,7 @@ fn truth_as_features(source: &Source, truth: &serde_json::Value) -> Described {
             ..Feature::default()
         });
     }
-    Described { features, activations, readings: Matrix::default(), flipped: Vec::new() }
+    Described { features, activations, readings: Matrix::default(), flipped: Vec::new(), offers: Vec::new() }
 }
 
 #[test]
