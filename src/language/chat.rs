@@ -78,7 +78,7 @@ pub struct Reply {
 /// What the server was found to take; everything at first.
 #[derive(Debug)]
 struct Takes {
-    /// [`JSON_SCHEMA`], [`JSON_OBJECT`] or [`ANY_TEXT`].
+    /// [`JSON_SCHEMA`], [`JSON_OBJECT`], or 0 for neither.
     schema: AtomicU8,
     probabilities: AtomicBool,
     temperature: AtomicBool,
@@ -89,8 +89,6 @@ struct Takes {
 const JSON_SCHEMA: u8 = 2;
 /// It knows JSON objects, and perhaps a schema beside them, as llama.cpp's Python server does.
 const JSON_OBJECT: u8 = 1;
-/// It knows neither.
-const ANY_TEXT: u8 = 0;
 
 impl Takes {
     fn all() -> Self {
@@ -118,8 +116,8 @@ impl Takes {
         ];
         let mut drop: Vec<_> = wishes.iter().filter(|(_, field, _)| sent.get(field).is_some()).collect();
         let names = |(_, _, words): &&(_, _, &[&str])| words.iter().any(|word| lower.contains(word));
-        if drop.iter().any(|wish| names(wish)) {
-            drop.retain(|wish| names(wish));
+        if drop.iter().any(names) {
+            drop.retain(names);
         } else if !all {
             return false;
         }
@@ -128,7 +126,7 @@ impl Takes {
                 Some(flag) => flag.store(false, Ordering::Relaxed),
                 // One step down from what was sent; another request may have gone further meanwhile.
                 None => {
-                    let next = Self::sent_schema(sent).unwrap_or(JSON_OBJECT).saturating_sub(1).max(ANY_TEXT);
+                    let next = Self::sent_schema(sent).unwrap_or(JSON_OBJECT).saturating_sub(1);
                     self.schema.fetch_min(next, Ordering::Relaxed);
                 }
             }
