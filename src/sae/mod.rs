@@ -1,9 +1,10 @@
 //! The signed sparse autoencoder: deltas in, features out.
 //!
 //! ```text
-//! train        deltas [pairs, dimensions] ──► Sae + TrainReport     (Burn, on the device chosen)
+//! train        deltas [pairs, dimensions] ──► Sae + TrainReport     (on the device chosen)
 //!   initial      a decoder to start from, read off the data
-//!   objective    Matryoshka reconstruction loss and its auxiliary term
+//!   fused        a step on the CPU, by hand; `kernels` are its inner loops
+//!   objective    a GPU's step by Burn: Matryoshka reconstruction loss and its auxiliary term
 //!   select       batch top-k with its gradient: WGSL on a GPU, Rust on the CPU
 //! model        the trained Sae on the host: activations, reconstruction, NMSE
 //! store        sae.safetensors and sae.json
@@ -16,7 +17,9 @@
 //! row's own. Doubling the rows then only means seeing each of them twice in an epoch.
 
 mod device;
+mod fused;
 mod initial;
+mod kernels;
 mod linear;
 mod model;
 mod objective;

@@ -4,6 +4,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
+use super::fused::{Fused, Source};
+use super::kernels::{Adam, Item, Kernels, PANEL, STRIDE};
 use super::objective::{Dead, Network, Objective};
 use super::select::keep_largest;
 use super::train::{Shape, Trainer};
@@ -224,6 +226,196 @@ impl Problem {
     }
 }
 
+impl Problem {
+    /// The same by the hand-written step; its decoder gradient is orthogonal to the decoder.
+    fn fused(&self) -> (f64, Vec<f32>, Vec<f32>) {
+        let config = SaeConfig {
+            features: self.features,
+            active: self.active,
+            prefixes: self.prefixes.clone(),
+            ..SaeConfig::default()
+        };
+        let shape = Shape {
+            features: self.features,
+            active: self.active,
+            prefixes: self.prefixes.clone(),
+        };
+        let mut step = Fused::new(&self.decoder, &shape, &config);
+        step.set(&self.encoder, &self.dead);
+        step.look(&Table { values: &self.x, cols: self.dimensions }, self.rows)
+    }
+
+    /// `gradient` `[dimensions, features]` without its part along the decoder's columns.
+    fn tangential(&self, gradient: &[f64]) -> Vec<f64> {
+        let m = self.features;
+        let w = |d: usize, j: usize| f64::from(self.decoder[d * m + j]);
+        let along = |j: usize| (0..self.dimensions).map(|d| gradient[d * m + j] * w(d, j)).sum::<f64>();
+        let along: Vec<f64> = (0..m).map(along).collect();
+        (0..gradient.len()).map(|at| gradient[at] - along[at % m] * w(at / m, at % m)).collect()
+    }
+}
+
+/// Rows as they are.
+struct Table<'a> {
+    values: &'a [f32],
+    cols: usize,
+}
+
+impl Source for Table<'_> {
+    fn fill(&self, index: &[u32], stride: usize, out: &mut [f32]) -> Result<(), SaeError> {
+        for (&row, out) in index.iter().zip(out.chunks_exact_mut(stride)) {
+            out[..self.cols].copy_from_slice(&self.values[row as usize * self.cols..][..self.cols]);
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn the_hand_written_step_equals_finite_differences_and_burn() {
+    let mut problems = vec![
+        Problem::new(11, 6, 5, 7, false),
+        Problem::new(12, 6, 5, 9, true),
+        Problem::new(13, 1, 4, 3, false),
+        Problem::new(14, 9, 1, 2, false),
+        Problem::new(15, 53, 8, 33, true),
+        Problem::new(16, 4, 70, 17, true),
+    ];
+    // Four prefixes, one of them with a single feature.
+    let mut many = Problem::new(17, 40, 12, 20, true);
+    many.prefixes = vec![1, 5, 12, 20];
+    problems.push(many);
+    for (number, problem) in problems.iter().enumerate() {
+        let (loss, by_encoder, by_decoder) = problem.fused();
+        let double = |values: &[f32]| values.iter().map(|v| f64::from(*v)).collect::<Vec<f64>>();
+        let (encoder, decoder) = (double(&problem.encoder), double(&problem.decoder));
+        let at = |e: &[f64], d: &[f64]| problem.reference(e, d, (&encoder, &decoder));
+        let expected = at(&encoder, &decoder);
+        assert!((loss / expected - 1.0).abs() < 1e-5, "problem {number}: {loss} and {expected}");
+        if problem.rows * problem.features < 600 {
+            let slopes = |is_encoder: bool| -> Vec<f64> {
+                let slope = |i: usize| {
+                    let moved = |by: f64| {
+                        let (mut e, mut d) = (encoder.clone(), decoder.clone());
+                        (if is_encoder { &mut e } else { &mut d })[i] += by;
+                        at(&e, &d)
+                    };
+                    (moved(1e-6) - moved(-1e-6)) / 2e-6
+                };
+                (0..encoder.len()).map(slope).collect()
+            };
+            for (found, expected) in
+                [(&by_encoder, slopes(true)), (&by_decoder, problem.tangential(&slopes(false)))]
+            {
+                let largest = expected.iter().fold(1.0_f64, |max, g| max.max(g.abs()));
+                for (i, (found, expected)) in found.iter().zip(&expected).enumerate() {
+                    let off = (f64::from(*found) - expected).abs();
+                    assert!(off < 1e-4 * largest, "problem {number}, weight {i}: {found} and {expected}");
+                }
+            }
+        }
+        let (burn, encoder, decoder) = problem.burn(&Compute::cpu());
+        assert!((loss / burn - 1.0).abs() < 1e-5, "problem {number}: {loss} and Burn's {burn}");
+        let decoder = problem.tangential(&double(&decoder));
+        for (found, expected) in [(by_encoder, double(&encoder)), (by_decoder, decoder)] {
+            let largest = expected.iter().fold(1.0_f64, |max, g| max.max(g.abs()));
+            for (found, expected) in found.iter().zip(expected) {
+                let off = (f64::from(*found) - expected).abs();
+                assert!(off < 1e-4 * largest, "problem {number}: {found} and Burn's {expected}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_inner_loops_equal_double_precision() {
+    let kernels = Kernels::new();
+    let mut random = seed::stream(21, "kernels");
+    for (case, (rows, stride, features)) in
+        [(1, 64, 1), (5, 64, 16), (6, 128, 17), (7, 448, 32), (24, 64, 40), (13, 1536, 3)]
+            .into_iter()
+            .enumerate()
+    {
+        assert_eq!(stride % STRIDE, 0);
+        let x = nasty(&mut random, rows * stride, [0, 1, 2][case % 3]);
+        let weights = normals(&mut random, features * stride);
+        let near = |found: f32, expected: f64, size: f64| (f64::from(found) - expected).abs() <= 1e-5 * size;
+        let exact = |a: &[f32], b: &[f32]| -> (f64, f64) {
+            let terms = a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b));
+            (terms.clone().sum(), terms.map(f64::abs).sum::<f64>() + 1e-38)
+        };
+        let row = |values: &[f32], i: usize| values[i * stride..][..stride].to_vec();
+
+        let mut pre = vec![f32::NAN; rows * features];
+        for panel in 0..features.div_ceil(PANEL) {
+            let mut side_by_side = vec![0.0; stride * PANEL];
+            for j in panel * PANEL..features.min((panel + 1) * PANEL) {
+                (0..stride).for_each(|d| side_by_side[d * PANEL + j % PANEL] = weights[j * stride + d]);
+            }
+            kernels.product(&x, stride, &side_by_side, &mut pre, features, panel * PANEL);
+        }
+        for i in 0..rows {
+            for j in 0..features {
+                let (sum, size) = exact(&row(&x, i), &row(&weights, j));
+                assert!(near(pre[i * features + j], sum, size), "{rows} × {stride} × {features}: {i} {j}");
+                assert!(near(kernels.dot(&row(&x, i), &row(&weights, j)), sum, size));
+            }
+        }
+
+        // Prefixes of a third and of all; every other feature active; the first helps.
+        let active: Vec<(u32, f32)> =
+            (0..features as u32).step_by(2).map(|j| (j, normal(&mut random))).collect();
+        let third = active.partition_point(|&(j, _)| (j as usize) < features.div_ceil(3));
+        let helped = [(0, 0.5)];
+        let mut out = vec![f32::NAN; 3 * stride];
+        let norms = kernels.residuals(&x[..stride], &weights, &active, &[third, active.len()], &helped, &mut out);
+        let (mut all, mut last, mut with_help) = (0.0, 0.0, 0.0);
+        for d in 0..stride {
+            let part = |active: &[(u32, f32)]| -> f64 {
+                active.iter().map(|&(j, z)| f64::from(z) * f64::from(weights[j as usize * stride + d])).sum()
+            };
+            let short = part(&active[..third]) - f64::from(x[d]);
+            let full = part(&active) - f64::from(x[d]);
+            let after = full + part(&helped);
+            all += short * short + full * full;
+            last += full * full;
+            with_help += after * after;
+            let size = 10.0 + features as f64;
+            assert!(near(out[d], short + full, size) && near(out[stride + d], full, size));
+            assert!(near(out[2 * stride + d], after, size));
+        }
+        let size = 10.0 * all + 1e-30;
+        assert!(near(norms.all, all, size) && near(norms.last, last, size) && near(norms.helped, with_help, size));
+
+        let items: Vec<Item> = (0..rows)
+            .map(|i| Item { x: i * stride, residual: 0, z: normal(&mut random), slope: normal(&mut random) })
+            .collect();
+        let (mut by_x, mut by_residual) = (vec![f32::NAN; stride], vec![f32::NAN; stride]);
+        kernels.gather(&items, &x, &weights, &mut by_x, &mut by_residual);
+        for d in 0..stride {
+            let sum = |of: &dyn Fn(&Item) -> f64| (items.iter().map(of).sum::<f64>(), rows as f64 * 20.0);
+            let (expected, size) = sum(&|item| f64::from(item.slope) * f64::from(x[item.x + d]));
+            assert!(near(by_x[d], expected, size));
+            let (expected, size) = sum(&|item| f64::from(item.z) * f64::from(weights[d]));
+            assert!(near(by_residual[d], expected, size));
+        }
+
+        let step = Adam { rate: 0.01, epsilon: 1e-8, clip: 0.5 };
+        let (mut first, mut second) = (row(&weights, 0), row(&weights, 0));
+        second.iter_mut().for_each(|v| *v *= *v);
+        let (before_1, before_2) = (first.clone(), second.clone());
+        let mut moved = row(&weights, 0);
+        kernels.adam(step, &x[..stride], &mut first, &mut second, &mut moved);
+        for d in 0..stride {
+            let gradient = 0.5 * f64::from(x[d]);
+            let m = 0.9 * f64::from(before_1[d]) + 0.1 * gradient;
+            let v = 0.999 * f64::from(before_2[d]) + 0.001 * gradient * gradient;
+            assert!(near(first[d], m, 10.0) && near(second[d], v, 10.0 + v));
+            let expected = f64::from(weights[d]) - 0.01 * m / (v.sqrt() + 1e-8);
+            assert!(near(moved[d], expected, 10.0), "{} and {expected}", moved[d]);
+        }
+    }
+}
+
 #[test]
 fn loss_and_gradients_equal_finite_differences_in_double_precision() {
     let problems = [
@@ -378,6 +570,13 @@ fn the_loss_after_twenty_steps_agrees_between_the_devices() {
     };
     let cpu = run(&Compute::cpu());
     assert!(cpu[19] < cpu[0], "training lowers the loss: {cpu:?}");
+    let mut fused = Fused::new(&start, &shape, &config);
+    let table = Table { values: &deltas.values, cols: 40 };
+    for (step, burn) in cpu.iter().enumerate() {
+        let rows: Vec<u32> = (0..64).map(|i| ((step * 64 + i) % 512) as u32).collect();
+        let loss = fused.steps(&table, std::iter::once(&rows[..])).unwrap();
+        assert!((loss / burn - 1.0).abs() < 1e-4, "step {}: {loss} by hand, {burn} by Burn", step + 1);
+    }
     if let Some(compute) = gpu() {
         let gpu = run(&compute);
         for (step, (a, b)) in cpu.iter().zip(&gpu).enumerate() {

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Compute, Sae, SaeConfig, SaeError,
     device::panic_text,
+    fused::{Fused, Source},
     initial,
     linear::times_transposed,
     model::{check_rows, spread, usable},
@@ -21,7 +22,10 @@ use super::{
 use crate::{matrix::Matrix, seed};
 
 /// Steps between two looks at which features are dead; each look waits for the device.
-const LOOK_EVERY: usize = 8;
+pub(super) const LOOK_EVERY: usize = 8;
+
+/// Steps between two reports.
+const REPORT_EVERY: usize = 16;
 
 /// What the caller hears while training runs.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -202,10 +206,10 @@ fn non_zero(rows: &[u32], deltas: &Matrix) -> Vec<u32> {
 
 /// What the data can carry of what was asked.
 pub(super) struct Shape {
-    features: usize,
-    active: usize,
+    pub(super) features: usize,
+    pub(super) active: usize,
     /// Ascending, the last is `features`.
-    prefixes: Vec<usize>,
+    pub(super) prefixes: Vec<usize>,
 }
 
 impl Shape {
@@ -255,13 +259,26 @@ impl<'a> Rows<'a> {
     }
 
     /// The given rows, scaled, row-major.
-    fn gather(&self, rows: &[u32]) -> Vec<f32> {
-        let mut values = Vec::with_capacity(rows.len() * self.deltas.cols);
-        for &row in rows {
+    fn gather(&self, rows: &[u32]) -> Result<Vec<f32>, SaeError> {
+        let mut values = vec![0.0; rows.len() * self.deltas.cols];
+        self.fill(rows, self.deltas.cols, &mut values)?;
+        Ok(values)
+    }
+}
+
+impl Source for Rows<'_> {
+    fn fill(&self, index: &[u32], stride: usize, out: &mut [f32]) -> Result<(), SaeError> {
+        let factor = self.scale.recip();
+        let short = factor as f32;
+        for (&row, out) in index.iter().zip(out.chunks_exact_mut(stride)) {
             let row = self.deltas.row(row as usize);
-            values.extend(row.iter().map(|&value| (f64::from(value) / self.scale) as f32));
+            if short.is_normal() {
+                out.iter_mut().zip(row).for_each(|(out, &value)| *out = value * short);
+            } else {
+                out.iter_mut().zip(row).for_each(|(out, &value)| *out = (f64::from(value) * factor) as f32);
+            }
         }
-        values
+        Ok(())
     }
 }
 
@@ -277,14 +294,14 @@ fn fit(
 ) -> Result<Sae, SaeError> {
     let dimensions = rows.deltas.cols;
     let mut random = seed::stream(config.seed, "sae");
-    let sample = rows.gather(&initial::sample(&rows.index, &mut random));
+    let sample = rows.gather(&initial::sample(&rows.index, &mut random))?;
     let decoder = initial::decoder(&sample, dimensions, &shape.prefixes, &mut random);
     drop(sample);
-    let mut trainer = Trainer::new(decoder, shape, config, &compute.device);
-    let judge = Judge::new(rows.gather(validation), dimensions, shape);
+    let mut engine = Engine::new(decoder, shape, config, compute);
+    let judge = Judge::new(rows.gather(validation)?, dimensions, shape);
 
     // Weights are kept for any improvement; patience counts from the last one worth the name.
-    let mut best = trainer.weights(compute)?;
+    let mut best = engine.weights(compute)?;
     let mut best_loss = judge.loss(&best);
     let (mut improved_loss, mut improved_epoch) = (best_loss, 0);
     let mut order = rows.index.clone();
@@ -299,21 +316,20 @@ fn fit(
         if let Some(mirrored) = upcoming.get_mut(pairs..) {
             mirrored.shuffle(&mut random);
         }
-        let mut total: Option<Tensor<1>> = None;
-        for (step, batch) in even_chunks(&upcoming, steps).enumerate() {
-            let loss = trainer.step(rows.gather(batch), batch.len(), compute)?;
-            total = Some(total.map_or(loss.clone(), |total| total + loss));
-            let stopped = (step + 1) % (2 * LOOK_EVERY) == 0
-                && events(Progress::Step { epoch, step: step + 1, steps }) == Control::Stop;
-            if stopped {
+        for first in (0..steps).step_by(REPORT_EVERY) {
+            let end = (first + REPORT_EVERY).min(steps);
+            engine.run(rows, (first..end).map(|step| even_chunk(&upcoming, steps, step)), compute)?;
+            if end < steps
+                && events(Progress::Step { epoch, step: end, steps }) == Control::Stop
+            {
                 return Err(SaeError::Stopped { epoch });
             }
         }
         upcoming.truncate(pairs);
         order = upcoming;
 
-        let loss = total.map_or(Ok(0.0), |total| scalar(total, compute))? / steps as f64;
-        let weights = trainer.weights(compute)?;
+        let loss = engine.take_loss(compute)? / steps as f64;
+        let weights = engine.weights(compute)?;
         let validation = judge.loss(&weights);
         if !(loss.is_finite() && validation.is_finite()) {
             return Err(SaeError::Diverged { epoch, learning_rate: config.learning_rate });
@@ -345,9 +361,63 @@ fn fit(
     Ok(Sae { encoder: matrix(best.encoder), decoder: matrix(best.decoder), threshold: 0.0 })
 }
 
-/// `count` consecutive pieces of `items`, whose lengths differ by at most one.
-fn even_chunks<T>(items: &[T], count: usize) -> impl Iterator<Item = &[T]> {
-    (0..count).filter_map(move |i| items.get(items.len() * i / count..items.len() * (i + 1) / count))
+/// The `i`-th of `count` consecutive pieces of `items`, whose lengths differ by at most one.
+fn even_chunk<T>(items: &[T], count: usize, i: usize) -> &[T] {
+    items.get(items.len() * i / count..items.len() * (i + 1) / count).unwrap_or_default()
+}
+
+/// Who does the steps: our own loops on the CPU, Burn on a GPU.
+enum Engine {
+    Fused { step: Box<Fused>, loss: f64 },
+    Burn { trainer: Box<Trainer>, loss: Option<Tensor<1>> },
+}
+
+impl Engine {
+    fn new(decoder: Vec<f32>, shape: &Shape, config: &SaeConfig, compute: &Compute) -> Self {
+        if compute.is_gpu() {
+            let trainer = Box::new(Trainer::new(decoder, shape, config, &compute.device));
+            Self::Burn { trainer, loss: None }
+        } else {
+            Self::Fused { step: Box::new(Fused::new(&decoder, shape, config)), loss: 0.0 }
+        }
+    }
+
+    /// Steps on the given batches.
+    fn run<'a>(
+        &mut self,
+        rows: &Rows<'_>,
+        batches: impl Iterator<Item = &'a [u32]> + Send,
+        compute: &Compute,
+    ) -> Result<(), SaeError> {
+        match self {
+            Self::Fused { step, loss } => *loss += step.steps(rows, batches)?,
+            Self::Burn { trainer, loss } => {
+                for batch in batches {
+                    let new = trainer.step(rows.gather(batch)?, batch.len(), compute)?;
+                    *loss = Some(loss.take().map_or(new.clone(), |loss| loss + new));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The sum of the losses since the last call; waits for the device.
+    fn take_loss(&mut self, compute: &Compute) -> Result<f64, SaeError> {
+        match self {
+            Self::Fused { loss, .. } => Ok(std::mem::take(loss)),
+            Self::Burn { loss, .. } => loss.take().map_or(Ok(0.0), |loss| scalar(loss, compute)),
+        }
+    }
+
+    fn weights(&self, compute: &Compute) -> Result<Weights, SaeError> {
+        match self {
+            Self::Fused { step, .. } => {
+                let [encoder, decoder] = step.weights();
+                Ok(Weights { encoder, decoder })
+            }
+            Self::Burn { trainer, .. } => trainer.weights(compute),
+        }
+    }
 }
 
 /// Weights on the host, both row-major `[features, dimensions]`.
@@ -357,7 +427,7 @@ struct Weights {
     decoder: Vec<f32>,
 }
 
-/// Network, optimiser and firing history on the device.
+/// Network, optimiser and firing history on a device of Burn's.
 pub(super) struct Trainer {
     network: Network,
     optimizer: ModuleOptimizer,
