@@ -24,7 +24,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Pairs and dimensions, and the reference's CPU seconds.
 const CASES: [(usize, usize, Option<f64>); 2] = [(100_000, 384, Some(7.3)), (100_000, 1536, Some(15.9))];
-const SCALE: [(usize, usize, Option<f64>); 3] = [(10_000, 384, None), (100_000, 384, Some(7.3)), (1_000_000, 384, None)];
+const SCALE: [(usize, usize, Option<f64>); 3] =
+    [(10_000, 384, None), (100_000, 384, Some(7.3)), (1_000_000, 384, None)];
 /// Epochs, of which the first is not counted.
 const EPOCHS: usize = 4;
 
@@ -64,7 +65,8 @@ fn main() {
         // Dense product, then for each of K active features: decode, slope, both gradients.
         let operations = 2.0 * 2.0 * *pairs as f64 * *dimensions as f64 * (32.0 + 4.0 * 4.0);
         let bytes = 2.0 * 4.0 * *pairs as f64 * *dimensions as f64;
-        let show = |value: Option<f64>, digits: usize| value.map_or("–".into(), |v| format!("{v:.digits$}"));
+        let show =
+            |value: Option<f64>, digits: usize| value.map_or("–".into(), |v| format!("{v:.digits$}"));
         println!(
             "{pairs:>9} {dimensions:>5} {cpu:>8.3} {wall:>8.3} {:>8} {:>7} {:>10} {:>7} {:>7.0} {:>7.0} {:>8.0}",
             show(peer, 2),

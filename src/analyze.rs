@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, SaeMode};
 use crate::constitution::{self, Findings};
 use crate::describe::{self, Described, Feature, known::Bank, known::BankError};
 use crate::effects::table::{self, EffectTable};
@@ -14,7 +14,9 @@ use crate::matrix::Matrix;
 use crate::pairs::{self, Pairs, PairsError, ReadOptions, ReadReport, Side};
 use crate::report::{page, tables};
 use crate::run::{DatasetRecord, Manifest, RunDir, RunError, fingerprint, write_bytes, write_json};
-use crate::sae::{self, Control, DeviceChoice, Progress, Sae, SaeCard, SaeConfig, SaeError, TrainReport};
+use crate::sae::{
+    self, Checkpoint, Control, DeviceChoice, Progress, Sae, SaeCard, SaeConfig, SaeError, TrainReport,
+};
 
 /// What to analyse, and where to leave the result.
 #[derive(Debug, Clone)]
@@ -198,14 +200,15 @@ pub fn measure(request: &Request, observer: &mut dyn Observer) -> Result<Measure
 
     let (deltas, embed_print) = embed_stage(&mut run, observer, &mut pairs, request, &pairs_print)?;
     let (model, card, trained, sae_print) =
-        sae_stage(&mut run, observer, &sides, &deltas, request, &embed_print)?;
+        sae_stage(&mut run, observer, &pairs, &sides, &deltas, request, &embed_print)?;
     let quality = Quality::on(&model, &deltas, &on(&sides, Side::HeldOut), &card.prefixes)?;
     let print = fingerprint(
         "describe",
         &(&sae_print, &config.describe, bank.fingerprint(), config.principles.redundant_above),
     );
-    let described =
-        describe_stage(&mut run, observer, &pairs, &sides, &deltas, model, &card, &bank, config, &print)?;
+    let described = describe_stage(
+        &mut run, observer, &pairs, &sides, &deltas, model, &card, &trained, &bank, config, &print,
+    )?;
     Ok(Measured { run, pairs, sides, deltas, described, trained, quality, print })
 }
 
@@ -388,6 +391,7 @@ fn embed_stage(
 fn sae_stage(
     run: &mut RunDir,
     observer: &mut dyn Observer,
+    pairs: &Pairs,
     sides: &[Side],
     deltas: &Matrix,
     request: &Request,
@@ -418,8 +422,40 @@ fn sae_stage(
             }
             Control::Continue
         };
-        let (model, report) =
-            sae::train(deltas, &on(sides, Side::Train), &describe, &unseen, &config, &compute, &mut listen)?;
+        let checkpoint =
+            Checkpoint { path: run.file("stages/sae.checkpoint.safetensors"), print: print.clone() };
+        let train = on(sides, Side::Train);
+        let (model, mut report) = match settings.mode {
+            SaeMode::Words => sae::learn_by_words(deltas, pairs, &train, &unseen, &config)?,
+            SaeMode::Reconstruction => sae::train_resumable(
+                deltas,
+                &train,
+                &describe,
+                &unseen,
+                &config,
+                &compute,
+                Some(&checkpoint),
+                &mut listen,
+            )?,
+        };
+        // The same again from either half of the training pairs: what comes back is the data's.
+        let mut halves = Vec::new();
+        for parity in [0, 1] {
+            let half: Vec<u32> = train.iter().copied().skip(parity).step_by(2).collect();
+            let config = SaeConfig { seed: config.seed.wrapping_add(1 + parity as u64), ..config.clone() };
+            let learned = match settings.mode {
+                SaeMode::Words => sae::learn_by_words(deltas, pairs, &half, &unseen, &config),
+                SaeMode::Reconstruction => {
+                    let mut quiet = |_: Progress| Control::Continue;
+                    sae::train(deltas, &half, &describe, &unseen, &config, &compute, &mut quiet)
+                }
+            };
+            // Half of a small dataset may be too small; its stability is unknown then, not zero.
+            halves.extend(learned.ok().map(|(half, _)| half));
+        }
+        if halves.len() == 2 {
+            report.stability = sae::stability(&model, &halves, deltas, &unseen)?;
+        }
         let card = SaeCard::new(&model, report.active, &config.prefixes, &run.manifest.embedder);
         model.save(&run.file("stages"), &card)?;
         write_json(&run.file("stages/training.json"), &report)?;
@@ -442,6 +478,7 @@ fn describe_stage(
     deltas: &Matrix,
     mut model: Sae,
     card: &SaeCard,
+    trained: &TrainReport,
     bank: &Bank,
     config: &Config,
     print: &str,
@@ -458,7 +495,7 @@ fn describe_stage(
     stage(run, observer, "describe", print, total, &files, |run, observer| {
         let learned = model.activations(deltas)?;
         let known = bank.measure(pairs, &mut |done| observer.advance(done));
-        let found = describe::describe(
+        let mut found = describe::describe(
             pairs,
             sides,
             &learned,
@@ -467,6 +504,9 @@ fn describe_stage(
             &config.describe,
             config.principles.redundant_above,
         );
+        for (feature, &stability) in found.features.iter_mut().zip(&trained.stability) {
+            feature.stability = Some(stability).filter(|s| s.is_finite());
+        }
         // The sign of a latent is an accident of training; it is turned so that its words fit.
         for &feature in &found.flipped {
             model.flip(feature);

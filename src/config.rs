@@ -95,6 +95,8 @@ impl Default for SplitConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SaeSettings {
+    /// What the features are led by.
+    pub mode: SaeMode,
     /// Number of features, M. 32 served every dataset of the paper.
     pub features: usize,
     /// Features active per pair on average, K.
@@ -103,8 +105,27 @@ pub struct SaeSettings {
 
 impl Default for SaeSettings {
     fn default() -> Self {
-        Self { features: 32, active: 4 }
+        Self { mode: SaeMode::Reconstruction, features: 32, active: 4 }
     }
+}
+
+impl SaeSettings {
+    /// Sizes that serve [`SaeMode::Words`]: what people write in has more sides than what an
+    /// autoencoder of 32 features reconstructs, and a response has many of them at once.
+    pub fn words() -> Self {
+        Self { mode: SaeMode::Words, features: 64, active: 16 }
+    }
+}
+
+/// What the learned features are led by; see `docs/autoencoder.md` for what each finds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SaeMode {
+    /// The sparse autoencoder of the paper: what reconstructs the difference of the vectors.
+    #[default]
+    Reconstruction,
+    /// Directions of the vectors that the words of the two responses follow.
+    Words,
 }
 
 /// Words for the features (METHOD §4, offline).

@@ -42,6 +42,9 @@ pub struct Feature {
     /// Correlation of activation and description on held-out pairs where the feature is active;
     /// `None` where the description is the detector itself, or nothing describes the feature.
     pub fidelity: Option<Correlation>,
+    /// How well the feature comes back when half of the training pairs are learned from, 0 to 1;
+    /// `None` where it is not learned.
+    pub stability: Option<f64>,
     /// Fidelity is high enough and beyond chance, corrected over the learned features.
     pub kept: bool,
     /// The feature that says the same thing and stands before this one.

@@ -16,6 +16,7 @@
 
 use rayon::prelude::*;
 
+use super::checkpoint::Arrays;
 use super::kernels::{Adam, Item, Kernels, PANEL, STRIDE};
 use super::select::MAGNITUDE;
 use super::train::{LOOK_EVERY, Shape};
@@ -126,13 +127,8 @@ impl Fused {
             }
         }
         let row = || [vec![0.0; stride], vec![0.0; stride]];
-        let column = |_| Column {
-            gradients: row(),
-            first: row(),
-            second: row(),
-            items: Vec::new(),
-            square: 0.0,
-        };
+        let column =
+            |_| Column { gradients: row(), first: row(), second: row(), items: Vec::new(), square: 0.0 };
         let mut new = Self {
             kernels: Kernels::new(),
             dimensions,
@@ -182,6 +178,51 @@ impl Fused {
             weights.chunks_exact(self.stride).flat_map(|row| &row[..self.dimensions]).copied().collect()
         };
         [dense(&self.encoder), dense(&self.decoder)]
+    }
+
+    /// Everything that the next step depends on: arrays by name, steps done, dead features at the
+    /// last look, batches since each feature fired.
+    pub(super) fn state(&self) -> (Arrays, i32, usize, &[usize]) {
+        let mut arrays =
+            vec![("encoder".to_owned(), self.encoder.clone()), ("decoder".to_owned(), self.decoder.clone())];
+        for (i, of) in ["encoder", "decoder"].into_iter().enumerate() {
+            let first = self.columns.iter().flat_map(|column| &column.first[i]).copied().collect();
+            let second = self.columns.iter().flat_map(|column| &column.second[i]).copied().collect();
+            arrays.push((format!("{of} first moment"), first));
+            arrays.push((format!("{of} second moment"), second));
+        }
+        (arrays, self.steps, self.dead, &self.quiet)
+    }
+
+    /// Takes up a state; `false`, and nothing is changed, where it is of another shape.
+    pub(super) fn restore(&mut self, arrays: &Arrays, steps: i32, dead: usize, quiet: &[usize]) -> bool {
+        let array = |name: &str| {
+            let found = arrays.iter().find(|(found, _)| found == name).map(|(_, values)| values);
+            found.filter(|values| values.len() == self.encoder.len())
+        };
+        let names = ["encoder", "decoder"].map(|of| {
+            (array(of), array(&format!("{of} first moment")), array(&format!("{of} second moment")))
+        });
+        let [(Some(encoder), Some(e1), Some(e2)), (Some(decoder), Some(d1), Some(d2))] = names else {
+            return false;
+        };
+        if quiet.len() != self.features {
+            return false;
+        }
+        let rows = [(e1, e2), (d1, d2)]
+            .map(|(first, second)| first.chunks_exact(self.stride).zip(second.chunks_exact(self.stride)));
+        for (i, rows) in rows.into_iter().enumerate() {
+            for (column, (first, second)) in self.columns.iter_mut().zip(rows) {
+                column.first[i].copy_from_slice(first);
+                column.second[i].copy_from_slice(second);
+            }
+        }
+        self.encoder.copy_from_slice(encoder);
+        self.decoder.copy_from_slice(decoder);
+        self.quiet.copy_from_slice(quiet);
+        (self.steps, self.dead) = (steps, dead);
+        self.refill_panels();
+        true
     }
 
     /// One step on the rows `index`; the loss before it.
@@ -274,9 +315,7 @@ impl Fused {
                         if bits(&value) >= threshold {
                             piece.active.push((feature, value));
                         }
-                        if help
-                            && is_dead[feature as usize] >= dead_after
-                            && bits(&value) >= threshold_helped
+                        if help && is_dead[feature as usize] >= dead_after && bits(&value) >= threshold_helped
                         {
                             piece.helped.push((feature, value));
                         }

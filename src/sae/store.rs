@@ -149,7 +149,7 @@ fn read(path: &Path) -> Result<Vec<u8>, SaeError> {
 }
 
 /// All or nothing: a reader never sees half a file.
-fn write(path: &Path, data: &[u8]) -> Result<(), SaeError> {
+pub(super) fn write(path: &Path, data: &[u8]) -> Result<(), SaeError> {
     let directory = path.parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf);
     let attempt = || -> std::io::Result<()> {
         let mut file = tempfile::Builder::new().suffix(".tmp").tempfile_in(&directory)?;

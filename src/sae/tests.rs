@@ -235,11 +235,7 @@ impl Problem {
             prefixes: self.prefixes.clone(),
             ..SaeConfig::default()
         };
-        let shape = Shape {
-            features: self.features,
-            active: self.active,
-            prefixes: self.prefixes.clone(),
-        };
+        let shape = Shape { features: self.features, active: self.active, prefixes: self.prefixes.clone() };
         let mut step = Fused::new(&self.decoder, &shape, &config);
         step.set(&self.encoder, &self.dead);
         step.look(&Table { values: &self.x, cols: self.dimensions }, self.rows)
@@ -367,7 +363,8 @@ fn the_inner_loops_equal_double_precision() {
         let third = active.partition_point(|&(j, _)| (j as usize) < features.div_ceil(3));
         let helped = [(0, 0.5)];
         let mut out = vec![f32::NAN; 3 * stride];
-        let norms = kernels.residuals(&x[..stride], &weights, &active, &[third, active.len()], &helped, &mut out);
+        let norms =
+            kernels.residuals(&x[..stride], &weights, &active, &[third, active.len()], &helped, &mut out);
         let (mut all, mut last, mut with_help) = (0.0, 0.0, 0.0);
         for d in 0..stride {
             let part = |active: &[(u32, f32)]| -> f64 {
@@ -384,7 +381,9 @@ fn the_inner_loops_equal_double_precision() {
             assert!(near(out[2 * stride + d], after, size));
         }
         let size = 10.0 * all + 1e-30;
-        assert!(near(norms.all, all, size) && near(norms.last, last, size) && near(norms.helped, with_help, size));
+        assert!(
+            near(norms.all, all, size) && near(norms.last, last, size) && near(norms.helped, with_help, size)
+        );
 
         let items: Vec<Item> = (0..rows)
             .map(|i| Item { x: i * stride, residual: 0, z: normal(&mut random), slope: normal(&mut random) })
@@ -663,4 +662,130 @@ fn a_saved_autoencoder_is_the_same_and_a_damaged_one_is_refused() {
     other.features = 9;
     sae.save(folder.path(), &other).unwrap();
     assert!(matches!(Sae::load(folder.path()), Err(SaeError::Format { .. })));
+}
+
+#[test]
+fn a_killed_training_goes_on_to_the_same_weights() {
+    let (deltas, _) = planted(8, 900, 24, 10, 0.2);
+    let config = SaeConfig { features: 12, active: 3, epochs_max: 14, dead_after: 4, ..SaeConfig::default() };
+    let rows: Vec<u32> = (0..900).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = Checkpoint { path: folder.path().join("aside.safetensors"), print: "this work".into() };
+    let run = |checkpoint: Option<&Checkpoint>, events: &mut dyn FnMut(Progress) -> Control| {
+        train_resumable(
+            &deltas,
+            &rows[..600],
+            &rows[600..],
+            &rows[600..],
+            &config,
+            &Compute::cpu(),
+            checkpoint,
+            events,
+        )
+    };
+    let (whole, report) = run(None, &mut quiet).unwrap();
+    let mut kill = |progress: Progress| match progress {
+        Progress::Epoch { epoch: 5, .. } => Control::Stop,
+        _ => Control::Continue,
+    };
+    assert!(matches!(run(Some(&checkpoint), &mut kill), Err(SaeError::Stopped { epoch: 5 })));
+    assert!(checkpoint.path.exists());
+    // Other work begins anew and leaves the file alone until its own first epoch.
+    let other = Checkpoint { print: "other work".into(), ..checkpoint.clone() };
+    assert!(other.load().is_none());
+    let mut epochs = Vec::new();
+    let mut listen = |progress: Progress| {
+        if let Progress::Epoch { epoch, .. } = progress {
+            epochs.push(epoch);
+        }
+        Control::Continue
+    };
+    let (resumed, again) = run(Some(&checkpoint), &mut listen).unwrap();
+    assert_eq!(epochs.first(), Some(&6));
+    assert_eq!(resumed, whole);
+    assert_eq!(again, report);
+    assert!(!checkpoint.path.exists(), "finished work needs no checkpoint");
+    // Half a file is no checkpoint.
+    std::fs::write(&checkpoint.path, [7; 100]).unwrap();
+    assert_eq!(run(Some(&checkpoint), &mut quiet).unwrap().0, whole);
+}
+
+/// Pairs whose responses hold a marker word for each attribute that is present, deltas that hold a
+/// weak direction for each under strong content that no word follows.
+fn worded(number: u64, rows: usize) -> (crate::pairs::Pairs, Matrix, Vec<Vec<f32>>) {
+    use crate::pairs::{Pairs, TextColumn};
+    let (dimensions, attributes) = (40, 6);
+    let mut random = seed::stream(number, "worded");
+    let directions = normals(&mut random, (attributes + 8) * dimensions);
+    let mut deltas = Matrix::zeros(rows, dimensions);
+    let mut present = vec![vec![0.0; rows]; attributes];
+    let mut texts = [Vec::new(), Vec::new()];
+    for row in 0..rows {
+        let mut add = |at: usize, by: f32| {
+            let direction = &directions[at * dimensions..][..dimensions];
+            deltas.row_mut(row).iter_mut().zip(direction).for_each(|(x, d)| *x += by * d);
+        };
+        let mut words = [vec![format!("filler{}", row % 7)], vec![format!("filler{}", row % 5)]];
+        for (attribute, present) in present.iter_mut().enumerate() {
+            for (side, sign) in [(0, 1.0), (1, -1.0)] {
+                if random.random::<f32>() < 0.3 {
+                    present[row] += sign;
+                    add(attribute, 0.3 * sign);
+                    words[side].push(format!("mark{attribute}{}", random.random_range(0..3)));
+                }
+            }
+        }
+        (0..8).for_each(|content| add(attributes + content, normal(&mut random)));
+        deltas.row_mut(row).iter_mut().for_each(|x| *x += 0.05 * normal(&mut random));
+        for (texts, words) in texts.iter_mut().zip(words) {
+            texts.push(words.join(" "));
+        }
+    }
+    let column = |texts: &[String]| TextColumn(texts.iter().map(|text| Some(text.as_str())).collect());
+    let [a, b] = &texts;
+    let pairs = Pairs {
+        pair_id: (0..rows).map(|row| row.to_string()).collect(),
+        response_a: column(a),
+        response_b: column(b),
+        ..Pairs::default()
+    };
+    (pairs, deltas, present)
+}
+
+#[test]
+fn words_lead_to_weak_directions_that_reconstruction_passes_by() {
+    let (pairs, deltas, present) = worded(1, 3_000);
+    let rows: Vec<u32> = (0..3_000).collect();
+    let (train_rows, unseen) = rows.split_at(1_500);
+    let config = SaeConfig { features: 8, active: 4, prefixes: vec![8], ..SaeConfig::default() };
+    let found = |sae: &Sae| {
+        let z = sae.activations(&deltas.select_rows(unseen)).unwrap();
+        let best = |attribute: &Vec<f32>| {
+            let truth: Vec<f64> = attribute[1_500..].iter().map(|&v| f64::from(v)).collect();
+            let against = |feature: usize| {
+                let z: Vec<f64> = z.column(feature).into_iter().map(f64::from).collect();
+                crate::statistics::correlation::pearson(&z, &truth).r.abs()
+            };
+            (0..z.cols).map(against).fold(0.0, f64::max)
+        };
+        present.iter().filter(|attribute| best(attribute) > 0.7).count()
+    };
+    let (sae, report) = learn_by_words(&deltas, &pairs, train_rows, unseen, &config).unwrap();
+    assert_eq!(found(&sae), 6, "{report:?}");
+    assert!((report.active_mean - 4.0).abs() < 0.01 && report.dead == 0, "{report:?}");
+    let mirrored = Matrix { values: deltas.values.iter().map(|x| -x).collect(), cols: deltas.cols };
+    let (z, turned) = (sae.activations(&deltas).unwrap(), sae.activations(&mirrored).unwrap());
+    assert!(z.values.iter().zip(&turned.values).all(|(a, b)| *a == -*b));
+    let (plain, _) =
+        train(&deltas, train_rows, unseen, unseen, &config, &Compute::cpu(), &mut quiet).unwrap();
+    assert!(found(&plain) < 3, "reconstruction goes for the content: {}", found(&plain));
+
+    // The same from each half; and from pairs without words there is nothing to learn.
+    let half = |rows: &[u32]| learn_by_words(&deltas, &pairs, rows, unseen, &config).unwrap().0;
+    let halves = [half(&train_rows[..750]), half(&train_rows[750..])];
+    let back = stability(&sae, &halves, &deltas, unseen).unwrap();
+    assert!(back.iter().filter(|&&r| r > 0.7).count() >= 6, "{back:?}");
+    let bare = crate::pairs::Pairs::default();
+    let refused = learn_by_words(&deltas, &bare, train_rows, unseen, &config).unwrap_err();
+    assert!(matches!(refused, SaeError::NoWords { terms: 0, .. }), "{refused}");
 }
