@@ -495,18 +495,16 @@ fn describe_stage(
     stage(run, observer, "describe", print, total, &files, |run, observer| {
         let learned = model.activations(deltas)?;
         let known = bank.measure(pairs, &mut |done| observer.advance(done));
-        let mut found = describe::describe(
+        let found = describe::describe(
             pairs,
             sides,
             &learned,
+            &trained.stability,
             &known,
             bank,
             &config.describe,
             config.principles.redundant_above,
         );
-        for (feature, &stability) in found.features.iter_mut().zip(&trained.stability) {
-            feature.stability = Some(stability).filter(|s| s.is_finite());
-        }
         // The sign of a latent is an accident of training; it is turned so that its words fit.
         for &feature in &found.flipped {
             model.flip(feature);

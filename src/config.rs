@@ -137,13 +137,16 @@ pub struct DescribeConfig {
     /// A description is kept when its fidelity on held-out pairs is at least this. With hundreds
     /// of thousands of pairs a correlation of .02 is significant and still describes nothing.
     pub min_fidelity: f64,
+    /// A learned feature is kept when learning from either half of the training pairs brings it back:
+    /// the mean of the best correlations of its activations is at least this.
+    pub min_stability: f64,
     /// Family-wise error rate of the kept descriptions.
     pub alpha: f64,
 }
 
 impl Default for DescribeConfig {
     fn default() -> Self {
-        Self { concepts: None, min_fidelity: 0.2, alpha: 0.05 }
+        Self { concepts: None, min_fidelity: 0.2, min_stability: 0.65, alpha: 0.05 }
     }
 }
 
@@ -207,6 +210,7 @@ impl Config {
             ("describe.alpha", self.describe.alpha),
             ("principles.alpha", self.principles.alpha),
             ("describe.min_fidelity", self.describe.min_fidelity),
+            ("describe.min_stability", self.describe.min_stability),
             ("principles.rare_below", self.principles.rare_below),
             ("principles.redundant_above", self.principles.redundant_above),
         ] {

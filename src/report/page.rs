@@ -103,7 +103,7 @@ fn render_into(out: &mut String, analysis: &Analysis, pairs: &Pairs) -> std::fmt
     list(
         out,
         "Left unexplained",
-        "Learned features that no description fits; the terms that separate their strongest pairs are hints, not names.",
+        "Learned features that no description fits, or that half of the pairs do not bring back; the terms that separate their strongest pairs are hints, not names.",
         &findings.unexplained,
     )?;
 
