@@ -2,12 +2,14 @@
 //!
 //!     cargo bench --bench autoencoder                        100,000 × 384 and × 1536, M = 32, K = 4
 //!     cargo bench --bench autoencoder -- scale               10,000, 100,000 and 1,000,000 rows × 384
+//!     cargo bench --bench autoencoder -- file                1,000,000 × 768 from a file (3 GB under target/tmp)
 //!     cargo bench --bench autoencoder -- gpu                 the same on the graphics adapter, Burn's path
 //!
 //! The peer is `benches/peers/autoencoder_peer.py`; its packages stand in `benches/peers/requirements.txt`
 //! and `WIMHF_BENCH_PYTHON` names the interpreter that has them. An epoch sees every pair and its mirror
 //! image. The reference's own figures (REFERENCE.md §2) were measured on another machine.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
@@ -52,6 +54,9 @@ fn main() {
     );
     let (gemm, bandwidth) = (gemm_rate(), bandwidth());
     println!("one core: {gemm:.0} GFLOP/s in a product of 1024 × 1024 matrices, {bandwidth:.1} GB/s read");
+    if asked("file") {
+        return out_of_core(&compute);
+    }
     println!("\nM = 32, K = 4, batch 256; seconds per epoch, median of {}", EPOCHS - 1);
     println!(
         "{:>9} {:>5} {:>8} {:>8} {:>8} {:>7} {:>10} {:>7} {:>7} {:>7} {:>8}",
@@ -100,8 +105,46 @@ fn made_up(pairs: usize, dimensions: usize) -> Matrix {
     deltas
 }
 
+/// Trains on more deltas than are in memory at once.
+fn out_of_core(compute: &Compute) {
+    const ROWS: usize = 1_000_000;
+    const DIMENSIONS: usize = 768;
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("deltas.safetensors");
+    let file = std::fs::File::create(&path).expect("a file under target");
+    let mut file = std::io::BufWriter::new(file);
+    let end = ROWS * DIMENSIONS * 4;
+    let mut header = format!(
+        "{{\"deltas\":{{\"dtype\":\"F32\",\"shape\":[{ROWS},{DIMENSIONS}],\"data_offsets\":[0,{end}]}}}}"
+    );
+    header.push_str(&" ".repeat(header.len().next_multiple_of(8) - header.len()));
+    let mut put = |bytes: &[u8]| file.write_all(bytes).expect("room on the disk");
+    put(&(header.len() as u64).to_le_bytes());
+    put(header.as_bytes());
+    // The same thousand rows again and again, each time with other signs and sizes.
+    let rows = made_up(1_000, DIMENSIONS);
+    let mut random = seed::stream(1, "bench file");
+    for _ in 0..ROWS / 1_000 {
+        let mut block = rows.clone();
+        for row in 0..1_000 {
+            let by = random.random_range(-1.2f32..1.2);
+            block.row_mut(row).iter_mut().for_each(|value| *value *= by);
+        }
+        put(bytemuck::cast_slice(&block.values));
+    }
+    drop(file);
+    forget_peak();
+    let deltas = sae::DeltaFile::open(&path).expect("what was just written");
+    let (cpu, wall) = epoch(&deltas, compute);
+    println!(
+        "{ROWS} × {DIMENSIONS} from a file of {:.1} GB: {cpu:.2} CPU s and {wall:.2} s per epoch, peak {:.0} MB",
+        end as f64 / 1e9,
+        peak_memory()
+    );
+    let _ = std::fs::remove_file(&path);
+}
+
 /// Median CPU and wall seconds of an epoch after the first.
-fn epoch(deltas: &Matrix, compute: &Compute) -> (f64, f64) {
+fn epoch(deltas: &dyn sae::Deltas, compute: &Compute) -> (f64, f64) {
     let rows: Vec<u32> = (0..deltas.rows() as u32).collect();
     let config = SaeConfig { epochs_max: EPOCHS, epochs_min: EPOCHS, ..SaeConfig::default() };
     let mut times = Vec::new();

@@ -70,7 +70,7 @@ def main():
                 metrics = json.loads((out / "run.json").read_text())["metrics"]
                 pairs = pq.read_table(out / "pairs.parquet").to_pandas()
                 pairs = pairs.drop_duplicates("pair_id")
-                features = pq.read_table(out / "features.parquet").to_pandas()
+                features = pq.read_table(out / "features.parquet", columns=["feature_id", "source", "stability", "kept"]).to_pandas()
                 table = pq.read_table(out / "activations.parquet").to_pandas().set_index("pair_id").loc[pairs["pair_id"]]
             learned = features[features["source"] == "learned"]
             z = table[learned["feature_id"].tolist()].to_numpy()

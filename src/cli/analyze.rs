@@ -40,7 +40,7 @@ pub struct AnalyzeArguments {
     /// Number of learned features, M [default: 32; 64 with `--sae-mode words`].
     #[arg(long, value_name = "M", env = "WIMHF_FEATURES")]
     features: Option<usize>,
-    /// Features active per pair on average, K [default: 4; 16 with `--sae-mode words`].
+    /// Features active per pair on average, K [default: 8; 16 with `--sae-mode words`].
     #[arg(long, value_name = "K", env = "WIMHF_ACTIVE")]
     active: Option<usize>,
     /// Shares of train, describe and held-out pairs [default: 0.35,0.2,0.45].

@@ -785,7 +785,40 @@ fn words_lead_to_weak_directions_that_reconstruction_passes_by() {
     let halves = [half(&train_rows[..750]), half(&train_rows[750..])];
     let back = stability(&sae, &halves, &deltas, unseen).unwrap();
     assert!(back.iter().filter(|&&r| r > 0.7).count() >= 6, "{back:?}");
-    let bare = crate::pairs::Pairs::default();
+    let nothing = || crate::pairs::TextColumn(std::iter::repeat_n(Some(""), 3_000).collect());
+    let bare = crate::pairs::Pairs { response_a: nothing(), response_b: nothing(), ..pairs.clone() };
     let refused = learn_by_words(&deltas, &bare, train_rows, unseen, &config).unwrap_err();
     assert!(matches!(refused, SaeError::NoWords { terms: 0, .. }), "{refused}");
+}
+
+#[test]
+fn deltas_in_a_file_teach_the_same_as_in_memory() {
+    let (deltas, _) = planted(9, 800, 30, 10, 0.2);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("deltas.safetensors");
+    crate::embed::write_deltas(&path, &deltas).unwrap();
+    let file = DeltaFile::open(&path).unwrap();
+    assert_eq!((Deltas::rows(&file), file.dimensions()), (800, 30));
+    // Neighbours, repetitions, both ends, and a stride with room to spare.
+    for index in [&[0u32, 1, 2, 799, 5, 5, 4][..], &(0..800).collect::<Vec<u32>>(), &[]] {
+        assert_eq!(file.gather(index).unwrap(), deltas.select_rows(index));
+        let mut wide = vec![7.0; index.len() * 32];
+        file.read(index, 32, &mut wide).unwrap();
+        for (&row, wide) in index.iter().zip(wide.chunks(32)) {
+            assert_eq!((&wide[..30], &wide[30..]), (deltas.row(row as usize), &[7.0, 7.0][..]));
+        }
+    }
+    let config = SaeConfig { features: 12, active: 3, epochs_max: 3, epochs_min: 3, ..SaeConfig::default() };
+    let rows: Vec<u32> = (0..800).collect();
+    let run = |deltas: &dyn Deltas| {
+        train(deltas, &rows[..500], &rows[500..], &rows[500..], &config, &Compute::cpu(), &mut quiet).unwrap()
+    };
+    assert_eq!(run(&file), run(&deltas));
+
+    let bytes = std::fs::read(&path).unwrap();
+    for broken in [&bytes[..bytes.len() - 1], &bytes[..40], b"no safetensors file", b""] {
+        std::fs::write(&path, broken).unwrap();
+        let error = DeltaFile::open(&path).unwrap_err().to_string();
+        assert!(error.contains("deltas.safetensors"), "{error}");
+    }
 }
