@@ -4,7 +4,10 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use polars::prelude::{DataFrame, ParquetCompression, ParquetWriter};
+use polars::prelude::{
+    CompatLevel, DataFrame, KeyValueMetadata, ParquetCompression, ParquetWriter, SchemaExt,
+};
+use polars_parquet::write::schema_to_metadata_key;
 use serde::Serialize;
 
 use super::RunError;
@@ -69,11 +72,18 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<(), RunError> {
 }
 
 /// Writes a table as Parquet (zstd, with statistics); see [`write_file`].
+///
+/// The Arrow schema in the footer names plain strings: polars would name string views, which pandas cannot
+/// read inside a list.
 pub fn write_parquet(path: &Path, table: &mut DataFrame) -> Result<(), RunError> {
+    let schema = schema_to_metadata_key(&table.schema().to_arrow(CompatLevel::oldest()));
+    let schema = KeyValueMetadata::from_static(vec![(schema.key, schema.value.unwrap_or_default())]);
     write_file(path, |writer| {
         let mut writer = Remembering { writer, failure: None };
-        let written =
-            ParquetWriter::new(&mut writer).with_compression(ParquetCompression::Zstd(None)).finish(table);
+        let written = ParquetWriter::new(&mut writer)
+            .with_compression(ParquetCompression::Zstd(None))
+            .with_key_value_metadata(Some(schema))
+            .finish(table);
         match (written, writer.failure) {
             (Ok(_), _) => Ok(()),
             // What the system said is what the user can act on; polars wraps it three times.

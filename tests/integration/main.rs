@@ -1,7 +1,18 @@
 //! The program from outside, in one binary: real files, real processes.
 
 mod bad_input;
+mod embedders;
+#[cfg(feature = "hub")]
+#[path = "../support/hub.rs"]
+mod hub;
+#[cfg(feature = "hub")]
+mod hub_models;
+mod interop;
+mod language;
 mod planted;
 mod resume;
 mod run_directory;
+#[path = "../support/server.rs"]
+mod server;
 mod util;
+mod web;
