@@ -210,9 +210,11 @@ impl Kernels {
                         let (z, slope) = (simd.splat_f32s(item.z), simd.splat_f32s(item.slope));
                         let x = load::<S>(&x[item.x + at..][..tile]);
                         let residual = load::<S>(&residuals[item.residual + at..][..tile]);
-                        for i in 0..TILE {
-                            by_x[i] = simd.mul_add_e_f32s(slope, x[i], by_x[i]);
-                            by_residual[i] = simd.mul_add_e_f32s(z, residual[i], by_residual[i]);
+                        for ((by_x, by_residual), (x, residual)) in
+                            by_x.iter_mut().zip(&mut by_residual).zip(x.into_iter().zip(residual))
+                        {
+                            *by_x = simd.mul_add_e_f32s(slope, x, *by_x);
+                            *by_residual = simd.mul_add_e_f32s(z, residual, *by_residual);
                         }
                     }
                     store::<S>(encoder, by_x);

@@ -323,6 +323,7 @@ fn the_hand_written_step_equals_finite_differences_and_burn() {
 }
 
 #[test]
+#[allow(clippy::needless_range_loop)] // several arrays side by side
 fn the_inner_loops_equal_double_precision() {
     let kernels = Kernels::new();
     let mut random = seed::stream(21, "kernels");

@@ -293,8 +293,8 @@ fn encoder(
     }
     let light = Mat::from_fn(terms, dimensions, |t, i| light[t * dimensions + i]);
     let mut tempered = product(light.as_ref(), leading.as_ref());
-    for t in 0..terms {
-        let by = panel.share[t].powf(TEMPER);
+    for (t, share) in panel.share.iter().enumerate() {
+        let by = share.powf(TEMPER);
         (0..features).for_each(|j| tempered[(t, j)] /= by);
     }
     let rotated = product(leading.as_ref(), varimax(&tempered).as_ref());
@@ -317,22 +317,24 @@ fn encoder(
     let toward = product(on_axes.transpose(), kept.as_ref());
     let squares = panel.score_squares(&kept);
     let mut weights = Mat::<f32>::zeros(dimensions, features);
-    for j in 0..features {
+    for (j, &square) in squares.iter().enumerate() {
         let mut best = f64::INFINITY;
         for penalty in PENALTIES {
-            let shrink = |i: usize| 1.0 / (f64::from(values[i]) + penalty * f64::from(mean));
-            let (mut rest, mut freedom) = (squares[j], 0.0);
-            for i in 0..dimensions {
-                let (value, toward, shrink) = (f64::from(values[i]), f64::from(toward[(i, j)]), shrink(i));
+            let shrink = |value: f32| 1.0 / (f64::from(value) + penalty * f64::from(mean));
+            let (mut rest, mut freedom) = (square, 0.0);
+            for (i, &value) in values.iter().enumerate() {
+                let (toward, shrink, value) = (f64::from(toward[(i, j)]), shrink(value), f64::from(value));
                 rest += toward * toward * shrink * (value * shrink - 2.0);
                 freedom += value * shrink;
             }
             let spare = 1.0 - freedom / n as f64;
             let score = if spare > 0.0 { rest / (spare * spare) } else { f64::INFINITY };
-            if score < best || penalty == PENALTIES[PENALTIES.len() - 1] && best.is_infinite() {
+            // Where rows are too few for any, the strongest penalty is left.
+            if score < best || best.is_infinite() {
                 best = score;
-                (0..dimensions)
-                    .for_each(|i| weights[(i, j)] = (f64::from(toward[(i, j)]) * shrink(i)) as f32);
+                for (i, &value) in values.iter().enumerate() {
+                    weights[(i, j)] = (f64::from(toward[(i, j)]) * shrink(value)) as f32;
+                }
             }
         }
     }
