@@ -1,14 +1,19 @@
 //! The program from outside, in one binary: real files, real processes.
 
 mod bad_input;
+mod constitution;
 mod embedders;
 #[cfg(feature = "hub")]
 #[path = "../support/hub.rs"]
 mod hub;
 #[cfg(feature = "hub")]
+mod hub_datasets;
+#[cfg(feature = "hub")]
 mod hub_models;
+mod inspect;
 mod interop;
 mod language;
+mod personalize;
 mod planted;
 mod resume;
 mod run_directory;
