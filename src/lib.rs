@@ -18,6 +18,7 @@
 
 pub mod analyze;
 pub mod cli;
+pub mod compare;
 pub mod config;
 pub mod constitution;
 pub mod describe;

@@ -1,9 +1,10 @@
 //! `wimhf analyze DATA`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
+use super::log::Log;
 use super::progress::Progress;
 use super::{Failure, colour, print};
 use crate::analyze::{self, Request};
@@ -69,6 +70,9 @@ pub struct AnalyzeArguments {
     /// Concepts of your own (TOML), added to the boxed bank.
     #[arg(long, value_name = "FILE", env = "WIMHF_CONCEPTS")]
     concepts: Option<PathBuf>,
+    /// Append metrics to this file, a JSON object a line: losses by epoch, seconds by stage, the result.
+    #[arg(long, value_name = "FILE", env = "WIMHF_LOG")]
+    log: Option<PathBuf>,
     /// Redo every stage, and replace a run of another dataset in the same folder.
     #[arg(long)]
     force: bool,
@@ -152,14 +156,23 @@ fn default_out(data: &str) -> PathBuf {
     PathBuf::from("runs").join(stem)
 }
 
+/// An analysis that could not be done, with the exit code that it deserves.
+pub(super) fn failure(error: analyze::AnalyzeError) -> Failure {
+    let code = if error.is_users() { 2 } else { 1 };
+    Failure::new(code, &anyhow::Error::new(error))
+}
+
 /// Runs the subcommand.
 pub fn run(arguments: AnalyzeArguments) -> Result<(), Failure> {
-    let mut progress = Progress::new(arguments.quiet);
+    let path = arguments.log.clone();
+    let unwritable = |error: std::io::Error| {
+        let file = path.as_deref().unwrap_or(Path::new("")).display();
+        Failure::new(2, &anyhow::Error::new(error).context(format!("cannot write the metrics to `{file}`")))
+    };
+    let mut observer = Log::new(Progress::new(arguments.quiet), path.as_deref()).map_err(&unwritable)?;
     let request = arguments.request().map_err(|error| Failure::new(2, &error))?;
-    let analysis = analyze::analyze(&request, &mut progress).map_err(|error| {
-        let code = if error.is_users() { 2 } else { 1 };
-        Failure::new(code, &anyhow::Error::new(error))
-    })?;
+    let analysis = analyze::analyze(&request, &mut observer).map_err(failure)?;
+    observer.close(&analysis.manifest).map_err(&unwritable)?;
     print(&report::terminal::render(&analysis, colour(&std::io::stdout())))
 }
 

@@ -4,8 +4,12 @@
 //! Data goes to stdout, everything else to stderr.
 
 mod analyze;
+mod compare;
 mod concepts;
+mod demo;
 mod export;
+mod generate;
+mod log;
 mod progress;
 mod report;
 
@@ -31,8 +35,16 @@ enum Command {
     Report(report::ReportArguments),
     /// Write a run's pairs for other tools: Feedback Forensics, trainers, spreadsheets.
     Export(export::ExportArguments),
+    /// Compare runs, or the groups of one dataset: the same concepts, differences tested.
+    Compare(compare::CompareArguments),
+    /// Analyse the sample that comes with the program; needs no file.
+    Demo(demo::DemoArguments),
     /// List the bank of known concepts, or see what it finds in a text.
     Concepts(concepts::ConceptsArguments),
+    /// Print a shell's completion script.
+    Completions(generate::CompletionsArguments),
+    /// Print the man page, or write those of all subcommands.
+    Man(generate::ManArguments),
 }
 
 /// Why the command ended, and with which exit code.
@@ -89,8 +101,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure>
     });
     match arguments.command {
         Command::Analyze(arguments) => analyze::run(*arguments),
+        Command::Compare(arguments) => compare::run(arguments),
         Command::Concepts(arguments) => concepts::run(arguments),
+        Command::Completions(arguments) => generate::completions(arguments),
+        Command::Demo(arguments) => demo::run(arguments),
         Command::Export(arguments) => export::run(arguments),
+        Command::Man(arguments) => generate::man(arguments),
         Command::Report(arguments) => report::run(arguments),
     }
 }

@@ -1,5 +1,6 @@
 //! What a preference dataset is: pairs of responses to a prompt, and who preferred which.
 
+mod column;
 mod columns;
 mod dedup;
 mod error;
@@ -18,6 +19,7 @@ use polars::prelude::StringChunked;
 
 use crate::matrix::Matrix;
 
+pub use column::column;
 pub use error::PairsError;
 pub use read::{ReadOptions, read};
 pub use split::split;

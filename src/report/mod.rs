@@ -2,6 +2,7 @@
 
 pub mod annotated_pairs;
 mod anonymise;
+pub mod comparison;
 mod evidence;
 pub mod exports;
 mod html;

@@ -102,7 +102,7 @@ async function walk(page, act) {
     }
     assert.equal((await ranks(page))[0], 1);
 
-    const last = await text(page, "#principles-table tbody tr:last-child button.open");
+    const last = await page.locator("#principles-table button.open").last().textContent();
     await act.type("#principles-query", last.slice(0, 60));
     assert.ok((await ranks(page)).length >= 1 && (await ranks(page)).length <= principles);
     assert.match(await text(page, "#principles-count"), new RegExp(`^\\d+ of ${principles} shown$`));
