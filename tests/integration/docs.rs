@@ -106,3 +106,55 @@ fn runs_here(word: &str) -> bool {
     let file = word.contains('/') || Path::new(word).extension().is_some();
     !file || word == "runs/sample"
 }
+
+#[test]
+fn the_program_shows_completes_and_describes_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path();
+    let run = |arguments: &[&str]| {
+        let output = wimhf(at).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
+        stdout(&output)
+    };
+    // The help fits a screen, and every subcommand's has examples.
+    let help = run(&["--help"]);
+    assert!(help.lines().count() <= 40, "{help}");
+    let names: Vec<String> = help
+        .lines()
+        .skip_while(|line| !line.starts_with("Commands:"))
+        .skip(1)
+        .take_while(|line| line.starts_with("  "))
+        .filter_map(|line| line.split_whitespace().next().map(str::to_owned))
+        .filter(|name| name != "help")
+        .collect();
+    assert!(names.iter().any(|name| name == "analyze") && names.len() >= 7, "{names:?}");
+    for name in &names {
+        assert!(run(&[name, "--help"]).contains("Example"), "{name} has no example");
+    }
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        assert!(run(&["completions", shell]).contains("analyze"), "{shell}");
+    }
+    assert!(run(&["man"]).contains(".TH wimhf 1"));
+    run(&["man", "--out", "man"]);
+    assert!(std::fs::read_to_string(at.join("man/wimhf-analyze.1")).unwrap().contains("held-out"));
+
+    let told = run(&["demo", "--quiet"]);
+    assert!(told.contains("Avoid the response that refuses") && told.contains("made up"), "{told}");
+    assert!(at.join("wimhf-demo/run/report.html").exists());
+    // A second time everything is there; the log says so.
+    let output =
+        analyze(at, &["wimhf-demo/sample.parquet", "--out", "wimhf-demo/run", "--log", "m.jsonl", "--force"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let lines: Vec<serde_json::Value> = std::fs::read_to_string(at.join("m.jsonl"))
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let losses: Vec<f64> = lines.iter().filter_map(|line| line["sae/validation_loss"].as_f64()).collect();
+    assert!(losses.len() >= 10 && losses.last() < losses.first(), "{losses:?}");
+    let last = lines.last().unwrap();
+    let auc =
+        crate::util::json(&at.join("wimhf-demo/run/run.json"))["metrics"]["auc"]["known"]["value"].as_f64();
+    assert_eq!(last["auc/known/value"].as_f64(), auc);
+    assert!(auc.is_some());
+}
