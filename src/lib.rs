@@ -17,6 +17,7 @@
 //! association in the labels at hand, never a causal claim.
 
 pub mod analyze;
+pub mod cache;
 pub mod cli;
 pub mod compare;
 pub mod config;
@@ -25,12 +26,20 @@ pub mod describe;
 pub mod effects;
 pub mod embed;
 pub mod finished;
+#[cfg_attr(not(feature = "hub"), path = "hub_off.rs")]
+pub mod hub;
 pub mod language;
 pub mod matrix;
 pub mod names;
+pub mod net;
 pub mod pairs;
 pub mod report;
 pub mod run;
 pub mod sae;
 pub mod seed;
 pub mod statistics;
+pub mod stop;
+
+#[cfg(test)]
+#[path = "../tests/support/server.rs"]
+mod support;

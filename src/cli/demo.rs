@@ -50,6 +50,7 @@ pub fn run(arguments: DemoArguments) -> Result<(), Failure> {
         device: DeviceChoice::Auto,
         save_embeddings: None,
         force: false,
+        spending: crate::language::open::Spending::default(),
     };
     let analysis =
         analyze::analyze(&request, &mut Progress::new(arguments.quiet)).map_err(super::analyze::failure)?;

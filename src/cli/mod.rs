@@ -4,11 +4,14 @@
 //! Data goes to stdout, everything else to stderr.
 
 mod analyze;
+mod cache;
 mod compare;
 mod concepts;
 mod demo;
 mod export;
 mod generate;
+mod judge;
+mod language;
 mod log;
 mod progress;
 mod report;
@@ -37,10 +40,14 @@ enum Command {
     Export(export::ExportArguments),
     /// Compare runs, or the groups of one dataset: the same concepts, differences tested.
     Compare(compare::CompareArguments),
-    /// Analyse the sample that comes with the program; needs no file.
-    Demo(demo::DemoArguments),
+    /// Measure a concept of your own on a run's pairs, read by a language model.
+    Judge(Box<judge::JudgeArguments>),
     /// List the bank of known concepts, or see what it finds in a text.
     Concepts(concepts::ConceptsArguments),
+    /// Analyse the sample that comes with the program; needs no file.
+    Demo(demo::DemoArguments),
+    /// Where embeddings are kept between runs, and how to remove them.
+    Cache(cache::CacheArguments),
     /// Print a shell's completion script.
     Completions(generate::CompletionsArguments),
     /// Print the man page, or write those of all subcommands.
@@ -92,19 +99,26 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure>
     };
     // Everything is written to temporary names and renamed, so stopping at once loses nothing that
     // was finished; the next run sweeps the leftovers and goes on.
+    // Only answers that were paid for are waited for.
     let _ = ctrlc::set_handler(|| {
-        let _ = std::io::Write::write_all(
-            &mut std::io::stderr(),
-            b"\nstopped; finished stages are kept, the same command goes on from there\n",
-        );
+        let say = |text: &[u8]| {
+            let _ = std::io::Write::write_all(&mut std::io::stderr(), text);
+        };
+        if crate::stop::request() {
+            say(b"\nstopping when what is under way is done; Ctrl-C again stops at once\n");
+            return;
+        }
+        say(b"\nstopped; finished stages are kept, the same command goes on from there\n");
         std::process::exit(130);
     });
     match arguments.command {
         Command::Analyze(arguments) => analyze::run(*arguments),
         Command::Compare(arguments) => compare::run(arguments),
-        Command::Concepts(arguments) => concepts::run(arguments),
         Command::Completions(arguments) => generate::completions(arguments),
         Command::Demo(arguments) => demo::run(arguments),
+        Command::Cache(arguments) => cache::run(arguments),
+        Command::Concepts(arguments) => concepts::run(arguments),
+        Command::Judge(arguments) => judge::run(*arguments),
         Command::Export(arguments) => export::run(arguments),
         Command::Man(arguments) => generate::man(arguments),
         Command::Report(arguments) => report::run(arguments),

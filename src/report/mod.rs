@@ -2,10 +2,12 @@
 
 pub mod annotated_pairs;
 mod anonymise;
+pub mod bill;
 pub mod comparison;
 mod evidence;
 pub mod exports;
 mod html;
+pub mod judged;
 pub mod page;
 mod plots;
 mod rows;

@@ -3,9 +3,18 @@
 mod bad_input;
 mod compare;
 mod docs;
+mod embedders;
+#[cfg(feature = "hub")]
+#[path = "../support/hub.rs"]
+mod hub;
+#[cfg(feature = "hub")]
+mod hub_models;
 mod interop;
+mod language;
 mod planted;
 mod resume;
 mod run_directory;
+#[path = "../support/server.rs"]
+mod server;
 mod util;
 mod web;
