@@ -72,8 +72,8 @@ fn planted_differences_are_found_and_none_where_there_is_none() {
         rows.into_iter().filter(|row| row.differs).map(|row| row.feature_id).collect()
     };
 
-    // Emoji are liked by one half and disliked by the other; lists are liked by one only.
-    let other = relabelled(&source.pairs, &[("emoji", 1.0), ("bullets", 0.0)], 1);
+    // Emoji and lists: what one half likes, the other does not.
+    let other = relabelled(&source.pairs, &[("emoji", 1.0), ("bullets", -0.6)], 1);
     let same = relabelled(&source.pairs, &[], 2);
     let [one, two] = halves(&same, |at| same.prompt_key[same.judgements.pair[at] as usize].is_multiple_of(2));
     let parts = [part("one", &same, &activations, one), part("two", &other, &activations, two)];
@@ -83,7 +83,7 @@ fn planted_differences_are_found_and_none_where_there_is_none() {
     assert!(emoji.differs && emoji.reverses, "{emoji:?}");
     let gap = &emoji.differences[0];
     assert!(gap.value < -0.3 && gap.high < 0.0 && gap.low < gap.value, "{gap:?}");
-    assert!(row("known_lists").differs && !row("known_lists").reverses);
+    assert!(row("known_lists").differs && row("known_lists").differences[0].value > 0.15);
     // What else differs goes with one of the two.
     let column = |id: &str| features.iter().position(|feature| feature.feature_id == id).unwrap();
     let values =
@@ -102,7 +102,7 @@ fn planted_differences_are_found_and_none_where_there_is_none() {
     assert!((turned.differences[0].value + gap.value).abs() < 1e-12);
 
     // No difference: halves by a coin (they share prompts and annotators), and labels made again.
-    let mut false_ones = Vec::new();
+    let (mut false_ones, mut repetitions_with_any) = (Vec::new(), 0);
     for repetition in 0..20 {
         let mut random = wimhf::seed::stream(repetition, "halves");
         let coin: Vec<bool> = same.judgements.label.iter().map(|_| random.random()).collect();
@@ -112,12 +112,14 @@ fn planted_differences_are_found_and_none_where_there_is_none() {
             relabelled(&source.pairs, &[], repetition)
         };
         let [one, two] = halves(&pairs, |at| coin[at]);
-        false_ones.extend(differing(&[
-            part("one", &pairs, &activations, one),
-            part("two", &pairs, &activations, two),
-        ]));
+        let found =
+            differing(&[part("one", &pairs, &activations, one), part("two", &pairs, &activations, two)]);
+        repetitions_with_any += usize::from(!found.is_empty());
+        false_ones.extend(found);
     }
-    assert!(false_ones.is_empty(), "claimed without reason: {false_ones:?}");
+    // The level is 1 %, so that in 20 repetitions one is already more than to be expected.
+    assert!(repetitions_with_any <= 1, "claimed without reason: {false_ones:?}");
+    eprintln!("repetitions of 20 with a false difference: {repetitions_with_any}");
 }
 
 #[test]
