@@ -69,6 +69,8 @@ pub trait Observer {
     fn stage(&mut self, name: &str, total: usize);
     /// So many units of the stage are done.
     fn advance(&mut self, done: usize);
+    /// Figures of a step of the stage, by name; for whoever keeps them.
+    fn metrics(&mut self, _step: usize, _values: &[(&str, f64)]) {}
     /// The stage ended, or was found finished.
     fn finished(&mut self, name: &str, seconds: f64, reused: bool);
     /// A sentence that the user should read.
@@ -736,8 +738,9 @@ fn sae_stage(
         // so that the asked number of features is active there.
         let unseen: Vec<u32> = describe.iter().chain(&held_out).copied().collect();
         let mut listen = |progress: Progress| {
-            if let Progress::Epoch { epoch, .. } = progress {
+            if let Progress::Epoch { epoch, loss, validation, .. } = progress {
                 observer.advance(epoch);
+                observer.metrics(epoch, &[("sae/loss", loss), ("sae/validation_loss", validation)]);
             }
             Control::Continue
         };

@@ -1,11 +1,12 @@
 //! `wimhf analyze DATA`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
 use super::data::DataArguments;
 use super::language::{LanguageArguments, extend};
+use super::log::Log;
 use super::progress::Progress;
 use super::{Failure, colour, print};
 use crate::analyze::{self, AnalyzeError, Request};
@@ -92,6 +93,9 @@ pub struct AnalyzeArguments {
     /// Concepts of your own (TOML), added to the boxed bank.
     #[arg(long, value_name = "FILE", env = "WIMHF_CONCEPTS")]
     concepts: Option<PathBuf>,
+    /// Append metrics to this file, a JSON object a line: losses by epoch, seconds by stage, the result.
+    #[arg(long, value_name = "FILE", env = "WIMHF_LOG")]
+    log: Option<PathBuf>,
     /// Who describes the learned features: the program itself, or language models at an OpenAI-compatible
     /// server [default: offline].
     #[arg(long, value_enum, value_name = "WHO", env = "WIMHF_DESCRIBER", help_heading = "Language models")]
@@ -240,24 +244,32 @@ fn default_out(data: &[String]) -> PathBuf {
     PathBuf::from("runs").join(name.replace(['/', '\\', ':'], "--"))
 }
 
+/// An analysis that could not be done, with the exit code that it deserves.
+pub(super) fn failure(error: AnalyzeError) -> Failure {
+    let code = match &error {
+        error if error.is_stop() => 130,
+        error if error.is_users() => 2,
+        _ => 1,
+    };
+    Failure::new(code, &anyhow::Error::new(error))
+}
+
 /// Runs the subcommand.
 pub fn run(arguments: AnalyzeArguments) -> Result<(), Failure> {
-    let mut progress = Progress::new(arguments.quiet);
+    let path = arguments.log.clone();
+    let unwritable = |error: std::io::Error| {
+        let file = path.as_deref().unwrap_or(Path::new("")).display();
+        Failure::new(2, &anyhow::Error::new(error).context(format!("cannot write the metrics to `{file}`")))
+    };
+    let mut observer = Log::new(Progress::new(arguments.quiet), path.as_deref()).map_err(&unwritable)?;
     let dry_run = arguments.language.dry_run;
     let request = arguments.request().map_err(|error| Failure::new(2, &error))?;
-    let failed = |error: AnalyzeError| {
-        let code = match &error {
-            error if error.is_stop() => 130,
-            error if error.is_users() => 2,
-            _ => 1,
-        };
-        Failure::new(code, &anyhow::Error::new(error))
-    };
     if dry_run {
-        let bills = analyze::forecast(&request, &mut progress).map_err(failed)?;
+        let bills = analyze::forecast(&request, &mut observer).map_err(failure)?;
         return print(&report::bill::render(&bills));
     }
-    let analysis = analyze::analyze(&request, &mut progress).map_err(failed)?;
+    let analysis = analyze::analyze(&request, &mut observer).map_err(failure)?;
+    observer.close(&analysis.manifest).map_err(&unwritable)?;
     print(&report::terminal::render(&analysis, colour(&std::io::stdout())))
 }
 

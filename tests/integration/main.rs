@@ -1,7 +1,9 @@
 //! The program from outside, in one binary: real files, real processes.
 
 mod bad_input;
+mod compare;
 mod constitution;
+mod docs;
 mod embedders;
 #[cfg(feature = "hub")]
 #[path = "../support/hub.rs"]
