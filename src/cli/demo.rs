@@ -44,7 +44,7 @@ pub fn run(arguments: DemoArguments) -> Result<(), Failure> {
             .map_err(|error| Failure::new(if error.is_users() { 2 } else { 1 }, &error.into()))?;
     }
     let request = Request {
-        data: data.display().to_string(),
+        data: vec![data.display().to_string()],
         out: folder.join("run"),
         config: Config::default(),
         device: DeviceChoice::Auto,

@@ -2,15 +2,20 @@
 
 mod bad_input;
 mod compare;
+mod constitution;
 mod docs;
 mod embedders;
 #[cfg(feature = "hub")]
 #[path = "../support/hub.rs"]
 mod hub;
 #[cfg(feature = "hub")]
+mod hub_datasets;
+#[cfg(feature = "hub")]
 mod hub_models;
+mod inspect;
 mod interop;
 mod language;
+mod personalize;
 mod planted;
 mod resume;
 mod run_directory;
