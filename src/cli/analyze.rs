@@ -10,7 +10,7 @@ use super::log::Log;
 use super::progress::Progress;
 use super::{Failure, colour, print};
 use crate::analyze::{self, AnalyzeError, Request};
-use crate::config::{Config, Describer, What};
+use crate::config::{Config, Describer, SaeMode, SaeSettings, What};
 use crate::pairs::dataset_name;
 use crate::report;
 use crate::sae::DeviceChoice;
@@ -45,10 +45,14 @@ pub struct AnalyzeArguments {
     /// Where the autoencoder runs; `auto` takes a GPU if there is one.
     #[arg(long, value_enum, default_value_t = DeviceArgument::Auto, env = "WIMHF_DEVICE")]
     device: DeviceArgument,
-    /// Number of learned features, M [default: 32].
+    /// What learned features are led by: the vectors' `reconstruction`, as in the paper, or the `words`
+    /// in which the two responses differ [default: reconstruction].
+    #[arg(long, value_enum, value_name = "MODE", env = "WIMHF_SAE_MODE")]
+    sae_mode: Option<SaeModeArgument>,
+    /// Number of learned features, M [default: 32; 64 with `--sae-mode words`].
     #[arg(long, value_name = "M", env = "WIMHF_FEATURES")]
     features: Option<usize>,
-    /// Features active per pair on average, K [default: 4].
+    /// Features active per pair on average, K [default: 8; 16 with `--sae-mode words`].
     #[arg(long, value_name = "K", env = "WIMHF_ACTIVE")]
     active: Option<usize>,
     /// Shares of train, describe and held-out pairs [default: 0.35,0.2,0.45].
@@ -116,6 +120,12 @@ pub struct AnalyzeArguments {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
+enum SaeModeArgument {
+    Reconstruction,
+    Words,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
 enum DescriberArgument {
     /// Detectors and words; nothing leaves the machine.
     Offline,
@@ -153,6 +163,16 @@ impl AnalyzeArguments {
             }
         }
         set(&mut config.seed, self.seed);
+        // A mode comes with its sizes, unless the settings file already asks for it with others.
+        match self.sae_mode {
+            Some(SaeModeArgument::Words) if config.sae.mode != SaeMode::Words => {
+                config.sae = SaeSettings::words();
+            }
+            Some(SaeModeArgument::Reconstruction) if config.sae.mode != SaeMode::Reconstruction => {
+                config.sae = SaeSettings::default();
+            }
+            _ => {}
+        }
         set(&mut config.sae.features, self.features);
         set(&mut config.sae.active, self.active);
         set(&mut config.split.columns, self.split_columns);

@@ -123,12 +123,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure>
     });
     match arguments.command {
         Command::Analyze(arguments) => analyze::run(*arguments),
-        Command::Compare(arguments) => compare::run(arguments),
-        Command::Completions(arguments) => generate::completions(arguments),
-        Command::Demo(arguments) => demo::run(arguments),
         Command::Inspect(arguments) => inspect::run(*arguments),
         Command::Constitution(arguments) => constitution::run(arguments),
         Command::Personalize(arguments) => personalize::run(arguments),
+        Command::Compare(arguments) => compare::run(arguments),
+        Command::Completions(arguments) => generate::completions(arguments),
+        Command::Demo(arguments) => demo::run(arguments),
         Command::Cache(arguments) => cache::run(arguments),
         Command::Concepts(arguments) => concepts::run(arguments),
         Command::Judge(arguments) => judge::run(*arguments),

@@ -241,7 +241,7 @@ fn write_body(
     list(
         out,
         "Left unexplained",
-        "Learned features that no description fits; the terms that separate their strongest pairs are hints, not names.",
+        "Learned features that no description fits, or that half of the pairs do not bring back; the terms that separate their strongest pairs are hints, not names.",
         &extra.unexplained,
         items,
     )?;
