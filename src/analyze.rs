@@ -7,33 +7,35 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::cache::{self, Cache};
-use crate::config::{Config, ConfigError, Describer};
+use crate::config::{Config, ConfigError, Describer, SaeMode};
 use crate::constitution::{self, Findings};
 use crate::describe::judging::Plan;
 use crate::describe::written::Models;
 use crate::describe::{self, Described, Feature, known::Bank, known::BankError};
 use crate::effects::table::{self, EffectTable};
 use crate::embed::{self, BoxedEmbedder, EmbedError, Embedding, Hardware, Recipe, Spec};
-use crate::hub;
+use crate::hub::{self, HubError};
 use crate::language;
 use crate::language::chat::LanguageError;
 use crate::language::open::{OpenError, Role, Spending};
 use crate::language::prompts::Prompts;
 use crate::language::spending::{Purse, Spent};
 use crate::matrix::Matrix;
-use crate::pairs::{self, Pairs, PairsError, ReadOptions, ReadReport, Side};
+use crate::pairs::{self, Pairs, PairsError, ReadOptions, ReadReport, Side, Source};
 use crate::report::{annotated_pairs, page, tables};
 use crate::run::{
-    DatasetRecord, EmbeddingRecord, LanguageRecord, Manifest, RunDir, RunError, fingerprint, write_bytes,
-    write_json,
+    DatasetRecord, EmbeddingRecord, LanguageRecord, Manifest, RunDir, RunError, SourceRecord, fingerprint,
+    write_bytes, write_json,
 };
-use crate::sae::{self, Control, DeviceChoice, Progress, Sae, SaeCard, SaeConfig, SaeError, TrainReport};
+use crate::sae::{
+    self, Checkpoint, Control, DeviceChoice, Progress, Sae, SaeCard, SaeConfig, SaeError, TrainReport,
+};
 
 /// What to analyse, and where to leave the result.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// A file, a folder or a glob.
-    pub data: String,
+    /// Files, folders or globs, each a dataset; they are analysed as one set.
+    pub data: Vec<String>,
     /// The run directory.
     pub out: PathBuf,
     /// Everything that determines the result.
@@ -67,6 +69,8 @@ pub trait Observer {
     fn stage(&mut self, name: &str, total: usize);
     /// So many units of the stage are done.
     fn advance(&mut self, done: usize);
+    /// Figures of a step of the stage, by name; for whoever keeps them.
+    fn metrics(&mut self, _step: usize, _values: &[(&str, f64)]) {}
     /// The stage ended, or was found finished.
     fn finished(&mut self, name: &str, seconds: f64, reused: bool);
     /// A sentence that the user should read.
@@ -83,6 +87,8 @@ pub enum AnalyzeError {
     Pairs(#[from] PairsError),
     #[error(transparent)]
     Run(#[from] RunError),
+    #[error(transparent)]
+    Hub(#[from] HubError),
     #[error(transparent)]
     Embed(#[from] EmbedError),
     #[error(transparent)]
@@ -102,6 +108,7 @@ impl AnalyzeError {
             // A server that is not there, a key that is wrong, a limit: all of them are for the user to mend.
             Self::Config(_) | Self::Pairs(_) | Self::Bank(_) | Self::Open(_) | Self::Language(_) => true,
             Self::Run(error) => error.is_users(),
+            Self::Hub(_) => true,
             Self::Embed(error) => error.is_users(),
             Self::Sae(SaeError::RowOutside { .. } | SaeError::Diverged { .. } | SaeError::Format { .. }) => {
                 false
@@ -115,6 +122,7 @@ impl AnalyzeError {
     /// Whether the user stopped it (exit code 130).
     pub fn is_stop(&self) -> bool {
         match self {
+            Self::Hub(error) => error.is_stop(),
             Self::Embed(error) => error.is_stop(),
             Self::Language(error) => error.is_stop(),
             _ => false,
@@ -232,6 +240,7 @@ pub fn forecast(request: &Request, observer: &mut dyn Observer) -> Result<Vec<Bi
         &prepared.pairs,
         &prepared.sides,
         &learned,
+        &prepared.trained.stability,
         &known,
         &prepared.bank,
         &config.describe,
@@ -305,9 +314,12 @@ fn prepare(request: &Request, observer: &mut dyn Observer) -> Result<Prepared, A
     let bank = bank(config)?;
 
     // What the dataset is. Reading is not a stage: every later one needs the texts or the labels.
+    let mut relay = Relay::new(observer);
+    let sources = locate(&request.data, &mut relay)?;
+    let fetch_notes = relay.end();
     let started = std::time::Instant::now();
     observer.stage("read", 0);
-    let (mut pairs, read) = pairs::read(&request.data, &read_options(config))?;
+    let (mut pairs, read) = pairs::read_all(&sources, &read_options(config))?;
     observer.finished("read", started.elapsed().as_secs_f64(), false);
     let (sides, split_notes) = pairs::split(&pairs, config.split.shares, config.seed)?;
     for (side, purpose) in [(Side::Train, "training"), (Side::HeldOut, "measuring (held out)")] {
@@ -320,21 +332,24 @@ fn prepare(request: &Request, observer: &mut dyn Observer) -> Result<Prepared, A
     run.manifest.config = config.clone();
     run.manifest.seed = config.seed;
     run.manifest.notes.clear();
+    // These were said while it was fetched.
+    run.manifest.notes.extend(fetch_notes);
     for text in read.notes.iter().chain(&split_notes) {
         note(&mut run, observer, text);
     }
 
     // Orientation and split depend on the seed; the fingerprint covers what the file does not.
-    let pairs_print = fingerprint("pairs", &(&read.fingerprint, &config.data, &config.split, config.seed));
+    let pairs_print =
+        fingerprint("pairs", &(&read.fingerprint, &config.data, &config.split, config.seed, &pairs.datasets));
     stage(&mut run, observer, "pairs", &pairs_print, 0, &["pairs.parquet", "dropped.csv"], |run, _| {
         tables::write_pairs(&run.file("pairs.parquet"), &pairs, &sides)?;
-        tables::write_dropped(&run.file("dropped.csv"), &read.dropped_rows)?;
+        tables::write_dropped(&run.file("dropped.csv"), &read)?;
         Ok(())
     })?;
 
     let (deltas, embed_print) = embed_stage(&mut run, observer, &mut pairs, request, &pairs_print)?;
     let (model, card, trained, sae_print) =
-        sae_stage(&mut run, observer, &sides, &deltas, request, &embed_print)?;
+        sae_stage(&mut run, observer, &pairs, &sides, &deltas, request, &embed_print)?;
     let quality = Quality::on(&model, &deltas, &on(&sides, Side::HeldOut), &card.prefixes)?;
     Ok(Prepared { run, bank, pairs, sides, deltas, model, card, trained, quality, sae_print })
 }
@@ -487,14 +502,51 @@ pub(crate) fn read_options(config: &Config) -> ReadOptions {
         annotator_column: data.annotator_column.clone(),
         embedding_columns: data.embedding_columns.clone(),
         group_columns: config.split.columns.clone(),
+        preference: data.preference.clone(),
+        pairing: data.pairing,
         seed: config.seed,
     }
 }
 
+/// What the user named as data, with what lies on the Hub fetched: its name then holds the commit.
+///
+/// # Errors
+/// See [`HubError`].
+pub fn locate(names: &[String], progress: &mut dyn hub::Progress) -> Result<Vec<Source>, HubError> {
+    names
+        .iter()
+        .map(|name| {
+            if !hub::is_hub(name) {
+                return Ok(Source::new(name));
+            }
+            let fetched = hub::dataset(name, progress)?;
+            Ok(Source { path: fetched.pinned, fetched: Some(fetched.files) })
+        })
+        .collect()
+}
+
 pub(crate) fn dataset_record(read: &ReadReport, pairs: &Pairs) -> DatasetRecord {
+    let location = |path: &str| match path.contains("://") {
+        true => String::new(),
+        false => std::path::absolute(path).map(|path| path.display().to_string()).unwrap_or_default(),
+    };
+    let sources: Vec<SourceRecord> = (read.sources.iter())
+        .map(|source| SourceRecord {
+            dataset: source.dataset.clone(),
+            path: source.path.clone(),
+            location: location(&source.path),
+            shape: source.shape.clone(),
+            pairs_read: source.pairs_read,
+            pairs_used: source.pairs_used,
+        })
+        .collect();
     DatasetRecord {
         path: read.path.clone(),
-        location: std::path::absolute(&read.path).map(|path| path.display().to_string()).unwrap_or_default(),
+        location: sources
+            .first()
+            .filter(|_| sources.len() == 1)
+            .map(|only| only.location.clone())
+            .unwrap_or_default(),
         fingerprint: read.fingerprint.clone(),
         shape: read.shape.clone(),
         pairs_read: read.pairs_read,
@@ -502,6 +554,7 @@ pub(crate) fn dataset_record(read: &ReadReport, pairs: &Pairs) -> DatasetRecord 
         pairs_unique: pairs.pair_id.len(),
         annotators: pairs.annotators.len(),
         dropped: read.dropped.clone(),
+        sources,
     }
 }
 
@@ -610,18 +663,18 @@ pub(crate) fn open_embedder(
 }
 
 /// Passes on what happens inside a stage, and keeps the sentences for the record.
-struct Relay<'o> {
+pub(crate) struct Relay<'o> {
     observer: &'o mut dyn Observer,
     notes: Vec<String>,
     fetching: Option<std::time::Instant>,
 }
 
 impl<'o> Relay<'o> {
-    fn new(observer: &'o mut dyn Observer) -> Self {
+    pub(crate) fn new(observer: &'o mut dyn Observer) -> Self {
         Self { observer, notes: Vec::new(), fetching: None }
     }
 
-    fn end(self) -> Vec<String> {
+    pub(crate) fn end(self) -> Vec<String> {
         if let Some(began) = self.fetching {
             self.observer.finished("fetch", began.elapsed().as_secs_f64(), false);
         }
@@ -659,6 +712,7 @@ impl hub::Progress for Relay<'_> {
 fn sae_stage(
     run: &mut RunDir,
     observer: &mut dyn Observer,
+    pairs: &Pairs,
     sides: &[Side],
     deltas: &Matrix,
     request: &Request,
@@ -684,13 +738,46 @@ fn sae_stage(
         // so that the asked number of features is active there.
         let unseen: Vec<u32> = describe.iter().chain(&held_out).copied().collect();
         let mut listen = |progress: Progress| {
-            if let Progress::Epoch { epoch, .. } = progress {
+            if let Progress::Epoch { epoch, loss, validation, .. } = progress {
                 observer.advance(epoch);
+                observer.metrics(epoch, &[("sae/loss", loss), ("sae/validation_loss", validation)]);
             }
             Control::Continue
         };
-        let (model, report) =
-            sae::train(deltas, &on(sides, Side::Train), &describe, &unseen, &config, &compute, &mut listen)?;
+        let checkpoint =
+            Checkpoint { path: run.file("stages/sae.checkpoint.safetensors"), print: print.clone() };
+        let train = on(sides, Side::Train);
+        let (model, mut report) = match settings.mode {
+            SaeMode::Words => sae::learn_by_words(deltas, pairs, &train, &unseen, &config)?,
+            SaeMode::Reconstruction => sae::train_resumable(
+                deltas,
+                &train,
+                &describe,
+                &unseen,
+                &config,
+                &compute,
+                Some(&checkpoint),
+                &mut listen,
+            )?,
+        };
+        // The same again from either half of the training pairs: what comes back is the data's.
+        let mut halves = Vec::new();
+        for parity in [0, 1] {
+            let half: Vec<u32> = train.iter().copied().skip(parity).step_by(2).collect();
+            let config = SaeConfig { seed: config.seed.wrapping_add(1 + parity as u64), ..config.clone() };
+            let learned = match settings.mode {
+                SaeMode::Words => sae::learn_by_words(deltas, pairs, &half, &unseen, &config),
+                SaeMode::Reconstruction => {
+                    let mut quiet = |_: Progress| Control::Continue;
+                    sae::train(deltas, &half, &describe, &unseen, &config, &compute, &mut quiet)
+                }
+            };
+            // Half of a small dataset may be too small; its stability is unknown then, not zero.
+            halves.extend(learned.ok().map(|(half, _)| half));
+        }
+        if halves.len() == 2 {
+            report.stability = sae::stability(&model, &halves, deltas, &unseen)?;
+        }
         let card = SaeCard::new(&model, report.active, &config.prefixes, &run.manifest.embedder);
         model.save(&run.file("stages"), &card)?;
         write_json(&run.file("stages/training.json"), &report)?;
@@ -719,7 +806,7 @@ fn describe_stage(
         "stages/described.json",
     ];
     let config = &request.config;
-    let Prepared { run, bank, pairs, sides, deltas, model, card, .. } = prepared;
+    let Prepared { run, bank, pairs, sides, deltas, model, card, trained, .. } = prepared;
     let mut fresh = None;
     let total = pairs.pair_id.len();
     stage(run, observer, "describe", print, total, &files, |run, observer| {
@@ -729,6 +816,7 @@ fn describe_stage(
             pairs,
             sides,
             &learned,
+            &trained.stability,
             &known,
             bank,
             &config.describe,

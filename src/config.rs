@@ -74,6 +74,21 @@ pub struct DataConfig {
     pub annotator_column: Option<String>,
     /// The user's own vectors of the two responses, instead of embedding the texts.
     pub embedding_columns: Option<(String, String)>,
+    /// Which label, where a source has several: `helpful` or `safe` in PKU-SafeRLHF.
+    pub preference: Option<String>,
+    /// How several responses to one prompt become pairs.
+    pub pairing: Pairing,
+}
+
+/// How several ranked or scored responses to one prompt become pairs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pairing {
+    /// The best against each of the others: every response counts.
+    #[default]
+    BestVsRest,
+    /// The best against the worst: one pair a prompt, the clearest.
+    TopVsBottom,
 }
 
 /// How pairs are divided into sides.
@@ -156,16 +171,38 @@ impl Default for EmbedConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SaeSettings {
+    /// What the features are led by.
+    pub mode: SaeMode,
     /// Number of features, M. 32 served every dataset of the paper.
     pub features: usize,
-    /// Features active per pair on average, K.
+    /// Features active per pair on average, K. The paper's 4 loses more of the label's signal than it
+    /// makes plain (docs/autoencoder.md).
     pub active: usize,
 }
 
 impl Default for SaeSettings {
     fn default() -> Self {
-        Self { features: 32, active: 4 }
+        Self { mode: SaeMode::Reconstruction, features: 32, active: 8 }
     }
+}
+
+impl SaeSettings {
+    /// Sizes that serve [`SaeMode::Words`]: what people write in has more sides than what an
+    /// autoencoder of 32 features reconstructs, and a response has many of them at once.
+    pub fn words() -> Self {
+        Self { mode: SaeMode::Words, features: 64, active: 16 }
+    }
+}
+
+/// What the learned features are led by; see `docs/autoencoder.md` for what each finds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SaeMode {
+    /// The sparse autoencoder of the paper: what reconstructs the difference of the vectors.
+    #[default]
+    Reconstruction,
+    /// Directions of the vectors that the words of the two responses follow.
+    Words,
 }
 
 /// Words for the features (METHOD §4, offline).
@@ -177,6 +214,9 @@ pub struct DescribeConfig {
     /// A description is kept when its fidelity on held-out pairs is at least this. With hundreds
     /// of thousands of pairs a correlation of .02 is significant and still describes nothing.
     pub min_fidelity: f64,
+    /// A learned feature is kept when learning from either half of the training pairs brings it back:
+    /// the mean of the best correlations of its activations is at least this.
+    pub min_stability: f64,
     /// Family-wise error rate of the kept descriptions.
     pub alpha: f64,
     /// Where descriptions of learned features come from.
@@ -190,6 +230,7 @@ impl Default for DescribeConfig {
         Self {
             concepts: None,
             min_fidelity: 0.2,
+            min_stability: 0.65,
             alpha: 0.05,
             describer: Describer::Offline,
             language: LanguageConfig::default(),
@@ -355,6 +396,7 @@ impl Config {
             ("describe.alpha", self.describe.alpha),
             ("principles.alpha", self.principles.alpha),
             ("describe.min_fidelity", self.describe.min_fidelity),
+            ("describe.min_stability", self.describe.min_stability),
             ("principles.rare_below", self.principles.rare_below),
             ("principles.redundant_above", self.principles.redundant_above),
         ] {

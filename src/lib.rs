@@ -19,6 +19,7 @@
 pub mod analyze;
 pub mod cache;
 pub mod cli;
+pub mod compare;
 pub mod config;
 pub mod constitution;
 pub mod describe;

@@ -1,14 +1,17 @@
 //! `wimhf analyze DATA`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
+use super::data::DataArguments;
 use super::language::{LanguageArguments, extend};
+use super::log::Log;
 use super::progress::Progress;
 use super::{Failure, colour, print};
 use crate::analyze::{self, AnalyzeError, Request};
-use crate::config::{Config, Describer, What};
+use crate::config::{Config, Describer, SaeMode, SaeSettings, What};
+use crate::pairs::dataset_name;
 use crate::report;
 use crate::sae::DeviceChoice;
 
@@ -17,6 +20,9 @@ use crate::sae::DeviceChoice;
 #[command(after_help = "Examples:
   wimhf analyze dataset.parquet
   wimhf analyze 'shards/*.parquet' --out runs/mine --seed 2
+  wimhf analyze helpful.jsonl harmless.jsonl --out runs/both
+  wimhf analyze pku.parquet --preference safe
+  wimhf analyze hf://datasets/HuggingFaceH4/ultrafeedback_binarized/test_prefs
   wimhf analyze votes.csv --prompt-column question --response-a-column left --response-b-column right --label-column winner
   wimhf analyze vectors.parquet --embedding-columns vec_a,vec_b
   wimhf analyze dataset.parquet --embedder hf://sentence-transformers/all-MiniLM-L6-v2
@@ -25,8 +31,8 @@ use crate::sae::DeviceChoice;
   wimhf analyze dataset.parquet --describer model --writer gpt-5 --judge gpt-5-mini --dry-run
   wimhf analyze dataset.parquet --describer model --writer qwen3 --base-url http://localhost:8000/v1")]
 pub struct AnalyzeArguments {
-    /// Parquet, CSV, TSV, JSON lines, JSON array or Arrow IPC: a file, a folder or a glob.
-    data: String,
+    #[command(flatten)]
+    data: DataArguments,
     /// Run directory to write to or to go on with [default: runs/NAME-OF-DATA].
     #[arg(long, value_name = "RUN", env = "WIMHF_OUT")]
     out: Option<PathBuf>,
@@ -39,10 +45,14 @@ pub struct AnalyzeArguments {
     /// Where the autoencoder runs; `auto` takes a GPU if there is one.
     #[arg(long, value_enum, default_value_t = DeviceArgument::Auto, env = "WIMHF_DEVICE")]
     device: DeviceArgument,
-    /// Number of learned features, M [default: 32].
+    /// What learned features are led by: the vectors' `reconstruction`, as in the paper, or the `words`
+    /// in which the two responses differ [default: reconstruction].
+    #[arg(long, value_enum, value_name = "MODE", env = "WIMHF_SAE_MODE")]
+    sae_mode: Option<SaeModeArgument>,
+    /// Number of learned features, M [default: 32; 64 with `--sae-mode words`].
     #[arg(long, value_name = "M", env = "WIMHF_FEATURES")]
     features: Option<usize>,
-    /// Features active per pair on average, K [default: 4].
+    /// Features active per pair on average, K [default: 8; 16 with `--sae-mode words`].
     #[arg(long, value_name = "K", env = "WIMHF_ACTIVE")]
     active: Option<usize>,
     /// Shares of train, describe and held-out pairs [default: 0.35,0.2,0.45].
@@ -51,24 +61,6 @@ pub struct AnalyzeArguments {
     /// Columns whose equal values stay on one side of the split, besides the prompt.
     #[arg(long, value_name = "COLUMN", value_delimiter = ',')]
     split_columns: Option<Vec<String>>,
-    /// Column with the prompt.
-    #[arg(long, value_name = "COLUMN")]
-    prompt_column: Option<String>,
-    /// Column with response A.
-    #[arg(long, value_name = "COLUMN")]
-    response_a_column: Option<String>,
-    /// Column with response B.
-    #[arg(long, value_name = "COLUMN")]
-    response_b_column: Option<String>,
-    /// Column with the label (1 or A, 0 or B, .5 or tie).
-    #[arg(long, value_name = "COLUMN")]
-    label_column: Option<String>,
-    /// Column with the annotator's id.
-    #[arg(long, value_name = "COLUMN")]
-    annotator_column: Option<String>,
-    /// Two columns with vectors of your own, instead of embedding the texts.
-    #[arg(long, value_name = "A,B", value_parser = two_names)]
-    embedding_columns: Option<(String, String)>,
     /// What turns texts into vectors: `boxed`, a model's FOLDER, `static:FOLDER`, `hf://OWNER/NAME[@REV]` or
     /// `openai:MODEL` [default: boxed].
     #[arg(long, value_name = "EMBEDDER", env = "WIMHF_EMBEDDER")]
@@ -101,6 +93,9 @@ pub struct AnalyzeArguments {
     /// Concepts of your own (TOML), added to the boxed bank.
     #[arg(long, value_name = "FILE", env = "WIMHF_CONCEPTS")]
     concepts: Option<PathBuf>,
+    /// Append metrics to this file, a JSON object a line: losses by epoch, seconds by stage, the result.
+    #[arg(long, value_name = "FILE", env = "WIMHF_LOG")]
+    log: Option<PathBuf>,
     /// Who describes the learned features: the program itself, or language models at an OpenAI-compatible
     /// server [default: offline].
     #[arg(long, value_enum, value_name = "WHO", env = "WIMHF_DESCRIBER", help_heading = "Language models")]
@@ -122,6 +117,12 @@ pub struct AnalyzeArguments {
     /// Nothing on stderr but errors.
     #[arg(long, short)]
     quiet: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum SaeModeArgument {
+    Reconstruction,
+    Words,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -162,17 +163,21 @@ impl AnalyzeArguments {
             }
         }
         set(&mut config.seed, self.seed);
+        // A mode comes with its sizes, unless the settings file already asks for it with others.
+        match self.sae_mode {
+            Some(SaeModeArgument::Words) if config.sae.mode != SaeMode::Words => {
+                config.sae = SaeSettings::words();
+            }
+            Some(SaeModeArgument::Reconstruction) if config.sae.mode != SaeMode::Reconstruction => {
+                config.sae = SaeSettings::default();
+            }
+            _ => {}
+        }
         set(&mut config.sae.features, self.features);
         set(&mut config.sae.active, self.active);
         set(&mut config.split.columns, self.split_columns);
         set(&mut config.split.shares, self.split);
-        let data = &mut config.data;
-        set(&mut data.prompt_column, self.prompt_column.map(Some));
-        set(&mut data.response_a_column, self.response_a_column.map(Some));
-        set(&mut data.response_b_column, self.response_b_column.map(Some));
-        set(&mut data.label_column, self.label_column.map(Some));
-        set(&mut data.annotator_column, self.annotator_column.map(Some));
-        set(&mut data.embedding_columns, self.embedding_columns.map(Some));
+        let data = self.data.over(&mut config);
         let embed = &mut config.embed;
         set(&mut embed.embedder, self.embedder);
         let what = self.embed.map(|what| match what {
@@ -204,10 +209,10 @@ impl AnalyzeArguments {
                 "`--dry-run` has nothing to count: no language model is asked\nhint: `--describer model --writer MODEL` asks one"
             );
         }
-        let out = self.out.unwrap_or_else(|| default_out(&self.data));
+        let out = self.out.unwrap_or_else(|| default_out(&data));
         Ok(Request {
             spending,
-            data: self.data,
+            data,
             out,
             config,
             device: match self.device {
@@ -230,42 +235,41 @@ fn numbers<const COUNT: usize>(text: &str) -> Result<[f64; COUNT], String> {
         .ok_or_else(|| format!("{COUNT} numbers with commas between them are needed, such as 0.35,0.2,0.45"))
 }
 
-/// Two names with a comma between them.
-fn two_names(text: &str) -> Result<(String, String), String> {
-    match text.split(',').map(str::trim).collect::<Vec<_>>()[..] {
-        [a, b] if !a.is_empty() && !b.is_empty() => Ok((a.to_owned(), b.to_owned())),
-        _ => Err("two column names with a comma between them are needed, such as vec_a,vec_b".into()),
+/// `runs/` and the data's name without folder, extension and glob characters.
+fn default_out(data: &[String]) -> PathBuf {
+    let mut name = data.first().map(|first| dataset_name(first)).unwrap_or_else(|| "run".into());
+    if data.len() > 1 {
+        name.push_str(&format!("-and-{}-more", data.len() - 1));
     }
+    PathBuf::from("runs").join(name.replace(['/', '\\', ':'], "--"))
 }
 
-/// `runs/` and the data's name without folder, extension and glob characters.
-fn default_out(data: &str) -> PathBuf {
-    let stem = std::path::Path::new(data.trim_end_matches('/'))
-        .file_stem()
-        .map(|stem| stem.to_string_lossy().replace(['*', '?', '[', ']', '{', '}'], ""))
-        .filter(|stem| !stem.is_empty() && stem != "." && stem != "..")
-        .unwrap_or_else(|| "run".into());
-    PathBuf::from("runs").join(stem)
+/// An analysis that could not be done, with the exit code that it deserves.
+pub(super) fn failure(error: AnalyzeError) -> Failure {
+    let code = match &error {
+        error if error.is_stop() => 130,
+        error if error.is_users() => 2,
+        _ => 1,
+    };
+    Failure::new(code, &anyhow::Error::new(error))
 }
 
 /// Runs the subcommand.
 pub fn run(arguments: AnalyzeArguments) -> Result<(), Failure> {
-    let mut progress = Progress::new(arguments.quiet);
+    let path = arguments.log.clone();
+    let unwritable = |error: std::io::Error| {
+        let file = path.as_deref().unwrap_or(Path::new("")).display();
+        Failure::new(2, &anyhow::Error::new(error).context(format!("cannot write the metrics to `{file}`")))
+    };
+    let mut observer = Log::new(Progress::new(arguments.quiet), path.as_deref()).map_err(&unwritable)?;
     let dry_run = arguments.language.dry_run;
     let request = arguments.request().map_err(|error| Failure::new(2, &error))?;
-    let failed = |error: AnalyzeError| {
-        let code = match &error {
-            error if error.is_stop() => 130,
-            error if error.is_users() => 2,
-            _ => 1,
-        };
-        Failure::new(code, &anyhow::Error::new(error))
-    };
     if dry_run {
-        let bills = analyze::forecast(&request, &mut progress).map_err(failed)?;
+        let bills = analyze::forecast(&request, &mut observer).map_err(failure)?;
         return print(&report::bill::render(&bills));
     }
-    let analysis = analyze::analyze(&request, &mut progress).map_err(failed)?;
+    let analysis = analyze::analyze(&request, &mut observer).map_err(failure)?;
+    observer.close(&analysis.manifest).map_err(&unwritable)?;
     print(&report::terminal::render(&analysis, colour(&std::io::stdout())))
 }
 
@@ -276,12 +280,16 @@ mod tests {
     #[test]
     fn the_default_run_directory_is_named_after_the_data() {
         for (data, expected) in [
-            ("data/sample.parquet", "runs/sample"),
-            ("/x/shards/", "runs/shards"),
-            ("shards/part-*.parquet", "runs/part-"),
-            ("*", "runs/run"),
+            (&["data/sample.parquet"][..], "runs/sample"),
+            (&["/x/shards/"], "runs/shards"),
+            (&["shards/part-*.parquet"], "runs/part"),
+            (&["*"], "runs/data"),
+            (&[".."], "runs/data"),
+            (&["a/v1.2.csv.gz", "b.json"], "runs/v1.2-and-1-more"),
+            (&["hf://datasets/owner/name@0123abc/test"], "runs/owner--name--test"),
         ] {
-            assert_eq!(default_out(data), PathBuf::from(expected), "{data}");
+            let data: Vec<String> = data.iter().map(|path| (*path).to_owned()).collect();
+            assert_eq!(default_out(&data), PathBuf::from(expected), "{data:?}");
         }
     }
 }

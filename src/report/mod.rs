@@ -3,10 +3,12 @@
 pub mod annotated_pairs;
 mod anonymise;
 pub mod bill;
+pub mod comparison;
 pub mod constitution;
 mod evidence;
 pub mod exports;
 mod html;
+pub mod inspection;
 pub mod judged;
 pub mod page;
 pub mod personalize;

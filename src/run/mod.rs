@@ -22,7 +22,7 @@ use sha2::{Digest, Sha256};
 pub use atomic::{TEMPORARY_PREFIX, write_bytes, write_file, write_json, write_parquet};
 pub use manifest::{
     DatasetRecord, EmbeddingRecord, Figure, LanguageRecord, Manifest, Metrics, OutputRecord, SCHEMA_VERSION,
-    StageRecord,
+    SourceRecord, StageRecord,
 };
 
 /// What can go wrong with a run directory.

@@ -1,13 +1,18 @@
 //! The program from outside, in one binary: real files, real processes.
 
 mod bad_input;
+mod compare;
 mod constitution;
+mod docs;
 mod embedders;
 #[cfg(feature = "hub")]
 #[path = "../support/hub.rs"]
 mod hub;
 #[cfg(feature = "hub")]
+mod hub_datasets;
+#[cfg(feature = "hub")]
 mod hub_models;
+mod inspect;
 mod interop;
 mod language;
 mod personalize;

@@ -78,7 +78,7 @@ impl Observer for Silent {
 fn shuffled_labels_give_no_principles() {
     let dir = tempfile::tempdir().unwrap();
     let request = Request {
-        data: data("sample.parquet"),
+        data: vec![data("sample.parquet")],
         out: dir.path().join("run"),
         config: Config { seed: 1, ..Config::default() },
         device: DeviceChoice::Cpu,
