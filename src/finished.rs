@@ -10,7 +10,7 @@ use crate::effects::table::EffectTable;
 use crate::embed::{self, BoxedEmbedder};
 use crate::matrix::Matrix;
 use crate::names::nearest;
-use crate::pairs::{self, Pairs, Side};
+use crate::pairs::{self, Layout, Pairs, Side};
 use crate::report::tables;
 use crate::run::{Manifest, RunError};
 use crate::sae::{Sae, SaeCard};
@@ -98,6 +98,8 @@ pub struct Source {
     pub sides: Vec<Side>,
     /// Mean label of each pair, NaN without one, `[pairs]`.
     pub mean_labels: Vec<f32>,
+    /// Where the pairs stand in the dataset's files.
+    pub layout: Layout,
 }
 
 const STAGES: [&str; 7] = ["pairs", "sae", "describe", "themes", "effects", "principles", "report"];
@@ -191,7 +193,7 @@ impl FinishedRun {
         let (sides, _) =
             pairs::split(&pairs, config.split.shares, config.seed).map_err(AnalyzeError::from)?;
         let mean_labels = mean_labels(&pairs);
-        Ok(Source { pairs, sides, mean_labels })
+        Ok(Source { pairs, sides, mean_labels, layout: read.layout })
     }
 
     /// The deltas that the autoencoder saw, `[pairs, dimensions]`: the user's own, or the run's.

@@ -20,6 +20,7 @@ pub mod analyze;
 pub mod cli;
 pub mod config;
 pub mod constitution;
+pub mod curate;
 pub mod describe;
 pub mod effects;
 pub mod embed;

@@ -6,6 +6,7 @@
 mod analyze;
 mod concepts;
 mod progress;
+mod relabel;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -27,6 +28,8 @@ enum Command {
     Analyze(Box<analyze::AnalyzeArguments>),
     /// List the bank of known concepts, or see what it finds in a text.
     Concepts(concepts::ConceptsArguments),
+    /// Change labels that go against a rule (such as unsafe preferences), with a reason for each.
+    Relabel(Box<relabel::RelabelArguments>),
 }
 
 /// Why the command ended, and with which exit code.
@@ -84,6 +87,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure>
     match arguments.command {
         Command::Analyze(arguments) => analyze::run(*arguments),
         Command::Concepts(arguments) => concepts::run(arguments),
+        Command::Relabel(arguments) => relabel::run(*arguments),
     }
 }
 

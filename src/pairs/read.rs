@@ -11,7 +11,7 @@ use super::dedup::{Drops, Rows, assemble};
 use super::error::PairsError;
 use super::shapes::{self, Plan, Shape};
 use super::table::Table;
-use super::{Pairs, ReadReport, labels, source, vectors};
+use super::{Layout, Pairs, ReadReport, labels, source, vectors};
 
 /// What the user says about the source; everything else is recognised.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -72,7 +72,7 @@ pub fn read(source: &str, options: &ReadOptions) -> Result<(Pairs, ReadReport), 
     for table in &mut tables {
         table.retain(&all)?;
     }
-    let frame = concat(&tables, &needed)?;
+    let (frame, shard_rows) = concat(&tables, &needed)?;
     let rows = frame.height();
     if rows == 0 {
         return Err(PairsError::Empty { path: source.to_owned() });
@@ -87,6 +87,15 @@ pub fn read(source: &str, options: &ReadOptions) -> Result<(Pairs, ReadReport), 
     };
     report.shape = shape.name().to_owned();
     report.pairs_read = rows;
+    report.layout = Layout {
+        files,
+        rows: shard_rows,
+        prompt: plan.prompt.clone(),
+        first: plan.first.clone(),
+        second: plan.second.clone(),
+        label: plan.label.clone(),
+        chosen_first: plan.chosen_first,
+    };
 
     let mut drops = Drops::new(rows);
     let texts = shape.texts(&frame, plan, source)?;
@@ -250,11 +259,13 @@ fn check_shards(tables: &[Table], names: &[String]) -> Result<(), PairsError> {
     Ok(())
 }
 
-/// The named columns of all shards, one below the other.
-fn concat(tables: &[Table], names: &[String]) -> Result<DataFrame, PairsError> {
+/// The named columns of all shards, one below the other, and the rows of each.
+fn concat(tables: &[Table], names: &[String]) -> Result<(DataFrame, Vec<usize>), PairsError> {
     let mut whole: Option<DataFrame> = None;
+    let mut rows = Vec::with_capacity(tables.len());
     for table in tables {
         let part = table.load(names)?;
+        rows.push(part.height());
         whole = Some(match whole {
             None => part,
             Some(above) => stack(above, part).map_err(|detail| PairsError::Schema {
@@ -264,7 +275,7 @@ fn concat(tables: &[Table], names: &[String]) -> Result<DataFrame, PairsError> {
             })?,
         });
     }
-    Ok(whole.unwrap_or_default())
+    Ok((whole.unwrap_or_default(), rows))
 }
 
 /// Stacks two frames with the same column names; number types and all-null columns adapt.

@@ -63,7 +63,7 @@ pub fn write_dropped(path: &Path, dropped: &[(u32, String)]) -> Result<(), RunEr
     write_csv(path, &["row", "reason"], dropped.iter().map(|(row, reason)| [row.to_string(), reason.clone()]))
 }
 
-fn write_csv<const N: usize>(
+pub(crate) fn write_csv<const N: usize>(
     path: &Path,
     header: &[&str; N],
     rows: impl Iterator<Item = [String; N]>,
