@@ -25,6 +25,7 @@ pub mod describe;
 pub mod effects;
 pub mod embed;
 pub mod finished;
+pub mod language;
 pub mod matrix;
 pub mod names;
 pub mod pairs;

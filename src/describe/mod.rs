@@ -10,6 +10,7 @@
 //! still found.
 
 pub mod contrast;
+pub mod judging;
 pub mod known;
 
 use serde::{Deserialize, Serialize};

@@ -1,15 +1,282 @@
 //! Reading as the user meets it: files in, pairs or one clear message out.
 
+use polars::prelude::*;
+use proptest::prelude::*;
+
 use super::*;
 
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+fn read_file(path: &std::path::Path) -> (Pairs, ReadReport) {
+    read(&path.to_string_lossy(), &ReadOptions::default()).unwrap()
+}
+
+fn texts(column: &TextColumn) -> Vec<&str> {
+    (0..column.len()).map(|i| column.get(i)).collect()
+}
+
+/// The same few pairs with what CSV must quote: separators, quotes, line breaks, other scripts.
+fn table() -> DataFrame {
+    df!(
+        "prompt" => ["Say \"hi\", please", "Zwei\nZeilen", "emoji?", "tie?"],
+        "response_A" => ["a, b", "é\n\nü", "😀", "same length"],
+        "response_B" => ["\"quoted\"", "two", "none", "also equal"],
+        "label" => [Some(1.0), Some(0.0), Some(0.25), None],
+        "annotator_id" => ["ann", "bob", "ann", "bob"]
+    )
+    .unwrap()
+}
+
 #[test]
-fn the_smallest_csv_is_read() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("a.csv");
-    std::fs::write(&path, "prompt,response_A,response_B,label\nq,one two,three,1\nq,three,one two,0\n")
-        .unwrap();
-    let (pairs, report) = read(&path.to_string_lossy(), &ReadOptions::default()).unwrap();
-    assert_eq!((pairs.pair_id.len(), report.pairs_used), (1, 1));
-    assert_eq!(report.dropped.get("duplicate"), Some(&1));
-    assert_eq!(split(&pairs, [0.35, 0.2, 0.45], 1).unwrap().0, [Side::HeldOut]);
+fn every_container_gives_the_same_pairs() {
+    let dir = folder();
+    let at = |name: &str| dir.path().join(name);
+    let file = |name: &str| std::fs::File::create(at(name)).unwrap();
+    ParquetWriter::new(file("t.parquet")).finish(&mut table()).unwrap();
+    IpcWriter::new(file("t.arrow")).finish(&mut table()).unwrap();
+    CsvWriter::new(file("t.csv")).finish(&mut table()).unwrap();
+    CsvWriter::new(file("t.tsv")).with_separator(b'\t').finish(&mut table()).unwrap();
+    CsvWriter::new(file("semicolon.csv")).with_separator(b';').finish(&mut table()).unwrap();
+    JsonWriter::new(file("t.jsonl")).with_json_format(JsonFormat::JsonLines).finish(&mut table()).unwrap();
+    JsonWriter::new(file("t.json")).with_json_format(JsonFormat::Json).finish(&mut table()).unwrap();
+    let csv = std::fs::read(at("t.csv")).unwrap();
+    std::fs::write(at("bom.csv"), [b"\xef\xbb\xbf".as_slice(), &csv].concat()).unwrap();
+    let mut gz = flate2::write::GzEncoder::new(file("t.csv.gz"), flate2::Compression::fast());
+    std::io::Write::write_all(&mut gz, &csv).unwrap();
+    gz.finish().unwrap();
+    // A name that says nothing: the content decides.
+    std::fs::copy(at("t.parquet"), at("noextension")).unwrap();
+
+    let (expected, _) = read_file(&at("t.parquet"));
+    assert_eq!(expected.judgements.label, [1.0, 0.0, 0.25, 0.5]);
+    assert_eq!(texts(&expected.response_a), ["a, b", "é\n\nü", "😀", "same length"]);
+    for name in [
+        "t.arrow",
+        "t.csv",
+        "t.tsv",
+        "semicolon.csv",
+        "t.jsonl",
+        "t.json",
+        "bom.csv",
+        "t.csv.gz",
+        "noextension",
+    ] {
+        let (pairs, report) = read_file(&at(name));
+        assert_eq!(pairs.pair_id, expected.pair_id, "{name}");
+        assert_eq!(pairs.judgements.label, expected.judgements.label, "{name}");
+        assert_eq!(pairs.annotators, expected.annotators, "{name}");
+        assert_eq!((report.pairs_read, report.pairs_used), (4, 4), "{name}");
+    }
+}
+
+#[test]
+fn shards_are_one_dataset() {
+    let dir = folder();
+    for (shard, range) in [("part-0.parquet", 0..2), ("part-1.parquet", 2..4)] {
+        let mut part = table().slice(range.start as i64, 2);
+        ParquetWriter::new(std::fs::File::create(dir.path().join(shard)).unwrap()).finish(&mut part).unwrap();
+    }
+    std::fs::write(dir.path().join("README.md"), "shards").unwrap();
+    let by_folder = read_file(dir.path());
+    let by_glob = read_file(&dir.path().join("part-*.parquet"));
+    assert_eq!(by_folder.0.pair_id, by_glob.0.pair_id);
+    assert_eq!(by_folder.0.pair_id.len(), 4);
+    assert_eq!(by_folder.0.judgements.row, [0, 1, 2, 3]);
+}
+
+#[test]
+fn what_cannot_be_used_is_counted_and_named() {
+    let dir = folder();
+    let path = dir.path().join("t.jsonl");
+    let rows = [
+        (Some("x"), Some("y"), "1"),
+        (Some(""), Some("y"), "1"),
+        (Some("  \n"), Some("y"), "1"),
+        (None, Some("y"), "1"),
+        (Some("same"), Some("same "), "1"),
+        (Some("x"), Some("y"), "1"),
+        (Some("y"), Some("x"), "0"),
+        (Some("y"), Some("x"), "1"),
+        (Some("p"), Some("q"), "7"),
+        (Some("p"), Some("q"), "tie"),
+    ];
+    let lines: Vec<String> = rows
+        .iter()
+        .map(|(a, b, label)| {
+            serde_json::json!({"prompt": "q", "response_A": a, "response_B": b, "label": label}).to_string()
+        })
+        .collect();
+    std::fs::write(&path, lines.join("\n")).unwrap();
+    let (pairs, report) = read_file(&path);
+    let count = |reason: &str| report.dropped.get(reason).copied().unwrap_or(0);
+    assert_eq!(count("empty response"), 2);
+    assert_eq!(count("missing or unreadable response"), 1);
+    assert_eq!(count("identical responses"), 1);
+    assert_eq!(count("unknown label `7`"), 1);
+    assert_eq!(report.pairs_read, report.pairs_used + report.dropped_rows.len());
+    // (x, y) was judged four times by nobody in particular: 1, 1, and turned round 0 and 1.
+    assert_eq!(pairs.pair_id.len(), 2);
+    assert_eq!(count("conflicting labels merged"), 3);
+    assert_eq!(pairs.judgements.label, [0.75, 0.5]);
+}
+
+#[test]
+fn every_annotator_keeps_a_voice_and_orders_do_not_matter() {
+    let dir = folder();
+    let rows = [("a", "b", 1, "ann"), ("b", "a", 1, "bob"), ("a", "b", 0, "cid"), ("c", "d", 1, "ann")];
+    let write = |name: &str, order: &[usize]| {
+        let lines: Vec<String> = order
+            .iter()
+            .map(|&i| {
+                let (a, b, label, who) = rows[i];
+                serde_json::json!({"prompt": "q", "response_A": a, "response_B": b, "label": label, "annotator_id": who})
+                    .to_string()
+            })
+            .collect();
+        let path = dir.path().join(name);
+        std::fs::write(&path, lines.join("\n")).unwrap();
+        read_file(&path).0
+    };
+    let said = |pairs: &Pairs| -> Vec<(String, String, f32)> {
+        let j = &pairs.judgements;
+        let mut all: Vec<_> = (0..j.pair.len())
+            .map(|i| {
+                let who = pairs.annotators[j.annotator[i] as usize].clone();
+                (pairs.pair_id[j.pair[i] as usize].clone(), who, j.label[i])
+            })
+            .collect();
+        all.sort_by(|x, y| x.partial_cmp(y).unwrap());
+        all
+    };
+    let (one, other) = (write("one.jsonl", &[0, 1, 2, 3]), write("other.jsonl", &[3, 2, 1, 0]));
+    assert_eq!(one.pair_id.len(), 2);
+    assert_eq!(one.judgements.pair.len(), 4);
+    assert_eq!(said(&one), said(&other));
+}
+
+#[test]
+fn chosen_first_sources_are_shuffled_by_the_seed() {
+    let dir = folder();
+    let path = dir.path().join("t.jsonl");
+    let lines: Vec<String> = (0..400)
+        .map(|i| {
+            serde_json::json!({"prompt": format!("q{i}"), "chosen": format!("good {i}"), "rejected": format!("bad {i}")})
+                .to_string()
+        })
+        .collect();
+    std::fs::write(&path, lines.join("\n")).unwrap();
+    let with =
+        |seed| read(&path.to_string_lossy(), &ReadOptions { seed, ..ReadOptions::default() }).unwrap().0;
+    let (one, again, other) = (with(1), with(1), with(2));
+    assert_eq!(one.pair_id, again.pair_id);
+    assert_ne!(one.pair_id, other.pair_id);
+    let first: f32 = one.judgements.label.iter().sum::<f32>() / 400.0;
+    assert!((0.4..0.6).contains(&first), "{first} of the preferred responses stand first");
+    for pair in 0..400 {
+        let preferred = if one.judgements.label[pair] == 1.0 { &one.response_a } else { &one.response_b };
+        assert!(preferred.get(pair).starts_with("good"));
+    }
+}
+
+/// Pairs with nothing but keys.
+fn keyed(prompts: &[u32], groups: &[u32]) -> Pairs {
+    Pairs {
+        prompt_key: prompts.to_vec(),
+        group_keys: vec![("conversation_id".into(), groups.to_vec())],
+        ..Pairs::default()
+    }
+}
+
+/// The number of the component of each pair, by relabelling until nothing changes: slow and plain.
+fn components(prompts: &[u32], groups: &[u32]) -> Vec<usize> {
+    let mut number: Vec<usize> = (0..prompts.len()).collect();
+    loop {
+        let before = number.clone();
+        for i in 0..prompts.len() {
+            for j in 0..prompts.len() {
+                let same = |keys: &[u32]| keys[i] != MISSING && keys[i] == keys[j];
+                if same(prompts) || same(groups) {
+                    let least = number[i].min(number[j]);
+                    (number[i], number[j]) = (least, least);
+                }
+            }
+        }
+        if before == number {
+            return number;
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn a_split_keeps_components_whole_and_shares_within_one_of_them(
+        keys in prop::collection::vec((0u32..40, 0u32..60), 3..120),
+        missing in prop::collection::vec(any::<bool>(), 120),
+        seed in 0u64..5,
+    ) {
+        let key = |i: usize, key: u32| if missing[i] { MISSING } else { key };
+        let prompts: Vec<u32> = keys.iter().enumerate().map(|(i, (p, _))| key(i, *p)).collect();
+        let groups: Vec<u32> = keys.iter().map(|(_, g)| if *g > 30 { MISSING } else { *g }).collect();
+        let shares = [0.35, 0.2, 0.45];
+        let (sides, notes) = split(&keyed(&prompts, &groups), shares, seed).unwrap();
+        prop_assert_eq!(sides.len(), prompts.len());
+        let drawn_alone = notes.iter().any(|note| note.contains("pair by pair"));
+        let number = components(&prompts, &groups);
+        let mut sizes = vec![0usize; prompts.len()];
+        number.iter().for_each(|c| sizes[*c] += 1);
+        let largest = if drawn_alone { 1 } else { *sizes.iter().max().unwrap() };
+        if !drawn_alone {
+            for i in 0..sides.len() {
+                prop_assert_eq!(sides[i], sides[number[i]], "component {} is torn", number[i]);
+            }
+        }
+        for (side, share) in [Side::Train, Side::Describe, Side::HeldOut].into_iter().zip(shares) {
+            let found = sides.iter().filter(|s| **s == side).count() as f64;
+            let asked = share * sides.len() as f64;
+            // One component can be larger than a side; what it takes too much, others have to lack.
+            prop_assert!((found - asked).abs() <= largest as f64 + 1.0 || largest as f64 > 0.2 * sides.len() as f64,
+                "{:?}: {} where {} were asked, largest component {}", side, found, asked, largest);
+        }
+        let again = split(&keyed(&prompts, &groups), shares, seed).unwrap().0;
+        prop_assert_eq!(sides, again);
+    }
+
+    #[test]
+    fn swapping_a_and_b_turns_labels_and_nothing_else(
+        rows in prop::collection::vec(("[a-c]{1,2}", "[a-c]{1,2}", 0u8..3, 0u8..3), 1..25),
+    ) {
+        let dir = folder();
+        let write = |name: &str, turned: bool| {
+            let lines: Vec<String> = rows.iter().map(|(a, b, label, who)| {
+                let label = f64::from(*label) / 2.0;
+                let (a, b, label) = if turned { (b, a, 1.0 - label) } else { (a, b, label) };
+                serde_json::json!({"prompt": "q", "response_A": a, "response_B": b, "label": label, "annotator_id": who.to_string()}).to_string()
+            }).collect();
+            let path = dir.path().join(name);
+            std::fs::write(&path, lines.join("\n")).unwrap();
+            read(&path.to_string_lossy(), &ReadOptions::default())
+        };
+        match (write("plain.jsonl", false), write("turned.jsonl", true)) {
+            (Ok((plain, _)), Ok((turned, _))) => {
+                prop_assert_eq!(plain.judgements.pair.len(), turned.judgements.pair.len());
+                for i in 0..plain.pair_id.len() {
+                    let same = plain.response_a.get(i) == turned.response_a.get(i);
+                    // A pair that the source has in both orders stands the same way in both files.
+                    prop_assert!(same || plain.response_a.get(i) == turned.response_b.get(i));
+                }
+                for j in 0..plain.judgements.label.len() {
+                    let pair = plain.judgements.pair[j] as usize;
+                    let same = plain.response_a.get(pair) == turned.response_a.get(pair);
+                    let expected = if same { turned.judgements.label[j] } else { 1.0 - turned.judgements.label[j] };
+                    prop_assert!((plain.judgements.label[j] - expected).abs() < 1e-6);
+                }
+            }
+            (Err(_), Err(_)) => {}
+            _ => prop_assert!(false, "one way is refused, the other not"),
+        }
+    }
 }

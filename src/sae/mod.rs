@@ -191,3 +191,6 @@ pub enum SaeError {
         reason: String,
     },
 }
+
+#[cfg(test)]
+mod tests;

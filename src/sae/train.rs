@@ -201,7 +201,7 @@ fn non_zero(rows: &[u32], deltas: &Matrix) -> Vec<u32> {
 }
 
 /// What the data can carry of what was asked.
-struct Shape {
+pub(super) struct Shape {
     features: usize,
     active: usize,
     /// Ascending, the last is `features`.
@@ -210,7 +210,7 @@ struct Shape {
 
 impl Shape {
     /// No more features than rows, nor than four times the dimensions.
-    fn fitting(config: &SaeConfig, rows: usize, dimensions: usize) -> (Self, Vec<String>) {
+    pub(super) fn fitting(config: &SaeConfig, rows: usize, dimensions: usize) -> (Self, Vec<String>) {
         let features = config.features.min(rows).min(4 * dimensions);
         let active = config.active.min(features);
         let mut prefixes = config.prefixes.clone();
@@ -358,7 +358,7 @@ struct Weights {
 }
 
 /// Network, optimiser and firing history on the device.
-struct Trainer {
+pub(super) struct Trainer {
     network: Network,
     optimizer: ModuleOptimizer,
     objective: Objective,
@@ -376,7 +376,7 @@ struct Trainer {
 
 impl Trainer {
     /// Starts with encoder and decoder equal to `decoder`, row-major `[dimensions, features]`.
-    fn new(decoder: Vec<f32>, shape: &Shape, config: &SaeConfig, device: &Device) -> Self {
+    pub(super) fn new(decoder: Vec<f32>, shape: &Shape, config: &SaeConfig, device: &Device) -> Self {
         let plain = device.clone();
         let device = device.clone().autodiff();
         Self {
@@ -394,7 +394,12 @@ impl Trainer {
     }
 
     /// One step on `rows` (row-major, `count` of them); the loss before it, on the device.
-    fn step(&mut self, rows: Vec<f32>, count: usize, compute: &Compute) -> Result<Tensor<1>, SaeError> {
+    pub(super) fn step(
+        &mut self,
+        rows: Vec<f32>,
+        count: usize,
+        compute: &Compute,
+    ) -> Result<Tensor<1>, SaeError> {
         let square_sum: f64 = rows.iter().map(|&value| f64::from(value) * f64::from(value)).sum();
         let dimensions = rows.len() / count.max(1);
         let x = Tensor::from_data(TensorData::new(rows, [count, dimensions]), &self.device);

@@ -1,0 +1,9 @@
+//! Language models: what is sent to them, and what is believed of what they answer.
+//!
+//! Nothing here knows of features or effects. A dataset's texts are hostile until shown otherwise: they
+//! go into a prompt cut and fenced ([`excerpt`]), and an answer is read only where it names things that no
+//! text could have named ([`answers`]).
+
+pub mod answers;
+pub mod excerpt;
+pub mod prompts;

@@ -1,0 +1,467 @@
+//! The autoencoder against plain `f64` arithmetic, on the CPU and on WGPU.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+
+use super::objective::{Dead, Network, Objective};
+use super::select::keep_largest;
+use super::train::{Shape, Trainer};
+use super::*;
+use crate::{matrix::Matrix, seed};
+
+/// A graphics adapter, software ones included. Without one the WGPU half of a test cannot run: on the
+/// CI machine that is a failure, on a newcomer's it is said aloud.
+fn gpu() -> Option<Compute> {
+    match choose(DeviceChoice::Gpu) {
+        Ok(compute) => Some(compute),
+        Err(error) if std::env::var_os("CI").is_some() => panic!("WGPU has to be tested here: {error}"),
+        Err(error) => {
+            eprintln!("NOT TESTED ON WGPU: {error} (Debian: apt-get install mesa-vulkan-drivers)");
+            None
+        }
+    }
+}
+
+fn devices() -> Vec<Compute> {
+    std::iter::once(Compute::cpu()).chain(gpu()).collect()
+}
+
+fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.try_into_data().unwrap().iter::<f32>().collect()
+}
+
+fn normal(random: &mut ChaCha8Rng) -> f32 {
+    let (u, v): (f32, f32) = (random.random(), random.random());
+    (-2.0 * (1.0 - u).ln()).sqrt() * (std::f32::consts::TAU * v).cos()
+}
+
+fn normals(random: &mut ChaCha8Rng, count: usize) -> Vec<f32> {
+    (0..count).map(|_| normal(random)).collect()
+}
+
+// ------------------------------------------------------------------ batch top-k
+
+/// Batch top-k by sorting, in `f64`: everything as large as the `keep`-th largest magnitude stays.
+fn kept(values: &[f32], keep: usize) -> Vec<f32> {
+    let mut sizes: Vec<f64> = values.iter().map(|v| f64::from(*v).abs()).collect();
+    sizes.sort_by(|a, b| b.total_cmp(a));
+    let least = if keep >= sizes.len() { 0.0 } else { sizes[keep - 1] };
+    values.iter().map(|v| if f64::from(*v).abs() >= least { *v } else { 0.0 }).collect()
+}
+
+/// Random values, and those that selections get wrong: ties, zeros of both signs, denormals, infinities.
+fn nasty(random: &mut ChaCha8Rng, count: usize, kind: usize) -> Vec<f32> {
+    let mut values = normals(random, count);
+    match kind % 5 {
+        0 => {}
+        1 => values.iter_mut().for_each(|v| *v = (*v * 2.0).round() / 2.0),
+        2 => values.iter_mut().for_each(|v| *v *= 1e-42),
+        3 => values.iter_mut().step_by(3).for_each(|v| *v = f32::INFINITY.copysign(*v)),
+        _ => values.iter_mut().for_each(|v| *v = if *v > 0.0 { 1.0 } else { -0.0 }),
+    }
+    values
+}
+
+#[test]
+fn the_selection_equals_sorting_on_every_device() {
+    let shapes = [[1, 1], [1, 7], [5, 1], [3, 5], [17, 33], [2, 128], [256, 32], [255, 33], [513, 64]];
+    for compute in devices() {
+        let mut random = seed::stream(1, "selection");
+        for (case, [rows, cols]) in shapes.into_iter().enumerate() {
+            for kind in 0..5 {
+                let n = rows * cols;
+                let input = nasty(&mut random, n, kind + case);
+                for keep in [1, n.div_ceil(8), n / 2, n.saturating_sub(1), n, n + 5] {
+                    let tensor =
+                        Tensor::<2>::from_data(TensorData::new(input.clone(), [rows, cols]), &compute.device);
+                    let found = values(keep_largest(tensor, keep));
+                    let expected = if keep == 0 { vec![0.0; n] } else { kept(&input, keep) };
+                    let same = found.iter().zip(&expected).all(|(a, b)| a.to_bits() == b.to_bits() || a == b);
+                    assert!(same, "{} {rows} × {cols}, kind {kind}, keep {keep}", compute.adapter);
+                }
+            }
+        }
+        let empty = Tensor::<2>::zeros([0, 3], &compute.device);
+        assert_eq!(keep_largest(empty, 2).dims(), [0, 3]);
+    }
+}
+
+#[test]
+fn the_selections_gradient_flows_through_what_is_kept() {
+    for compute in devices() {
+        let device: Device = compute.device.clone().autodiff();
+        let mut random = seed::stream(2, "selection gradient");
+        for (rows, cols, keep) in [(1, 1, 1), (4, 7, 9), (64, 33, 500), (300, 2, 1)] {
+            let input = normals(&mut random, rows * cols);
+            let weights = normals(&mut random, rows * cols);
+            let tensor =
+                Tensor::<2>::from_data(TensorData::new(input.clone(), [rows, cols]), &device).require_grad();
+            let weight = Tensor::<2>::from_data(TensorData::new(weights.clone(), [rows, cols]), &device);
+            let gradients = (keep_largest(tensor.clone(), keep) * weight).sum().backward();
+            let found = values(tensor.grad(&gradients).unwrap());
+            let expected: Vec<f32> = kept(&input, keep)
+                .iter()
+                .zip(&weights)
+                .map(|(k, w)| if *k == 0.0 { 0.0 } else { *w })
+                .collect();
+            assert_eq!(found, expected, "{} {rows} × {cols}", compute.adapter);
+        }
+    }
+}
+
+// ------------------------------------------------------------------ the loss
+
+/// A small problem with weights that are nobody's optimum.
+struct Problem {
+    rows: usize,
+    dimensions: usize,
+    features: usize,
+    active: usize,
+    prefixes: Vec<usize>,
+    dead: Vec<bool>,
+    x: Vec<f32>,
+    encoder: Vec<f32>,
+    decoder: Vec<f32>,
+}
+
+impl Problem {
+    fn new(number: u64, rows: usize, dimensions: usize, features: usize, dead: bool) -> Self {
+        let mut random = seed::stream(number, "problem");
+        let mut decoder = normals(&mut random, dimensions * features);
+        for feature in 0..features {
+            let norm: f32 =
+                (0..dimensions).map(|d| decoder[d * features + feature].powi(2)).sum::<f32>().sqrt();
+            (0..dimensions).for_each(|d| decoder[d * features + feature] /= norm);
+        }
+        let mut prefixes = vec![features.div_ceil(3), features];
+        prefixes.dedup();
+        Self {
+            rows,
+            dimensions,
+            features,
+            active: features.div_ceil(4),
+            prefixes,
+            dead: (0..features).map(|feature| dead && feature % 3 == 1).collect(),
+            x: normals(&mut random, rows * dimensions),
+            encoder: normals(&mut random, dimensions * features),
+            decoder,
+        }
+    }
+
+    fn dead_active(&self) -> usize {
+        (2 * self.active).min(self.dead.iter().filter(|dead| **dead).count())
+    }
+
+    fn square(&self) -> f64 {
+        self.x.iter().map(|x| f64::from(*x).powi(2)).sum()
+    }
+
+    /// The loss as METHOD §2 writes it, with reconstructions formed one by one in `f64`. `fixed` holds
+    /// the main reconstruction's weights, which the auxiliary term takes as given.
+    fn reference(&self, encoder: &[f64], decoder: &[f64], fixed: (&[f64], &[f64])) -> f64 {
+        let (n, d, m) = (self.rows, self.dimensions, self.features);
+        let product = |weights: &[f64]| -> Vec<f64> {
+            let x = |row: usize, i: usize| f64::from(self.x[row * d + i]);
+            (0..n * m).map(|at| (0..d).map(|i| x(at / m, i) * weights[i * m + at % m]).sum()).collect()
+        };
+        let select = |values: &[f64], keep: usize| -> Vec<f64> {
+            let mut sizes: Vec<f64> = values.iter().map(|v| v.abs()).collect();
+            sizes.sort_by(|a, b| b.total_cmp(a));
+            let least = if keep >= sizes.len() { 0.0 } else { sizes[keep - 1] };
+            values.iter().map(|v| if v.abs() >= least { *v } else { 0.0 }).collect()
+        };
+        let rest = |target: &dyn Fn(usize, usize) -> f64, z: &[f64], weights: &[f64], prefix: usize| -> f64 {
+            (0..n)
+                .flat_map(|row| (0..d).map(move |i| (row, i)))
+                .map(|(row, i)| {
+                    let guess: f64 = (0..prefix).map(|j| z[row * m + j] * weights[i * m + j]).sum();
+                    (target(row, i) - guess).powi(2)
+                })
+                .sum()
+        };
+        let pre = product(encoder);
+        let z = select(&pre, n * self.active);
+        let x = |row: usize, i: usize| f64::from(self.x[row * d + i]);
+        let main: f64 = self.prefixes.iter().map(|&prefix| rest(&x, &z, decoder, prefix)).sum::<f64>()
+            / self.prefixes.len() as f64
+            / n as f64;
+        if !self.dead.contains(&true) {
+            return main;
+        }
+        let fixed_z = select(&product(fixed.0), n * self.active);
+        let left = |row: usize, i: usize| {
+            x(row, i) - (0..m).map(|j| fixed_z[row * m + j] * fixed.1[i * m + j]).sum::<f64>()
+        };
+        let masked: Vec<f64> =
+            pre.iter().enumerate().map(|(at, v)| if self.dead[at % m] { *v } else { 0.0 }).collect();
+        let helped = select(&masked, n * self.dead_active());
+        let nothing = rest(&left, &vec![0.0; n * m], decoder, m);
+        main + rest(&left, &helped, decoder, m) / nothing / 32.0
+    }
+
+    /// Loss and its gradients by encoder and decoder, by Burn.
+    fn burn(&self, compute: &Compute) -> (f64, Vec<f32>, Vec<f32>) {
+        let device = compute.device.clone().autodiff();
+        let mut network = Network::tied(self.decoder.clone(), self.features, &device);
+        let shape = [self.dimensions, self.features];
+        network.encoder = burn::module::Param::from_tensor(Tensor::from_data(
+            TensorData::new(self.encoder.clone(), shape),
+            &device,
+        ));
+        let objective = Objective::new(&self.prefixes, self.active, 1.0 / 32.0, &device);
+        let x = Tensor::from_data(TensorData::new(self.x.clone(), [self.rows, self.dimensions]), &device);
+        let mask: Vec<f32> = self.dead.iter().map(|dead| f32::from(u8::from(*dead))).collect();
+        let dead = self.dead.contains(&true).then(|| Dead {
+            mask: Tensor::from_data(TensorData::new(mask, [1, self.features]), &device),
+            active: self.dead_active(),
+        });
+        let (loss, _) = objective.loss(&network, x, self.square(), dead.as_ref());
+        let gradients = loss.backward();
+        let encoder = values(network.encoder.val().grad(&gradients).unwrap());
+        let decoder = values(network.decoder.val().grad(&gradients).unwrap());
+        (f64::from(values(loss.inner())[0]), encoder, decoder)
+    }
+}
+
+#[test]
+fn loss_and_gradients_equal_finite_differences_in_double_precision() {
+    let problems = [
+        Problem::new(1, 6, 5, 7, false),
+        Problem::new(2, 6, 5, 9, true),
+        Problem::new(3, 1, 4, 3, false),
+        Problem::new(4, 9, 1, 2, false),
+        Problem::new(5, 20, 8, 16, true),
+    ];
+    for compute in devices() {
+        for (number, problem) in problems.iter().enumerate() {
+            let name = format!("{}, problem {}", compute.adapter, number + 1);
+            let (loss, by_encoder, by_decoder) = problem.burn(&compute);
+            let double = |values: &[f32]| values.iter().map(|v| f64::from(*v)).collect::<Vec<f64>>();
+            let (encoder, decoder) = (double(&problem.encoder), double(&problem.decoder));
+            let at = |e: &[f64], d: &[f64]| problem.reference(e, d, (&encoder, &decoder));
+            let expected = at(&encoder, &decoder);
+            assert!((loss / expected - 1.0).abs() < 1e-5, "{name}: {loss} and {expected}");
+            for (found, is_encoder) in [(&by_encoder, true), (&by_decoder, false)] {
+                let largest = found.iter().fold(0.0_f64, |max, g| max.max(f64::from(g.abs())));
+                for (i, found) in found.iter().enumerate() {
+                    let step = 1e-6;
+                    let moved = |by: f64| {
+                        let (mut e, mut d) = (encoder.clone(), decoder.clone());
+                        if is_encoder {
+                            e[i] += by
+                        } else {
+                            d[i] += by
+                        }
+                        at(&e, &d)
+                    };
+                    let slope = (moved(step) - moved(-step)) / (2.0 * step);
+                    let off = (f64::from(*found) - slope).abs();
+                    assert!(off < 1e-4 * largest.max(1.0), "{name}, weight {i}: {found} and {slope}");
+                }
+            }
+        }
+    }
+}
+
+// ------------------------------------------------------------------ training
+
+/// Deltas made of a few of `directions` each, plus noise: what an autoencoder of this kind must find.
+fn planted(number: u64, rows: usize, dimensions: usize, directions: usize, noise: f32) -> (Matrix, Vec<f32>) {
+    let mut random = seed::stream(number, "planted deltas");
+    let mut dictionary = normals(&mut random, directions * dimensions);
+    for direction in dictionary.chunks_mut(dimensions) {
+        let norm = direction.iter().map(|v| v * v).sum::<f32>().sqrt();
+        direction.iter_mut().for_each(|v| *v /= norm);
+    }
+    let mut deltas = Matrix::zeros(rows, dimensions);
+    for row in 0..rows {
+        for direction in dictionary.chunks(dimensions) {
+            if random.random::<f32>() < 0.2 {
+                let size = normal(&mut random).signum() * (0.7 + random.random::<f32>());
+                deltas.row_mut(row).iter_mut().zip(direction).for_each(|(x, d)| *x += size * d);
+            }
+        }
+        deltas.row_mut(row).iter_mut().for_each(|x| *x += noise * normal(&mut random));
+    }
+    (deltas, dictionary)
+}
+
+fn quiet(_: Progress) -> Control {
+    Control::Continue
+}
+
+fn fit(deltas: &Matrix, config: &SaeConfig) -> (Sae, TrainReport) {
+    let rows: Vec<u32> = (0..deltas.rows() as u32).collect();
+    let (train_rows, rest) = rows.split_at(rows.len() * 2 / 3);
+    train(deltas, train_rows, rest, rest, config, &Compute::cpu(), &mut quiet).unwrap()
+}
+
+#[test]
+fn planted_directions_are_found_with_the_asked_number_active() {
+    let (deltas, dictionary) = planted(1, 6_000, 48, 16, 0.05);
+    let config = SaeConfig { features: 16, active: 3, prefixes: vec![16], ..SaeConfig::default() };
+    let (sae, report) = fit(&deltas, &config);
+    let mean_best: f32 = dictionary
+        .chunks(48)
+        .map(|direction| {
+            let cosine = |feature| -> f32 {
+                sae.decoder.row(feature).iter().zip(direction).map(|(a, b)| a * b).sum::<f32>().abs()
+            };
+            (0..16).map(cosine).fold(0.0, f32::max)
+        })
+        .sum::<f32>()
+        / 16.0;
+    assert!(mean_best > 0.95, "{mean_best}");
+    assert!((report.active_mean - 3.0).abs() < 0.01, "{}", report.active_mean);
+    assert_eq!(report.dead, 0);
+    assert!(report.nmse < 0.1, "{}", report.nmse);
+    for row in 0..16 {
+        let norm: f32 = sae.decoder.row(row).iter().map(|w| w * w).sum();
+        assert!((norm - 1.0).abs() < 1e-4);
+    }
+}
+
+#[test]
+fn activations_are_exactly_odd_and_a_rows_own() {
+    let (deltas, _) = planted(2, 700, 33, 12, 0.3);
+    let config = SaeConfig { features: 20, active: 3, ..SaeConfig::default() };
+    let (sae, _) = fit(&deltas, &config);
+    let mirrored = Matrix { values: deltas.values.iter().map(|x| -x).collect(), cols: deltas.cols };
+    let (z, turned) = (sae.activations(&deltas).unwrap(), sae.activations(&mirrored).unwrap());
+    assert!(z.values.iter().zip(&turned.values).all(|(a, b)| *a == -*b));
+    for row in [0, 127, 128, 500, 699] {
+        let alone = sae.activations(&deltas.select_rows(&[row])).unwrap();
+        assert_eq!(alone.values, z.row(row as usize), "row {row}");
+    }
+    let mut flipped = sae.clone();
+    flipped.flip(3);
+    assert_eq!(flipped.activations(&deltas).unwrap().column(3), turned.column(3));
+    assert_eq!(flipped.nmse(&deltas, None, 20).unwrap(), sae.nmse(&deltas, None, 20).unwrap());
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bits_whatever_the_number_of_threads() {
+    let (deltas, _) = planted(3, 900, 24, 10, 0.2);
+    let config = SaeConfig { features: 12, active: 3, epochs_max: 12, ..SaeConfig::default() };
+    let with = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| fit(&deltas, &config))
+    };
+    let ((one, first), (two, second)) = (with(1), with(2));
+    assert_eq!(one, two);
+    assert_eq!(first, second);
+    let (other, _) = fit(&deltas, &SaeConfig { seed: 1, ..config });
+    assert_ne!(one, other);
+}
+
+#[test]
+fn the_loss_after_twenty_steps_agrees_between_the_devices() {
+    let (deltas, _) = planted(4, 512, 40, 12, 0.3);
+    let config = SaeConfig { features: 24, active: 3, prefixes: vec![8, 24], ..SaeConfig::default() };
+    let shape = Shape::fitting(&config, 512, 40).0;
+    let mut random = seed::stream(9, "start");
+    let mut start = normals(&mut random, 40 * 24);
+    for feature in 0..24 {
+        let norm: f32 = (0..40).map(|d| start[d * 24 + feature].powi(2)).sum::<f32>().sqrt();
+        (0..40).for_each(|d| start[d * 24 + feature] /= norm);
+    }
+    let run = |compute: &Compute| -> Vec<f64> {
+        let mut trainer = Trainer::new(start.clone(), &shape, &config, &compute.device);
+        (0..20)
+            .map(|step| {
+                let rows: Vec<u32> = (0..64).map(|i| (step * 64 + i) % 512).collect();
+                let loss = trainer.step(deltas.select_rows(&rows).values, 64, compute).unwrap();
+                f64::from(values(loss)[0])
+            })
+            .collect()
+    };
+    let cpu = run(&Compute::cpu());
+    assert!(cpu[19] < cpu[0], "training lowers the loss: {cpu:?}");
+    if let Some(compute) = gpu() {
+        let gpu = run(&compute);
+        for (step, (a, b)) in cpu.iter().zip(&gpu).enumerate() {
+            assert!(
+                (a / b - 1.0).abs() < 1e-4,
+                "step {}: {a} on the CPU, {b} on {}",
+                step + 1,
+                compute.adapter
+            );
+        }
+    }
+}
+
+#[test]
+fn odd_data_is_trained_on_or_refused_with_a_reason() {
+    let all = |deltas: &Matrix| -> Vec<u32> { (0..deltas.rows() as u32).collect() };
+    let config = SaeConfig { epochs_max: 3, epochs_min: 1, ..SaeConfig::default() };
+    let run = |deltas: &Matrix| train(deltas, &all(deltas), &[], &[], &config, &Compute::cpu(), &mut quiet);
+    let sound = |deltas: &Matrix| {
+        let (sae, report) = run(deltas).unwrap();
+        assert!(sae.encoder.values.iter().chain(&sae.decoder.values).all(|w| w.is_finite()));
+        assert!(sae.activations(deltas).unwrap().values.iter().all(|z| z.is_finite()));
+        report
+    };
+    let mut random = seed::stream(5, "odd data");
+    // One row, one dimension, fewer rows than features, all rows equal, a last batch of one row.
+    sound(&Matrix { values: normals(&mut random, 7), cols: 7 });
+    sound(&Matrix { values: normals(&mut random, 50), cols: 1 });
+    assert!(sound(&Matrix { values: normals(&mut random, 5 * 30), cols: 30 }).features <= 5);
+    sound(&Matrix { values: [1.0, -2.0, 0.5].repeat(40), cols: 3 });
+    sound(&Matrix { values: normals(&mut random, 257 * 8), cols: 8 });
+    // Tiny and huge values, one outlier, half of the rows zero.
+    for scale in [1e-25_f32, 1e25] {
+        let values = normals(&mut random, 300 * 16).iter().map(|x| x * scale).collect();
+        let report = sound(&Matrix { values, cols: 16 });
+        assert!(report.nmse < 1.0, "scale {scale}: {}", report.nmse);
+    }
+    let mut values = normals(&mut random, 300 * 16);
+    values[5] = 1e6;
+    values[160..2400].fill(0.0);
+    assert_eq!(sound(&Matrix { values, cols: 16 }).rows_zero, 140);
+    // Nothing to learn from, and what cannot be learned from.
+    let zeros = Matrix::zeros(20, 4);
+    assert!(matches!(run(&zeros), Err(SaeError::NoRows { given: 20, zero: 20 })));
+    let mut nan = Matrix { values: normals(&mut random, 80), cols: 4 };
+    nan.row_mut(3)[2] = f32::NAN;
+    assert!(matches!(run(&nan), Err(SaeError::NotFinite { row: 3, column: 2 })));
+    let few = Matrix::zeros(2, 2);
+    let outside = train(&few, &[0, 7], &[], &[], &config, &Compute::cpu(), &mut quiet);
+    assert!(matches!(outside, Err(SaeError::RowOutside { row: 7, rows: 2 })));
+    let (deltas, _) = planted(6, 200, 8, 4, 0.1);
+    let stopped = train(&deltas, &all(&deltas), &[], &[], &config, &Compute::cpu(), &mut |_| Control::Stop);
+    assert!(matches!(stopped, Err(SaeError::Stopped { .. })));
+    for (change, setting) in [
+        (SaeConfig { active: 40, ..SaeConfig::default() }, "active"),
+        (SaeConfig { features: 0, ..SaeConfig::default() }, "features"),
+        (SaeConfig { learning_rate: f64::NAN, ..SaeConfig::default() }, "learning_rate"),
+    ] {
+        let refused = train(&deltas, &[0], &[], &[], &change, &Compute::cpu(), &mut quiet).unwrap_err();
+        assert!(refused.to_string().contains(setting), "{refused}");
+    }
+}
+
+#[test]
+fn a_saved_autoencoder_is_the_same_and_a_damaged_one_is_refused() {
+    let (deltas, _) = planted(7, 300, 12, 6, 0.2);
+    let (sae, report) =
+        fit(&deltas, &SaeConfig { features: 8, active: 2, epochs_max: 3, ..SaeConfig::default() });
+    let folder = tempfile::tempdir().unwrap();
+    let card = SaeCard::new(&sae, report.active, &[8], "test@1");
+    sae.save(folder.path(), &card).unwrap();
+    let (back, read) = Sae::load(folder.path()).unwrap();
+    assert_eq!((&back, &read), (&sae, &card));
+    assert!(matches!(
+        back.activations(&Matrix::zeros(2, 11)),
+        Err(SaeError::Dimensions { expected: 12, found: 11 })
+    ));
+
+    let path = folder.path().join(WEIGHTS_FILE);
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &bytes[..bytes.len() - 5]).unwrap();
+    assert!(matches!(Sae::load(folder.path()), Err(SaeError::Format { .. })));
+    let mut other = card.clone();
+    other.features = 9;
+    sae.save(folder.path(), &other).unwrap();
+    assert!(matches!(Sae::load(folder.path()), Err(SaeError::Format { .. })));
+}
