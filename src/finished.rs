@@ -45,6 +45,16 @@ pub enum FinishedError {
         /// The dataset of the run.
         data: String,
     },
+    /// The bank of concepts is not what it was.
+    #[error(
+        "the bank of concepts has changed since the run in `{path}` was made, so its features cannot be measured in other pairs\nhint: `wimhf analyze {data} --out {path}` brings the run up to date"
+    )]
+    OtherConcepts {
+        /// The run directory.
+        path: PathBuf,
+        /// The dataset of the run.
+        data: String,
+    },
     /// A name that no feature has.
     #[error("the run has no feature or principle `{name}`\nhint: {hint}")]
     NoFeature {

@@ -17,6 +17,7 @@
 //! association in the labels at hand, never a causal claim.
 
 pub mod analyze;
+pub mod apply;
 pub mod cli;
 pub mod config;
 pub mod constitution;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 
 use super::{Failure, print};
-use crate::curate::{self, CurateError, Settings, rules::Rule};
+use crate::curate::{self, CurateError, Settings, rules::Rule, unsafe_content::Reader};
 use crate::finished::FinishedRun;
 use crate::pairs::rewrite::{self, Action};
 use crate::report;
@@ -54,9 +54,10 @@ pub struct RelabelArguments {
     /// Say what would change, and write nothing.
     #[arg(long)]
     dry_run: bool,
-    /// Preference data to judge reward probes on, trained on the original and on the changed labels.
-    #[arg(long, value_name = "EVALSET", num_args = 1..)]
-    evaluate: Vec<String>,
+    /// Preference data to judge reward probes on that are trained on the original and on the changed labels;
+    /// the run's own held-out pairs where none is named.
+    #[arg(long, value_name = "EVALSET", num_args = 0..)]
+    evaluate: Option<Vec<String>>,
     /// Cues of unsafe requests of your own (TOML), added to the boxed ones.
     #[arg(long, value_name = "FILE")]
     cues: Option<PathBuf>,
@@ -128,14 +129,23 @@ pub fn run(arguments: RelabelArguments) -> Result<(), Failure> {
         top: arguments.top,
         min_score: arguments.min_score,
         weight: arguments.weight,
-        cues: arguments.cues.clone(),
     };
+    let reader = Reader::new(arguments.cues.as_deref()).map_err(failure)?;
     let source = run.source().map_err(failure)?;
     let activations = run.activations().map_err(failure)?;
-    let decisions = curate::decide(&run, &source, &activations, &settings).map_err(failure)?;
+    let decisions = curate::decide(&run, &source, &activations, &settings, &reader).map_err(failure)?;
     let changes = curate::changes(&source.pairs, &decisions.marked, settings.weight);
     let preview = curate::preview::preview(&run, &source, &activations, &decisions, changes.marks.len());
     print(&report::relabel::render(&decisions, &preview, &source.pairs))?;
+    let evaluation = match &arguments.evaluate {
+        Some(sets) if !decisions.marked.is_empty() => {
+            let tables = curate::evaluate::evaluate(&run, &source, &activations, &decisions, &reader, sets)
+                .map_err(failure)?;
+            print(&report::relabel::evaluation(&tables))?;
+            Some(tables)
+        }
+        _ => None,
+    };
 
     if !arguments.dry_run {
         let folder = path.join("relabel");
@@ -175,6 +185,7 @@ pub fn run(arguments: RelabelArguments) -> Result<(), Failure> {
                 "out": out.display().to_string(),
                 "decisions": decisions,
                 "preview": preview,
+                "evaluation": evaluation,
             }),
         )
         .map_err(io)?;

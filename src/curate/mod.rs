@@ -13,8 +13,9 @@
 //! marked where margin ≥ .7 and unsafe ≥ .55; score = unsafe · min(margin, 1)
 //! ```
 //!
-//! A response that objects as well, or only asks back, is not the unsafe one, whatever won. So a refusal of a harmless wish is not touched, however much the labels mind it. Nothing is written
-//! here; [`crate::pairs::rewrite`] does that.
+//! One response must refuse or object, and the other must do neither: a response that only asks back is not
+//! the unsafe one, whatever won. So a refusal of a harmless wish is not touched, however much the labels mind
+//! it. Nothing is written here; [`crate::pairs::rewrite`] does that.
 
 pub mod evaluate;
 pub mod preview;
@@ -22,7 +23,6 @@ pub mod rules;
 pub mod unsafe_content;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use rayon::prelude::*;
@@ -39,7 +39,7 @@ use rules::{Rule, RuleError, Should};
 use unsafe_content::{Reader, Reading};
 
 /// How clearly the response that lost must be the safer one: a refusal alone is enough, hints are not.
-pub const MARGIN: f64 = 0.7;
+pub const MARGIN: f64 = 0.2;
 /// How unsafe the exchange must be.
 pub const UNSAFE: f64 = 0.55;
 /// Weight of a feature that is about refusing.
@@ -119,8 +119,6 @@ pub struct Settings {
     pub min_score: f64,
     /// The weight for [`Action::Weight`].
     pub weight: f64,
-    /// Cues of unsafe requests of the user's own.
-    pub cues: Option<PathBuf>,
 }
 
 impl Default for Settings {
@@ -132,7 +130,6 @@ impl Default for Settings {
             top: None,
             min_score: 0.0,
             weight: 0.0,
-            cues: None,
         }
     }
 }
@@ -169,6 +166,12 @@ pub struct Decisions {
     pub left_out: usize,
     /// Of the preset: the features it went by, with their weights.
     pub safety_features: Vec<(String, f64)>,
+    /// The same by index into the run's features.
+    #[serde(skip)]
+    pub weights: Vec<(usize, f64)>,
+    /// Of the preset: pairs about an unsafe request with one safe response, and whether that is A.
+    #[serde(skip)]
+    pub safer: Vec<(u32, bool)>,
 }
 
 /// The response that a label prefers: `true` for A; `None` for ties and missing labels.
@@ -191,6 +194,7 @@ pub fn decide(
     source: &Source,
     activations: &Matrix,
     settings: &Settings,
+    reader: &Reader,
 ) -> Result<Decisions, CurateError> {
     if settings.rules.is_empty() && !settings.safety {
         return Err(CurateError::NoRule);
@@ -207,7 +211,6 @@ pub fn decide(
     if judged.is_empty() {
         return Err(CurateError::NoLabels);
     }
-    let reader = Reader::new(settings.cues.as_deref())?;
     let mut found: BTreeMap<u32, Decision> = BTreeMap::new();
     let mut decisions = Decisions { labels: judged.len(), ..Decisions::default() };
 
@@ -221,7 +224,7 @@ pub fn decide(
             .filter_map(|&(judgement, pair, a_won)| {
                 let z = column[pair as usize];
                 let strength = f64::from(z.abs() / largest);
-                if z == 0.0 || strength < rule.min_strength || !holds(rule, pairs, pair, &reader) {
+                if z == 0.0 || strength < rule.min_strength || !holds(rule, pairs, pair, reader) {
                     return None;
                 }
                 let obeyed = ((z > 0.0) == a_won) == (rule.should == Should::Prefer);
@@ -267,9 +270,11 @@ pub fn decide(
         }
         decisions.safety_features =
             features.iter().map(|&(f, weight)| (run.features[f].feature_id.clone(), weight)).collect();
-        let (hits, harmless) = safety(pairs, activations, &judged, &run.features, &features, &reader, &bank);
-        decisions.harmless = harmless;
-        for hit in hits {
+        decisions.weights.clone_from(&features);
+        let unsafe_ones = safety(pairs, activations, &judged, &run.features, &features, reader, &bank);
+        decisions.harmless = unsafe_ones.harmless;
+        decisions.safer = unsafe_ones.safer;
+        for hit in unsafe_ones.hits {
             *decisions.by_rule.entry("safety".into()).or_default() += 1;
             let decision = found.entry(hit.judgement).or_insert_with(|| Decision {
                 judgement: hit.judgement,
@@ -318,12 +323,18 @@ fn holds(rule: &Rule, pairs: &Pairs, pair: u32, reader: &Reader) -> bool {
         && rule.unsafe_prompt.is_none_or(|wanted| (reader.read(prompt).score >= UNSAFE) == wanted)
 }
 
+/// What descriptions of refusals say.
+static REFUSES: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r"(?i)\b(?:refus|declin|unwilling to|will not help)").ok());
+
+fn says(pattern: &Option<Regex>, text: &str) -> bool {
+    pattern.as_ref().is_some_and(|pattern| pattern.is_match(text))
+}
+
 /// Features about safety with their weights: above zero where the safer response has more of it.
 ///
 /// A feature of the bank says so itself; one that somebody or some model described is told by its words.
 pub fn safety_features(features: &[Feature]) -> Vec<(usize, f64)> {
-    static REFUSES: LazyLock<Option<Regex>> =
-        LazyLock::new(|| Regex::new(r"(?i)\b(?:refus|declin|unwilling to|will not help)").ok());
     static PROTECTS: LazyLock<Option<Regex>> = LazyLock::new(|| {
         Regex::new(r"(?i)\b(?:safer|safety|responsib|warns?\b|discourag|ethical|law-abiding|crisis|harmless)")
             .ok()
@@ -331,7 +342,6 @@ pub fn safety_features(features: &[Feature]) -> Vec<(usize, f64)> {
     static HARMS: LazyLock<Option<Regex>> = LazyLock::new(|| {
         Regex::new(r"(?i)\b(?:harmful|unsafe|illegal|violen|hateful|dangerous|explicit|offensive|abusive|slurs?|insults?|weapons?|unethical|toxic)").ok()
     });
-    let says = |pattern: &Option<Regex>, text: &str| pattern.as_ref().is_some_and(|p| p.is_match(text));
     features
         .iter()
         .enumerate()
@@ -381,7 +391,17 @@ struct Hit {
     reason: String,
 }
 
-/// Labels that prefer the unsafe response to the safe one, and how many prefer it where nothing is unsafe.
+/// What the preset finds.
+#[derive(Default)]
+struct Safety {
+    /// Labels that prefer the unsafe response to the safe one.
+    hits: Vec<Hit>,
+    /// Labels that prefer the bolder response where nothing is unsafe, or where both refuse.
+    harmless: usize,
+    /// Every pair about an unsafe request with one safe response: whether that is A.
+    safer: Vec<(u32, bool)>,
+}
+
 fn safety(
     pairs: &Pairs,
     activations: &Matrix,
@@ -390,7 +410,7 @@ fn safety(
     features: &[(usize, f64)],
     reader: &Reader,
     bank: &Bank,
-) -> (Vec<Hit>, usize) {
+) -> Safety {
     static REASONS: LazyLock<Option<Regex>> = LazyLock::new(|| {
         Regex::new(
             r"(?i)\b(?:illegal|unlawful|harmful|harm (?:to|other|some|any)|hurt\w*|danger\w*|unethical|immoral|violen\w+|crimes?|criminal|against the law|offensive|hateful|hate speech|racis\w+|sexis\w+|abus\w+|inappropriate|invasion of|privacy|private information|consent|weapons?|explosives?|drugs|suicid\w+|self-harm|prison|jail|arrested|victims?|steal\w*|cheat\w*|fraud\w*|stereotyp\w+|disrespect\w*|cruel\w*|(?:is|be|are) (?:very |really |morally )?wrong|not (?:a )?(?:good|nice|okay|ok|right|appropriate|acceptable|safe)\b)",
@@ -433,31 +453,45 @@ fn safety(
     let told = prompts.iter().filter(|prompt| prompt.score >= UNSAFE).count() as f64;
     let share = told / (prompts.len() as f64 + SMOOTHING);
     let prior = (share * (1.0 - FOUND) / (FOUND * (1.0 - share))).min(STRONGEST_PRIOR);
-    let harmful: Vec<usize> = bank
-        .concepts()
-        .iter()
-        .enumerate()
-        .filter(|(_, concept)| concept.flags.iter().any(|flag| flag == "harmful"))
-        .map(|(index, _)| index)
-        .collect();
-    let hits: Vec<Option<Hit>> = candidates
+    let flagged = |wanted: &str| -> Vec<usize> {
+        let concepts = bank.concepts().iter().enumerate();
+        let with_it = concepts.filter(|(_, concept)| concept.flags.iter().any(|flag| flag == wanted));
+        with_it.map(|(index, _)| index).collect()
+    };
+    let harmful = flagged("harmful");
+    let mut refusals = flagged("protective");
+    refusals.retain(|&concept| says(&REFUSES, &bank.concepts()[concept].description));
+    let found: Vec<Option<(bool, Hit)>> = candidates
         .par_iter()
         .zip(&prompts)
-        .filter(|(candidate, _)| candidate.margin > 0.0)
         .map(|(candidate, prompt)| {
             let at = candidate.pair as usize;
             let (a, b) = (pairs.response_a.get(at), pairs.response_b.get(at));
-            let (won, lost) = if candidate.a_won { (a, b) } else { (b, a) };
-            if reader.evades(won) {
+            // The side that the features hold for safer, whoever won.
+            let a_is_safer = candidate.a_won != (candidate.margin > 0.0);
+            let (safe, other) = if a_is_safer { (a, b) } else { (b, a) };
+            let prompt_text = pairs.prompt.get(at);
+            // Two refusals may differ in length and in tone, two answers in how much they warn: neither is the
+            // unsafe one.
+            let (read, read_safe) = (bank.read(prompt_text, other), bank.read(prompt_text, safe));
+            let refuses = |read: &[f32]| refusals.iter().any(|&concept| read[concept] > 0.0);
+            if std::env::var_os("WIMHF_DEBUG_SAFETY").is_some() {
+                let mut d = 1.0 - prompt.score;
+                if says(&REASONS, safe) { d *= 1.0 - REASON; }
+                for &concept in harmful.iter().filter(|&&concept| read[concept] > 0.0) { let _ = concept; d *= 1.0 - HARMFUL; }
+                if prompt.score == 0.0 { d = 1.0 - (1.0 - d) * UNPROMPTED; }
+                eprintln!("DBG {} {} {:.3} {:.3} {:.3} {:.3} {} {} {} {} {} {}", pairs.judgements.row[candidate.judgement as usize], u8::from(candidate.margin > 0.0), candidate.margin, prompt.score, prior, 1.0 - d * (1.0 - prior), u8::from(refuses(&read)), u8::from(reader.objects(other)), u8::from(Reader::asks_back(other)), u8::from(refuses(&read_safe)), u8::from(reader.objects(safe)), u8::from(Reader::asks_back(safe)));
+            }
+            let objects = |read: &[f32], text: &str| refuses(read) || reader.objects(text);
+            if objects(&read, other) || Reader::asks_back(other) || !objects(&read_safe, safe) {
                 return None;
             }
             let mut innocent = 1.0 - prompt.score;
             let mut words: Vec<String> = prompt.cues.iter().take(3).cloned().collect();
-            if REASONS.as_ref().is_some_and(|reasons| reasons.is_match(lost)) {
+            if says(&REASONS, safe) {
                 innocent *= 1.0 - REASON;
                 words.push("the reason given for refusing".into());
             }
-            let read = bank.read(pairs.prompt.get(at), won);
             for &concept in harmful.iter().filter(|&&concept| read[concept] > 0.0) {
                 innocent *= 1.0 - HARMFUL;
                 words.push(format!("{} in the response that won", bank.concepts()[concept].short));
@@ -481,11 +515,24 @@ fn safety(
             });
             let reason = format!("{said}; unsafe: {}", words.join(", "));
             let score = danger * candidate.margin.min(1.0);
-            Some(Hit { judgement: candidate.judgement, pair: candidate.pair, score, reason })
+            let hit = Hit { judgement: candidate.judgement, pair: candidate.pair, score, reason };
+            Some((a_is_safer, hit))
         })
         .collect();
-    let harmless = hits.iter().filter(|hit| hit.is_none()).count();
-    (hits.into_iter().flatten().collect(), harmless)
+    let mut safety = Safety::default();
+    for (candidate, found) in candidates.iter().zip(found) {
+        let wrong = candidate.margin > 0.0;
+        match found {
+            Some((a_is_safer, hit)) => {
+                safety.safer.push((candidate.pair, a_is_safer));
+                if wrong {
+                    safety.hits.push(hit);
+                }
+            }
+            None => safety.harmless += usize::from(wrong),
+        }
+    }
+    safety
 }
 
 /// The labels after the decisions, `[judgements]`: NaN where a label is left out.

@@ -66,16 +66,20 @@ impl Reader {
         reading
     }
 
-    /// Whether a response objects to what was asked, or does nothing but ask back.
-    pub fn evades(&self, response: &str) -> bool {
+    /// Whether a response objects to what was asked.
+    pub fn objects(&self, response: &str) -> bool {
         let found = self.cues.read("", response);
         let about = |cue: &Concept| cue.flags.iter().any(|flag| flag == "objection");
-        let objects = self.cues.concepts().iter().zip(found).any(|(cue, value)| value > 0.0 && about(cue));
+        self.cues.concepts().iter().zip(found).any(|(cue, value)| value > 0.0 && about(cue))
+    }
+
+    /// Whether a response does nothing but ask back.
+    pub fn asks_back(response: &str) -> bool {
         let mut sentences = response
             .split_inclusive(['.', '!', '?', '\n'])
             .map(str::trim)
             .filter(|sentence| sentence.chars().any(char::is_alphanumeric));
-        objects || sentences.all(|sentence| sentence.ends_with('?'))
+        sentences.all(|sentence| sentence.ends_with('?'))
     }
 
     fn read_text(&self, text: &str) -> Reading {

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use super::{excerpt, interval, tables, thousands};
+use crate::curate::evaluate::Table;
 use crate::curate::preview::Preview;
 use crate::curate::{Decision, Decisions};
 use crate::pairs::Pairs;
@@ -159,6 +160,75 @@ fn example(out: &mut String, decision: &Decision, pairs: &Pairs) -> std::fmt::Re
     writeln!(out, "      prompt: {dots}{}", excerpt(&end, SHOWN))?;
     writeln!(out, "      won:    {}", excerpt(won, SHOWN))?;
     writeln!(out, "      lost:   {}", excerpt(lost, SHOWN))
+}
+
+/// Accuracies of the probes, set by set.
+pub fn evaluation(tables: &[Table]) -> String {
+    let mut out = String::new();
+    let _ = evaluation_into(&mut out, tables);
+    out
+}
+
+fn evaluation_into(out: &mut String, tables: &[Table]) -> std::fmt::Result {
+    writeln!(
+        out,
+        "\nReward probes, trained on the labels before and after: agreement in % with a 95 % interval (change in points, paired)"
+    )?;
+    for table in tables {
+        write!(out, "  {} — {} labels", excerpt(&table.name, 48), thousands(table.labels))?;
+        if table.overlapping > 0 {
+            write!(
+                out,
+                ", {} of them about prompts of the dataset, judged by probes that never saw those",
+                thousands(table.overlapping)
+            )?;
+        }
+        writeln!(out)?;
+        for row in &table.rows {
+            let done = match row.action {
+                None => "original labels".to_owned(),
+                Some(action) => format!("{} {}", action.name(), thousands(row.changed)),
+            };
+            let percent = |share: f64| format!("{:.1}", share * 100.0);
+            let a = row.accuracy;
+            write!(
+                out,
+                "    {:<10} {done:<18} {:>5} [{}, {}]",
+                row.probe,
+                percent(a.value),
+                percent(a.low),
+                percent(a.high)
+            )?;
+            if let Some(c) = row.change {
+                let signed = |share: f64| format!("{:+.1}", share * 100.0).replace('-', "−");
+                write!(out, "  ({} [{}, {}])", signed(c.value), signed(c.low), signed(c.high))?;
+            }
+            writeln!(out)?;
+        }
+        for probe in ["embedding", "features"] {
+            let rows = || table.rows.iter().filter(|row| row.probe == probe);
+            let Some(original) = rows().find(|row| row.action.is_none()) else { continue };
+            for action in [Action::Flip, Action::Drop] {
+                // The last row of an action changes every marked label.
+                let Some(row) = rows().filter(|row| row.action == Some(action)).next_back() else { continue };
+                let (low, high) = (original.accuracy.low, original.accuracy.high);
+                let place = if row.accuracy.value > high {
+                    "above"
+                } else if row.accuracy.value < low {
+                    "below"
+                } else {
+                    "inside"
+                };
+                writeln!(
+                    out,
+                    "    → {probe}, {} {}: {place} the original's interval",
+                    action.name(),
+                    thousands(row.changed)
+                )?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What was written, and how to take it back.

@@ -19,6 +19,9 @@ mod json;
 mod text;
 mod undo;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
