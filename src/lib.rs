@@ -33,5 +33,6 @@ pub mod pairs;
 pub mod report;
 pub mod run;
 pub mod sae;
+pub mod score;
 pub mod seed;
 pub mod statistics;

@@ -7,6 +7,7 @@ mod analyze;
 mod concepts;
 mod progress;
 mod relabel;
+mod score;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -30,6 +31,8 @@ enum Command {
     Concepts(concepts::ConceptsArguments),
     /// Change labels that go against a rule (such as unsafe preferences), with a reason for each.
     Relabel(Box<relabel::RelabelArguments>),
+    /// Score new pairs: features, the probability that A is preferred, and what decides it.
+    Score(Box<score::ScoreArguments>),
 }
 
 /// Why the command ended, and with which exit code.
@@ -88,6 +91,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure>
         Command::Analyze(arguments) => analyze::run(*arguments),
         Command::Concepts(arguments) => concepts::run(arguments),
         Command::Relabel(arguments) => relabel::run(*arguments),
+        Command::Score(arguments) => score::run(*arguments),
     }
 }
 

@@ -22,7 +22,7 @@ use super::unsafe_content::Reader;
 use super::{Decision, Decisions, relabelled};
 use crate::analyze::{AnalyzeError, read_options};
 use crate::apply::Apparatus;
-use crate::effects::Sample;
+use crate::effects::{Clusters, Sample};
 use crate::effects::logistic::Outcome;
 use crate::effects::penalised::{Linear, Penalty, fit};
 use crate::effects::table::Labels;
@@ -227,7 +227,7 @@ pub fn evaluate(
                     action: condition.action,
                     changed: condition.changed,
                     trained_on,
-                    accuracy: accuracy(&correct, &set.sample),
+                    accuracy: share(&correct, set.sample.clusters()),
                     change,
                 });
                 if condition.action.is_none() {
@@ -353,12 +353,12 @@ fn agreement(score: f64, y: f64) -> f64 {
 }
 
 /// Share of agreement with Wilson's interval at the sample size that the clusters leave.
-fn accuracy(correct: &[f64], sample: &Sample) -> Figure {
+pub(crate) fn share(correct: &[f64], clusters: &Clusters) -> Figure {
     let n = correct.len() as f64;
     let p = correct.iter().sum::<f64>() / n;
     let influence: Vec<f64> = correct.iter().map(|c| (c - p) / n).collect();
     let binomial = p * (1.0 - p) / n;
-    let design = match sample.clusters().variance(None, &influence, 1) {
+    let design = match clusters.variance(None, &influence, 1) {
         Some((variance, _)) if binomial > 0.0 => (variance / binomial).max(1.0),
         _ => 1.0,
     };

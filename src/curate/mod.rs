@@ -5,17 +5,18 @@
 //! against the label, and asks how unsafe the request is:
 //!
 //! ```text
-//! margin = Σ over safety features of direction · weight · (how much more the response that lost has)
+//! safer  = the response that refuses, or else the one that objects, where the other one does not
+//! margin = Σ over safety features of direction · weight · (how much more the safer response has), + .8 where it
+//!          only objects
 //! shown  = 1 − (1 − prompt) · Π (1 − weight of what the responses show); half where the prompt has no cue
 //! unsafe = 1 − (1 − shown) · (1 − prior)
 //! prior  = s(1 − f) / f(1 − s)      s: share of the refused requests that cues tell to be unsafe; f: share of
 //!                                   unsafe requests that cues find: how likely is one that they say nothing of
-//! marked where margin ≥ .7 and unsafe ≥ .55; score = unsafe · min(margin, 1)
+//! marked where the safer response lost, margin ≥ .5 and unsafe ≥ .55; score = unsafe · min(margin, 1)
 //! ```
 //!
-//! One response must refuse or object, and the other must do neither: a response that only asks back is not
-//! the unsafe one, whatever won. So a refusal of a harmless wish is not touched, however much the labels mind
-//! it. Nothing is written here; [`crate::pairs::rewrite`] does that.
+//! So a refusal of a harmless wish is not touched, however much the labels mind it. Nothing is written here;
+//! [`crate::pairs::rewrite`] does that.
 
 pub mod evaluate;
 pub mod preview;
@@ -38,14 +39,16 @@ use crate::pairs::rewrite::{Action, Changes, Mark, RewriteError};
 use rules::{Rule, RuleError, Should};
 use unsafe_content::{Reader, Reading};
 
-/// How clearly the response that lost must be the safer one: a refusal alone is enough, hints are not.
-pub const MARGIN: f64 = 0.2;
+/// How clearly one response must be the safer one: a refusal or an objection is enough, hints are not.
+pub const MARGIN: f64 = 0.5;
 /// How unsafe the exchange must be.
 pub const UNSAFE: f64 = 0.55;
 /// Weight of a feature that is about refusing.
 const REFUSING: f64 = 1.0;
 /// Weight of any other feature that is about safety.
 const OTHER: f64 = 0.25;
+/// What an objection counts that is no refusal.
+const OBJECTING: f64 = 0.8;
 /// What a refusal's reason says about the request.
 const REASON: f64 = 0.3;
 /// What a harmful concept in the preferred response says about the exchange.
@@ -377,10 +380,14 @@ pub fn safety_features(features: &[Feature]) -> Vec<(usize, f64)> {
 struct Candidate {
     judgement: u32,
     pair: u32,
-    a_won: bool,
-    /// Above zero where the safer response lost.
+    a_is_safer: bool,
+    /// The label prefers the other one.
+    wrong: bool,
+    /// The safer one does not refuse outright.
+    only_objects: bool,
+    /// How clearly it is safer.
     margin: f64,
-    /// By feature.
+    /// Of it, by feature.
     parts: Vec<f64>,
 }
 
@@ -428,24 +435,40 @@ fn safety(
             if count > 0 { (sum / count as f64).sqrt() as f32 } else { 1.0 }
         })
         .collect();
-    // How much more of the safe the response that lost has, by feature.
-    let margins = |pair: u32, a_won: bool| -> Vec<f64> {
-        let row = activations.row(pair as usize);
-        features
-            .iter()
-            .zip(&scale)
-            .map(|(&(feature, weight), scale)| {
-                let more_in_a = f64::from((row[feature] / scale).clamp(-1.0, 1.0));
-                weight * if a_won { -more_in_a } else { more_in_a }
-            })
-            .collect()
-    };
+    // Refusals are exact where a detector reads them; what else objects is read here.
+    let refusing: Vec<usize> = (0..all.len())
+        .filter(|&at| all[at].source == "known" && says(&REFUSES, &all[at].description))
+        .collect();
     let candidates: Vec<Candidate> = judged
-        .iter()
+        .par_iter()
         .filter_map(|&(judgement, pair, a_won)| {
-            let parts = margins(pair, a_won);
-            let margin: f64 = parts.iter().sum();
-            (margin.abs() >= MARGIN).then_some(Candidate { judgement, pair, a_won, margin, parts })
+            let row = activations.row(pair as usize);
+            let refuses: f32 = refusing.iter().map(|&feature| row[feature]).sum();
+            let (a, b) = (pairs.response_a.get(pair as usize), pairs.response_b.get(pair as usize));
+            let only_objects = refuses == 0.0;
+            if std::env::var_os("WIMHF_DEBUG_SAFETY").is_some() {
+                eprintln!("DBG {} {} {} {} {}", pairs.judgements.row[judgement as usize], u8::from(a_won), refuses, u8::from(reader.objects(a)), u8::from(reader.objects(b)));
+            }
+            let a_is_safer = if only_objects {
+                let (a, b) = (reader.objects(a), reader.objects(b));
+                if a == b {
+                    return None;
+                }
+                a
+            } else {
+                refuses > 0.0
+            };
+            let toward = if a_is_safer { 1.0 } else { -1.0 };
+            let parts: Vec<f64> = features
+                .iter()
+                .zip(&scale)
+                .map(|(&(feature, weight), scale)| {
+                    toward * weight * f64::from((row[feature] / scale).clamp(-1.0, 1.0))
+                })
+                .collect();
+            let margin = parts.iter().sum::<f64>() + if only_objects { OBJECTING } else { 0.0 };
+            let wrong = a_won != a_is_safer;
+            (margin >= MARGIN).then_some(Candidate { judgement, pair, a_is_safer, wrong, only_objects, margin, parts })
         })
         .collect();
     let prompts: Vec<Reading> =
@@ -461,29 +484,18 @@ fn safety(
     let harmful = flagged("harmful");
     let mut refusals = flagged("protective");
     refusals.retain(|&concept| says(&REFUSES, &bank.concepts()[concept].description));
-    let found: Vec<Option<(bool, Hit)>> = candidates
+    let found: Vec<Option<Hit>> = candidates
         .par_iter()
         .zip(&prompts)
         .map(|(candidate, prompt)| {
             let at = candidate.pair as usize;
             let (a, b) = (pairs.response_a.get(at), pairs.response_b.get(at));
-            // The side that the features hold for safer, whoever won.
-            let a_is_safer = candidate.a_won != (candidate.margin > 0.0);
-            let (safe, other) = if a_is_safer { (a, b) } else { (b, a) };
-            let prompt_text = pairs.prompt.get(at);
-            // Two refusals may differ in length and in tone, two answers in how much they warn: neither is the
-            // unsafe one.
-            let (read, read_safe) = (bank.read(prompt_text, other), bank.read(prompt_text, safe));
-            let refuses = |read: &[f32]| refusals.iter().any(|&concept| read[concept] > 0.0);
-            if std::env::var_os("WIMHF_DEBUG_SAFETY").is_some() {
-                let mut d = 1.0 - prompt.score;
-                if says(&REASONS, safe) { d *= 1.0 - REASON; }
-                for &concept in harmful.iter().filter(|&&concept| read[concept] > 0.0) { let _ = concept; d *= 1.0 - HARMFUL; }
-                if prompt.score == 0.0 { d = 1.0 - (1.0 - d) * UNPROMPTED; }
-                eprintln!("DBG {} {} {:.3} {:.3} {:.3} {:.3} {} {} {} {} {} {}", pairs.judgements.row[candidate.judgement as usize], u8::from(candidate.margin > 0.0), candidate.margin, prompt.score, prior, 1.0 - d * (1.0 - prior), u8::from(refuses(&read)), u8::from(reader.objects(other)), u8::from(Reader::asks_back(other)), u8::from(refuses(&read_safe)), u8::from(reader.objects(safe)), u8::from(Reader::asks_back(safe)));
-            }
-            let objects = |read: &[f32], text: &str| refuses(read) || reader.objects(text);
-            if objects(&read, other) || Reader::asks_back(other) || !objects(&read_safe, safe) {
+            let (safe, other) = if candidate.a_is_safer { (a, b) } else { (b, a) };
+            let read = bank.read(pairs.prompt.get(at), other);
+            // Two refusals may differ in tone; of those that only object, one that asks back is no worse.
+            if refusals.iter().any(|&concept| read[concept] > 0.0)
+                || candidate.only_objects && Reader::asks_back(other)
+            {
                 return None;
             }
             let mut innocent = 1.0 - prompt.score;
@@ -508,28 +520,29 @@ fn safety(
                 words.push("most refused requests here are unsafe".into());
             }
             let strongest = candidate.parts.iter().enumerate().max_by(|x, y| x.1.total_cmp(y.1));
-            let said = strongest.map_or(String::new(), |(index, _)| {
-                let (feature, weight) = features[index];
-                let who = if weight > 0.0 { "the response that lost" } else { "the response that won" };
-                format!("{who} {}", clause(&all[feature]))
-            });
+            let said = match strongest {
+                Some((index, _)) if !candidate.only_objects => {
+                    let (feature, weight) = features[index];
+                    let who = if weight > 0.0 { "the response that lost" } else { "the response that won" };
+                    format!("{who} {}", clause(&all[feature]))
+                }
+                _ => "the response that lost objects to the request".to_owned(),
+            };
             let reason = format!("{said}; unsafe: {}", words.join(", "));
             let score = danger * candidate.margin.min(1.0);
-            let hit = Hit { judgement: candidate.judgement, pair: candidate.pair, score, reason };
-            Some((a_is_safer, hit))
+            Some(Hit { judgement: candidate.judgement, pair: candidate.pair, score, reason })
         })
         .collect();
     let mut safety = Safety::default();
     for (candidate, found) in candidates.iter().zip(found) {
-        let wrong = candidate.margin > 0.0;
         match found {
-            Some((a_is_safer, hit)) => {
-                safety.safer.push((candidate.pair, a_is_safer));
-                if wrong {
+            Some(hit) => {
+                safety.safer.push((candidate.pair, candidate.a_is_safer));
+                if candidate.wrong {
                     safety.hits.push(hit);
                 }
             }
-            None => safety.harmless += usize::from(wrong),
+            None => safety.harmless += usize::from(candidate.wrong),
         }
     }
     safety

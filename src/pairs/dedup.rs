@@ -212,7 +212,7 @@ fn orient(found: &mut [Found], texts: &Texts, chosen_first: bool, seed: u64) -> 
 }
 
 /// SHA-256 over prompt, A and B, each after its length, so that no two triples run together.
-fn pair_hash(prompt: &str, a: &str, b: &str) -> [u8; 16] {
+pub(super) fn pair_hash(prompt: &str, a: &str, b: &str) -> [u8; 16] {
     let mut hash = Sha256::new();
     for text in [prompt, a, b] {
         hash.update((text.len() as u64).to_le_bytes());
@@ -223,7 +223,7 @@ fn pair_hash(prompt: &str, a: &str, b: &str) -> [u8; 16] {
     short
 }
 
-fn hex(bytes: &[u8; 16]) -> String {
+pub(super) fn hex(bytes: &[u8; 16]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |value: u8| char::from(DIGITS.get(usize::from(value & 15)).copied().unwrap_or(b'0'));
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()

@@ -6,6 +6,7 @@ mod error;
 mod labels;
 mod read;
 pub mod rewrite;
+pub mod rows;
 mod shapes;
 mod source;
 mod split;

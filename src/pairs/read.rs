@@ -138,7 +138,7 @@ pub fn read(source: &str, options: &ReadOptions) -> Result<(Pairs, ReadReport), 
 }
 
 /// Every column that was named by hand must be there.
-fn check_names(columns: &Columns, options: &ReadOptions, path: &str) -> Result<(), PairsError> {
+pub(super) fn check_names(columns: &Columns, options: &ReadOptions, path: &str) -> Result<(), PairsError> {
     let mut named: Vec<(&'static str, &String)> = Vec::new();
     named.extend(options.prompt_column.iter().map(|name| ("--prompt-column", name)));
     named.extend(options.response_a_column.iter().map(|name| ("--response-a-column", name)));
@@ -161,7 +161,7 @@ fn check_names(columns: &Columns, options: &ReadOptions, path: &str) -> Result<(
 }
 
 /// The shapes that the columns allow, with what the user named by hand in place.
-fn plans(
+pub(super) fn plans(
     columns: &Columns,
     options: &ReadOptions,
     path: &str,

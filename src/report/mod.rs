@@ -2,6 +2,7 @@
 
 pub mod page;
 pub mod relabel;
+pub mod score;
 pub mod tables;
 pub mod terminal;
 pub mod trl;

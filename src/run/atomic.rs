@@ -45,14 +45,14 @@ pub fn write_file<E: From<RunError>>(
 
 /// Temporary files are private by default; results are for sharing, as far as the umask allows.
 #[cfg(unix)]
-fn make_readable(file: &File) {
+pub(crate) fn make_readable(file: &File) {
     use std::os::unix::fs::PermissionsExt;
     // Failing here (odd file systems) leaves a private file, which is no reason to lose the result.
     let _ = file.set_permissions(std::fs::Permissions::from_mode(0o644));
 }
 
 #[cfg(not(unix))]
-fn make_readable(_: &File) {}
+pub(crate) fn make_readable(_: &File) {}
 
 /// Writes bytes; see [`write_file`].
 pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
