@@ -47,6 +47,8 @@ pub const UNSAFE: f64 = 0.55;
 const REFUSING: f64 = 1.0;
 /// Weight of any other feature that is about safety.
 const OTHER: f64 = 0.25;
+/// How unsafe the request itself must read for an objection to count.
+const PLAINLY: f64 = 0.85;
 /// What an objection counts that is no refusal.
 const OBJECTING: f64 = 0.8;
 /// What a refusal's reason says about the request.
@@ -446,9 +448,6 @@ fn safety(
             let refuses: f32 = refusing.iter().map(|&feature| row[feature]).sum();
             let (a, b) = (pairs.response_a.get(pair as usize), pairs.response_b.get(pair as usize));
             let only_objects = refuses == 0.0;
-            if std::env::var_os("WIMHF_DEBUG_SAFETY").is_some() {
-                eprintln!("DBG {} {} {} {} {}", pairs.judgements.row[judgement as usize], u8::from(a_won), refuses, u8::from(reader.objects(a)), u8::from(reader.objects(b)));
-            }
             let a_is_safer = if only_objects {
                 let (a, b) = (reader.objects(a), reader.objects(b));
                 if a == b {
@@ -492,10 +491,13 @@ fn safety(
             let (a, b) = (pairs.response_a.get(at), pairs.response_b.get(at));
             let (safe, other) = if candidate.a_is_safer { (a, b) } else { (b, a) };
             let read = bank.read(pairs.prompt.get(at), other);
-            // Two refusals may differ in tone; of those that only object, one that asks back is no worse.
-            if refusals.iter().any(|&concept| read[concept] > 0.0)
-                || candidate.only_objects && Reader::asks_back(other)
-            {
+            // Two refusals may differ in tone.
+            if refusals.iter().any(|&concept| read[concept] > 0.0) {
+                return None;
+            }
+            // Many a sentence sounds like an objection: it counts where the request is plainly unsafe and the
+            // other response does more than ask back.
+            if candidate.only_objects && (prompt.score < PLAINLY || Reader::asks_back(other)) {
                 return None;
             }
             let mut innocent = 1.0 - prompt.score;
