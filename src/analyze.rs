@@ -12,7 +12,7 @@ use crate::effects::table::{self, EffectTable};
 use crate::embed::{self, EmbedError, Embedder, boxed::BoxedEmbedder};
 use crate::matrix::Matrix;
 use crate::pairs::{self, Pairs, PairsError, ReadOptions, ReadReport, Side};
-use crate::report::{page, tables};
+use crate::report::{annotated_pairs, page, tables};
 use crate::run::{DatasetRecord, Manifest, RunDir, RunError, fingerprint, write_bytes, write_json};
 use crate::sae::{self, Control, DeviceChoice, Progress, Sae, SaeCard, SaeConfig, SaeError, TrainReport};
 
@@ -163,10 +163,7 @@ pub fn analyze(request: &Request, observer: &mut dyn Observer) -> Result<Analysi
 pub fn measure(request: &Request, observer: &mut dyn Observer) -> Result<Measured, AnalyzeError> {
     let config = &request.config;
     config.validate()?;
-    let bank = match &config.describe.concepts {
-        Some(path) => Bank::with_file(path)?,
-        None => Bank::boxed()?,
-    };
+    let bank = bank(config)?;
 
     // What the dataset is. Reading is not a stage: every later one needs the texts or the labels.
     let started = std::time::Instant::now();
@@ -254,7 +251,31 @@ fn express(
     };
     let report_print = fingerprint("report", &(&principles_print, &run.manifest.notes));
     stage(&mut run, observer, "report", &report_print, 0, &["report.html"], |run, _| {
-        write_bytes(&run.file("report.html"), page::render(&analysis, &pairs).as_bytes())?;
+        let bank = bank(config)?;
+        let page = page::render(page::Input {
+            manifest: &analysis.manifest,
+            findings: &analysis.findings,
+            described: &described,
+            pairs: &pairs,
+            sides: &sides,
+            bank: &bank,
+            anonymise: false,
+        });
+        write_bytes(&run.file("report.html"), page.as_bytes())?;
+        Ok(())
+    })?;
+    let files = ["annotated_pairs.json"];
+    stage(&mut run, observer, "annotated_pairs", &principles_print, 0, &files, |run, _| {
+        let input = annotated_pairs::Input {
+            dataset: &analysis.manifest.dataset.path,
+            principles: &analysis.findings.principles,
+            features: &described.features,
+            activations: &described.activations,
+            pairs: &pairs,
+            sides: &sides,
+            held_out: true,
+        };
+        annotated_pairs::write(&run.file("annotated_pairs.json"), input)?;
         Ok(())
     })?;
     run.save()?;
@@ -279,6 +300,14 @@ pub fn express_in_memory(
     let table = table::measure(pairs, sides, &described, deltas);
     let findings = constitution::select::select(pairs, sides, &described, &table, &config.principles);
     Ok((table, findings))
+}
+
+/// The bank of concepts that the settings name.
+pub(crate) fn bank(config: &Config) -> Result<Bank, BankError> {
+    match &config.describe.concepts {
+        Some(path) => Bank::with_file(path),
+        None => Bank::boxed(),
+    }
 }
 
 /// Tells the user and the record.

@@ -27,17 +27,10 @@ impl Apparatus {
     /// # Errors
     /// Where its files cannot be read, or its concepts are not what they were.
     pub fn of(run: &FinishedRun) -> Result<Self, FinishedError> {
-        let bank = match &run.manifest.config.describe.concepts {
-            Some(path) => Bank::with_file(path),
-            None => Bank::boxed(),
-        }
-        .map_err(AnalyzeError::from)?;
+        let bank = run.bank()?;
         let of_run = run.features.iter().filter(|feature| feature.source == "known");
         if !of_run.filter_map(|f| f.concept.as_deref()).eq(bank.concepts().iter().map(|c| c.id.as_str())) {
-            return Err(FinishedError::OtherConcepts {
-                path: run.path.clone(),
-                data: run.data().to_owned(),
-            });
+            return Err(FinishedError::OtherConcepts { path: run.path.clone(), data: run.data().to_owned() });
         }
         Ok(Self {
             embedder: run.embedder()?,

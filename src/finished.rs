@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::analyze::{AnalyzeError, dataset_record, mean_labels, read_json, read_options};
 use crate::constitution::{Findings, themes::Theme};
-use crate::describe::{Described, Feature};
+use crate::describe::{Described, Feature, known::Bank};
 use crate::effects::table::EffectTable;
 use crate::embed::{self, BoxedEmbedder};
 use crate::matrix::Matrix;
@@ -170,6 +170,14 @@ impl FinishedRun {
             features: self.features.clone(),
             flipped: Vec::new(),
         })
+    }
+
+    /// The bank of concepts that described the run.
+    ///
+    /// # Errors
+    /// Where the user's own file of concepts is gone or damaged.
+    pub fn bank(&self) -> Result<Bank, FinishedError> {
+        Ok(crate::analyze::bank(&self.manifest.config).map_err(AnalyzeError::from)?)
     }
 
     /// The autoencoder.

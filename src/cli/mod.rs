@@ -5,8 +5,10 @@
 
 mod analyze;
 mod concepts;
+mod export;
 mod progress;
 mod relabel;
+mod report;
 mod score;
 
 use std::ffi::OsString;
@@ -27,6 +29,10 @@ struct Arguments {
 enum Command {
     /// Find, measure and rank the principles in a preference dataset.
     Analyze(Box<analyze::AnalyzeArguments>),
+    /// Write a run's page again, or without what is personal, and open it.
+    Report(report::ReportArguments),
+    /// Write a run's pairs for other tools: Feedback Forensics, trainers, spreadsheets.
+    Export(export::ExportArguments),
     /// List the bank of known concepts, or see what it finds in a text.
     Concepts(concepts::ConceptsArguments),
     /// Change labels that go against a rule (such as unsafe preferences), with a reason for each.
@@ -92,7 +98,15 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure>
         Command::Concepts(arguments) => concepts::run(arguments),
         Command::Relabel(arguments) => relabel::run(*arguments),
         Command::Score(arguments) => score::run(*arguments),
+        Command::Export(arguments) => export::run(arguments),
+        Command::Report(arguments) => report::run(arguments),
     }
+}
+
+/// A run that cannot be opened, with the exit code that it deserves.
+pub(crate) fn finished(error: crate::finished::FinishedError) -> Failure {
+    let code = if error.is_users() { 2 } else { 1 };
+    Failure::new(code, &anyhow::Error::new(error))
 }
 
 /// Writes to stdout; a reader that has gone away (`| head`) is no error.

@@ -91,7 +91,10 @@ pub fn run(arguments: ScoreArguments) -> Result<(), Failure> {
         None => default_out(&run.path, &arguments.new),
     };
     if same_file(&arguments.new, &out) {
-        return Err(Failure::new(2, &anyhow::anyhow!("`{out}` is the input itself\nhint: name another file with `--out`")));
+        return Err(Failure::new(
+            2,
+            &anyhow::anyhow!("`{out}` is the input itself\nhint: name another file with `--out`"),
+        ));
     }
     if let Some(folder) = Path::new(&out).parent().filter(|_| arguments.out.is_none() && out != "-") {
         std::fs::create_dir_all(folder).map_err(|source| {
@@ -136,7 +139,8 @@ pub fn run(arguments: ScoreArguments) -> Result<(), Failure> {
 
 /// `RUN/score/NAME`, as Parquet unless the input is JSON lines.
 fn default_out(run: &Path, new: &str) -> String {
-    let name = Path::new(new).file_name().map_or_else(|| "new".into(), |name| name.to_string_lossy().into_owned());
+    let name =
+        Path::new(new).file_name().map_or_else(|| "new".into(), |name| name.to_string_lossy().into_owned());
     let json = [".jsonl", ".ndjson", ".json"].iter().any(|ending| name.to_lowercase().ends_with(ending));
     let name = if json || name.ends_with(".parquet") { name } else { format!("{name}.parquet") };
     run.join("score").join(name).display().to_string()

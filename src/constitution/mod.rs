@@ -14,6 +14,7 @@
 //! So the chance of printing any principle when nothing is associated with the label is at most
 //! `alpha`, and in practice about half of it, since the direction has to agree as well.
 
+pub mod agreement;
 pub mod select;
 pub mod themes;
 
@@ -92,6 +93,9 @@ pub struct Principle {
     pub prevalence: f64,
     /// Held-out labels behind the effect.
     pub n: usize,
+    /// How far held-out labels agree with it when it votes by itself, signed from the concept.
+    #[serde(flatten)]
+    pub agreement: agreement::Agreement,
     /// Confirmed on held-out labels; true for every principle that is printed.
     pub significant: bool,
     /// `safety`, `safety_risk`, `length`, `rare`, `redundant`.

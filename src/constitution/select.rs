@@ -14,6 +14,7 @@ use crate::pairs::{Pairs, Side};
 use crate::run::SCHEMA_VERSION;
 use crate::statistics::multiplicity::holm;
 
+use super::agreement::agreement;
 use super::themes::{self, Theme};
 use super::{Evidence, Finding, Findings, Principle};
 
@@ -421,6 +422,8 @@ fn principle(
     if !clear {
         return None;
     }
+    let votes: Vec<f32> =
+        (held_out.sample.row().iter()).map(|&pair| described.activations.row(pair as usize)[index]).collect();
     let mut principle = Principle {
         direction: if prefer { "prefer" } else { "avoid" }.into(),
         description: feature.description.clone(),
@@ -448,6 +451,7 @@ fn principle(
         q_bh: effects.q_bh.get(index).copied().flatten().unwrap_or(1.0),
         prevalence: alone.prevalence,
         n: alone.n,
+        agreement: agreement(&votes, &held_out.sample),
         significant: true,
         evidence: evidence(index, prefer, pairs, described, held_out, config.evidence),
         ..Principle::default()
@@ -496,7 +500,7 @@ fn principle(
     Some(principle)
 }
 
-/// The clearest held-out pairs for and against a principle about feature `index`.
+/// The clearest held-out pairs for and against a principle about feature `index`, by id.
 fn evidence(
     index: usize,
     prefer: bool,
@@ -505,9 +509,26 @@ fn evidence(
     held_out: &Labels,
     count: usize,
 ) -> Evidence {
-    let z = |pair: u32| described.activations.row(pair as usize)[index];
+    let means = held_out.pair_means();
+    let (supporting, against) = evidence_pairs(index, prefer, pairs, &described.activations, &means, count);
+    let ids = |found: Vec<u32>| found.into_iter().map(|pair| pairs.pair_id[pair as usize].clone()).collect();
+    Evidence { supporting: ids(supporting), against: ids(against) }
+}
+
+/// The clearest pairs whose mean label (`means`, without ties) agrees with preferring (or avoiding) what
+/// column `index` of `activations` (`[pairs, features]`) measures, and those where it goes against it; at
+/// most `count` of each.
+pub fn evidence_pairs(
+    index: usize,
+    prefer: bool,
+    pairs: &Pairs,
+    activations: &Matrix,
+    means: &[(u32, f64)],
+    count: usize,
+) -> (Vec<u32>, Vec<u32>) {
+    let z = |pair: u32| activations.row(pair as usize)[index];
     let mut active: Vec<(u32, f64)> =
-        held_out.pair_means().into_iter().filter(|&(pair, mean)| mean != 0.5 && z(pair) != 0.0).collect();
+        means.iter().copied().filter(|&(pair, mean)| mean != 0.5 && z(pair) != 0.0).collect();
     // Among equally strong pairs the shortest are the easiest to read.
     let size = |pair: u32| {
         let at = pair as usize;
@@ -521,10 +542,10 @@ fn evidence(
             .iter()
             .filter(|&&(pair, mean)| (((z(pair) > 0.0) == (mean > 0.5)) == prefer) == supports)
             .take(count)
-            .map(|&(pair, _)| pairs.pair_id[pair as usize].clone())
+            .map(|&(pair, _)| pair)
             .collect()
     };
-    Evidence { supporting: side(true), against: side(false) }
+    (side(true), side(false))
 }
 
 fn finding(index: usize, described: &Described, effects: &EffectTable) -> Finding {

@@ -22,10 +22,10 @@ use super::unsafe_content::Reader;
 use super::{Decision, Decisions, relabelled};
 use crate::analyze::{AnalyzeError, read_options};
 use crate::apply::Apparatus;
-use crate::effects::{Clusters, Sample};
 use crate::effects::logistic::Outcome;
 use crate::effects::penalised::{Linear, Penalty, fit};
 use crate::effects::table::Labels;
+use crate::effects::{Clusters, Sample};
 use crate::finished::{FinishedError, FinishedRun, Source};
 use crate::matrix::Matrix;
 use crate::pairs::rewrite::Action;
@@ -63,7 +63,9 @@ pub enum EvaluateError {
         b: String,
     },
     /// Nothing is held out to evaluate on.
-    #[error("the run holds out no labels to evaluate on\nhint: name evaluation data with `--evaluate EVALSET`")]
+    #[error(
+        "the run holds out no labels to evaluate on\nhint: name evaluation data with `--evaluate EVALSET`"
+    )]
     NothingHeldOut,
     /// The probe cannot be trained.
     #[error("no probe can be trained on the run's labels: {0}")]
@@ -206,8 +208,10 @@ pub fn evaluate(
             };
             let trained_on = (0..condition.labels.len()).filter(|&at| usable(at, &condition.labels)).count();
             let whole = train_on(None)?;
-            let parts =
-                (0..FOLDS).filter(|_| overlap).map(|fold| train_on(Some(fold))).collect::<Result<Vec<_>, _>>()?;
+            let parts = (0..FOLDS)
+                .filter(|_| overlap)
+                .map(|fold| train_on(Some(fold)))
+                .collect::<Result<Vec<_>, _>>()?;
             for (index, (set, table)) in sets.iter().zip(&mut tables).enumerate() {
                 let matrix = set.matrix(probe);
                 let scores = |model: &Linear| model.score(matrix, set.sample.row());
@@ -261,11 +265,19 @@ impl Set {
 
 /// The columns of `matrix`, then those of `with` times how unsafe the request reads; the length difference
 /// before them where asked for.
-fn with_context(matrix: &Matrix, pairs: &Pairs, reader: &Reader, with: &[usize], length: bool) -> Arc<Matrix> {
+fn with_context(
+    matrix: &Matrix,
+    pairs: &Pairs,
+    reader: &Reader,
+    with: &[usize],
+    length: bool,
+) -> Arc<Matrix> {
     use rayon::prelude::*;
     let cols = usize::from(length) + matrix.cols + with.len();
-    let unsafe_scores: Vec<f32> =
-        (0..matrix.rows()).into_par_iter().map(|pair| reader.read(pairs.prompt.get(pair)).score as f32).collect();
+    let unsafe_scores: Vec<f32> = (0..matrix.rows())
+        .into_par_iter()
+        .map(|pair| reader.read(pairs.prompt.get(pair)).score as f32)
+        .collect();
     let mut values = Vec::with_capacity(cols * matrix.rows());
     for (pair, score) in unsafe_scores.iter().enumerate() {
         let row = matrix.row(pair);
@@ -304,8 +316,7 @@ fn keys(pairs: &Pairs) -> Vec<u64> {
 
 /// The original labels, then every action with every share.
 fn conditions(pairs: &Pairs, marked: &[Decision]) -> Vec<Condition> {
-    let mut all =
-        vec![Condition { action: None, changed: 0, labels: pairs.judgements.label.clone() }];
+    let mut all = vec![Condition { action: None, changed: 0, labels: pairs.judgements.label.clone() }];
     let mut counts: Vec<usize> =
         SHARES.iter().map(|share| (marked.len() as f64 * share).round() as usize).collect();
     counts.retain(|&count| count >= FEWEST || (count > 0 && count == marked.len()));
@@ -384,7 +395,9 @@ fn own_sets(source: &Source, train: &Inputs, safer: &[(u32, bool)]) -> Result<Ve
     let pairs = &source.pairs;
     let safer: HashMap<u32, bool> = safer.iter().copied().collect();
     let mut sets = Vec::new();
-    for (name, about_safety) in [("safety (own held-out pairs)", true), ("all else (own held-out labels)", false)] {
+    for (name, about_safety) in
+        [("safety (own held-out pairs)", true), ("all else (own held-out labels)", false)]
+    {
         let mut part = pairs.clone();
         let mut judgements = Judgements::default();
         let given = &pairs.judgements;

@@ -265,10 +265,7 @@ pub fn decide(
     found.retain(|judgement, _| against.get(judgement).is_none_or(|balance| *balance > 0.0));
 
     if settings.safety {
-        let bank = match &run.manifest.config.describe.concepts {
-            Some(path) if path.exists() => Bank::with_file(path)?,
-            _ => Bank::boxed()?,
-        };
+        let bank = run.bank()?;
         let features = safety_features(&run.features);
         if features.is_empty() {
             return Err(CurateError::NoSafetyFeature);
@@ -467,11 +464,21 @@ fn safety(
                 .collect();
             let margin = parts.iter().sum::<f64>() + if only_objects { OBJECTING } else { 0.0 };
             let wrong = a_won != a_is_safer;
-            (margin >= MARGIN).then_some(Candidate { judgement, pair, a_is_safer, wrong, only_objects, margin, parts })
+            (margin >= MARGIN).then_some(Candidate {
+                judgement,
+                pair,
+                a_is_safer,
+                wrong,
+                only_objects,
+                margin,
+                parts,
+            })
         })
         .collect();
-    let prompts: Vec<Reading> =
-        candidates.par_iter().map(|candidate| reader.read(pairs.prompt.get(candidate.pair as usize))).collect();
+    let prompts: Vec<Reading> = candidates
+        .par_iter()
+        .map(|candidate| reader.read(pairs.prompt.get(candidate.pair as usize)))
+        .collect();
     let told = prompts.iter().filter(|prompt| prompt.score >= UNSAFE).count() as f64;
     let share = told / (prompts.len() as f64 + SMOOTHING);
     let prior = (share * (1.0 - FOUND) / (FOUND * (1.0 - share))).min(STRONGEST_PRIOR);

@@ -339,6 +339,40 @@ fn find(text: &str, number: &HashMap<&str, u32>, found: &mut Vec<u32>, phrase: &
     }
 }
 
+/// Where in a text the terms (words and two-word phrases) stand, as byte ranges in order.
+pub fn places(text: &str, terms: &[String]) -> Vec<(usize, usize)> {
+    let wanted: HashSet<&str> = terms.iter().map(String::as_str).collect();
+    let mut found: Vec<(usize, usize)> = Vec::new();
+    let mut counted = 0;
+    for clause in clauses(text) {
+        let mut before: Option<(usize, String)> = None;
+        for word in raw_words(clause) {
+            counted += 1;
+            if counted > COUNTED_WORDS {
+                return found;
+            }
+            // `word` is a part of `text`.
+            let from = word.as_ptr() as usize - text.as_ptr() as usize;
+            let to = from + word.len();
+            let mut folded = String::with_capacity(word.len());
+            push_folded(word, &mut folded);
+            let phrase = before.as_ref().filter(|(_, other)| wanted.contains(&*format!("{other} {folded}")));
+            let start = match phrase {
+                Some((start, _)) => Some(*start),
+                None => wanted.contains(folded.as_str()).then_some(from),
+            };
+            if let Some(start) = start {
+                match found.last_mut() {
+                    Some(last) if start < last.1 => last.1 = to,
+                    _ => found.push((start, to)),
+                }
+            }
+            before = Some((from, folded));
+        }
+    }
+    found
+}
+
 /// The terms as a phrase: `mentions “recipes”, “oven” or “flour”`.
 pub fn phrase(terms: &[String]) -> String {
     let quoted: Vec<String> = terms.iter().map(|term| format!("“{term}”")).collect();
@@ -412,6 +446,14 @@ mod tests {
         let corpus = Corpus::new(&pairs, &[0, 1]);
         assert_eq!(corpus.separate(&[1.0, f32::NAN]), (vec![], vec![]));
         assert_eq!(read(&pairs, &[vec!["x".into()]]).values, [0.0, 0.0]);
+    }
+
+    #[test]
+    fn terms_are_found_where_they_stand() {
+        let terms: Vec<String> = ["oven", "melts butter", "it's"].map(str::to_owned).into();
+        let text = "The Oven melts Butter, melts. It’s an oven-glove; \0 é oven";
+        let found: Vec<&str> = places(text, &terms).into_iter().map(|(a, b)| &text[a..b]).collect();
+        assert_eq!(found, ["Oven", "melts Butter", "It’s", "oven", "oven"]);
     }
 
     #[test]

@@ -257,6 +257,15 @@ pub fn strongest(z: &[f32], pairs: &[u32], count: usize) -> Vec<u32> {
     active
 }
 
+/// The parts of a response in which a feature shows (sentences, lines or words), as byte ranges in order;
+/// none where it is about the response as a whole, or nothing describes it.
+pub fn places(feature: &Feature, bank: &Bank, prompt: &str, response: &str) -> Vec<(usize, usize)> {
+    match &feature.concept {
+        Some(concept) => bank.places(concept, prompt, response),
+        None => contrast::places(response, &feature.terms),
+    }
+}
+
 /// Two matrices with the same rows, side by side.
 pub(crate) fn beside(left: &Matrix, right: &Matrix) -> Matrix {
     if left.cols == 0 {

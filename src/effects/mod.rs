@@ -35,6 +35,7 @@ pub use feature::{
 };
 pub use ladder::{Rung, ladder};
 pub use logistic::Outcome;
+pub(crate) use numeric::quantile_95;
 pub use sample::Sample;
 
 /// Why a sample cannot be formed. These are mistakes of the caller, not of the data.

@@ -40,16 +40,20 @@ impl RowReader {
     /// # Errors
     /// Where they are neither pairs nor single responses nor the vectors of `options`.
     pub fn new(schema: &Schema, path: &str, options: &ReadOptions) -> Result<Self, PairsError> {
-        let columns =
-            Columns(schema.iter().map(|(name, dtype)| (name.to_string(), dtype.clone())).collect());
+        let columns = Columns(schema.iter().map(|(name, dtype)| (name.to_string(), dtype.clone())).collect());
         let vectors = options.embedding_columns.is_some();
         check_names(&columns, options, path)?;
         let way = match plans(&columns, options, path) {
             Ok(ways) => Way::Pairs(ways),
-            Err(PairsError::NotPairs { .. }) if columns.find(&RESPONSE).is_some() && !vectors => Way::Single {
-                prompt: options.prompt_column.clone().or_else(|| columns.find(&["prompt", "input", "question"])),
-                response: columns.find(&RESPONSE).unwrap_or_default(),
-            },
+            Err(PairsError::NotPairs { .. }) if columns.find(&RESPONSE).is_some() && !vectors => {
+                Way::Single {
+                    prompt: options
+                        .prompt_column
+                        .clone()
+                        .or_else(|| columns.find(&["prompt", "input", "question"])),
+                    response: columns.find(&RESPONSE).unwrap_or_default(),
+                }
+            }
             Err(PairsError::NotPairs { .. }) if vectors => Way::Vectors,
             Err(error) => return Err(error),
         };

@@ -1,7 +1,14 @@
 //! What people read: tables, the terminal, the page. The only module that formats for people.
 
+pub mod annotated_pairs;
+mod anonymise;
+mod evidence;
+pub mod exports;
+mod html;
 pub mod page;
+mod plots;
 pub mod relabel;
+mod rows;
 pub mod score;
 pub mod tables;
 pub mod terminal;
@@ -67,6 +74,28 @@ pub(crate) fn fidelity(principle: &crate::constitution::Principle) -> String {
         _ if principle.describer == "detector" => "detector".into(),
         _ => "–".into(),
     }
+}
+
+/// "3,104 rows read, 2,950 labels on 2,870 pairs used (own shape); left out: 98 duplicate, 12 empty response".
+pub(crate) fn dataset_line(manifest: &crate::run::Manifest) -> String {
+    let data = &manifest.dataset;
+    let mut line = format!(
+        "{} rows read as {}, {} used ({} distinct pairs",
+        thousands(data.pairs_read),
+        data.shape,
+        thousands(data.pairs_used),
+        thousands(data.pairs_unique),
+    );
+    if data.annotators > 0 {
+        line += &format!(", {} annotators", thousands(data.annotators));
+    }
+    line.push(')');
+    if !data.dropped.is_empty() {
+        let reasons: Vec<String> =
+            data.dropped.iter().map(|(reason, count)| format!("{} {reason}", thousands(*count))).collect();
+        line += &format!("; left out: {}", reasons.join(", "));
+    }
+    line
 }
 
 /// The rungs of the ladder, with what they are called for people.

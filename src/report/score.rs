@@ -118,7 +118,10 @@ fn write_summary(text: &mut String, run: &FinishedRun, summary: &Summary, out: &
             quality.auc.high,
             quality.calibration_error * 100.0
         )?,
-        None => writeln!(text, "The run has no held-out labels, so nothing says how good these probabilities are.")?,
+        None => writeln!(
+            text,
+            "The run has no held-out labels, so nothing says how good these probabilities are."
+        )?,
     }
     for warning in warnings(run, &summary.drift) {
         writeln!(text, "warning: {warning}")?;

@@ -13,12 +13,12 @@ use crate::matrix::Matrix;
 use crate::pairs::{MISSING, Pairs, Side};
 use crate::run::{RunError, write_bytes, write_file, write_parquet};
 
-fn failed(action: &'static str, path: &Path) -> impl Fn(PolarsError) -> RunError {
+pub(super) fn failed(action: &'static str, path: &Path) -> impl Fn(PolarsError) -> RunError {
     let path = path.to_path_buf();
     move |error| RunError::Table { action, path: path.clone(), message: error.to_string() }
 }
 
-fn frame(path: &Path, columns: Vec<Column>) -> Result<DataFrame, RunError> {
+pub(super) fn frame(path: &Path, columns: Vec<Column>) -> Result<DataFrame, RunError> {
     let height = columns.first().map_or(0, Column::len);
     DataFrame::new(height, columns).map_err(failed("write", path))
 }
@@ -63,7 +63,7 @@ pub fn write_dropped(path: &Path, dropped: &[(u32, String)]) -> Result<(), RunEr
     write_csv(path, &["row", "reason"], dropped.iter().map(|(row, reason)| [row.to_string(), reason.clone()]))
 }
 
-pub(crate) fn write_csv<const N: usize>(
+pub(super) fn write_csv<const N: usize>(
     path: &Path,
     header: &[&str; N],
     rows: impl Iterator<Item = [String; N]>,
@@ -213,6 +213,12 @@ pub fn write_principles_csv(path: &Path, findings: &Findings) -> Result<(), RunE
         "p_confirm",
         "p_bonferroni",
         "q_bh",
+        "relevance",
+        "accuracy",
+        "kappa",
+        "strength",
+        "strength_low",
+        "strength_high",
         "fidelity",
         "prevalence",
         "n",
@@ -242,6 +248,12 @@ pub fn write_principles_csv(path: &Path, findings: &Findings) -> Result<(), RunE
             p.p_confirm.to_string(),
             p.p_bonferroni.to_string(),
             p.q_bh.to_string(),
+            p.agreement.relevance.to_string(),
+            p.agreement.accuracy.to_string(),
+            p.agreement.kappa.to_string(),
+            p.agreement.strength.to_string(),
+            optional(p.agreement.strength_low),
+            optional(p.agreement.strength_high),
             optional(p.fidelity),
             p.prevalence.to_string(),
             p.n.to_string(),

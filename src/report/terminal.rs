@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 
-use super::{RUNGS, explained, fidelity, interval, thousands};
+use super::{RUNGS, dataset_line, explained, fidelity, interval, thousands};
 use crate::analyze::Analysis;
 use crate::constitution::{Finding, Principle};
 
@@ -22,7 +22,7 @@ pub fn render(analysis: &Analysis, colour: bool) -> String {
 fn render_into(out: &mut String, analysis: &Analysis, colour: bool) -> std::fmt::Result {
     let manifest = &analysis.manifest;
     let (data, metrics, findings) = (&manifest.dataset, &manifest.metrics, &analysis.findings);
-    writeln!(out, "{}: {}", data.path, dataset_line(analysis))?;
+    writeln!(out, "{}: {}", data.path, dataset_line(manifest))?;
     writeln!(out)?;
 
     if metrics.judgements_held_out == 0 {
@@ -80,28 +80,6 @@ fn render_into(out: &mut String, analysis: &Analysis, colour: bool) -> std::fmt:
     let run = analysis.run.display();
     writeln!(out, "Read on: {run}/report.html (evidence), {run}/constitution.md, {run}/features.parquet")?;
     Ok(())
-}
-
-/// "3,104 rows read, 2,950 labels on 2,870 pairs used (own shape); left out: 98 duplicate, 12 empty response".
-pub(super) fn dataset_line(analysis: &Analysis) -> String {
-    let data = &analysis.manifest.dataset;
-    let mut line = format!(
-        "{} rows read as {}, {} used ({} distinct pairs",
-        thousands(data.pairs_read),
-        data.shape,
-        thousands(data.pairs_used),
-        thousands(data.pairs_unique),
-    );
-    if data.annotators > 0 {
-        line += &format!(", {} annotators", thousands(data.annotators));
-    }
-    line.push(')');
-    if !data.dropped.is_empty() {
-        let reasons: Vec<String> =
-            data.dropped.iter().map(|(reason, count)| format!("{} {reason}", thousands(*count))).collect();
-        line += &format!("; left out: {}", reasons.join(", "));
-    }
-    line
 }
 
 fn table(colour: bool) -> Table {

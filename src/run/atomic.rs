@@ -4,7 +4,10 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use polars::prelude::{DataFrame, ParquetCompression, ParquetWriter};
+use polars::prelude::{
+    CompatLevel, DataFrame, KeyValueMetadata, ParquetCompression, ParquetWriter, Schema, SchemaExt,
+};
+use polars_parquet::write::schema_to_metadata_key;
 use serde::Serialize;
 
 use super::RunError;
@@ -68,12 +71,22 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<(), RunError> {
     })
 }
 
-/// Writes a table as Parquet (zstd, with statistics); see [`write_file`].
+/// The Arrow schema for a Parquet footer with plain strings: polars would name string views, which pandas
+/// cannot read inside a list.
+pub(crate) fn plain_schema(schema: &Schema) -> KeyValueMetadata {
+    let schema = schema_to_metadata_key(&schema.to_arrow(CompatLevel::oldest()));
+    KeyValueMetadata::from_static(vec![(schema.key, schema.value.unwrap_or_default())])
+}
+
+/// Writes a table as Parquet (zstd, with statistics, [`plain_schema`]); see [`write_file`].
 pub fn write_parquet(path: &Path, table: &mut DataFrame) -> Result<(), RunError> {
+    let schema = plain_schema(table.schema());
     write_file(path, |writer| {
         let mut writer = Remembering { writer, failure: None };
-        let written =
-            ParquetWriter::new(&mut writer).with_compression(ParquetCompression::Zstd(None)).finish(table);
+        let written = ParquetWriter::new(&mut writer)
+            .with_compression(ParquetCompression::Zstd(None))
+            .with_key_value_metadata(Some(schema))
+            .finish(table);
         match (written, writer.failure) {
             (Ok(_), _) => Ok(()),
             // What the system said is what the user can act on; polars wraps it three times.

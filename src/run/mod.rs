@@ -19,8 +19,8 @@ use std::time::Instant;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-pub(crate) use atomic::make_readable;
 pub use atomic::{TEMPORARY_PREFIX, write_bytes, write_file, write_json, write_parquet};
+pub(crate) use atomic::{make_readable, plain_schema};
 pub use manifest::{DatasetRecord, Figure, Manifest, Metrics, OutputRecord, SCHEMA_VERSION, StageRecord};
 
 /// What can go wrong with a run directory.

@@ -40,8 +40,7 @@ impl Looks {
         let mut sum = Sum::new(activations.cols, learned);
         sum.add(activations, &[], None);
         let mut looks = sum.looks();
-        looks.length =
-            lengths.iter().map(|l| f64::from(l.abs())).sum::<f64>() / lengths.len().max(1) as f64;
+        looks.length = lengths.iter().map(|l| f64::from(l.abs())).sum::<f64>() / lengths.len().max(1) as f64;
         looks.nmse = nmse;
         looks
     }

@@ -52,7 +52,9 @@ pub enum ScoreError {
     )]
     NoWeights(PathBuf),
     /// The file of personal weights is not as expected.
-    #[error("the personal weights in `{path}` cannot be used: {message}\nhint: `wimhf personalize RUN` makes them anew")]
+    #[error(
+        "the personal weights in `{path}` cannot be used: {message}\nhint: `wimhf personalize RUN` makes them anew"
+    )]
     Weights { path: PathBuf, message: String },
     /// Nobody of that name.
     #[error("there are no personal weights for the annotator `{name}`\nhint: {hint}")]
@@ -140,8 +142,11 @@ impl Weights {
     pub fn of(run: &FinishedRun) -> Result<Self, ScoreError> {
         let path = run.path.join("score").join("weights.json");
         let stages = &run.manifest.stages;
-        let fingerprint =
-            stages.iter().find(|stage| stage.name == "principles").map(|stage| stage.fingerprint.clone()).unwrap_or_default();
+        let fingerprint = stages
+            .iter()
+            .find(|stage| stage.name == "principles")
+            .map(|stage| stage.fingerprint.clone())
+            .unwrap_or_default();
         if let Ok(bytes) = std::fs::read(&path)
             && let Ok(kept) = serde_json::from_slice::<Self>(&bytes)
             && kept.schema_version == SCHEMA_VERSION
@@ -217,7 +222,8 @@ impl RunLabels {
             Ok(column.f64().map_err(|error| failed(error.to_string()))?.iter().collect())
         };
         let (label, length) = (numbers("label")?, numbers("length_delta")?);
-        let (pair_id, side, who) = (text(&table, "pair_id")?, text(&table, "side")?, text(&table, "annotator_id")?);
+        let (pair_id, side, who) =
+            (text(&table, "pair_id")?, text(&table, "side")?, text(&table, "annotator_id")?);
         let mut people: std::collections::HashMap<&str, u32> = std::collections::HashMap::new();
         let mut found =
             Self { pair: vec![], label: vec![], length: vec![], held_out: vec![], annotator: vec![] };
@@ -240,7 +246,9 @@ impl RunLabels {
     /// Rows with a preference on one side of the split, evenly thinned out to at most [`MOST_LABELS`].
     fn usable(&self, held_out: bool) -> Vec<usize> {
         let all: Vec<usize> = (0..self.pair.len())
-            .filter(|&row| self.held_out[row] == held_out && !self.label[row].is_nan() && self.label[row] != 0.5)
+            .filter(|&row| {
+                self.held_out[row] == held_out && !self.label[row].is_nan() && self.label[row] != 0.5
+            })
             .collect();
         if all.len() <= MOST_LABELS {
             return all;
@@ -338,7 +346,11 @@ impl RunLabels {
         }
         let n = scores.len() as f64;
         let error = tenths.iter().filter(|(_, _, n)| *n > 0.0).map(|(p, y, _)| (p - y).abs() / n).sum();
-        Some(Quality { auc, agreement: crate::curate::evaluate::share(&hits, &clusters), calibration_error: error })
+        Some(Quality {
+            auc,
+            agreement: crate::curate::evaluate::share(&hits, &clusters),
+            calibration_error: error,
+        })
     }
 }
 
@@ -426,7 +438,8 @@ impl Person {
         let column = |name: &str, to: &DataType| {
             table.column(name).and_then(|column| column.cast(to)).map_err(|error| bad(error.to_string()))
         };
-        let (who, feature) = (column("annotator", &DataType::String)?, column("feature_id", &DataType::String)?);
+        let (who, feature) =
+            (column("annotator", &DataType::String)?, column("feature_id", &DataType::String)?);
         let numbers: Vec<Column> = ["population_weight", "personal_weight", "n"]
             .iter()
             .map(|name| column(name, &DataType::Float64))
@@ -480,10 +493,11 @@ pub struct Reason {
 
 /// What decides a pair: the largest contributions to its log-odds, those that are worth saying.
 pub fn reasons(fitted: &Fitted, activations: &[f32], length: f32) -> Vec<Reason> {
-    let features = fitted.weights.iter().zip(activations).enumerate().map(|(feature, (w, &z))| Reason {
-        feature: Some(feature),
-        share: fitted.slope * w * f64::from(z),
-    });
+    let features =
+        fitted.weights.iter().zip(activations).enumerate().map(|(feature, (w, &z))| Reason {
+            feature: Some(feature),
+            share: fitted.slope * w * f64::from(z),
+        });
     let length = Reason { feature: None, share: fitted.slope * fitted.length * f64::from(length) };
     let mut all: Vec<Reason> = features.chain([length]).filter(|reason| reason.share != 0.0).collect();
     let total: f64 = all.iter().map(|reason| reason.share.abs()).sum();
@@ -500,7 +514,10 @@ pub fn principles(run: &FinishedRun) -> BTreeMap<usize, (usize, String)> {
         .principles
         .iter()
         .flat_map(|principle| {
-            principle.feature_ids.iter().filter_map(move |id| Some((at(id)?, (principle.rank, principle.statement.clone()))))
+            principle
+                .feature_ids
+                .iter()
+                .filter_map(move |id| Some((at(id)?, (principle.rank, principle.statement.clone()))))
         })
         .collect()
 }

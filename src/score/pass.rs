@@ -170,7 +170,8 @@ impl<'a> Pass<'a> {
         if single {
             added.push(Column::new("wimhf_reward".into(), &odds));
         } else {
-            let p: Vec<Option<f64>> = odds.iter().map(|odds| odds.map(|x| 1.0 / (1.0 + (-x).exp()))).collect();
+            let p: Vec<Option<f64>> =
+                odds.iter().map(|odds| odds.map(|x| 1.0 / (1.0 + (-x).exp()))).collect();
             added.push(Column::new("wimhf_p_a".into(), p));
             added.push(Column::new("wimhf_log_odds".into(), &odds));
         }
@@ -222,7 +223,8 @@ impl<'a> Pass<'a> {
         if self.reader.is_single() {
             return Ok(());
         }
-        let rows: Vec<u32> = (0u32..).zip(problems).filter(|(_, problem)| problem.is_none()).map(|(row, _)| row).collect();
+        let rows: Vec<u32> =
+            (0u32..).zip(problems).filter(|(_, problem)| problem.is_none()).map(|(row, _)| row).collect();
         if rows.is_empty() {
             return Ok(());
         }

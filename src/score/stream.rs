@@ -83,7 +83,8 @@ impl Seek for Forward {
 }
 
 const ROWS_HINT: &str = "each line must be an object with the columns as keys";
-const STREAM_HINT: &str = "send an Arrow IPC stream, for example `pyarrow.ipc.new_stream(sys.stdout.buffer, schema)`";
+const STREAM_HINT: &str =
+    "send an Arrow IPC stream, for example `pyarrow.ipc.new_stream(sys.stdout.buffer, schema)`";
 
 /// Runs a reader of polars; neither its errors nor its panics on damaged bytes leave here as such.
 fn guard<T>(path: &str, hint: &str, read: impl FnOnce() -> PolarsResult<T>) -> Result<T, ScoreError> {
@@ -139,9 +140,18 @@ impl Source {
         let mut line = 0;
         let first = lines(name, &mut reader, &mut line, None)?;
         let Some(first) = first else {
-            return Err(input("it holds no rows".into(), "send Parquet, JSON lines, or an Arrow stream to `-`"));
+            return Err(input(
+                "it holds no rows".into(),
+                "send Parquet, JSON lines, or an Arrow stream to `-`",
+            ));
         };
-        Ok(Self::Lines { path: name.to_owned(), reader, line, schema: first.schema().clone(), first: Some(first) })
+        Ok(Self::Lines {
+            path: name.to_owned(),
+            reader,
+            line,
+            schema: first.schema().clone(),
+            first: Some(first),
+        })
     }
 
     fn arrow(name: &str, inner: Box<dyn Read + Send>) -> Result<Self, ScoreError> {
@@ -212,7 +222,9 @@ impl Source {
                             let columns = fields
                                 .iter()
                                 .zip(batch.into_arrays())
-                                .map(|(field, array)| Series::try_from((field, array)).map(Series::into_column))
+                                .map(|(field, array)| {
+                                    Series::try_from((field, array)).map(Series::into_column)
+                                })
                                 .collect::<PolarsResult<Vec<_>>>()?;
                             DataFrame::new(height, columns)
                         })?;
@@ -312,7 +324,10 @@ impl Sink {
     pub fn open(name: &str) -> Result<Self, crate::run::RunError> {
         if name == "-" {
             let out = std::io::BufWriter::with_capacity(1 << 20, std::io::stdout());
-            return Ok(Self::Arrow(Box::new(StreamWriter::new(out, WriteOptions { compression: None })), false));
+            return Ok(Self::Arrow(
+                Box::new(StreamWriter::new(out, WriteOptions { compression: None })),
+                false,
+            ));
         }
         let path = std::path::PathBuf::from(name);
         let folder = match path.parent() {
@@ -323,11 +338,10 @@ impl Sink {
         if path.is_dir() {
             return Err(io(std::io::Error::from(std::io::ErrorKind::IsADirectory)));
         }
-        let file = tempfile::Builder::new()
-            .prefix(crate::run::TEMPORARY_PREFIX)
-            .tempfile_in(folder)
-            .map_err(io)?;
-        let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default();
+        let file =
+            tempfile::Builder::new().prefix(crate::run::TEMPORARY_PREFIX).tempfile_in(folder).map_err(io)?;
+        let ending =
+            path.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default();
         if matches!(&*ending, "jsonl" | "ndjson" | "json") {
             return Ok(Self::Lines(file, path));
         }
@@ -345,11 +359,13 @@ impl Sink {
                 let path = parquet.path.clone();
                 let failed = |error: PolarsError| failed(&path, error);
                 if parquet.writer.is_none() {
-                    let io = |source| crate::run::RunError::Io { action: "write", path: path.clone(), source };
+                    let io =
+                        |source| crate::run::RunError::Io { action: "write", path: path.clone(), source };
                     let file = parquet.file.as_file().try_clone().map_err(|e| SinkError::Failed(io(e)))?;
                     parquet.writer = Some(
                         ParquetWriter::new(file)
                             .with_compression(ParquetCompression::Zstd(None))
+                            .with_key_value_metadata(Some(crate::run::plain_schema(frame.schema())))
                             .batched(frame.schema())
                             .map_err(failed)?,
                     );
@@ -385,7 +401,9 @@ impl Sink {
     /// [`SinkError`].
     pub fn finish(self) -> Result<(), SinkError> {
         let keep = |file: tempfile::NamedTempFile, path: &Path| {
-            let io = |source| SinkError::Failed(crate::run::RunError::Io { action: "write", path: path.into(), source });
+            let io = |source| {
+                SinkError::Failed(crate::run::RunError::Io { action: "write", path: path.into(), source })
+            };
             crate::run::make_readable(file.as_file());
             file.as_file().sync_all().map_err(io)?;
             file.persist(path).map_err(|error| io(error.error))?;

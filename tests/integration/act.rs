@@ -53,7 +53,8 @@ fn the_preset_finds_the_planted_harmful_pairs_and_leaves_benign_refusals_alone()
         &["relabel", sample(), "--preset", "safety", "--out", "out.parquet", "--trl", "trl.jsonl"],
     );
     assert!(wrote.starts_with(dry.trim_end()), "the dry run says what is then done");
-    let (before, after) = (parquet(Path::new(&data("sample.parquet"))), parquet(&dir.path().join("out.parquet")));
+    let (before, after) =
+        (parquet(Path::new(&data("sample.parquet"))), parquet(&dir.path().join("out.parquet")));
     let truth = parquet(Path::new(&data("sample_attributes.parquet")));
     let harmful = flags(&truth, "harmful");
     let (a, b) = (flags(&truth, "refusal_A"), flags(&truth, "refusal_B"));
@@ -125,7 +126,14 @@ fn relabelled_labels_make_safer_probes() {
     done(
         dir.path(),
         &[
-            "relabel", sample(), "--preset", "safety", "--out", "out.parquet", "--evaluate", "safety.parquet",
+            "relabel",
+            sample(),
+            "--preset",
+            "safety",
+            "--out",
+            "out.parquet",
+            "--evaluate",
+            "safety.parquet",
             "general.parquet",
         ],
     );
@@ -166,13 +174,19 @@ fn relabel_says_what_is_wrong() {
     assert!(said(&["relabel", sample(), "--rule", "refusal"]).contains("refuses:prefer"));
     let near = said(&["relabel", sample(), "--rule", "refusess:prefer"]);
     assert!(near.contains("did you mean `refuses`"), "{near}");
-    assert!(said(&["relabel", sample(), "--preset", "safety", "--out", &data("sample.parquet")]).contains("dataset itself"));
-    assert!(said(&["relabel", sample(), "--preset", "safety", "--min-score", "2"]).contains("between 0 and 1"));
+    assert!(
+        said(&["relabel", sample(), "--preset", "safety", "--out", &data("sample.parquet")])
+            .contains("dataset itself")
+    );
+    assert!(
+        said(&["relabel", sample(), "--preset", "safety", "--min-score", "2"]).contains("between 0 and 1")
+    );
     assert!(said(&["relabel", "--undo", &data("sample.parquet")]).contains("no record"));
     std::fs::write(dir.path().join("rules.toml"), "[[rule]]\nfeature = \"refuses\"\n").unwrap();
     assert!(said(&["relabel", sample(), "--rules", "rules.toml"]).contains("side"));
     // Nothing to change is an answer, not an error.
-    let none = done(dir.path(), &["relabel", sample(), "--preset", "safety", "--min-score", "1", "--out", &out]);
+    let none =
+        done(dir.path(), &["relabel", sample(), "--preset", "safety", "--min-score", "1", "--out", &out]);
     assert!(none.contains("Nothing to change"), "{none}");
     // A rule with a condition only touches what it is about.
     std::fs::write(
@@ -229,15 +243,13 @@ fn of_run(run: &Path) -> std::collections::HashMap<String, Vec<f32>> {
     rows_of(&parquet(&run.join("activations.parquet")), "pair_id", &[])
 }
 
-fn rows_of(
-    table: &DataFrame,
-    id: &str,
-    names: &[String],
-) -> std::collections::HashMap<String, Vec<f32>> {
+fn rows_of(table: &DataFrame, id: &str, names: &[String]) -> std::collections::HashMap<String, Vec<f32>> {
     let columns: Vec<&Float32Chunked> = table
         .columns()
         .iter()
-        .filter(|column| names.iter().any(|name| name == column.name()) || names.is_empty() && column.name() != id)
+        .filter(|column| {
+            names.iter().any(|name| name == column.name()) || names.is_empty() && column.name() != id
+        })
         .map(|column| column.f32().unwrap())
         .collect();
     let ids = text(table, id);
@@ -252,7 +264,8 @@ fn rows_of(
 #[test]
 fn the_runs_own_pairs_get_the_runs_own_answers() {
     let dir = tempfile::tempdir().unwrap();
-    let said = done(dir.path(), &["score", sample(), &data("sample.parquet"), "--out", "s.parquet", "--explain"]);
+    let said =
+        done(dir.path(), &["score", sample(), &data("sample.parquet"), "--out", "s.parquet", "--explain"]);
     assert!(said.contains("held-out labels") && !said.contains("warning"), "{said}");
     let scored = parquet(&dir.path().join("s.parquet"));
     let own = of_run(Path::new(sample()));
@@ -374,7 +387,12 @@ fn single_responses_get_rewards_and_strange_data_a_warning() {
     // Half a page of code and nothing else is unlike the sample.
     let code = "```python\nfor i in range(10):\n    print(i)\n```\n".repeat(12);
     let rows: Vec<String> = (0..200)
-        .map(|i| format!("{{\"prompt\": \"p{i}\", \"response_A\": {}, \"response_B\": \"no {i}\"}}", serde_json::json!(format!("{code}{i}"))))
+        .map(|i| {
+            format!(
+                "{{\"prompt\": \"p{i}\", \"response_A\": {}, \"response_B\": \"no {i}\"}}",
+                serde_json::json!(format!("{code}{i}"))
+            )
+        })
         .collect();
     std::fs::write(dir.path().join("code.jsonl"), rows.join("\n")).unwrap();
     let said = done(dir.path(), &["score", sample(), "code.jsonl", "--out", "c.jsonl", "--no-features"]);
@@ -400,7 +418,16 @@ fn vectors_of_ones_own_are_scored_without_texts() {
     write(&dir.path().join("data.parquet"), table.clone());
     let output = analyze(
         dir.path(),
-        &["data.parquet", "--embedding-columns", "vec_a,vec_b", "--features", "16", "--out", "run", "--quiet"],
+        &[
+            "data.parquet",
+            "--embedding-columns",
+            "vec_a,vec_b",
+            "--features",
+            "16",
+            "--out",
+            "run",
+            "--quiet",
+        ],
     );
     assert!(output.status.success(), "{}", stderr(&output));
     done(dir.path(), &["score", "run", "data.parquet", "--out", "whole.parquet"]);

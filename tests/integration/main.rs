@@ -2,7 +2,9 @@
 
 mod act;
 mod bad_input;
+mod interop;
 mod planted;
 mod resume;
 mod run_directory;
 mod util;
+mod web;

@@ -7,6 +7,7 @@
 //! from a file and, for the boxed one, by a test.
 
 mod measures;
+mod places;
 mod prefilter;
 mod text;
 
@@ -185,6 +186,8 @@ struct Detector {
     how: How,
     place: Place,
     measure: Option<Measure>,
+    /// Name of [`Self::measure`].
+    measured: Option<&'static str>,
     clear: f32,
 }
 
@@ -207,10 +210,10 @@ impl Detector {
             Some(name) => {
                 let found = measures::ALL.iter().find(|(other, _)| other == name);
                 let known: Vec<&str> = measures::ALL.iter().map(|(name, _)| *name).collect();
-                let (_, measure) = found.ok_or_else(|| {
+                let found = found.ok_or_else(|| {
                     format!("there is no measure `{name}`\nhint: there are {}", known.join(", "))
                 })?;
-                Some(*measure)
+                Some(*found)
             }
         };
         if measure.is_none() && patterns.is_empty() {
@@ -230,7 +233,8 @@ impl Detector {
             unless,
             how: entry.how,
             place: entry.place,
-            measure,
+            measure: measure.map(|(_, measure)| measure),
+            measured: measure.map(|(name, _)| name),
             clear: entry.clear,
         })
     }

@@ -56,10 +56,28 @@ impl<'a> Text<'a> {
         if raw.contains(['*', '#', '|', '`', '_', '>', '[']) {
             markdown(raw, &mut layout);
         }
-        let plain = plain(raw);
+        let plain = plain(raw, None);
         let mut text = Self { raw, layout, ..Self::default() };
-        text.write_prose(&plain);
+        text.write_prose(&plain, None);
         text
+    }
+
+    /// The text, and where in `raw` each of its sentences stands (bytes from, to).
+    pub fn with_places(raw: &'a str) -> (Self, Vec<(usize, usize)>) {
+        let mut text = Self::new(raw);
+        let raw = text.raw;
+        let mut origin = Vec::with_capacity(raw.len());
+        let plain = plain(raw, Some(&mut origin));
+        let mut places = Vec::with_capacity(text.sentences.len());
+        (text.prose, text.sentences, text.words) = (String::new(), Vec::new(), 0);
+        text.write_prose(&plain, Some(&mut places));
+        let at = |plain: usize| origin.get(plain).map_or(raw.len(), |&at| at as usize);
+        let end = |last: usize| {
+            let from = at(last);
+            from + raw.get(from..).and_then(|rest| rest.chars().next()).map_or(0, char::len_utf8)
+        };
+        let places = places.into_iter().map(|(from, to)| (at(from), end(to.saturating_sub(1)))).collect();
+        (text, places)
     }
 
     /// Sentence `index` of the prose.
@@ -72,8 +90,9 @@ impl<'a> Text<'a> {
         self.sentences.partition_point(|&(from, _)| from <= at).saturating_sub(1)
     }
 
-    /// Splits lower-case lines into sentences with contractions written out.
-    fn write_prose(&mut self, plain: &str) {
+    /// Splits lower-case lines into sentences with contractions written out; `places` receives where each
+    /// of them stands in `plain`.
+    fn write_prose(&mut self, plain: &str, mut places: Option<&mut Vec<(usize, usize)>>) {
         self.prose.reserve(plain.len() + plain.len() / 16);
         for line in plain.split('\n') {
             let mut rest = line.trim();
@@ -84,6 +103,11 @@ impl<'a> Text<'a> {
                 if self.prose.len() > from {
                     self.sentences.push((from, self.prose.len()));
                     self.prose.push('\n');
+                    if let Some(places) = places.as_deref_mut() {
+                        // `sentence` is a part of `plain`.
+                        let at = sentence.as_ptr() as usize - plain.as_ptr() as usize;
+                        places.push((at, at + sentence.len()));
+                    }
                 }
                 rest = after.trim_start();
             }
@@ -92,7 +116,7 @@ impl<'a> Text<'a> {
 }
 
 /// The list marker that a line begins with: its length, and whether it is a number.
-fn marker(line: &str) -> Option<(usize, bool)> {
+pub(super) fn marker(line: &str) -> Option<(usize, bool)> {
     let first = line.chars().next()?;
     let after = line.get(first.len_utf8()..)?;
     if matches!(first, '-' | '*' | '+' | '•' | '·' | '◦' | '▪' | '●' | '‣' | '–') {
@@ -179,7 +203,8 @@ fn markdown(raw: &str, layout: &mut Layout) {
 }
 
 /// Lower case without code, list markers and markup; typographic signs made plain. Lines stay lines.
-fn plain(raw: &str) -> String {
+/// `origin` receives, for every byte of that, the position in `raw` of the character it comes from.
+fn plain(raw: &str, mut origin: Option<&mut Vec<u32>>) -> String {
     let mut out = String::with_capacity(raw.len());
     let mut fenced = false;
     for line in raw.lines() {
@@ -195,7 +220,9 @@ fn plain(raw: &str) -> String {
         if let Some((length, _)) = marker(line) {
             line = line.get(length..).unwrap_or("").trim_start();
         }
-        for c in line.chars() {
+        // `line` is a part of `raw`.
+        let start = line.as_ptr() as usize - raw.as_ptr() as usize;
+        for (offset, c) in line.char_indices() {
             match c {
                 '*' | '`' | '|' => {}
                 '’' | '‘' | 'ʼ' | '´' => out.push('\''),
@@ -208,8 +235,14 @@ fn plain(raw: &str) -> String {
                 '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' => {}
                 c => out.extend(c.to_lowercase()),
             }
+            if let Some(origin) = origin.as_deref_mut() {
+                origin.resize(out.len(), (start + offset) as u32);
+            }
         }
         out.push('\n');
+        if let Some(origin) = origin.as_deref_mut() {
+            origin.resize(out.len(), (start + line.len()) as u32);
+        }
     }
     out
 }
@@ -352,6 +385,24 @@ mod tests {
         assert_eq!((layout.code_blocks, layout.block_quotes), (1, 1));
         assert_eq!(Text::new("- just one dash\nand a line").layout.list_items, 0);
         assert_eq!(Text::new("In 1999. Yes.").layout.list_items, 0);
+    }
+
+    #[test]
+    fn sentences_are_found_again_in_the_text() {
+        let raw =
+            "# **Title** here\n\n- “I can’t,” he said. It’s é fine!\n```\nlet x = 1;\n```\n> ok… 😀 ÀB?";
+        let (text, places) = Text::with_places(raw);
+        let plain = Text::new(raw);
+        assert_eq!((&text.prose, &text.sentences, text.words), (&plain.prose, &plain.sentences, plain.words));
+        let found: Vec<&str> = places.iter().map(|&(from, to)| &raw[from..to]).collect();
+        assert_eq!(found, ["Title** here", "“I can’t,” he said.", "It’s é fine!", "ok…", "😀 ÀB?"]);
+        for hostile in ["", "\0\u{202e}", "**", "...", "`".repeat(9).as_str(), "İİ. İ!"] {
+            let (text, places) = Text::with_places(hostile);
+            assert_eq!(text.sentences.len(), places.len());
+            assert!(
+                places.iter().all(|&(from, to)| hostile.get(from..to).is_some_and(|part| !part.is_empty()))
+            );
+        }
     }
 
     #[test]

@@ -121,9 +121,12 @@ pub(super) fn save(container: Container, frame: &mut DataFrame, path: &Path) -> 
     write_file(path, |file| {
         let mut file = file;
         let written = match container {
-            Container::Ipc => IpcWriter::new(&mut file).finish(frame),
+            Container::Ipc => {
+                IpcWriter::new(&mut file).with_compat_level(CompatLevel::oldest()).finish(frame)
+            }
             _ => ParquetWriter::new(&mut file)
                 .with_compression(ParquetCompression::Zstd(None))
+                .with_key_value_metadata(Some(crate::run::plain_schema(frame.schema())))
                 .finish(frame)
                 .map(drop),
         };

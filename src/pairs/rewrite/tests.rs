@@ -501,6 +501,7 @@ fn several_files_come_back_one_by_one() {
         assert_eq!(fs::read(back.join(file.file_name().unwrap())).unwrap(), fs::read(file).unwrap());
     }
     // The dataset itself is never the output.
-    let error = write(&Layout { files: vec![files[0].clone()], rows: vec![3], ..layout }, &changes, &files[0]);
+    let error =
+        write(&Layout { files: vec![files[0].clone()], rows: vec![3], ..layout }, &changes, &files[0]);
     assert!(matches!(error, Err(RewriteError::OntoItself(_))), "{error:?}");
 }

@@ -1,0 +1,628 @@
+//! `report.html`: the findings for the eyes, in one file that needs nothing else.
+//!
+//! What stands still (sentences, tables, plots) is HTML made here; the script only sorts, filters and
+//! turns the pages of the evidence. Every text of the dataset is hostile until escaped or handed over as
+//! data, and the content policy forbids any script or request that is not ours.
+
+use std::fmt::Write;
+
+use super::evidence::{self, Item, MOST};
+use super::html::{Document, escape};
+use super::plots::{self, Interval, Scale};
+use super::{RUNGS, dataset_line, explained, fidelity, interval, points, thousands};
+use crate::constitution::{Finding, Findings, Principle, select};
+use crate::describe::Described;
+use crate::describe::known::Bank;
+use crate::effects::table::Labels;
+use crate::pairs::{Pairs, Side};
+use crate::run::Manifest;
+
+pub(super) const STYLE: &str = include_str!("page.css");
+const SCRIPT: &str = include_str!("page.js");
+/// Pairs for and against, each, of a feature that is no principle.
+const FEWER: usize = 12;
+
+/// What a page is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Input<'a> {
+    /// `run.json`.
+    pub manifest: &'a Manifest,
+    /// Principles and what else the labels say.
+    pub findings: &'a Findings,
+    /// Features and activations.
+    pub described: &'a Described,
+    /// The dataset.
+    pub pairs: &'a Pairs,
+    /// The side of each pair, `[pairs]`.
+    pub sides: &'a [Side],
+    /// The detectors that described them.
+    pub bank: &'a Bank,
+    /// Leave out annotators' ids and obvious personal data.
+    pub anonymise: bool,
+}
+
+/// The page.
+pub fn render(input: Input<'_>) -> String {
+    let items = items(input);
+    let labels = labels(input.pairs);
+    let source = evidence::Source {
+        pairs: input.pairs,
+        activations: &input.described.activations,
+        labels: &labels,
+        bank: input.bank,
+        anonymise: input.anonymise,
+    };
+    let data = evidence::pack(&items, source);
+    let mut body = String::new();
+    // Writing into a string cannot fail.
+    let _ = write_body(&mut body, input, &items, &labels);
+    let title = format!("What the labels of {} reward", name(input));
+    Document { title: &title, style: STYLE, script: SCRIPT, data: Some(&data), body: &body }.render()
+}
+
+/// The dataset's name without its folder, which is nobody's business.
+fn name(input: Input<'_>) -> String {
+    let path = input.manifest.dataset.path.trim_end_matches(['/', '\\']);
+    let name = path.rsplit(['/', '\\']).next().unwrap_or(path);
+    let name: String = name.chars().take(120).collect();
+    if name.is_empty() { "the dataset".into() } else { name }
+}
+
+/// Mean label and number of labels of each pair, ties included.
+fn labels(pairs: &Pairs) -> Vec<(f32, u32)> {
+    let mut sums = vec![(0f32, 0u32); pairs.pair_id.len()];
+    for (&pair, &label) in pairs.judgements.pair.iter().zip(&pairs.judgements.label) {
+        if !label.is_nan() {
+            let slot = &mut sums[pair as usize];
+            *slot = (slot.0 + label, slot.1 + 1);
+        }
+    }
+    sums.into_iter().map(|(sum, n)| (if n > 0 { sum / n as f32 } else { 0.5 }, n)).collect()
+}
+
+/// Every feature that the page names, with its evidence.
+fn items(input: Input<'_>) -> Vec<Item<'_>> {
+    let Input { described, pairs, findings, .. } = input;
+    let means = Labels::on(pairs, input.sides, &[Side::HeldOut]).pair_means();
+    let column = |id: &str| described.features.iter().position(|feature| feature.feature_id == id);
+    let item = |id: &str, text: String, effect: String, prefer: Option<bool>| {
+        let column = column(id)?;
+        let feature = &described.features[column];
+        let count = if prefer.is_some() { MOST } else { FEWER };
+        let activations = &described.activations;
+        let (titles, supporting, against) = if means.is_empty() {
+            // Without labels there is nothing to be for or against.
+            let positive = |pair: &&u32| activations.row(**pair as usize)[column] > 0.0;
+            let (more, less): (Vec<u32>, Vec<u32>) = feature.examples.iter().partition(positive);
+            (["More of it in A", "More of it in B"], more, less)
+        } else {
+            let (supporting, against) =
+                select::evidence_pairs(column, prefer.unwrap_or(true), pairs, activations, &means, count);
+            let titles = match prefer {
+                Some(_) => ["Evidence for it", "Evidence against it"],
+                None => ["The side with more of it won", "The side with less of it won"],
+            };
+            (titles, supporting, against)
+        };
+        Some(Item { feature, column, text, effect, titles, supporting, against })
+    };
+    let principles = findings.principles.iter().filter_map(|principle| {
+        let id = principle.feature_ids.first()?;
+        item(id, principle.statement.clone(), effect_of(principle), Some(principle.direction == "prefer"))
+    });
+    let others = [&findings.not_confirmed, &findings.indifferent, &findings.unexplained];
+    let others = others.into_iter().flatten().filter_map(|finding| {
+        let effect = format!(
+            "Win rate {} points, by itself; applies to {:.0} % of {} held-out labels.",
+            interval(finding.win_delta, finding.win_low, finding.win_high),
+            finding.prevalence * 100.0,
+            thousands(finding.n)
+        );
+        item(&finding.feature_id, finding.text.clone(), effect, None)
+    });
+    principles.chain(others).collect()
+}
+
+/// A principle's effect as a sentence.
+fn effect_of(p: &Principle) -> String {
+    let fixed = match (p.basis.as_str(), p.length_controlled) {
+        ("joint", true) => "length and the other principles held fixed",
+        ("joint", false) => "the other principles held fixed",
+        (_, true) => "length held fixed",
+        (_, false) => "nothing held fixed",
+    };
+    format!(
+        "The response with more of it wins {} points {} often (95 % interval {} to {}), {fixed}; it applies to {:.0} % of {} held-out labels. Who says what it is: {}.",
+        format_args!("{:.0}", p.win_delta.abs() * 100.0),
+        if p.win_delta >= 0.0 { "more" } else { "less" },
+        points(p.win_low),
+        points(p.win_high),
+        p.prevalence * 100.0,
+        thousands(p.n),
+        match p.describer.as_str() {
+            "detector" => "a detector, which is what is measured".to_owned(),
+            "words" => "the words themselves, which are counted".to_owned(),
+            _ => format!("words that fit the feature with fidelity {}", fidelity(p)),
+        }
+    )
+}
+
+fn write_body(
+    out: &mut String,
+    input: Input<'_>,
+    items: &[Item<'_>],
+    labels: &[(f32, u32)],
+) -> std::fmt::Result {
+    let Input { manifest, findings, .. } = input;
+    let has_items = !items.is_empty();
+    write!(
+        out,
+        "<a class=\"skip\" href=\"#main\">Skip to the findings</a>\n<header class=\"top\"><h1>What the labels of {} reward</h1>\n\
+         <p class=\"soft\">{}.</p>\n<nav aria-label=\"Sections\"><ul><li><a href=\"#principles\">Principles</a></li>",
+        escape(&name(input)),
+        escape(&dataset_line(manifest)),
+    )?;
+    if has_items {
+        out.push_str("<li><a href=\"#evidence\">Evidence</a></li>");
+    }
+    out.push_str(
+        "<li><a href=\"#ladder\">How much it explains</a></li><li><a href=\"#dataset\">The data</a></li>\
+         <li><a href=\"#made\">How this was made</a></li></ul></nav></header>\n<main id=\"main\">\n",
+    );
+    short(out, input)?;
+    principles(out, input, items)?;
+    if has_items {
+        panel(out);
+    }
+    ladder(out, manifest)?;
+    list(
+        out,
+        "Measurable, and not rewarded either way",
+        "The whole interval lies within ±10 percentage points.",
+        &findings.indifferent,
+        items,
+    )?;
+    list(
+        out,
+        "Did not hold up",
+        "Associated with the label on the pairs used for exploring, but not confirmed on held-out labels, or explained by a principle above.",
+        &findings.not_confirmed,
+        items,
+    )?;
+    list(
+        out,
+        "Left unexplained",
+        "Learned features that no description fits; the terms that separate their strongest pairs are hints, not names.",
+        &findings.unexplained,
+        items,
+    )?;
+    data(out, input, labels)?;
+    made(out, input)?;
+    out.push_str("</main>\n<footer><p>Associations in the labels at hand, never causes. This file needs no network and sends nothing.</p></footer>");
+    Ok(())
+}
+
+/// What a reader with one minute takes away.
+fn short(out: &mut String, input: Input<'_>) -> std::fmt::Result {
+    let Input { manifest, findings, .. } = input;
+    let metrics = &manifest.metrics;
+    out.push_str("<section class=\"short\" aria-labelledby=\"short\"><h2 id=\"short\">In short</h2><ul>");
+    let labels = thousands(metrics.judgements_held_out);
+    if metrics.judgements_held_out == 0 {
+        out.push_str("<li>The dataset has no usable labels, so there are no effects; what its responses differ in is in <code>features.parquet</code>.</li>");
+    } else if findings.principles.is_empty() {
+        write!(
+            out,
+            "<li>No principle is confirmed: nothing measured here is associated with the label beyond chance ({labels} held-out labels).</li>"
+        )?;
+    }
+    for (direction, verb) in [("prefer", "Rewarded"), ("avoid", "Punished")] {
+        let mut these = findings.principles.iter().filter(|p| p.direction == direction).peekable();
+        if these.peek().is_none() {
+            continue;
+        }
+        let list: Vec<String> = these
+            .by_ref()
+            .take(3)
+            .map(|p| {
+                format!(
+                    "a response that <strong>{}</strong> ({} points of win rate, 95 % interval {} to {})",
+                    escape(clause(p)),
+                    points(p.win_delta),
+                    points(p.win_low),
+                    points(p.win_high)
+                )
+            })
+            .collect();
+        let rest = these.count();
+        let more = if rest > 0 { format!("; and {rest} more below") } else { String::new() };
+        write!(out, "<li>{verb}: {}{more}.</li>", list.join("; "))?;
+    }
+    let risks: Vec<&Principle> =
+        findings.principles.iter().filter(|p| p.flags.iter().any(|flag| flag == "safety_risk")).collect();
+    if let Some(first) = risks.first() {
+        write!(
+            out,
+            "<li><span class=\"flag\">safety risk</span> The labels reward the less safe side: <em>{}</em>{}. Open its evidence before training on them.</li>",
+            escape(&lower_first(&first.statement)),
+            if risks.len() > 1 { format!(" and {} more", risks.len() - 1) } else { String::new() }
+        )?;
+    }
+    let figure = |rung: &str| metrics.auc.get(rung).copied().flatten();
+    let all = figure("all").or(figure("learned_and_known"));
+    if let (Some(all), Some(length)) = (all, figure("length")) {
+        write!(
+            out,
+            "<li>Everything measured here predicts a held-out label with AUC {:.2} ({:.2} to {:.2}); length alone reaches {:.2} ({:.2} to {:.2})",
+            all.value, all.low, all.high, length.value, length.low, length.high
+        )?;
+        if let Some(probe) = figure("embedding") {
+            write!(
+                out,
+                ", a black-box probe on the embeddings {:.2} ({:.2} to {:.2})",
+                probe.value, probe.low, probe.high
+            )?;
+        }
+        out.push_str(". 0.5 is chance.</li>");
+    }
+    out.push_str("</ul></section>\n");
+    Ok(())
+}
+
+/// What follows "the response that" in a statement.
+fn clause(principle: &Principle) -> &str {
+    let statement = &principle.statement;
+    statement.split_once(" the response that ").map_or(statement.as_str(), |(_, clause)| clause)
+}
+
+fn lower_first(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
+}
+
+fn flags(principle: &Principle) -> String {
+    let flag = |flag: &String| format!("<span class=\"flag\">{}</span>", escape(&flag.replace('_', " ")));
+    principle.flags.iter().map(flag).collect()
+}
+
+/// A button that opens a feature's evidence, or the text alone where it has none.
+fn opener(items: &[Item<'_>], id: &str, class: &str, text: &str) -> String {
+    if items.iter().any(|item| item.feature.feature_id == id) {
+        format!(
+            "<button type=\"button\" class=\"open {class}\" data-feature=\"{}\">{}</button>",
+            escape(id),
+            escape(text)
+        )
+    } else {
+        format!("<span class=\"{class}\">{}</span>", escape(text))
+    }
+}
+
+fn principles(out: &mut String, input: Input<'_>, items: &[Item<'_>]) -> std::fmt::Result {
+    let Input { manifest, findings, .. } = input;
+    out.push_str("<h2 id=\"principles\">Principles</h2>\n");
+    if findings.principles.is_empty() {
+        let why = if manifest.metrics.judgements_held_out == 0 {
+            "The dataset has no usable labels."
+        } else {
+            "None is confirmed on held-out labels. What was measured all the same stands below."
+        };
+        return writeln!(out, "<p>{why}</p>");
+    }
+    let ends = findings
+        .principles
+        .iter()
+        .flat_map(|p| [p.win_low, p.win_high].into_iter().chain(p.win_low_alone).chain(p.win_high_alone));
+    let scale = Scale::around(0.0, 0.1, ends);
+    write!(
+        out,
+        "<p>Each one was found on other pairs and confirmed on {} held-out labels. The effect is the difference in win rate, in \
+         percentage points, between the response with more of it and the one with less. Response length is held fixed, and in the \
+         column “others fixed” the other principles as well. In bold is what was tested: where principles overlap, the labels do not \
+         say which of them it is.</p>\n\
+         <div class=\"tools\" id=\"principles-tools\" hidden><label>Search <input type=\"search\" id=\"principles-query\"></label>\
+         <label>Direction <select id=\"principles-direction\"><option value=\"\">all</option><option value=\"prefer\">prefer</option>\
+         <option value=\"avoid\">avoid</option></select></label>\
+         <label><input type=\"checkbox\" id=\"principles-flagged\"> only flagged</label>\
+         <output id=\"principles-count\" class=\"soft\"></output></div>\n\
+         <noscript><p class=\"soft\">Without scripts the evidence cannot be opened; <code>principles.json</code> names its pairs.</p></noscript>\n\
+         <div class=\"wide\"><table class=\"stack\" id=\"principles-table\"><caption>Principles, the strongest first; open one to read its evidence</caption><thead><tr>",
+        thousands(manifest.metrics.judgements_held_out),
+    )?;
+    for (key, class, name) in [("rank", "n", "#"), ("text", "", "Principle")] {
+        let sorted = if key == "rank" { " aria-sort=\"ascending\"" } else { "" };
+        write!(
+            out,
+            "<th scope=\"col\" class=\"{class}\"{sorted}><button type=\"button\" class=\"sort\" data-key=\"{key}\">{name}</button></th>"
+        )?;
+    }
+    write!(
+        out,
+        "<th scope=\"col\"><span>Effect, points of win rate</span>{}</th>",
+        plots::axis(&scale, |x| plots::label(format!("{:.0}", x * 100.0)))
+    )?;
+    for (key, name) in [
+        ("joint", "others fixed"),
+        ("alone", "by itself"),
+        ("prevalence", "applies to"),
+        ("fidelity", "fidelity"),
+    ] {
+        write!(
+            out,
+            "<th scope=\"col\" class=\"n\"><button type=\"button\" class=\"sort\" data-key=\"{key}\">{name}</button></th>"
+        )?;
+    }
+    out.push_str("</tr></thead><tbody>\n");
+    for principle in &findings.principles {
+        principle_row(out, principle, &scale, items)?;
+    }
+    out.push_str("</tbody></table></div>\n");
+    out.push_str(
+        "<p class=\"soft\">Fidelity: how true the words are of what is measured, the correlation on pairs that chose neither; \
+         “detector” and “words” are what they say. Flags: <em>safety</em>, worth a look; <em>safety risk</em>, the labels reward the less safe \
+         side; <em>length</em>, about length itself; <em>rare</em>, applies to few pairs; <em>redundant</em>, moves with another feature.</p>\n",
+    );
+    Ok(())
+}
+
+fn principle_row(out: &mut String, p: &Principle, scale: &Scale, items: &[Item<'_>]) -> std::fmt::Result {
+    let id = p.feature_ids.first().map_or("", String::as_str);
+    let tested = |basis: &str| if p.basis == basis { "n tested" } else { "n" };
+    let key = |value: Option<f64>| value.unwrap_or(0.0);
+    let colour = if p.direction == "prefer" { plots::GOOD } else { plots::BAD };
+    writeln!(
+        out,
+        "<tr data-text=\"{}\" data-direction=\"{}\" data-flags=\"{}\" data-rank=\"{}\" data-joint=\"{}\" data-alone=\"{}\" \
+         data-prevalence=\"{}\" data-fidelity=\"{}\"><td class=\"n\" data-name=\"Rank\">{}</td><th scope=\"row\">{}{}</th><td class=\"forest\">{}</td>\
+         <td class=\"{}\" data-name=\"Others fixed\">{}</td><td class=\"{}\" data-name=\"By itself\">{}</td>\
+         <td class=\"n\" data-name=\"Applies to\">{:.0} %</td><td class=\"n\" data-name=\"Fidelity\">{}</td></tr>",
+        escape(&p.statement.to_lowercase()),
+        escape(&p.direction),
+        escape(&p.flags.join(" ")),
+        p.rank,
+        key(p.win_delta_joint),
+        key(p.win_delta_alone),
+        p.prevalence,
+        // What is its own detector is as true as can be.
+        p.fidelity.unwrap_or(1.0),
+        p.rank,
+        opener(items, id, &p.direction, &p.statement),
+        flags(p),
+        plots::row(Some(Interval { value: p.win_delta, low: p.win_low, high: p.win_high }), scale, colour),
+        tested("joint"),
+        interval(p.win_delta_joint, p.win_low_joint, p.win_high_joint),
+        tested("alone"),
+        interval(p.win_delta_alone, p.win_low_alone, p.win_high_alone),
+        p.prevalence * 100.0,
+        fidelity(p),
+    )
+}
+
+/// The frame that the script fills.
+fn panel(out: &mut String) {
+    out.push_str(
+        "<section id=\"evidence\" aria-labelledby=\"evidence-title\" hidden><h2 id=\"evidence-title\" tabindex=\"-1\">Evidence</h2>\
+         <p id=\"evidence-effect\"></p><div class=\"tools\"><label>Search the pairs <input type=\"search\" id=\"evidence-query\"></label>\
+         <span class=\"soft keys\">Held-out pairs, the clearest first. What shows the principle is highlighted. Keys: ← and → turn the page, Esc goes back to the list.</span></div>\
+         <div class=\"columns\">",
+    );
+    for (side, title) in [("for", "Evidence for it"), ("against", "Evidence against it")] {
+        out.push_str(&format!(
+            "<div class=\"column\" id=\"{side}\" role=\"group\" aria-labelledby=\"{side}-title\"><header><h3 id=\"{side}-title\">{title}</h3>\
+             <div class=\"turn\"><button type=\"button\" id=\"{side}-back\" aria-label=\"Previous pair\">←</button>\
+             <span id=\"{side}-count\" aria-live=\"polite\"></span>\
+             <button type=\"button\" id=\"{side}-on\" aria-label=\"Next pair\">→</button></div></header><div id=\"{side}-pair\"></div></div>"
+        ));
+    }
+    out.push_str("</div></section>\n");
+}
+
+fn ladder(out: &mut String, manifest: &Manifest) -> std::fmt::Result {
+    let metrics = &manifest.metrics;
+    out.push_str("<h2 id=\"ladder\">How much of the labels this explains</h2>\n");
+    if metrics.auc.values().all(Option::is_none) {
+        return writeln!(out, "<p>No rung could be measured: there are too few labels of both kinds.</p>");
+    }
+    let ends = metrics.auc.values().flatten().flat_map(|figure| [figure.low, figure.high]);
+    let scale = Scale::around(0.5, 0.1, ends);
+    write!(
+        out,
+        "<p>AUC: how often a fit on the other labels gives the preferred one of two held-out responses the higher score. 0.5 is chance, 1 perfect.</p>\n\
+         <div class=\"wide\"><table class=\"stack\"><caption>Predicts held-out labels with</caption><thead><tr><th scope=\"col\">Features</th><th scope=\"col\"><span>AUC</span>{}</th><th scope=\"col\" class=\"n\">AUC</th>\
+         <th scope=\"col\" class=\"n\">95 % interval</th><th scope=\"col\" class=\"n\">labels</th></tr></thead><tbody>\n",
+        plots::axis(&scale, |x| plots::label(format!("{x:.1}")))
+    )?;
+    for (rung, name) in RUNGS {
+        match metrics.auc.get(rung) {
+            Some(Some(f)) => writeln!(
+                out,
+                "<tr><th scope=\"row\">{name}</th><td class=\"forest\">{}</td><td class=\"n\" data-name=\"AUC\">{:.3}</td>\
+                 <td class=\"n\" data-name=\"95 % interval\">{:.3} – {:.3}</td><td class=\"n\" data-name=\"Labels\">{}</td></tr>",
+                plots::row(
+                    Some(Interval { value: f.value, low: f.low, high: f.high }),
+                    &scale,
+                    if rung == "embedding" || rung == "length" { plots::SOFT } else { plots::INK }
+                ),
+                f.value,
+                f.low,
+                f.high,
+                thousands(f.n)
+            )?,
+            Some(None) => writeln!(
+                out,
+                "<tr><th scope=\"row\">{name}</th><td></td><td class=\"n\">–</td><td colspan=\"2\">{}</td></tr>",
+                escape(metrics.auc_missing.get(rung).map_or("", String::as_str))
+            )?,
+            None => {}
+        }
+    }
+    out.push_str("</tbody></table></div>\n");
+    if let Some(share) = explained(&metrics.auc) {
+        writeln!(
+            out,
+            "<p>All features together carry {:.0} % of the signal that a black-box probe finds in the same embeddings{}</p>",
+            share * 100.0,
+            if share < 1.0 { "; the rest is left unexplained." } else { "." }
+        )?;
+    }
+    Ok(())
+}
+
+fn list(
+    out: &mut String,
+    title: &str,
+    what: &str,
+    findings: &[Finding],
+    items: &[Item<'_>],
+) -> std::fmt::Result {
+    if findings.is_empty() {
+        return Ok(());
+    }
+    let scale = Scale::around(
+        0.0,
+        0.1,
+        findings.iter().flat_map(|f| f.win_low.into_iter().chain(f.win_high)).map(|end| end.clamp(-0.6, 0.6)),
+    );
+    write!(
+        out,
+        "<h2>{title}</h2>\n<div class=\"wide\"><table class=\"stack\"><caption>{what}</caption><thead><tr><th scope=\"col\">Feature</th>\
+         <th scope=\"col\"><span>Effect, points of win rate</span>{}</th><th scope=\"col\" class=\"n\">by itself</th>\
+         <th scope=\"col\" class=\"n\">applies to</th><th scope=\"col\">overlaps with</th></tr></thead><tbody>\n",
+        plots::axis(&scale, |x| plots::label(format!("{:.0}", x * 100.0)))
+    )?;
+    for finding in findings {
+        let drawn = match (finding.win_delta, finding.win_low, finding.win_high) {
+            (Some(value), Some(low), Some(high)) => Some(Interval { value, low, high }),
+            _ => None,
+        };
+        let overlaps = finding.overlaps.as_deref().unwrap_or("");
+        writeln!(
+            out,
+            "<tr><th scope=\"row\">{} <span class=\"soft\">{}</span></th><td class=\"forest\">{}</td>\
+             <td class=\"n\" data-name=\"By itself\">{}</td><td class=\"n\" data-name=\"Applies to\">{:.0} %</td><td class=\"soft\"{}>{}</td></tr>",
+            opener(items, &finding.feature_id, "", &finding.text),
+            escape(&finding.feature_id),
+            plots::row(drawn, &scale, plots::SOFT),
+            interval(finding.win_delta, finding.win_low, finding.win_high),
+            finding.prevalence * 100.0,
+            if overlaps.is_empty() { "" } else { " data-name=\"Overlaps with\"" },
+            escape(overlaps)
+        )?;
+    }
+    out.push_str("</tbody></table></div>\n");
+    Ok(())
+}
+
+/// What was read, and what was left out.
+fn data(out: &mut String, input: Input<'_>, labels: &[(f32, u32)]) -> std::fmt::Result {
+    let Input { manifest, pairs, .. } = input;
+    let (record, metrics) = (&manifest.dataset, &manifest.metrics);
+    let given: Vec<f32> = pairs.judgements.label.iter().copied().filter(|label| !label.is_nan()).collect();
+    let ties = given.iter().filter(|label| **label == 0.5).count();
+    let decided = given.len() - ties;
+    let a = given.iter().filter(|label| **label > 0.5).count();
+    out.push_str("<h2 id=\"dataset\">The data</h2>\n<dl>");
+    let mut fact = |name: &str, value: String| write!(out, "<dt>{name}</dt><dd>{value}</dd>");
+    if !input.anonymise {
+        fact("Source", escape(&record.path))?;
+    }
+    fact("Shape", escape(&record.shape))?;
+    fact(
+        "Rows",
+        format!(
+            "{} read, {} used, {} distinct pairs",
+            thousands(record.pairs_read),
+            thousands(record.pairs_used),
+            thousands(record.pairs_unique)
+        ),
+    )?;
+    if record.annotators > 0 {
+        fact("Annotators", thousands(record.annotators))?;
+    }
+    if !given.is_empty() {
+        let share = if decided > 0 { 100.0 * a as f64 / decided as f64 } else { 0.0 };
+        fact(
+            "Labels",
+            format!(
+                "{}: A preferred in {share:.0} % of those that decide, {} ties; {} pairs have several",
+                thousands(given.len()),
+                thousands(ties),
+                thousands(labels.iter().filter(|(_, n)| *n > 1).count())
+            ),
+        )?;
+    }
+    fact(
+        "Sides",
+        format!(
+            "{} pairs to train on, {} to describe on, {} held out (every figure is from these; {} labels, {} ties left aside)",
+            thousands(metrics.pairs_train),
+            thousands(metrics.pairs_describe),
+            thousands(metrics.pairs_held_out),
+            thousands(metrics.judgements_held_out),
+            thousands(metrics.ties_held_out)
+        ),
+    )?;
+    let dropped: Vec<String> = (record.dropped.iter())
+        .map(|(reason, count)| format!("{} {}", thousands(*count), escape(reason)))
+        .collect();
+    fact(
+        "Left out",
+        if dropped.is_empty() {
+            "nothing".into()
+        } else {
+            format!("{} (<code>dropped.csv</code>)", dropped.join(", "))
+        },
+    )?;
+    out.push_str("</dl>\n");
+    Ok(())
+}
+
+fn made(out: &mut String, input: Input<'_>) -> std::fmt::Result {
+    let manifest = input.manifest;
+    let metrics = &manifest.metrics;
+    out.push_str("<h2 id=\"made\">How this was made</h2>\n<dl>");
+    let mut fact = |name: &str, value: String| write!(out, "<dt>{name}</dt><dd>{value}</dd>");
+    fact("Program", format!("wimhf {}", escape(&manifest.version)))?;
+    fact("Embedder", escape(&manifest.embedder))?;
+    if !input.anonymise {
+        fact("Device", format!("{} ({})", escape(&manifest.device), escape(&manifest.backend)))?;
+    }
+    fact("Seed", manifest.seed.to_string())?;
+    let mut sae =
+        format!("M = {} features, K = {} active", manifest.config.sae.features, manifest.config.sae.active);
+    if let (Some(nmse), Some(active), Some(dead)) = (metrics.nmse, metrics.active_mean, metrics.dead) {
+        write!(
+            sae,
+            "; on {} held-out pairs: normalised error {nmse:.3}, {active:.2} active per pair, {dead} never active",
+            thousands(metrics.pairs_held_out)
+        )?;
+    }
+    fact("Autoencoder", sae)?;
+    fact(
+        "Features",
+        format!(
+            "{} learned ({} described), {} known concepts, {} themes of words; {} candidates went into the confirmation",
+            metrics.features_learned,
+            metrics.features_described,
+            metrics.features_known,
+            metrics.features_themes,
+            metrics.candidates
+        ),
+    )?;
+    for note in &manifest.notes {
+        // A note may quote names of files and columns.
+        if !(input.anonymise && note.contains('`')) {
+            fact("Note", escape(note))?;
+        }
+    }
+    if input.anonymise {
+        fact(
+            "Anonymised",
+            "annotators' ids, the source's folder, e-mail addresses, links, handles, network addresses, long numbers and the names of \
+             models and their makers were removed by pattern; names of people and places were not looked for"
+                .into(),
+        )?;
+    }
+    out.push_str("</dl>\n");
+    Ok(())
+}
