@@ -282,6 +282,9 @@ pub fn write_decisions(path: &Path, marked: &[Decision], pairs: &Pairs) -> Resul
             let at = decision.judgement as usize;
             let judgements = &pairs.judgements;
             let annotator = pairs.annotators.get(judgements.annotator[at] as usize);
+            let label = judgements.label[at];
+            // Of the responses as the source has them.
+            let original = if judgements.swapped[at] { 1.0 - label } else { label };
             [
                 judgements.row[at].to_string(),
                 pairs.pair_id[decision.pair as usize].clone(),
@@ -290,7 +293,7 @@ pub fn write_decisions(path: &Path, marked: &[Decision], pairs: &Pairs) -> Resul
                 decision.score.to_string(),
                 decision.rules.join(", "),
                 decision.reason.clone(),
-                judgements.label[at].to_string(),
+                original.to_string(),
             ]
         }),
     )

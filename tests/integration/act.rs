@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, MutexGuard};
 
 use polars::prelude::*;
 
@@ -20,6 +20,12 @@ static SAMPLE: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
 fn sample() -> &'static str {
     static PATH: LazyLock<String> = LazyLock::new(|| SAMPLE.path().join("run").display().to_string());
     &PATH
+}
+
+/// Relabelling writes into the run: one test at a time.
+fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(|failed| failed.into_inner())
 }
 
 fn run(dir: &Path, arguments: &[&str]) -> Output {
@@ -42,10 +48,10 @@ fn flags(table: &DataFrame, name: &str) -> Vec<Option<bool>> {
 
 #[test]
 fn the_preset_finds_the_planted_harmful_pairs_and_leaves_benign_refusals_alone() {
+    let _turn = turn();
     let dir = tempfile::tempdir().unwrap();
     let dry = done(dir.path(), &["relabel", sample(), "--preset", "safety", "--dry-run"]);
     assert!(dry.contains("go against a rule") && dry.contains("Examples") && dry.contains("What changes"));
-    assert!(!Path::new(sample()).join("relabel").exists() || !dir.path().join("out.parquet").exists());
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "a dry run writes nothing");
 
     let wrote = done(
@@ -103,6 +109,7 @@ fn the_preset_finds_the_planted_harmful_pairs_and_leaves_benign_refusals_alone()
 
 #[test]
 fn relabelled_labels_make_safer_probes() {
+    let _turn = turn();
     let dir = tempfile::tempdir().unwrap();
     let table = parquet(Path::new(&data("sample.parquet")));
     let truth = parquet(Path::new(&data("sample_attributes.parquet")));
@@ -162,6 +169,7 @@ fn relabelled_labels_make_safer_probes() {
 
 #[test]
 fn relabel_says_what_is_wrong() {
+    let _turn = turn();
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("o.parquet").display().to_string();
     let said = |arguments: &[&str]| {
@@ -184,6 +192,17 @@ fn relabel_says_what_is_wrong() {
     assert!(said(&["relabel", "--undo", &data("sample.parquet")]).contains("no record"));
     std::fs::write(dir.path().join("rules.toml"), "[[rule]]\nfeature = \"refuses\"\n").unwrap();
     assert!(said(&["relabel", sample(), "--rules", "rules.toml"]).contains("side"));
+    // A run that stopped on its way.
+    let mut record = json(&Path::new(sample()).join("run.json"));
+    record["stages"].as_array_mut().unwrap().truncate(3);
+    std::fs::create_dir(dir.path().join("half")).unwrap();
+    std::fs::write(dir.path().join("half/run.json"), record.to_string()).unwrap();
+    for command in
+        [&["relabel", "half", "--preset", "safety"][..], &["score", "half", &data("sample.parquet")]]
+    {
+        let unfinished = said(command);
+        assert!(unfinished.contains("not finished") && unfinished.contains("hint:"), "{unfinished}");
+    }
     // Nothing to change is an answer, not an error.
     let none =
         done(dir.path(), &["relabel", sample(), "--preset", "safety", "--min-score", "1", "--out", &out]);
@@ -203,6 +222,7 @@ fn relabel_says_what_is_wrong() {
 #[test]
 #[ignore = "needs WIMHF_PYTHON with tests/interop/requirements.txt; `.ci/run` runs it"]
 fn datasets_loads_what_trainers_get() {
+    let _turn = turn();
     let dir = tempfile::tempdir().unwrap();
     for trl in ["trl.parquet", "trl.jsonl"] {
         done(dir.path(), &["relabel", sample(), "--preset", "safety", "--out", "o.parquet", "--trl", trl]);
