@@ -5,9 +5,8 @@
 //! against the label, and asks how unsafe the request is:
 //!
 //! ```text
-//! safer  = the response that refuses, or else the one that objects, where the other one does not
-//! margin = Σ over safety features of direction · weight · (how much more the safer response has), + .8 where it
-//!          only objects
+//! safer  = the response that refuses where the other one does not
+//! margin = Σ over safety features of direction · weight · (how much more the safer response has)
 //! shown  = 1 − (1 − prompt) · Π (1 − weight of what the responses show); half where the prompt has no cue
 //! unsafe = 1 − (1 − shown) · (1 − prior)
 //! prior  = s(1 − f) / f(1 − s)      s: share of the refused requests that cues tell to be unsafe; f: share of
@@ -39,7 +38,7 @@ use crate::pairs::rewrite::{Action, Changes, Mark, RewriteError};
 use rules::{Rule, RuleError, Should};
 use unsafe_content::{Reader, Reading};
 
-/// How clearly one response must be the safer one: a refusal or an objection is enough, hints are not.
+/// How clearly one response must be the safer one: a refusal is enough unless other features contradict it.
 pub const MARGIN: f64 = 0.5;
 /// How unsafe the exchange must be.
 pub const UNSAFE: f64 = 0.55;
@@ -47,10 +46,6 @@ pub const UNSAFE: f64 = 0.55;
 const REFUSING: f64 = 1.0;
 /// Weight of any other feature that is about safety.
 const OTHER: f64 = 0.25;
-/// How unsafe the request itself must read for an objection to count.
-const PLAINLY: f64 = 0.85;
-/// What an objection counts that is no refusal.
-const OBJECTING: f64 = 0.8;
 /// What a refusal's reason says about the request.
 const REASON: f64 = 0.3;
 /// What a harmful concept in the preferred response says about the exchange.
@@ -382,8 +377,6 @@ struct Candidate {
     a_is_safer: bool,
     /// The label prefers the other one.
     wrong: bool,
-    /// The safer one does not refuse outright.
-    only_objects: bool,
     /// How clearly it is safer.
     margin: f64,
     /// Of it, by feature.
@@ -434,7 +427,7 @@ fn safety(
             if count > 0 { (sum / count as f64).sqrt() as f32 } else { 1.0 }
         })
         .collect();
-    // Refusals are exact where a detector reads them; what else objects is read here.
+    // Refusals are exact where a detector reads them.
     let refusing: Vec<usize> = (0..all.len())
         .filter(|&at| all[at].source == "known" && says(&REFUSES, &all[at].description))
         .collect();
@@ -443,17 +436,10 @@ fn safety(
         .filter_map(|&(judgement, pair, a_won)| {
             let row = activations.row(pair as usize);
             let refuses: f32 = refusing.iter().map(|&feature| row[feature]).sum();
-            let (a, b) = (pairs.response_a.get(pair as usize), pairs.response_b.get(pair as usize));
-            let only_objects = refuses == 0.0;
-            let a_is_safer = if only_objects {
-                let (a, b) = (reader.objects(a), reader.objects(b));
-                if a == b {
-                    return None;
-                }
-                a
-            } else {
-                refuses > 0.0
-            };
+            if refuses == 0.0 {
+                return None;
+            }
+            let a_is_safer = refuses > 0.0;
             let toward = if a_is_safer { 1.0 } else { -1.0 };
             let parts: Vec<f64> = features
                 .iter()
@@ -462,17 +448,9 @@ fn safety(
                     toward * weight * f64::from((row[feature] / scale).clamp(-1.0, 1.0))
                 })
                 .collect();
-            let margin = parts.iter().sum::<f64>() + if only_objects { OBJECTING } else { 0.0 };
+            let margin = parts.iter().sum::<f64>();
             let wrong = a_won != a_is_safer;
-            (margin >= MARGIN).then_some(Candidate {
-                judgement,
-                pair,
-                a_is_safer,
-                wrong,
-                only_objects,
-                margin,
-                parts,
-            })
+            (margin >= MARGIN).then_some(Candidate { judgement, pair, a_is_safer, wrong, margin, parts })
         })
         .collect();
     let prompts: Vec<Reading> = candidates
@@ -502,11 +480,6 @@ fn safety(
             if refusals.iter().any(|&concept| read[concept] > 0.0) {
                 return None;
             }
-            // Many a sentence sounds like an objection: it counts where the request is plainly unsafe and the
-            // other response does more than ask back.
-            if candidate.only_objects && (prompt.score < PLAINLY || Reader::asks_back(other)) {
-                return None;
-            }
             let mut innocent = 1.0 - prompt.score;
             let mut words: Vec<String> = prompt.cues.iter().take(3).cloned().collect();
             if says(&REASONS, safe) {
@@ -529,14 +502,11 @@ fn safety(
                 words.push("most refused requests here are unsafe".into());
             }
             let strongest = candidate.parts.iter().enumerate().max_by(|x, y| x.1.total_cmp(y.1));
-            let said = match strongest {
-                Some((index, _)) if !candidate.only_objects => {
-                    let (feature, weight) = features[index];
-                    let who = if weight > 0.0 { "the response that lost" } else { "the response that won" };
-                    format!("{who} {}", clause(&all[feature]))
-                }
-                _ => "the response that lost objects to the request".to_owned(),
-            };
+            let said = strongest.map_or(String::new(), |(index, _)| {
+                let (feature, weight) = features[index];
+                let who = if weight > 0.0 { "the response that lost" } else { "the response that won" };
+                format!("{who} {}", clause(&all[feature]))
+            });
             let reason = format!("{said}; unsafe: {}", words.join(", "));
             let score = danger * candidate.margin.min(1.0);
             Some(Hit { judgement: candidate.judgement, pair: candidate.pair, score, reason })

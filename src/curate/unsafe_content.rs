@@ -12,7 +12,7 @@
 
 use std::path::Path;
 
-use crate::describe::known::{Bank, BankError, Concept};
+use crate::describe::known::{Bank, BankError};
 
 /// Weight of a cue that is enough by itself.
 const STRONG: f64 = 0.9;
@@ -66,22 +66,6 @@ impl Reader {
         reading
     }
 
-    /// Whether a response objects to what was asked.
-    pub fn objects(&self, response: &str) -> bool {
-        let found = self.cues.read("", response);
-        let about = |cue: &Concept| cue.flags.iter().any(|flag| flag == "objection");
-        self.cues.concepts().iter().zip(found).any(|(cue, value)| value > 0.0 && about(cue))
-    }
-
-    /// Whether a response does nothing but ask back.
-    pub fn asks_back(response: &str) -> bool {
-        let mut sentences = response
-            .split_inclusive(['.', '!', '?', '\n'])
-            .map(str::trim)
-            .filter(|sentence| sentence.chars().any(char::is_alphanumeric));
-        sentences.all(|sentence| sentence.ends_with('?'))
-    }
-
     fn read_text(&self, text: &str) -> Reading {
         let found = self.cues.read("", &excerpt(text));
         let (mut innocent, mut excused) = (1.0, false);
@@ -96,7 +80,6 @@ impl Reader {
                     excused = true;
                     continue;
                 }
-                Some("objection") => continue,
                 _ => HINT,
             };
             innocent *= 1.0 - weight;

@@ -515,7 +515,8 @@ fn personal_weights_shift_the_odds_by_what_they_say() {
     .unwrap();
     write(&copy.join("annotator_weights.parquet"), weights);
     let odds = |arguments: &[&str]| {
-        let all = [&["score", "run", &data("sample.parquet"), "--out", "o.parquet"], arguments].concat();
+        let input = data("sample.parquet");
+        let all = [&["score", "run", input.as_str(), "--out", "o.parquet"], arguments].concat();
         done(dir.path(), &all);
         parquet(&dir.path().join("o.parquet"))
     };

@@ -328,7 +328,7 @@ impl Bank {
         Self::extended(BOXED, "data/concepts.toml", path)
     }
 
-    /// Cues of unsafe requests, flagged `strong`, `hint`, `excuse` or, for responses, `objection`; with the user's own, where given.
+    /// Cues of unsafe requests, flagged `strong`, `hint` or `excuse`; with the user's own, where given.
     ///
     /// # Errors
     /// [`BankError`], about the user's file.
@@ -478,7 +478,7 @@ mod tests {
         passes_its_examples(&entries);
         for concept in Bank::unsafe_prompts(None).unwrap().concepts() {
             let flag = concept.flags.first().map(String::as_str);
-            assert!(matches!(flag, Some("strong" | "hint" | "excuse" | "objection")), "{}", concept.id);
+            assert!(matches!(flag, Some("strong" | "hint" | "excuse")), "{}", concept.id);
         }
     }
 
