@@ -187,6 +187,7 @@ fn null(shuffles: usize) {
             device: DeviceChoice::Cpu,
             save_embeddings: None,
             force: false,
+            spending: wimhf::language::open::Spending::default(),
         };
         let prepared = analyze::measure(&request, &mut Silent).expect("the sample is sound");
         let found: Vec<bool> = (0..shuffles / 4)

@@ -235,10 +235,8 @@ fn ours(world: &World, bias: f64, number: u64, plan: &Plan) -> Scheme {
     let Ok((chosen, _)) = choose(&mut judge, &statements, &world.z, &describe, &lists, plan, &mut random);
     let winners: Vec<Option<Candidate>> =
         chosen.iter().zip(&lists).map(|(chosen, list)| Some(list[(*chosen)?.candidate])).collect();
-    // No feature is given up here: every error counts.
-    let plan = Plan { least: -1.0, ..*plan };
     let Ok((measured, _)) =
-        measure(&mut judge, &statements, &world.z, &held_out, &winners, &plan, &mut random);
+        measure(&mut judge, &statements, &world.z, &held_out, &winners, plan, &mut random);
     let mut scheme = Scheme { calls: judge.calls, ..Scheme::default() };
     for (feature, (chosen, found)) in chosen.iter().zip(measured).enumerate() {
         if let (Some(chosen), Some(found)) = (chosen, found) {

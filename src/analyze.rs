@@ -2,18 +2,31 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Config, ConfigError};
+use crate::cache::{self, Cache};
+use crate::config::{Config, ConfigError, Describer};
 use crate::constitution::{self, Findings};
+use crate::describe::judging::Plan;
+use crate::describe::written::Models;
 use crate::describe::{self, Described, Feature, known::Bank, known::BankError};
 use crate::effects::table::{self, EffectTable};
-use crate::embed::{self, EmbedError, Embedder, boxed::BoxedEmbedder};
+use crate::embed::{self, BoxedEmbedder, EmbedError, Embedding, Hardware, Recipe, Spec};
+use crate::hub;
+use crate::language;
+use crate::language::chat::LanguageError;
+use crate::language::open::{OpenError, Role, Spending};
+use crate::language::prompts::Prompts;
+use crate::language::spending::{Purse, Spent};
 use crate::matrix::Matrix;
 use crate::pairs::{self, Pairs, PairsError, ReadOptions, ReadReport, Side};
 use crate::report::{annotated_pairs, page, tables};
-use crate::run::{DatasetRecord, Manifest, RunDir, RunError, fingerprint, write_bytes, write_json};
+use crate::run::{
+    DatasetRecord, EmbeddingRecord, LanguageRecord, Manifest, RunDir, RunError, fingerprint, write_bytes,
+    write_json,
+};
 use crate::sae::{self, Control, DeviceChoice, Progress, Sae, SaeCard, SaeConfig, SaeError, TrainReport};
 
 /// What to analyse, and where to leave the result.
@@ -31,6 +44,8 @@ pub struct Request {
     pub save_embeddings: Option<PathBuf>,
     /// Redo every stage; replace the run of another dataset.
     pub force: bool,
+    /// Limits and prices of language models.
+    pub spending: Spending,
 }
 
 /// What came out, beside the files in the run directory.
@@ -74,20 +89,35 @@ pub enum AnalyzeError {
     Bank(#[from] BankError),
     #[error(transparent)]
     Sae(#[from] SaeError),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Language(#[from] LanguageError),
 }
 
 impl AnalyzeError {
     /// Whether the user can mend it (exit code 2) rather than we (exit code 1).
     pub fn is_users(&self) -> bool {
         match self {
-            Self::Config(_) | Self::Pairs(_) | Self::Bank(_) => true,
+            // A server that is not there, a key that is wrong, a limit: all of them are for the user to mend.
+            Self::Config(_) | Self::Pairs(_) | Self::Bank(_) | Self::Open(_) | Self::Language(_) => true,
             Self::Run(error) => error.is_users(),
-            Self::Embed(EmbedError::File(error)) => error.is_users(),
-            Self::Embed(_) => false,
+            Self::Embed(error) => error.is_users(),
             Self::Sae(SaeError::RowOutside { .. } | SaeError::Diverged { .. } | SaeError::Format { .. }) => {
                 false
             }
             Self::Sae(_) => true,
+        }
+    }
+}
+
+impl AnalyzeError {
+    /// Whether the user stopped it (exit code 130).
+    pub fn is_stop(&self) -> bool {
+        match self {
+            Self::Embed(error) => error.is_stop(),
+            Self::Language(error) => error.is_stop(),
+            _ => false,
         }
     }
 }
@@ -161,6 +191,115 @@ pub fn analyze(request: &Request, observer: &mut dyn Observer) -> Result<Analysi
 /// # Errors
 /// See [`AnalyzeError`].
 pub fn measure(request: &Request, observer: &mut dyn Observer) -> Result<Measured, AnalyzeError> {
+    let mut prepared = prepare(request, observer)?;
+    let config = &request.config;
+    let prompts = language::open::prompts(&config.describe.language)?;
+    let versions = match config.describe.describer {
+        Describer::Offline => Vec::new(),
+        Describer::Model => language::open::versions(&prompts),
+    };
+    let print = fingerprint(
+        "describe",
+        &(
+            &prepared.sae_print,
+            &config.describe,
+            versions,
+            prepared.bank.fingerprint(),
+            config.principles.redundant_above,
+        ),
+    );
+    let described = describe_stage(&mut prepared, request, &prompts, observer, &print)?;
+    let Prepared { run, pairs, sides, deltas, trained, quality, .. } = prepared;
+    Ok(Measured { run, pairs, sides, deltas, described, trained, quality, print })
+}
+
+/// What describing by language models will cost, by stage, before any of them is asked.
+///
+/// Reads, splits, embeds and trains, as the analysis will; those stages are then finished.
+///
+/// # Errors
+/// See [`AnalyzeError`].
+pub fn forecast(request: &Request, observer: &mut dyn Observer) -> Result<Vec<Bill>, AnalyzeError> {
+    let prepared = prepare(request, observer)?;
+    let config = &request.config;
+    let language = &config.describe.language;
+    let prompts = language::open::prompts(language)?;
+    observer.stage("forecast", 0);
+    let started = std::time::Instant::now();
+    let learned = prepared.model.activations(&prepared.deltas)?;
+    let known = prepared.bank.measure(&prepared.pairs, &mut |_| {});
+    let described = describe::describe(
+        &prepared.pairs,
+        &prepared.sides,
+        &learned,
+        &known,
+        &prepared.bank,
+        &config.describe,
+        config.principles.redundant_above,
+    );
+    let forecasts = describe::written::forecast(
+        &prepared.pairs,
+        &prepared.sides,
+        &described,
+        &prompts,
+        &plan_of(config),
+        config.seed,
+    );
+    let mut bills = Vec::new();
+    for stage in ["write", "judge", "shorten"] {
+        let role = if stage == "judge" { Role::Judge } else { Role::Writer };
+        let model = language::open::named(language, role, &request.spending)?;
+        let forecast = forecasts.get(stage).cloned().unwrap_or_default();
+        let dollars = model.price.map(|price| price.of(forecast.tokens_in, forecast.tokens_out));
+        bills.push(Bill { stage, model: model.name, server: model.base_url, forecast, dollars });
+    }
+    observer.finished("forecast", started.elapsed().as_secs_f64(), false);
+    prepared.run.save()?;
+    Ok(bills)
+}
+
+/// What one stage of describing will cost.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Bill {
+    /// `write`, `judge` or `shorten`.
+    pub stage: &'static str,
+    /// The model that is asked.
+    pub model: String,
+    /// Its server.
+    pub server: String,
+    /// Calls and tokens.
+    #[serde(flatten)]
+    pub forecast: describe::written::Forecast,
+    /// Dollars, where the price is known.
+    pub dollars: Option<f64>,
+}
+
+fn plan_of(config: &Config) -> Plan {
+    let language = &config.describe.language;
+    Plan {
+        pairs_per_call: language.pairs_per_call,
+        choose: language.choose,
+        measure: language.measure,
+        ..Plan::default()
+    }
+}
+
+/// A run up to its autoencoder.
+struct Prepared {
+    run: RunDir,
+    bank: Bank,
+    pairs: Pairs,
+    sides: Vec<Side>,
+    deltas: Matrix,
+    model: Sae,
+    card: SaeCard,
+    trained: TrainReport,
+    quality: Quality,
+    sae_print: String,
+}
+
+/// Reads, splits, embeds and trains.
+fn prepare(request: &Request, observer: &mut dyn Observer) -> Result<Prepared, AnalyzeError> {
     let config = &request.config;
     config.validate()?;
     let bank = bank(config)?;
@@ -197,13 +336,7 @@ pub fn measure(request: &Request, observer: &mut dyn Observer) -> Result<Measure
     let (model, card, trained, sae_print) =
         sae_stage(&mut run, observer, &sides, &deltas, request, &embed_print)?;
     let quality = Quality::on(&model, &deltas, &on(&sides, Side::HeldOut), &card.prefixes)?;
-    let print = fingerprint(
-        "describe",
-        &(&sae_print, &config.describe, bank.fingerprint(), config.principles.redundant_above),
-    );
-    let described =
-        describe_stage(&mut run, observer, &pairs, &sides, &deltas, model, &card, &bank, config, &print)?;
-    Ok(Measured { run, pairs, sides, deltas, described, trained, quality, print })
+    Ok(Prepared { run, bank, pairs, sides, deltas, model, card, trained, quality, sae_print })
 }
 
 /// Adds themes, measures effects on held-out labels, selects principles and writes the report: what is
@@ -380,9 +513,11 @@ fn embed_stage(
     pairs_print: &str,
 ) -> Result<(Matrix, String), AnalyzeError> {
     const FILE: &str = "stages/deltas.safetensors";
+    const RECORD: &str = "stages/embed.json";
     if let Some(own) = pairs.own_deltas.take() {
         let (a, b) = request.config.data.embedding_columns.clone().unwrap_or_default();
         run.manifest.embedder = format!("columns `{a}` and `{b}`");
+        run.manifest.embedding = EmbeddingRecord::default();
         if request.save_embeddings.is_some() {
             note(
                 run,
@@ -393,24 +528,130 @@ fn embed_stage(
         let print = fingerprint("embed", &(pairs_print, &run.manifest.embedder));
         return Ok((own, print));
     }
-    let embedder = BoxedEmbedder::load()?;
+    let mut relay = Relay::new(observer);
+    let opened = open_embedder(&request.config, request.device, &mut relay)?;
+    let notes = relay.end();
+    run.manifest.notes.extend(notes);
+    for text in &opened.notes {
+        note(run, observer, text);
+    }
+    let embedder = opened.embedder.as_ref();
     run.manifest.embedder = embedder.identity();
-    let print = fingerprint("embed", &(pairs_print, &run.manifest.embedder));
+    // What the environment said must hold for whoever opens the run later.
+    run.manifest.config.embed.base_url.clone_from(&opened.base_url);
+    let settings = &request.config.embed;
+    let recipe = Recipe::new(settings.what, settings.template.as_deref())?;
+    let print = fingerprint("embed", &(pairs_print, &run.manifest.embedder, recipe.template()));
     let mut fresh = None;
-    stage(run, observer, "embed", &print, pairs.pair_id.len(), &[FILE], |run, observer| {
-        let deltas = embed::deltas(pairs, &embedder, &mut |done| observer.advance(done))?;
+    stage(run, observer, "embed", &print, pairs.pair_id.len(), &[FILE, RECORD], |run, observer| {
+        let mut relay = Relay::new(observer);
+        let mut embedding = Embedding::new(pairs, embedder, &recipe, &mut relay)?;
+        let deltas = embedding.deltas(&mut relay)?;
+        let mut record = EmbeddingRecord { source: opened.source.clone(), ..embedding.record };
+        record.dollars = settings.price.map(|price| price * record.tokens as f64 / 1e6);
         embed::write_deltas(&run.file(FILE), &deltas)?;
+        write_json(&run.file(RECORD), &record)?;
+        run.manifest.notes.extend(relay.end());
         fresh = Some(deltas);
         Ok(())
     })?;
     if let Some(path) = &request.save_embeddings {
-        embed::save(path, pairs, &embedder)?;
+        let mut relay = Relay::new(observer);
+        Embedding::new(pairs, embedder, &recipe, &mut relay)?.save(path, &mut relay)?;
     }
+    let record: EmbeddingRecord = read_json(&run.file(RECORD))?;
+    if fresh.is_some() && embedder.cached() {
+        if let Some(text) = told(&record) {
+            note(run, observer, &text);
+        }
+        // Not before the deltas stand: it may be this run's vectors that go. Failing leaves the cache larger.
+        let _ = Cache::of_user().and_then(|cache| cache.prune(None, Some(cache::limit())));
+    }
+    run.manifest.embedding = record;
     let deltas = match fresh {
         Some(deltas) => deltas,
         None => embed::read_deltas(&run.file(FILE))?,
     };
     Ok((deltas, print))
+}
+
+/// What embedding took, where that was not nothing.
+fn told(record: &EmbeddingRecord) -> Option<String> {
+    let EmbeddingRecord { texts, from_cache, embedded, cut, tokens, requests, .. } = record;
+    let mut text = format!("{texts} different texts: {embedded} embedded, {from_cache} from the cache");
+    if *requests > 0 {
+        text.push_str(&format!("; {requests} requests, {tokens} tokens"));
+    }
+    if let Some(dollars) = record.dollars {
+        text.push_str(&format!(", ${dollars:.4}"));
+    }
+    if *cut > 0 {
+        let limit = record.max_tokens.map(|tokens| format!(" ({tokens} tokens)")).unwrap_or_default();
+        text.push_str(&format!("; {cut} were longer than the embedder reads{limit} and were cut"));
+    }
+    (*requests > 0 || *cut > 0 || *from_cache > 0).then_some(text)
+}
+
+/// The embedder of the settings; a device is looked for only where one is of use.
+pub(crate) fn open_embedder(
+    config: &Config,
+    device: DeviceChoice,
+    progress: &mut dyn hub::Progress,
+) -> Result<embed::Opened, AnalyzeError> {
+    let hardware = match Spec::parse(&config.embed.embedder)? {
+        Spec::Folder(_) | Spec::Hub(_) => {
+            let compute = sae::choose(device)?;
+            if compute.is_gpu() { Hardware::Wgpu(compute.device) } else { Hardware::Cpu }
+        }
+        _ => Hardware::Cpu,
+    };
+    Ok(embed::open(&config.embed, hardware, config.seed, progress)?)
+}
+
+/// Passes on what happens inside a stage, and keeps the sentences for the record.
+struct Relay<'o> {
+    observer: &'o mut dyn Observer,
+    notes: Vec<String>,
+    fetching: Option<std::time::Instant>,
+}
+
+impl<'o> Relay<'o> {
+    fn new(observer: &'o mut dyn Observer) -> Self {
+        Self { observer, notes: Vec::new(), fetching: None }
+    }
+
+    fn end(self) -> Vec<String> {
+        if let Some(began) = self.fetching {
+            self.observer.finished("fetch", began.elapsed().as_secs_f64(), false);
+        }
+        self.notes
+    }
+}
+
+impl embed::Listener for Relay<'_> {
+    fn advance(&mut self, pairs: usize) {
+        self.observer.advance(pairs);
+    }
+
+    fn note(&mut self, text: &str) {
+        self.observer.note(text);
+        self.notes.push(text.to_owned());
+    }
+}
+
+impl hub::Progress for Relay<'_> {
+    fn file(&mut self, name: &str, bytes: u64) {
+        self.fetching.get_or_insert_with(std::time::Instant::now);
+        self.observer.stage(&format!("fetch {}", name.rsplit('/').next().unwrap_or(name)), bytes as usize);
+    }
+
+    fn advance(&mut self, bytes: u64) {
+        self.observer.advance(bytes as usize);
+    }
+
+    fn note(&mut self, text: &str) {
+        embed::Listener::note(self, text);
+    }
 }
 
 /// The autoencoder, trained now or in a finished stage.
@@ -462,17 +703,11 @@ fn sae_stage(
     Ok((model, card, trained, print))
 }
 
-#[allow(clippy::too_many_arguments)] // the stage's inputs, each from another stage
 fn describe_stage(
-    run: &mut RunDir,
+    prepared: &mut Prepared,
+    request: &Request,
+    prompts: &Prompts,
     observer: &mut dyn Observer,
-    pairs: &Pairs,
-    sides: &[Side],
-    deltas: &Matrix,
-    mut model: Sae,
-    card: &SaeCard,
-    bank: &Bank,
-    config: &Config,
     print: &str,
 ) -> Result<Described, AnalyzeError> {
     let files = [
@@ -482,12 +717,14 @@ fn describe_stage(
         "stages/readings.parquet",
         "stages/described.json",
     ];
+    let config = &request.config;
+    let Prepared { run, bank, pairs, sides, deltas, model, card, .. } = prepared;
     let mut fresh = None;
     let total = pairs.pair_id.len();
     stage(run, observer, "describe", print, total, &files, |run, observer| {
         let learned = model.activations(deltas)?;
         let known = bank.measure(pairs, &mut |done| observer.advance(done));
-        let found = describe::describe(
+        let mut found = describe::describe(
             pairs,
             sides,
             &learned,
@@ -496,6 +733,9 @@ fn describe_stage(
             &config.describe,
             config.principles.redundant_above,
         );
+        if config.describe.describer == Describer::Model {
+            found = in_models_words(run, observer, request, prompts, pairs, sides, bank, found)?;
+        }
         // The sign of a latent is an accident of training; it is turned so that its words fit.
         for &feature in &found.flipped {
             model.flip(feature);
@@ -530,7 +770,90 @@ fn describe_stage(
         readings: tables::read_matrix(&run.file("stages/readings.parquet"), total, &learned)?,
         features,
         flipped: Vec::new(),
+        offers: Vec::new(),
     })
+}
+
+/// Has language models describe, and records what that took, whether it comes to an end or not.
+#[allow(clippy::too_many_arguments)] // the stage's inputs, each from another stage
+fn in_models_words(
+    run: &mut RunDir,
+    observer: &mut dyn Observer,
+    request: &Request,
+    prompts: &Prompts,
+    pairs: &Pairs,
+    sides: &[Side],
+    bank: &Bank,
+    offline: Described,
+) -> Result<Described, AnalyzeError> {
+    let config = &request.config;
+    let language = &config.describe.language;
+    let purse = Arc::new(Purse::new(request.spending.limits));
+    let open = |role: Role| language::open::named(language, role, &request.spending);
+    let (writer, judge) = (open(Role::Writer)?, open(Role::Judge)?);
+    let named = |model: &language::open::Named| format!("{} at {}", model.name, model.base_url);
+    let (writer_name, judge_name) = (named(&writer), named(&judge));
+    let mut writer = writer.open(&request.spending, &purse, config.seed)?;
+    let mut judge = judge.open(&request.spending, &purse, config.seed)?;
+    let mut models = Models { writer: &mut writer, judge: &mut judge, prompts };
+    let outcome = describe::written::describe(
+        pairs,
+        sides,
+        offline,
+        &mut models,
+        bank,
+        &config.describe,
+        &plan_of(config),
+        config.seed,
+        &mut Tell(observer),
+    );
+    let record = &mut run.manifest.language;
+    if (&record.writer, &record.judge) != (&writer_name, &judge_name) {
+        *record = LanguageRecord { writer: writer_name, judge: judge_name, ..LanguageRecord::default() };
+    }
+    for (purpose, now) in purse.spent() {
+        let so_far = record.spent.entry(purpose).or_default();
+        *so_far = so_far.and(now);
+    }
+    let text = spent_in_words(&purse.spent());
+    if outcome.is_err() {
+        run.save()?;
+        observer.note(&text);
+    } else {
+        note(run, observer, &text);
+    }
+    Ok(outcome?)
+}
+
+/// What was spent, in a sentence.
+pub(crate) fn spent_in_words(spent: &BTreeMap<String, Spent>) -> String {
+    let all = spent.values().fold(Spent::default(), |sum, one| sum.and(*one));
+    let mut text = format!(
+        "language models: {} calls answered ({} sent), {} answers from the cache; {} tokens in, {} out",
+        all.calls, all.sent, all.cached, all.tokens_in, all.tokens_out
+    );
+    match all.dollars {
+        Some(dollars) => text.push_str(&format!(", ${dollars:.4}")),
+        None if all.calls > 0 => text.push_str("; price not known (`--price-in`, `--price-out`)"),
+        None => {}
+    }
+    if all.unreadable > 0 {
+        text.push_str(&format!("; {} answers could not be read and count as missing", all.unreadable));
+    }
+    text
+}
+
+/// Passes on what the models are doing.
+struct Tell<'o>(&'o mut dyn Observer);
+
+impl describe::written::Listener for Tell<'_> {
+    fn stage(&mut self, name: &str, total: usize) {
+        self.0.stage(name, total);
+    }
+
+    fn advance(&mut self, done: usize) {
+        self.0.advance(done);
+    }
 }
 
 /// What is left: themes of words, beside the features that are there; all activations in one table.

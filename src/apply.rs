@@ -2,20 +2,19 @@
 
 use crate::analyze::AnalyzeError;
 use crate::describe::{beside, contrast, known::Bank};
-use crate::embed::{self, BoxedEmbedder};
-use crate::finished::{FinishedError, FinishedRun};
+use crate::embed::Listener;
+use crate::finished::{FinishedError, FinishedRun, RunEmbedder};
 use crate::matrix::Matrix;
 use crate::pairs::Pairs;
-use crate::sae::Sae;
+use crate::sae::{DeviceChoice, Sae};
 
 /// Everything that turns a pair into the run's features.
 ///
 /// A pair's activations do not depend on the pairs that it comes with, so those of the run's own pairs are
 /// what stands in its `activations.parquet`.
-#[derive(Debug)]
 pub struct Apparatus {
     /// `None` where the run's vectors were the user's own.
-    embedder: Option<BoxedEmbedder>,
+    embedder: Option<RunEmbedder>,
     sae: Sae,
     bank: Bank,
     themes: Vec<Vec<String>>,
@@ -26,14 +25,14 @@ impl Apparatus {
     ///
     /// # Errors
     /// Where its files cannot be read, or its concepts are not what they were.
-    pub fn of(run: &FinishedRun) -> Result<Self, FinishedError> {
+    pub fn of(run: &FinishedRun, device: DeviceChoice) -> Result<Self, FinishedError> {
         let bank = run.bank()?;
         let of_run = run.features.iter().filter(|feature| feature.source == "known");
         if !of_run.filter_map(|f| f.concept.as_deref()).eq(bank.concepts().iter().map(|c| c.id.as_str())) {
             return Err(FinishedError::OtherConcepts { path: run.path.clone(), data: run.data().to_owned() });
         }
         Ok(Self {
-            embedder: run.embedder()?,
+            embedder: run.embedder(device)?,
             sae: run.autoencoder()?.0,
             bank,
             themes: run.themes.iter().map(|theme| theme.words.clone()).collect(),
@@ -75,7 +74,7 @@ impl Apparatus {
             return Ok(Some(own.clone()));
         }
         let Some(embedder) = &self.embedder else { return Ok(None) };
-        Ok(Some(embed::deltas(pairs, embedder, &mut |_| ()).map_err(AnalyzeError::from)?))
+        Ok(Some(embedder.deltas(pairs, &mut Quiet)?))
     }
 
     /// Activations `[pairs, features]` in the order of [`FinishedRun::features`].
@@ -96,4 +95,12 @@ impl Apparatus {
     pub fn learned_activations(&self, deltas: &Matrix) -> Result<Matrix, FinishedError> {
         Ok(self.sae.activations(deltas).map_err(AnalyzeError::from)?)
     }
+}
+
+/// Nobody watches how the texts of one block are embedded.
+struct Quiet;
+
+impl Listener for Quiet {
+    fn advance(&mut self, _: usize) {}
+    fn note(&mut self, _: &str) {}
 }

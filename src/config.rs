@@ -48,6 +48,8 @@ pub struct Config {
     pub data: DataConfig,
     /// How pairs are divided into sides.
     pub split: SplitConfig,
+    /// Texts to vectors.
+    pub embed: EmbedConfig,
     /// The sparse autoencoder.
     pub sae: SaeSettings,
     /// Words for the features.
@@ -91,6 +93,65 @@ impl Default for SplitConfig {
     }
 }
 
+/// What of a pair is embedded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum What {
+    /// The response alone, as in the paper: the prompt is the same on both sides.
+    #[default]
+    Response,
+    /// The prompt and the response.
+    PromptResponse,
+    /// Both, under an instruction, for embedders that follow one (METHOD §3).
+    Instructed,
+}
+
+/// Texts to vectors.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EmbedConfig {
+    /// `boxed`, a folder, `static:FOLDER`, `hf://OWNER/NAME[@REV]` or `openai:MODEL`.
+    pub embedder: String,
+    /// What of a pair is embedded.
+    pub what: What,
+    /// A template of the user's own, with `{prompt}` and `{response}`.
+    pub template: Option<String>,
+    /// Cuts texts earlier than the model does.
+    pub max_tokens: Option<usize>,
+    /// Address of an OpenAI-compatible server, for `openai:MODEL`; `OPENAI_BASE_URL` where not given.
+    pub base_url: Option<String>,
+    /// Length of the vectors to ask the server for, where it can shorten them.
+    pub dimensions: Option<usize>,
+    /// Most texts in a request. Servers on one machine do best with a few dozen.
+    pub batch_texts: usize,
+    /// Most tokens in a request, estimated: what a server takes in memory, and what a failure costs.
+    pub batch_tokens: usize,
+    /// Most requests at once; fewer run where the server says that it is busy.
+    pub concurrency: usize,
+    /// Seconds until a request is given up. Long, as it may be paid all the same.
+    pub timeout_seconds: u64,
+    /// Dollars per million tokens, to say what it cost.
+    pub price: Option<f64>,
+}
+
+impl Default for EmbedConfig {
+    fn default() -> Self {
+        Self {
+            embedder: "boxed".into(),
+            what: What::Response,
+            template: None,
+            max_tokens: None,
+            base_url: None,
+            dimensions: None,
+            batch_texts: 64,
+            batch_tokens: 16_384,
+            concurrency: 8,
+            timeout_seconds: 600,
+            price: None,
+        }
+    }
+}
+
 /// The sparse autoencoder (METHOD §2).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -118,11 +179,81 @@ pub struct DescribeConfig {
     pub min_fidelity: f64,
     /// Family-wise error rate of the kept descriptions.
     pub alpha: f64,
+    /// Where descriptions of learned features come from.
+    pub describer: Describer,
+    /// The language models of `describer = "model"`.
+    pub language: LanguageConfig,
 }
 
 impl Default for DescribeConfig {
     fn default() -> Self {
-        Self { concepts: None, min_fidelity: 0.2, alpha: 0.05 }
+        Self {
+            concepts: None,
+            min_fidelity: 0.2,
+            alpha: 0.05,
+            describer: Describer::Offline,
+            language: LanguageConfig::default(),
+        }
+    }
+}
+
+/// Where descriptions of learned features come from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Describer {
+    /// The bank of known concepts and the words that separate the sides.
+    #[default]
+    Offline,
+    /// A language model writes, another judges; the offline descriptions compete.
+    Model,
+}
+
+/// Language models, and how much they are asked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LanguageConfig {
+    /// The model that writes descriptions.
+    pub writer: Option<String>,
+    /// The model that judges them; the writer where not given.
+    pub judge: Option<String>,
+    /// Address of an OpenAI-compatible server; `OPENAI_BASE_URL` where not given.
+    pub base_url: Option<String>,
+    /// The writer's server, where it is another one.
+    pub writer_base_url: Option<String>,
+    /// The judge's server, where it is another one.
+    pub judge_base_url: Option<String>,
+    /// Sent along with every request, as the server names it; `null` takes something of ours out.
+    pub params: serde_json::Map<String, serde_json::Value>,
+    /// The same for the writer only.
+    pub writer_params: serde_json::Map<String, serde_json::Value>,
+    /// The same for the judge only.
+    pub judge_params: serde_json::Map<String, serde_json::Value>,
+    /// A folder with prompts of the user's own.
+    pub prompts: Option<PathBuf>,
+    /// Pairs in one call of the judge.
+    pub pairs_per_call: usize,
+    /// Active pairs per feature on which its descriptions are compared.
+    pub choose: usize,
+    /// Active pairs per feature on which the winner's fidelity is measured.
+    pub measure: usize,
+}
+
+impl Default for LanguageConfig {
+    fn default() -> Self {
+        Self {
+            writer: None,
+            judge: None,
+            base_url: None,
+            writer_base_url: None,
+            judge_base_url: None,
+            params: serde_json::Map::new(),
+            writer_params: serde_json::Map::new(),
+            judge_params: serde_json::Map::new(),
+            prompts: None,
+            pairs_per_call: 5,
+            choose: 340,
+            measure: 300,
+        }
     }
 }
 
@@ -171,6 +302,44 @@ impl Config {
                 format!("{shares:?}"),
                 "three shares that add up to 1 are needed (train, describe, held_out), train and held_out above 0",
             );
+        }
+        for (setting, value, most) in [
+            ("embed.batch_texts", self.embed.batch_texts, 100_000),
+            ("embed.batch_tokens", self.embed.batch_tokens, 100_000_000),
+            ("embed.concurrency", self.embed.concurrency, 512),
+            ("embed.timeout_seconds", self.embed.timeout_seconds as usize, 86_400),
+            ("embed.max_tokens", self.embed.max_tokens.unwrap_or(8), 100_000_000),
+            ("embed.dimensions", self.embed.dimensions.unwrap_or(1), 1 << 20),
+        ] {
+            if !(1..=most).contains(&value) {
+                return bad(setting, value.to_string(), "it must be at least 1, and not absurdly large");
+            }
+        }
+        if let Some(price) = self.embed.price
+            && !(price.is_finite() && price >= 0.0)
+        {
+            return bad(
+                "embed.price",
+                price.to_string(),
+                "it must be a number of dollars per million tokens",
+            );
+        }
+        let language = &self.describe.language;
+        if self.describe.describer == Describer::Model && language.writer.is_none() {
+            return bad(
+                "writer",
+                "not given".into(),
+                "`--describer model` needs a model that writes (`--writer MODEL`; `--judge MODEL` for another one that judges)",
+            );
+        }
+        for (setting, value, most) in [
+            ("describe.language.pairs_per_call", language.pairs_per_call, 100),
+            ("describe.language.choose", language.choose, 100_000),
+            ("describe.language.measure", language.measure, 100_000),
+        ] {
+            if !(1..=most).contains(&value) {
+                return bad(setting, value.to_string(), "it must be at least 1, and not absurdly large");
+            }
         }
         if self.sae.features == 0 || self.sae.features > 4096 {
             return bad("features", self.sae.features.to_string(), "it must lie between 1 and 4096");

@@ -3,17 +3,17 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::analyze::{AnalyzeError, dataset_record, mean_labels, read_json, read_options};
+use crate::analyze::{AnalyzeError, dataset_record, mean_labels, open_embedder, read_json, read_options};
 use crate::constitution::{Findings, themes::Theme};
 use crate::describe::{Described, Feature, known::Bank};
 use crate::effects::table::EffectTable;
-use crate::embed::{self, BoxedEmbedder};
+use crate::embed::{self, Embedder, Embedding, Listener, Recipe};
 use crate::matrix::Matrix;
 use crate::names::nearest;
 use crate::pairs::{self, Layout, Pairs, Side};
 use crate::report::tables;
 use crate::run::{Manifest, RunError};
-use crate::sae::{Sae, SaeCard};
+use crate::sae::{DeviceChoice, Sae, SaeCard};
 
 /// Why a finished run cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +54,16 @@ pub enum FinishedError {
         path: PathBuf,
         /// The dataset of the run.
         data: String,
+    },
+    /// The embedder is not what it was.
+    #[error(
+        "the embedder `{embedder}` of the run in `{path}` has changed since\nhint: `wimhf analyze` makes a run with the new one"
+    )]
+    OtherEmbedder {
+        /// The run directory.
+        path: PathBuf,
+        /// The embedder of the run.
+        embedder: String,
     },
     /// A name that no feature has.
     #[error("the run has no feature or principle `{name}`\nhint: {hint}")]
@@ -110,6 +120,37 @@ pub struct Source {
     pub mean_labels: Vec<f32>,
     /// Where the pairs stand in the dataset's files.
     pub layout: Layout,
+}
+
+/// The embedder of a run and what of a pair it embeds.
+pub struct RunEmbedder {
+    embedder: Box<dyn Embedder>,
+    recipe: Recipe,
+}
+
+impl RunEmbedder {
+    /// Vectors of responses to prompts, `[texts, dimensions]`, made as the run's were.
+    ///
+    /// # Errors
+    /// Where the embedder fails.
+    pub fn embed(&self, texts: &[(&str, &str)]) -> Result<Matrix, FinishedError> {
+        let embedder = self.embedder.as_ref();
+        let rendered: Vec<_> =
+            texts.iter().map(|(prompt, response)| self.recipe.render(prompt, response, embedder)).collect();
+        let rendered: Vec<&str> = rendered.iter().map(|text| &**text).collect();
+        Ok(embedder.embed(&rendered).map_err(AnalyzeError::from)?)
+    }
+
+    /// The deltas of other pairs, `[pairs, dimensions]`: each text once, through the cache where that pays.
+    ///
+    /// # Errors
+    /// Where the embedder or the cache fails.
+    pub fn deltas(&self, pairs: &Pairs, listener: &mut dyn Listener) -> Result<Matrix, FinishedError> {
+        let embedder = self.embedder.as_ref();
+        let deltas = Embedding::new(pairs, embedder, &self.recipe, listener)
+            .and_then(|mut embedding| embedding.deltas(listener));
+        Ok(deltas.map_err(AnalyzeError::from)?)
+    }
 }
 
 const STAGES: [&str; 7] = ["pairs", "sae", "describe", "themes", "effects", "principles", "report"];
@@ -169,6 +210,7 @@ impl FinishedRun {
             readings: tables::read_matrix(&file, self.manifest.dataset.pairs_unique, &ids)?,
             features: self.features.clone(),
             flipped: Vec::new(),
+            offers: Vec::new(),
         })
     }
 
@@ -226,15 +268,33 @@ impl FinishedRun {
         }
     }
 
-    /// The embedder of the run; `None` where the user brought vectors.
+    /// The embedder of the run, for other texts; `None` where the user brought vectors.
     ///
     /// # Errors
-    /// Where it cannot be loaded.
-    pub fn embedder(&self) -> Result<Option<BoxedEmbedder>, FinishedError> {
-        if self.manifest.config.data.embedding_columns.is_some() {
+    /// Where it cannot be loaded, or is not the same any more.
+    pub fn embedder(&self, device: DeviceChoice) -> Result<Option<RunEmbedder>, FinishedError> {
+        let config = &self.manifest.config;
+        if config.data.embedding_columns.is_some() {
             return Ok(None);
         }
-        Ok(Some(BoxedEmbedder::load().map_err(AnalyzeError::from)?))
+        let mut settings = config.clone();
+        // The commit and the path that were used, not what the name means today.
+        if !self.manifest.embedding.source.is_empty() {
+            settings.embed.embedder.clone_from(&self.manifest.embedding.source);
+        }
+        let opened = open_embedder(&settings, device, &mut ())?;
+        let found = opened.embedder.identity();
+        // The device only changes the last digits.
+        let plain = |identity: &str| identity.trim_end_matches(";cpu").trim_end_matches(";wgpu").to_owned();
+        if plain(&found) != plain(&self.manifest.embedder) {
+            return Err(FinishedError::OtherEmbedder {
+                path: self.path.clone(),
+                embedder: settings.embed.embedder,
+            });
+        }
+        let recipe =
+            Recipe::new(config.embed.what, config.embed.template.as_deref()).map_err(AnalyzeError::from)?;
+        Ok(Some(RunEmbedder { embedder: opened.embedder, recipe }))
     }
 
     /// The feature with this id, concept or label ("refuses", "known_refuses", "refusal"), or that of the

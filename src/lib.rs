@@ -18,6 +18,7 @@
 
 pub mod analyze;
 pub mod apply;
+pub mod cache;
 pub mod cli;
 pub mod config;
 pub mod constitution;
@@ -26,9 +27,12 @@ pub mod describe;
 pub mod effects;
 pub mod embed;
 pub mod finished;
+#[cfg_attr(not(feature = "hub"), path = "hub_off.rs")]
+pub mod hub;
 pub mod language;
 pub mod matrix;
 pub mod names;
+pub mod net;
 pub mod pairs;
 pub mod report;
 pub mod run;
@@ -36,3 +40,8 @@ pub mod sae;
 pub mod score;
 pub mod seed;
 pub mod statistics;
+pub mod stop;
+
+#[cfg(test)]
+#[path = "../tests/support/server.rs"]
+mod support;

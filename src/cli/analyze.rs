@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::language::{LanguageArguments, extend};
 use super::progress::Progress;
 use super::{Failure, colour, print};
-use crate::analyze::{self, Request};
-use crate::config::Config;
+use crate::analyze::{self, AnalyzeError, Request};
+use crate::config::{Config, Describer, What};
 use crate::report;
 use crate::sae::DeviceChoice;
 
@@ -17,7 +18,12 @@ use crate::sae::DeviceChoice;
   wimhf analyze dataset.parquet
   wimhf analyze 'shards/*.parquet' --out runs/mine --seed 2
   wimhf analyze votes.csv --prompt-column question --response-a-column left --response-b-column right --label-column winner
-  wimhf analyze vectors.parquet --embedding-columns vec_a,vec_b")]
+  wimhf analyze vectors.parquet --embedding-columns vec_a,vec_b
+  wimhf analyze dataset.parquet --embedder hf://sentence-transformers/all-MiniLM-L6-v2
+  wimhf analyze dataset.parquet --embedder openai:text-embedding-3-small --price 0.02
+  wimhf analyze dataset.parquet --embedder openai:nomic-embed-text --base-url http://localhost:11434/v1
+  wimhf analyze dataset.parquet --describer model --writer gpt-5 --judge gpt-5-mini --dry-run
+  wimhf analyze dataset.parquet --describer model --writer qwen3 --base-url http://localhost:8000/v1")]
 pub struct AnalyzeArguments {
     /// Parquet, CSV, TSV, JSON lines, JSON array or Arrow IPC: a file, a folder or a glob.
     data: String,
@@ -63,12 +69,53 @@ pub struct AnalyzeArguments {
     /// Two columns with vectors of your own, instead of embedding the texts.
     #[arg(long, value_name = "A,B", value_parser = two_names)]
     embedding_columns: Option<(String, String)>,
+    /// What turns texts into vectors: `boxed`, a model's FOLDER, `static:FOLDER`, `hf://OWNER/NAME[@REV]` or
+    /// `openai:MODEL` [default: boxed].
+    #[arg(long, value_name = "EMBEDDER", env = "WIMHF_EMBEDDER")]
+    embedder: Option<String>,
+    /// What of a pair is embedded [default: response].
+    #[arg(long, value_enum, value_name = "WHAT", env = "WIMHF_EMBED")]
+    embed: Option<WhatArgument>,
+    /// A template of your own, with {prompt} and {response}, instead.
+    #[arg(long, value_name = "TEXT")]
+    template: Option<String>,
+    /// Cut texts to so many tokens before they are embedded [default: what the model reads].
+    #[arg(long, value_name = "N")]
+    max_tokens: Option<usize>,
+    /// Address of an OpenAI-compatible server, for `openai:MODEL`; the key is taken from OPENAI_API_KEY
+    /// [default: OPENAI_BASE_URL, or OpenAI's].
+    #[arg(long, value_name = "URL")]
+    base_url: Option<String>,
+    /// Length of the vectors to ask the server for.
+    #[arg(long, value_name = "N")]
+    dimensions: Option<usize>,
+    /// Most requests to the server at once [default: 8].
+    #[arg(long, value_name = "N", env = "WIMHF_CONCURRENCY")]
+    concurrency: Option<usize>,
+    /// Dollars per million tokens, to say what the embeddings cost.
+    #[arg(long, value_name = "DOLLARS")]
+    price: Option<f64>,
     /// Also write the embeddings of both responses to this Parquet file.
     #[arg(long, value_name = "FILE")]
     save_embeddings: Option<PathBuf>,
     /// Concepts of your own (TOML), added to the boxed bank.
     #[arg(long, value_name = "FILE", env = "WIMHF_CONCEPTS")]
     concepts: Option<PathBuf>,
+    /// Who describes the learned features: the program itself, or language models at an OpenAI-compatible
+    /// server [default: offline].
+    #[arg(long, value_enum, value_name = "WHO", env = "WIMHF_DESCRIBER", help_heading = "Language models")]
+    describer: Option<DescriberArgument>,
+    /// The model that writes descriptions.
+    #[arg(long, value_name = "MODEL", env = "WIMHF_WRITER", help_heading = "Language models")]
+    writer: Option<String>,
+    /// The writer's server, where it is another one; its key is WIMHF_WRITER_API_KEY.
+    #[arg(long, value_name = "URL", help_heading = "Language models")]
+    writer_base_url: Option<String>,
+    /// As `--param`, for the writer only.
+    #[arg(long = "writer-param", value_name = "NAME=JSON", value_parser = super::language::parameter, help_heading = "Language models")]
+    writer_params: Vec<(String, serde_json::Value)>,
+    #[command(flatten)]
+    language: LanguageArguments,
     /// Redo every stage, and replace a run of another dataset in the same folder.
     #[arg(long)]
     force: bool,
@@ -78,10 +125,38 @@ pub struct AnalyzeArguments {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum DeviceArgument {
+enum DescriberArgument {
+    /// Detectors and words; nothing leaves the machine.
+    Offline,
+    /// A writer and a judge.
+    Model,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum WhatArgument {
+    /// The response alone, as in the paper.
+    Response,
+    /// The prompt and the response.
+    PromptResponse,
+    /// Both, under an instruction, for embedders that follow one.
+    Instructed,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum DeviceArgument {
     Auto,
     Gpu,
     Cpu,
+}
+
+impl From<DeviceArgument> for DeviceChoice {
+    fn from(typed: DeviceArgument) -> Self {
+        match typed {
+            DeviceArgument::Auto => Self::Auto,
+            DeviceArgument::Gpu => Self::Gpu,
+            DeviceArgument::Cpu => Self::Cpu,
+        }
+    }
 }
 
 impl AnalyzeArguments {
@@ -108,17 +183,44 @@ impl AnalyzeArguments {
         set(&mut data.label_column, self.label_column.map(Some));
         set(&mut data.annotator_column, self.annotator_column.map(Some));
         set(&mut data.embedding_columns, self.embedding_columns.map(Some));
+        let embed = &mut config.embed;
+        set(&mut embed.embedder, self.embedder);
+        let what = self.embed.map(|what| match what {
+            WhatArgument::Response => What::Response,
+            WhatArgument::PromptResponse => What::PromptResponse,
+            WhatArgument::Instructed => What::Instructed,
+        });
+        set(&mut embed.what, what);
+        set(&mut embed.template, self.template.map(Some));
+        set(&mut embed.max_tokens, self.max_tokens.map(Some));
+        set(&mut embed.base_url, self.base_url.map(Some));
+        set(&mut embed.dimensions, self.dimensions.map(Some));
+        set(&mut embed.concurrency, self.concurrency);
+        set(&mut embed.price, self.price.map(Some));
         set(&mut config.describe.concepts, self.concepts.map(Some));
+        let describe = &mut config.describe;
+        let describer = self.describer.map(|who| match who {
+            DescriberArgument::Offline => Describer::Offline,
+            DescriberArgument::Model => Describer::Model,
+        });
+        set(&mut describe.describer, describer);
+        set(&mut describe.language.writer, self.writer.map(Some));
+        set(&mut describe.language.writer_base_url, self.writer_base_url.map(Some));
+        extend(&mut describe.language.writer_params, &self.writer_params);
+        let address = config.embed.base_url.clone();
+        let spending = self.language.over(&mut describe.language, address.as_deref(), self.concurrency);
+        if self.language.dry_run && config.describe.describer == Describer::Offline {
+            anyhow::bail!(
+                "`--dry-run` has nothing to count: no language model is asked\nhint: `--describer model --writer MODEL` asks one"
+            );
+        }
         let out = self.out.unwrap_or_else(|| default_out(&self.data));
         Ok(Request {
+            spending,
             data: self.data,
             out,
             config,
-            device: match self.device {
-                DeviceArgument::Auto => DeviceChoice::Auto,
-                DeviceArgument::Gpu => DeviceChoice::Gpu,
-                DeviceArgument::Cpu => DeviceChoice::Cpu,
-            },
+            device: self.device.into(),
             save_embeddings: self.save_embeddings,
             force: self.force,
         })
@@ -155,11 +257,21 @@ fn default_out(data: &str) -> PathBuf {
 /// Runs the subcommand.
 pub fn run(arguments: AnalyzeArguments) -> Result<(), Failure> {
     let mut progress = Progress::new(arguments.quiet);
+    let dry_run = arguments.language.dry_run;
     let request = arguments.request().map_err(|error| Failure::new(2, &error))?;
-    let analysis = analyze::analyze(&request, &mut progress).map_err(|error| {
-        let code = if error.is_users() { 2 } else { 1 };
+    let failed = |error: AnalyzeError| {
+        let code = match &error {
+            error if error.is_stop() => 130,
+            error if error.is_users() => 2,
+            _ => 1,
+        };
         Failure::new(code, &anyhow::Error::new(error))
-    })?;
+    };
+    if dry_run {
+        let bills = analyze::forecast(&request, &mut progress).map_err(failed)?;
+        return print(&report::bill::render(&bills));
+    }
+    let analysis = analyze::analyze(&request, &mut progress).map_err(failed)?;
     print(&report::terminal::render(&analysis, colour(&std::io::stdout())))
 }
 

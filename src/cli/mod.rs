@@ -4,8 +4,11 @@
 //! Data goes to stdout, everything else to stderr.
 
 mod analyze;
+mod cache;
 mod concepts;
 mod export;
+mod judge;
+mod language;
 mod progress;
 mod relabel;
 mod report;
@@ -33,12 +36,16 @@ enum Command {
     Report(report::ReportArguments),
     /// Write a run's pairs for other tools: Feedback Forensics, trainers, spreadsheets.
     Export(export::ExportArguments),
+    /// Where embeddings are kept between runs, and how to remove them.
+    Cache(cache::CacheArguments),
     /// List the bank of known concepts, or see what it finds in a text.
     Concepts(concepts::ConceptsArguments),
     /// Change labels that go against a rule (such as unsafe preferences), with a reason for each.
     Relabel(Box<relabel::RelabelArguments>),
     /// Score new pairs: features, the probability that A is preferred, and what decides it.
     Score(Box<score::ScoreArguments>),
+    /// Measure a concept of your own on a run's pairs, read by a language model.
+    Judge(Box<judge::JudgeArguments>),
 }
 
 /// Why the command ended, and with which exit code.
@@ -86,18 +93,25 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure>
     };
     // Everything is written to temporary names and renamed, so stopping at once loses nothing that
     // was finished; the next run sweeps the leftovers and goes on.
+    // Only answers that were paid for are waited for.
     let _ = ctrlc::set_handler(|| {
-        let _ = std::io::Write::write_all(
-            &mut std::io::stderr(),
-            b"\nstopped; finished stages are kept, the same command goes on from there\n",
-        );
+        let say = |text: &[u8]| {
+            let _ = std::io::Write::write_all(&mut std::io::stderr(), text);
+        };
+        if crate::stop::request() {
+            say(b"\nstopping when what is under way is done; Ctrl-C again stops at once\n");
+            return;
+        }
+        say(b"\nstopped; finished stages are kept, the same command goes on from there\n");
         std::process::exit(130);
     });
     match arguments.command {
         Command::Analyze(arguments) => analyze::run(*arguments),
+        Command::Cache(arguments) => cache::run(arguments),
         Command::Concepts(arguments) => concepts::run(arguments),
         Command::Relabel(arguments) => relabel::run(*arguments),
         Command::Score(arguments) => score::run(*arguments),
+        Command::Judge(arguments) => judge::run(*arguments),
         Command::Export(arguments) => export::run(arguments),
         Command::Report(arguments) => report::run(arguments),
     }

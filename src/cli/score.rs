@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::analyze::DeviceArgument;
 use super::{Failure, print};
 use crate::finished::FinishedRun;
 use crate::pairs::ReadOptions;
@@ -51,6 +52,9 @@ pub struct ScoreArguments {
     /// Two columns with vectors made by the run's embedder [default: the run's].
     #[arg(long, value_name = "A,B", value_parser = super::analyze::two_names)]
     embedding_columns: Option<(String, String)>,
+    /// Where a model on this machine embeds the texts.
+    #[arg(long, value_enum, default_value_t = DeviceArgument::Auto, env = "WIMHF_DEVICE")]
+    device: DeviceArgument,
     /// Nothing on stderr but errors.
     #[arg(long, short)]
     quiet: bool,
@@ -75,6 +79,7 @@ pub fn run(arguments: ScoreArguments) -> Result<(), Failure> {
         person,
         explain: arguments.explain,
         no_features: arguments.no_features,
+        device: arguments.device.into(),
         columns: ReadOptions {
             prompt_column: arguments.prompt_column.clone(),
             response_a_column: arguments.response_a_column.clone(),

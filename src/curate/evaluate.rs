@@ -31,6 +31,7 @@ use crate::matrix::Matrix;
 use crate::pairs::rewrite::Action;
 use crate::pairs::{self, Judgements, Pairs, Side};
 use crate::run::Figure;
+use crate::sae::DeviceChoice;
 
 /// Parts that the training pairs are cut into where evaluation pairs are among them.
 const FOLDS: usize = 5;
@@ -163,7 +164,7 @@ pub fn evaluate(
     let sets = if own {
         own_sets(source, &train, safer)?
     } else {
-        let apparatus = Apparatus::of(run)?;
+        let apparatus = Apparatus::of(run, DeviceChoice::Auto)?;
         let known: HashSet<u64> = train.keys.iter().copied().collect();
         sets.iter()
             .map(|path| read_set(run, &apparatus, path, reader, safety_features, &known))

@@ -9,10 +9,12 @@
 //! - every pair is asked in both orders and the answers are averaged, so what the judge thinks of the
 //!   first place cancels in each pair, and what that taste drowns is made up for ([`fidelity`]); an answer
 //!   without its counterpart is missing, not a tie;
-//! - candidates are dropped in rounds (successive halving) once they are behind beyond chance, and a
-//!   feature with one candidate left is asked no more;
-//! - choosing is done on `describe` pairs, the fidelity is measured once on fresh `held_out` pairs, and
-//!   measuring stops early only for features that cannot be kept any more.
+//! - candidates are dropped in rounds (successive halving), the better half of them going on, so that most
+//!   of what is asked is about those that may win;
+//! - choosing is done on `describe` pairs, the fidelity is measured once on fresh `held_out` pairs.
+//!
+//! Which pairs are asked, and in how many calls, depends on the activations alone, not on any answer: the
+//! bill is known before the first call ([`Plan`]), and no figure is stopped at a moment that flatters it.
 
 use crate::matrix::Matrix;
 use crate::statistics::correlation::{Correlation, pearson};
@@ -61,15 +63,13 @@ pub struct Plan {
     pub choose: usize,
     /// Active pairs per feature on which its fidelity is measured.
     pub measure: usize,
-    /// Rounds of choosing; candidates are dropped between them.
+    /// Rounds of choosing; half of the candidates are dropped between them.
     pub rounds: usize,
-    /// Fidelity that a description must reach: a feature whose interval stays below is asked no more.
-    pub least: f64,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { pairs_per_call: 5, choose: 340, measure: 300, rounds: 4, least: 0.2 }
+        Self { pairs_per_call: 5, choose: 340, measure: 300, rounds: 4 }
     }
 }
 
@@ -123,6 +123,12 @@ pub struct Reading {
     pub a_first: f32,
     /// With B first: 1 where it is truer of B.
     pub b_first: f32,
+}
+
+/// How much more often a judge names the first response than the second, from −1 to 1; 0 without readings.
+pub fn taste_of(readings: &[Reading]) -> f64 {
+    let sum: f64 = readings.iter().map(|r| f64::from(r.a_first) + f64::from(r.b_first)).sum();
+    if readings.is_empty() { 0.0 } else { sum / (2 * readings.len()) as f64 }
 }
 
 /// How true a description is: the correlation of its feature's activation with one reading by a judge
@@ -260,16 +266,10 @@ impl<'a, J: Judge> Notebook<'a, J> {
 
 /// Draws pairs, in the order given, until every feature that wants some has enough active ones.
 ///
-/// A pair with several such features counts for all of them. Returns the questions with `about(feature)`
-/// as statements, and marks the pairs as used.
-fn draw(
-    z: &Matrix,
-    order: &[u32],
-    used: &mut [bool],
-    wanted: &mut [usize],
-    about: &dyn Fn(usize) -> Vec<u32>,
-) -> Vec<Question> {
-    let mut questions = Vec::new();
+/// A pair with several such features counts for all of them. Returns the pairs with the features that
+/// they were drawn for, and marks the pairs as used.
+fn draw(z: &Matrix, order: &[u32], used: &mut [bool], wanted: &mut [usize]) -> Vec<(u32, Vec<usize>)> {
+    let mut drawn = Vec::new();
     let mut open: usize = wanted.iter().filter(|count| **count > 0).count();
     for &pair in order {
         if open == 0 {
@@ -285,16 +285,26 @@ fn draw(
             continue;
         }
         used[pair as usize] = true;
-        let mut statements: Vec<u32> = features.iter().flat_map(|&feature| about(feature)).collect();
-        statements.sort_unstable();
-        statements.dedup();
-        for feature in features {
+        for &feature in &features {
             wanted[feature] -= 1;
             open -= usize::from(wanted[feature] == 0);
         }
-        questions.push(Question { pair, statements });
+        drawn.push((pair, features));
     }
-    questions
+    drawn
+}
+
+/// The questions about drawn pairs, `about(feature)` giving the statements.
+fn questions(drawn: Vec<(u32, Vec<usize>)>, about: impl Fn(usize) -> Vec<u32>) -> Vec<Question> {
+    drawn
+        .into_iter()
+        .map(|(pair, features)| {
+            let mut statements: Vec<u32> = features.into_iter().flat_map(&about).collect();
+            statements.sort_unstable();
+            statements.dedup();
+            Question { pair, statements }
+        })
+        .collect()
 }
 
 /// Chooses one of each feature's candidates.
@@ -320,20 +330,21 @@ pub fn choose<J: Judge>(
     let mut alive: Vec<Vec<usize>> = candidates.iter().map(|list| (0..list.len()).collect()).collect();
     for round in 0..plan.rounds.max(1) {
         let share = plan.choose / plan.rounds.max(1);
-        // A single candidate needs no choosing; it is asked about once, to see that it can be read at all.
+        // A single candidate needs no choosing.
         let mut wanted: Vec<usize> =
-            alive.iter().map(|alive| if alive.len() > 1 { share } else { 0 }).collect();
-        let about = |feature: usize| -> Vec<u32> {
-            alive[feature].iter().map(|&at| candidates[feature][at].statement).collect()
-        };
-        let questions = draw(z, &order, &mut used, &mut wanted, &about);
-        if questions.is_empty() {
+            candidates.iter().map(|list| if list.len() > 1 { share } else { 0 }).collect();
+        let drawn = draw(z, &order, &mut used, &mut wanted);
+        if drawn.is_empty() {
             break;
         }
-        notebook.ask(&questions)?;
-        for (feature, alive) in alive.iter_mut().enumerate() {
-            let points = |at: usize| notebook.points(z, feature, candidates[feature][at]);
-            drop_losers(alive, points, notebook.taste(), round + 1 == plan.rounds);
+        notebook.ask(&questions(drawn, |feature| {
+            alive[feature].iter().map(|&at| candidates[feature][at].statement).collect()
+        }))?;
+        if round + 1 < plan.rounds {
+            for (feature, alive) in alive.iter_mut().enumerate() {
+                let of = |at: usize| notebook.correlation(z, feature, candidates[feature][at]).r;
+                keep_better_half(alive, of);
+            }
         }
     }
     let chosen = alive
@@ -351,63 +362,17 @@ pub fn choose<J: Judge>(
     Ok((chosen, notebook.spent))
 }
 
-/// Standard errors by which a candidate must be behind the best to be dropped.
-const BEHIND: f64 = 2.0;
-
-/// Drops what is behind the best beyond chance.
-///
-/// Both were asked about the same pairs, so their difference is far less uncertain than each of them: it is
-/// tested on the pairs (z·answer, standardised, of the one minus that of the other).
-fn drop_losers(
-    alive: &mut Vec<usize>,
-    points: impl Fn(usize) -> (Vec<f64>, Vec<Reading>),
-    taste: f64,
-    last: bool,
-) {
-    if alive.len() < 2 || last {
-        return;
-    }
-    let mut scored: Vec<(usize, f64, Vec<f64>)> = alive
+/// Keeps the better half of the candidates, two at least; in their old order.
+fn keep_better_half(alive: &mut Vec<usize>, r: impl Fn(usize) -> f64) {
+    let stay = alive.len().div_ceil(2).max(2);
+    let mut scored: Vec<(usize, f64)> = alive
         .iter()
-        .map(|&at| {
-            let (x, readings) = points(at);
-            let r = fidelity(&x, &readings, taste).r;
-            let mean = |reading: &Reading| f64::from(reading.a_first - reading.b_first) / 2.0;
-            let y: Vec<f64> = readings.iter().map(mean).collect();
-            (at, if r.is_finite() { r } else { -1.0 }, influence(&x, &y))
-        })
+        .map(|&at| (at, r(at)))
+        .map(|(at, r)| (at, if r.is_finite() { r } else { -2.0 }))
         .collect();
     scored.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-    let (best_r, best) = (scored[0].1, scored[0].2.clone());
-    alive.clear();
-    for (at, r, own) in scored {
-        let behind = best_r - r;
-        // Missing answers leave lists of different lengths, whose difference nobody can tell exactly.
-        let chance = if own.len() == best.len() && own.len() >= 8 {
-            let n = own.len() as f64;
-            let variance = own.iter().zip(&best).map(|(a, b)| (a - b).powi(2)).sum::<f64>() / (n * n);
-            BEHIND * variance.sqrt()
-        } else {
-            0.25
-        };
-        if behind <= chance {
-            alive.push(at);
-        }
-    }
+    *alive = scored.into_iter().take(stay).map(|(at, _)| at).collect();
     alive.sort_unstable();
-}
-
-/// What each point adds to a correlation's deviation: its influence function, summing to zero.
-fn influence(x: &[f64], y: &[f64]) -> Vec<f64> {
-    let standard = |values: &[f64]| -> Vec<f64> {
-        let n = values.len().max(1) as f64;
-        let mean = values.iter().sum::<f64>() / n;
-        let sd = (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n).sqrt();
-        values.iter().map(|v| if sd > 0.0 { (v - mean) / sd } else { 0.0 }).collect()
-    };
-    let (x, y) = (standard(x), standard(y));
-    let r = x.iter().zip(&y).map(|(a, b)| a * b).sum::<f64>() / x.len().max(1) as f64;
-    x.iter().zip(&y).map(|(a, b)| a * b - r * (a * a + b * b) / 2.0).collect()
 }
 
 /// Measures how true each chosen description is, on pairs that took no part in writing or choosing it.
@@ -429,27 +394,12 @@ pub fn measure<J: Judge>(
     let mut order = pairs.to_vec();
     order.shuffle(random);
     let mut used = vec![false; z.rows()];
-    let about = |feature: usize| chosen[feature].iter().map(|candidate| candidate.statement).collect();
-    // A third first: what is hopeless then is asked no more. What is kept is never stopped by its figure,
-    // which would make that figure too high.
-    let first = plan.measure / 3;
-    let mut wanted: Vec<usize> = chosen.iter().map(|c| if c.is_some() { first } else { 0 }).collect();
-    let questions = draw(z, &order, &mut used, &mut wanted, &about);
-    notebook.ask(&questions)?;
-    let mut wanted: Vec<usize> = (0..chosen.len())
-        .map(|feature| {
-            let Some(candidate) = chosen[feature] else { return 0 };
-            let so_far = notebook.correlation(z, feature, candidate);
-            // One-sided 90 %: stopping here can only lose a description that is at the edge of being kept.
-            let most = (so_far.r.atanh() + 1.28 / (so_far.n as f64 - 3.0).max(1.0).sqrt()).tanh();
-            let hopeless = so_far.n >= 20 && most < plan.least;
-            if hopeless { 0 } else { plan.measure - first }
-        })
-        .collect();
-    let questions = draw(z, &order, &mut used, &mut wanted, &about);
-    if !questions.is_empty() {
-        notebook.ask(&questions)?;
-    }
+    let mut wanted: Vec<usize> =
+        chosen.iter().map(|candidate| if candidate.is_some() { plan.measure } else { 0 }).collect();
+    let drawn = draw(z, &order, &mut used, &mut wanted);
+    notebook.ask(&questions(drawn, |feature| {
+        chosen[feature].iter().map(|candidate| candidate.statement).collect()
+    }))?;
     let measured = chosen
         .iter()
         .enumerate()
@@ -576,7 +526,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_missing_and_what_is_hopeless_is_left() {
+    fn what_cannot_be_read_is_missing() {
         let (z, truth) = world(2, 2_000);
         let statements = vec![String::new(); 6];
         let pairs: Vec<u32> = (0..2_000).collect();
@@ -589,10 +539,30 @@ mod tests {
             measure(&mut judge, &statements, &z, &pairs, &winners, &plan, &mut random).unwrap();
         assert_eq!(found[0], None, "no answer is no tie");
         assert!(spent.missing > 0);
-        let noise = found[1].unwrap();
-        assert!(noise.n <= plan.measure / 3 + 5, "a hopeless feature is asked no more: {noise:?}");
+        assert!(found[1].unwrap().r.abs() < 0.2, "a statement about something else");
         let (chosen, _) = choose(&mut judge, &statements, &z, &pairs, &lists(2), &plan, &mut random).unwrap();
         assert_eq!(chosen[0].unwrap().candidate, 1, "the best that can be read");
+    }
+
+    #[test]
+    fn what_is_asked_depends_on_no_answer() {
+        let (z, truth) = world(6, 3_000);
+        let statements = vec![String::new(); 18];
+        let pairs: Vec<u32> = (0..3_000).collect();
+        let plan = Plan { choose: 120, measure: 100, ..Plan::default() };
+        let mut asked = Vec::new();
+        for (truth, unreadable) in [(truth.clone(), None), (vec![vec![0.0; 3_000]; 18], Some(3))] {
+            let mut judge = Known { truth, shift: 0.0, taste: 0.3, unreadable, asked: Vec::new() };
+            let mut random = crate::seed::stream(7, "plan");
+            let (chosen, _) =
+                choose(&mut judge, &statements, &z, &pairs, &lists(6), &plan, &mut random).unwrap();
+            let winners: Vec<Option<Candidate>> =
+                chosen.iter().zip(lists(6)).map(|(c, list)| Some(list[c.unwrap().candidate])).collect();
+            measure(&mut judge, &statements, &z, &pairs, &winners, &plan, &mut random).unwrap();
+            let of = |call: &Call| call.questions.iter().map(|q| (q.pair, q.statements.len())).collect();
+            asked.push(judge.asked.iter().map(of).collect::<Vec<Vec<(u32, usize)>>>());
+        }
+        assert_eq!(asked[0], asked[1], "the same pairs in the same calls, with as many statements");
     }
 
     #[test]

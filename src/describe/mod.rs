@@ -12,6 +12,9 @@
 pub mod contrast;
 pub mod judging;
 pub mod known;
+pub mod model_judge;
+pub mod own;
+pub mod written;
 
 use serde::{Deserialize, Serialize};
 
@@ -56,6 +59,17 @@ pub struct Feature {
     pub examples: Vec<u32>,
 }
 
+/// A description that the offline describer offers for a learned feature, kept or not.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Offer {
+    /// Completes "The response …".
+    pub text: String,
+    /// The concept of the bank that it is.
+    pub concept: Option<usize>,
+    /// 1 where it describes the feature's positive side, −1 the other.
+    pub sign: f64,
+}
+
 /// What the describe stage found.
 #[derive(Debug, Clone, Default)]
 pub struct Described {
@@ -68,6 +82,8 @@ pub struct Described {
     pub readings: Matrix,
     /// Learned features whose sign was turned so that the description fits the positive side.
     pub flipped: Vec<usize>,
+    /// What competes with a language model's descriptions, by learned feature; empty in a finished run.
+    pub offers: Vec<Vec<Offer>>,
 }
 
 /// Describes learned features with activations `learned` (`[pairs, learned]`) beside the known
@@ -106,6 +122,7 @@ pub fn describe(
     let mut oriented = learned.clone();
     let mut readings = Matrix::zeros(pairs.pair_id.len(), learned.cols);
     let mut flipped = Vec::new();
+    let mut all_offers = Vec::with_capacity(learned.cols);
     for (index, z) in columns.iter().enumerate() {
         let (high, low) = &lists[index];
         let mut feature = Feature {
@@ -114,8 +131,20 @@ pub fn describe(
             describer: "none".into(),
             ..Feature::default()
         };
-        let candidate = choose_description(z, &choose, &concept_readings, &term_readings, index);
-        let sign = candidate.as_ref().map_or(1.0, |(_, r)| if *r < 0.0 { -1.0 } else { 1.0 });
+        let offered = offer_descriptions(z, &choose, &concept_readings, &term_readings, index);
+        let candidate = offered
+            .iter()
+            .max_by(|a, b| a.merit().total_cmp(&b.merit()).then(b.order().cmp(&a.order())))
+            .map(|offered| (offered.candidate, offered.r));
+        let sign = candidate.map_or(1.0, |(_, r)| if r < 0.0 { -1.0 } else { 1.0 });
+        let to_offer = |offered: &Offered| {
+            let (text, concept) = match offered.candidate {
+                Candidate::Concept(concept) => (bank.concepts()[concept].prefer.clone(), Some(concept)),
+                Candidate::Terms(column) => (contrast::phrase(&flat[column]), None),
+            };
+            Offer { text, concept, sign: if offered.r * sign < 0.0 { -1.0 } else { 1.0 } }
+        };
+        all_offers.push(offered.iter().map(to_offer).collect());
         if sign < 0.0 {
             flipped.push(index);
             oriented.values.iter_mut().skip(index).step_by(learned.cols).for_each(|value| *value = -*value);
@@ -185,7 +214,7 @@ pub fn describe(
 
     let activations = beside(&oriented, known);
     mark_redundant(&mut features, &activations, &choose, redundant_above);
-    Described { features, activations, readings, flipped }
+    Described { features, activations, readings, flipped, offers: all_offers }
 }
 
 /// A judge's reading of a graded difference: −1, 0 or +1.
@@ -199,43 +228,63 @@ fn reading(value: f32) -> f32 {
     }
 }
 
+#[derive(Debug, Clone, Copy)]
 enum Candidate {
     Concept(usize),
     Terms(usize),
 }
 
+/// A candidate with its correlation on the pairs to choose on.
+#[derive(Debug, Clone, Copy)]
+struct Offered {
+    candidate: Candidate,
+    r: f64,
+}
+
 /// How much better quoted words must fit than a concept in plain words.
 const PLAIN_WORDS_BONUS: f64 = 0.05;
 
-/// The description that fits best on the pairs to choose on, with its signed correlation.
-fn choose_description(
+impl Offered {
+    fn merit(&self) -> f64 {
+        self.r.abs() + if matches!(self.candidate, Candidate::Concept(_)) { PLAIN_WORDS_BONUS } else { 0.0 }
+    }
+
+    /// Of equals the first is taken: concepts in the bank's order, then the high side's words.
+    fn order(&self) -> usize {
+        match self.candidate {
+            Candidate::Concept(index) => index,
+            Candidate::Terms(column) => usize::MAX / 2 + column,
+        }
+    }
+}
+
+/// The best concept and the words of either side, with their signed correlations on the pairs to choose on.
+fn offer_descriptions(
     z: &[f32],
     choose: &[u32],
     concepts: &[Vec<f32>],
     terms: &Matrix,
     feature: usize,
-) -> Option<(Candidate, f64)> {
-    let mut best: Option<(Candidate, f64, f64)> = None;
-    let mut offer = |candidate: Candidate, r: f64, merit: f64| {
-        if best.as_ref().is_none_or(|(_, _, other)| merit > *other) {
-            best = Some((candidate, r, merit));
-        }
-    };
-    for (index, read) in concepts.iter().enumerate() {
-        if let Some(c) = fidelity(z, read, 1.0, choose) {
-            offer(Candidate::Concept(index), c.r, c.r.abs() + PLAIN_WORDS_BONUS);
-        }
-    }
+) -> Vec<Offered> {
+    let mut offered: Vec<Offered> = concepts
+        .iter()
+        .enumerate()
+        .filter_map(|(index, read)| {
+            fidelity(z, read, 1.0, choose).map(|c| Offered { candidate: Candidate::Concept(index), r: c.r })
+        })
+        .max_by(|a, b| a.r.abs().total_cmp(&b.r.abs()).then(b.order().cmp(&a.order())))
+        .into_iter()
+        .collect();
     // The words of the high side describe +z, those of the low side −z; a fit of the wrong sign is noise.
     for (column, sign) in [(2 * feature, 1.0), (2 * feature + 1, -1.0)] {
         let read: Vec<f32> = terms.column(column).into_iter().map(reading).collect();
         if let Some(c) = fidelity(z, &read, 1.0, choose)
             && c.r * sign > 0.0
         {
-            offer(Candidate::Terms(column), c.r, c.r.abs());
+            offered.push(Offered { candidate: Candidate::Terms(column), r: c.r });
         }
     }
-    best.map(|(candidate, r, _)| (candidate, r))
+    offered
 }
 
 /// Pearson correlation of `sign · z` and a reading over those of `pairs` where z is not 0.

@@ -45,8 +45,8 @@ impl Embedder for BoxedEmbedder {
         self.identity.clone()
     }
 
-    fn dimensions(&self) -> usize {
-        self.model.dim()
+    fn dimensions(&self) -> Option<usize> {
+        Some(self.model.dim())
     }
 
     /// Texts beyond [`MAX_BYTES`] are cut there, at a character's boundary.
@@ -54,6 +54,11 @@ impl Embedder for BoxedEmbedder {
         let owned: Vec<String> =
             texts.iter().map(|text| text[..text.floor_char_boundary(MAX_BYTES)].to_owned()).collect();
         Ok(Matrix { values: self.model.encode_flat_with_args(&owned, None), cols: self.model.dim() })
+    }
+
+    /// A look into the cache takes as long as the vector itself: some ten microseconds.
+    fn cached(&self) -> bool {
+        false
     }
 }
 
@@ -81,7 +86,7 @@ mod tests {
         let embedder = BoxedEmbedder::load().unwrap();
         let many: Vec<&str> = MIXED.iter().copied().cycle().take(100).collect();
         let batch = embedder.embed(&many).unwrap();
-        assert_eq!((batch.rows(), batch.cols), (100, embedder.dimensions()));
+        assert_eq!((batch.rows(), Some(batch.cols)), (100, embedder.dimensions()));
         for (row, text) in many.iter().enumerate() {
             let alone = embedder.embed(&[text]).unwrap();
             let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();

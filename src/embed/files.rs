@@ -11,44 +11,49 @@ use polars::prelude::{
 };
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
-use super::{EmbedError, Embedder, for_each_batch};
+use super::{EmbedError, Embedding, Listener};
 use crate::matrix::Matrix;
-use crate::pairs::Pairs;
 use crate::run::{RunError, write_file};
 
-/// Writes `pair_id`, `embedding_a` and `embedding_b` (lists of `f32`) of all pairs as Parquet.
-///
-/// # Errors
-/// Where the embedder fails, or the file cannot be written; an old file then stands as it was.
-pub fn save(path: &Path, pairs: &Pairs, embedder: &dyn Embedder) -> Result<(), EmbedError> {
-    let list = || DataType::List(Box::new(DataType::Float32));
-    let schema = Schema::from_iter([
-        Field::new("pair_id".into(), DataType::String),
-        Field::new("embedding_a".into(), list()),
-        Field::new("embedding_b".into(), list()),
-    ]);
-    let failed = |error: PolarsError| {
-        EmbedError::File(RunError::Table { action: "write", path: path.into(), message: error.to_string() })
-    };
-    write_file(path, |file| {
-        let mut writer = ParquetWriter::new(file)
-            .with_compression(ParquetCompression::Zstd(None))
-            .batched(&schema)
-            .map_err(failed)?;
-        for_each_batch(pairs, embedder, &mut |_| (), |batch| {
-            let ids: Vec<&str> =
-                pairs.pair_id.iter().skip(batch.start).take(batch.a.rows()).map(String::as_str).collect();
-            let columns = vec![
-                Series::new("pair_id".into(), ids).into_column(),
-                lists("embedding_a", &batch.a).into_column(),
-                lists("embedding_b", &batch.b).into_column(),
-            ];
-            let table = DataFrame::new_infer_height(columns).map_err(failed)?;
-            writer.write_batch(&table).map_err(failed)
-        })?;
-        writer.finish().map_err(failed)?;
-        Ok(())
-    })
+impl Embedding<'_> {
+    /// Writes `pair_id`, `embedding_a` and `embedding_b` (lists of `f32`) of all pairs as Parquet.
+    ///
+    /// # Errors
+    /// Where the embedder fails, or the file cannot be written; an old file then stands as it was.
+    pub fn save(&mut self, path: &Path, listener: &mut dyn Listener) -> Result<(), EmbedError> {
+        let list = || DataType::List(Box::new(DataType::Float32));
+        let schema = Schema::from_iter([
+            Field::new("pair_id".into(), DataType::String),
+            Field::new("embedding_a".into(), list()),
+            Field::new("embedding_b".into(), list()),
+        ]);
+        let failed = |error: PolarsError| {
+            EmbedError::File(RunError::Table {
+                action: "write",
+                path: path.into(),
+                message: error.to_string(),
+            })
+        };
+        let ids = self.pair_ids();
+        write_file(path, |file| {
+            let mut writer = ParquetWriter::new(file)
+                .with_compression(ParquetCompression::Zstd(None))
+                .batched(&schema)
+                .map_err(failed)?;
+            self.for_each_block(listener, |start, a, b| {
+                let ids: Vec<&str> = ids.iter().skip(start).take(a.rows()).map(String::as_str).collect();
+                let columns = vec![
+                    Series::new("pair_id".into(), ids).into_column(),
+                    lists("embedding_a", &a).into_column(),
+                    lists("embedding_b", &b).into_column(),
+                ];
+                let table = DataFrame::new_infer_height(columns).map_err(failed)?;
+                writer.write_batch(&table).map_err(failed)
+            })?;
+            writer.finish().map_err(failed)?;
+            Ok(())
+        })
+    }
 }
 
 /// One list per row.
@@ -103,7 +108,8 @@ mod tests {
     use polars::prelude::{ParquetReader, SerReader};
 
     use super::*;
-    use crate::embed::tests::{Counting, pairs_of};
+    use crate::embed::Recipe;
+    use crate::embed::dataset::tests::{Counting, Silent, pairs_of};
 
     #[test]
     fn saved_embeddings_are_both_responses_by_pair_id() {
@@ -113,7 +119,9 @@ mod tests {
             (0..1500).map(|i| ("x".repeat(i % 7), "Y".repeat(i % 3))).collect();
         let borrowed: Vec<(&str, &str)> = texts.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
         let pairs = pairs_of(&borrowed);
-        save(&path, &pairs, &Counting { dimensions: 2, nan_for: None }).unwrap();
+        let (embedder, recipe) = (Counting { dimensions: 2, nan_for: None }, Recipe::default());
+        let mut embedding = Embedding::new(&pairs, &embedder, &recipe, &mut Silent).unwrap();
+        embedding.save(&path, &mut Silent).unwrap();
 
         let table = ParquetReader::new(std::fs::File::open(&path).unwrap()).finish().unwrap();
         assert_eq!(
@@ -139,7 +147,9 @@ mod tests {
         let path = folder.path().join("vectors.parquet");
         std::fs::write(&path, "old").unwrap();
         let nan = Counting { dimensions: 2, nan_for: Some("odd") };
-        assert!(save(&path, &pairs_of(&[("odd", "b")]), &nan).is_err());
+        let (pairs, recipe) = (pairs_of(&[("odd", "b")]), Recipe::default());
+        let mut embedding = Embedding::new(&pairs, &nan, &recipe, &mut Silent).unwrap();
+        assert!(embedding.save(&path, &mut Silent).is_err());
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "old");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }

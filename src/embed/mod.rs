@@ -1,49 +1,192 @@
 //! Text to vectors, and what the rest of the program works on: the difference of the two responses.
 //!
-//! [`Embedder`] is the whole contract. Responses are embedded alone, as in the paper: the prompt is
-//! the same on both sides and would add nothing to the difference.
+//! [`Embedder`] is the whole contract; [`open`] makes one from what the user names. What of a pair is embedded, the
+//! response alone as in the paper or the prompt with it, says the [`Recipe`]. [`Embedding`] takes a dataset
+//! through both, each text once, with the cache between wherever an embedder is slower than it.
 
 pub mod boxed;
+mod dataset;
 mod files;
+mod local;
+mod recipe;
+mod remote;
+mod spec;
+mod static_model;
 
 pub use boxed::BoxedEmbedder;
-pub use files::{read_deltas, save, write_deltas};
+pub use dataset::{Embedding, Listener};
+pub use files::{read_deltas, write_deltas};
+pub(crate) use local::wanted as files_of_a_model;
+pub use local::{Hardware, LocalEmbedder};
+pub use recipe::Recipe;
+pub use remote::RemoteEmbedder;
+pub use spec::{Opened, Spec, open};
+pub use static_model::StaticEmbedder;
 
+use std::path::PathBuf;
+
+use crate::cache::CacheError;
+use crate::hub::HubError;
 use crate::matrix::Matrix;
-use crate::pairs::Pairs;
+use crate::net::NetError;
 use crate::run::RunError;
-
-/// Pairs embedded at a time: what is in memory besides the deltas is two such blocks.
-const BATCH: usize = 1024;
 
 /// Turns texts into vectors.
 ///
-/// The same text gives the same bits in every call, alone or among others.
+/// On the CPU the same text gives the same bits in every call, alone or among others; on a graphics adapter and
+/// from a server the same vector up to rounding.
 pub trait Embedder: Send + Sync {
-    /// Name and revision, `boxed@sha256:…`: what a cache or a run record keys on.
+    /// Name and revision, `boxed@sha256:…`, with everything that changes its vectors: what the cache and a run's
+    /// record key on.
     fn identity(&self) -> String;
 
-    /// Length of a vector.
-    fn dimensions(&self) -> usize;
+    /// Length of a vector; `None` where only the first answer tells.
+    fn dimensions(&self) -> Option<usize>;
 
-    /// One row per text in the order given, `[texts, dimensions]`, each of length 1, or all zeros
-    /// where a text says nothing to this embedder.
+    /// One row per text in the order given, `[texts, dimensions]`; all zeros where a text says nothing to this
+    /// embedder. Rows have length 1 where the model's files say so, as nearly all do.
     ///
     /// # Errors
-    /// [`EmbedError::Model`] where the embedder fails.
+    /// [`EmbedError`] where the embedder fails.
     fn embed(&self, texts: &[&str]) -> Result<Matrix, EmbedError>;
+
+    /// Takes work until there is none, and hands in each piece as it is done. An embedder that does better with
+    /// several pieces at once has its own way.
+    ///
+    /// # Errors
+    /// Where the embedder or the work fails; what was handed in stays.
+    fn embed_all(&self, work: &mut dyn Work) -> Result<(), EmbedError> {
+        // Pieces of a few seconds: what a crash costs, and what a progress bar moves by.
+        let mut amount = Amount { texts: 32, bytes: usize::MAX };
+        while let Some(task) = work.next(amount)? {
+            let started = std::time::Instant::now();
+            let rows = self.embed(&task.texts())?;
+            work.done(task, rows)?;
+            match started.elapsed().as_millis() {
+                0..500 => amount.texts = (amount.texts * 2).min(4096),
+                4000.. => amount.texts = (amount.texts / 2).max(1),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Vectors of earlier runs have this length: others are a mistake of a server's.
+    fn expect(&self, _dimensions: usize) {}
+
+    /// Whether it is so slow, or dear, that its vectors are worth keeping.
+    fn cached(&self) -> bool;
+
+    /// Longest text in tokens that it reads; `None` where there is no limit or nobody knows.
+    fn max_tokens(&self) -> Option<usize> {
+        None
+    }
+
+    /// The end of a text that has about so many tokens, for prompts that must leave room for the response.
+    fn tail<'a>(&self, text: &'a str, tokens: usize) -> &'a str {
+        // Without a tokenizer: tokens have about four bytes in English, three are on the safe side.
+        &text[text.ceil_char_boundary(text.len().saturating_sub(tokens.saturating_mul(3)))..]
+    }
+
+    /// About how many tokens a text has, not cut to what is read.
+    fn tokens(&self, text: &str) -> usize {
+        text.len().div_ceil(4)
+    }
+
+    /// What was used since it was opened.
+    fn usage(&self) -> Usage {
+        Usage::default()
+    }
+}
+
+/// What an embedder has used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Texts embedded.
+    pub texts: u64,
+    /// Their tokens, as far as known.
+    pub tokens: u64,
+    /// Texts that were longer than is read.
+    pub cut: u64,
+    /// Requests that were answered.
+    pub requests: u64,
+}
+
+/// Most that an embedder takes at a time.
+#[derive(Debug, Clone, Copy)]
+pub struct Amount {
+    /// Texts.
+    pub texts: usize,
+    /// Bytes of text; a single text may be longer.
+    pub bytes: usize,
+}
+
+/// Texts that wait to be embedded, the longest first.
+pub trait Work {
+    /// Some that nobody else works on; `None` when there are none.
+    ///
+    /// # Errors
+    /// Where the cache fails.
+    fn next(&mut self, most: Amount) -> Result<Option<Task>, EmbedError>;
+
+    /// The vectors of a task, which are kept from now on.
+    ///
+    /// # Errors
+    /// Where they break the contract or cannot be kept.
+    fn done(&mut self, task: Task, rows: Matrix) -> Result<(), EmbedError>;
+}
+
+/// A piece of work.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Task {
+    items: Vec<(usize, String)>,
+}
+
+impl Task {
+    /// The texts.
+    pub fn texts(&self) -> Vec<&str> {
+        self.items.iter().map(|(_, text)| text.as_str()).collect()
+    }
 }
 
 /// What can go wrong between a text and its vector.
 #[derive(Debug, thiserror::Error)]
 pub enum EmbedError {
     /// The model cannot be loaded or used.
-    #[error("the embedder `{embedder}` failed: {message}")]
+    #[error("the embedder `{embedder}` cannot be used: {message}")]
     Model {
         /// Which embedder.
         embedder: String,
         /// What it said.
         message: String,
+    },
+    /// No model's folder.
+    #[error("`{}` is no model that can be used: {message}\nhint: {hint}", .path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+        /// What to do.
+        hint: String,
+    },
+    /// Nothing that is called so.
+    #[error("there is no embedder `{name}`\nhint: {hint}")]
+    Unknown {
+        /// As given.
+        name: String,
+        /// What there is.
+        hint: String,
+    },
+    /// A template that cannot be used.
+    #[error(
+        "the template `{template}` cannot be used: {message}\nhint: write {{prompt}} and {{response}} where those go"
+    )]
+    Template {
+        /// As given.
+        template: String,
+        /// What is wrong.
+        message: &'static str,
     },
     /// An embedder returned another shape than it promised.
     #[error(
@@ -62,52 +205,47 @@ pub enum EmbedError {
         dimensions: usize,
     },
     /// An embedder returned NaN or infinity.
-    #[error("the embedder `{embedder}` returned a vector that is not finite, for pair {pair}")]
+    #[error("the embedder `{embedder}` returned a vector that is not finite, for the text `{text}`")]
     NotFinite {
         /// Which embedder.
         embedder: String,
-        /// Index of the pair, from 0.
-        pair: usize,
+        /// How the text begins.
+        text: String,
     },
+    /// A server cannot be reached, or refuses.
+    #[error(transparent)]
+    Net(#[from] NetError),
+    /// A model cannot be fetched.
+    #[error(transparent)]
+    Hub(#[from] HubError),
+    /// The cache cannot be used.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
     /// A file could not be written or read.
     #[error(transparent)]
     File(#[from] RunError),
 }
 
-/// Both responses' embeddings for consecutive pairs, each `[batch, dimensions]`.
-#[derive(Debug)]
-struct Batch {
-    /// Index of the first pair.
-    start: usize,
-    a: Matrix,
-    b: Matrix,
-}
-
-/// Embeds the pairs block by block and hands each block to `sink`; `progress` hears the pairs done.
-fn for_each_batch<E: From<EmbedError>>(
-    pairs: &Pairs,
-    embedder: &dyn Embedder,
-    progress: &mut dyn FnMut(usize),
-    mut sink: impl FnMut(Batch) -> Result<(), E>,
-) -> Result<(), E> {
-    let total = pairs.pair_id.len();
-    for start in (0..total).step_by(BATCH) {
-        let end = (start + BATCH).min(total);
-        let texts_a: Vec<&str> = (start..end).map(|pair| pairs.response_a.get(pair)).collect();
-        let texts_b: Vec<&str> = (start..end).map(|pair| pairs.response_b.get(pair)).collect();
-        let (a, b) =
-            rayon::join(|| checked(embedder, &texts_a, start), || checked(embedder, &texts_b, start));
-        sink(Batch { start, a: a?, b: b? })?;
-        progress(end);
+impl EmbedError {
+    /// Whether the user can mend it (exit code 2) rather than we (exit code 1).
+    pub fn is_users(&self) -> bool {
+        match self {
+            Self::Shape { .. } | Self::NotFinite { .. } => false,
+            Self::File(error) => error.is_users(),
+            _ => true,
+        }
     }
-    Ok(())
+
+    /// Whether the user stopped it.
+    pub fn is_stop(&self) -> bool {
+        matches!(self, Self::Net(NetError::Stopped) | Self::Hub(HubError::Net(NetError::Stopped)))
+    }
 }
 
-/// Embeds, and holds the embedder to its contract; `start` is the first text's pair.
-fn checked(embedder: &dyn Embedder, texts: &[&str], start: usize) -> Result<Matrix, EmbedError> {
-    let rows = embedder.embed(texts)?;
-    let dimensions = embedder.dimensions();
-    if rows.cols != dimensions || rows.values.len() != texts.len() * dimensions {
+/// Holds an embedder to its contract.
+fn checked(embedder: &dyn Embedder, texts: &[&str], rows: &Matrix) -> Result<(), EmbedError> {
+    let dimensions = embedder.dimensions().unwrap_or(rows.cols);
+    if rows.cols != dimensions || dimensions == 0 || rows.values.len() != texts.len() * dimensions {
         return Err(EmbedError::Shape {
             embedder: embedder.identity(),
             rows: rows.rows(),
@@ -117,108 +255,10 @@ fn checked(embedder: &dyn Embedder, texts: &[&str], start: usize) -> Result<Matr
         });
     }
     match rows.values.iter().position(|value| !value.is_finite()) {
-        Some(at) => {
-            Err(EmbedError::NotFinite { embedder: embedder.identity(), pair: start + at / dimensions.max(1) })
-        }
-        None => Ok(rows),
-    }
-}
-
-/// The deltas e(A) − e(B), `[pairs, dimensions]`; `progress` is called with the number of pairs done.
-///
-/// # Errors
-/// Where the embedder fails or breaks its contract.
-pub fn deltas(
-    pairs: &Pairs,
-    embedder: &dyn Embedder,
-    progress: &mut dyn FnMut(usize),
-) -> Result<Matrix, EmbedError> {
-    let cols = embedder.dimensions();
-    let mut values = Vec::with_capacity(pairs.pair_id.len() * cols);
-    for_each_batch(pairs, embedder, progress, |batch| {
-        values.extend(batch.a.values.iter().zip(&batch.b.values).map(|(a, b)| a - b));
-        Ok::<_, EmbedError>(())
-    })?;
-    Ok(Matrix { values, cols })
-}
-
-#[cfg(test)]
-mod tests {
-    use polars::prelude::{NamedFrom, Series};
-
-    use super::*;
-    use crate::pairs::TextColumn;
-
-    /// Texts as (A, B), with made-up ids.
-    pub(super) fn pairs_of(texts: &[(&str, &str)]) -> Pairs {
-        let column = |values: Vec<&str>| {
-            TextColumn(Series::new("text".into(), values).str().expect("a text column").clone())
-        };
-        Pairs {
-            pair_id: (0..texts.len()).map(|pair| format!("{pair:032x}")).collect(),
-            response_a: column(texts.iter().map(|(a, _)| *a).collect()),
-            response_b: column(texts.iter().map(|(_, b)| *b).collect()),
-            ..Pairs::default()
-        }
-    }
-
-    /// Number of bytes and of capital letters; other `dimensions` than 2, and NaN, break the contract.
-    pub(super) struct Counting {
-        pub(super) dimensions: usize,
-        pub(super) nan_for: Option<&'static str>,
-    }
-
-    impl Embedder for Counting {
-        fn identity(&self) -> String {
-            "counting@1".into()
-        }
-
-        fn dimensions(&self) -> usize {
-            self.dimensions
-        }
-
-        fn embed(&self, texts: &[&str]) -> Result<Matrix, EmbedError> {
-            let row = |text: &&str| {
-                let capitals = text.chars().filter(|c| c.is_uppercase()).count() as f32;
-                [if self.nan_for == Some(*text) { f32::NAN } else { text.len() as f32 }, capitals]
-            };
-            Ok(Matrix { values: texts.iter().flat_map(row).collect(), cols: 2 })
-        }
-    }
-
-    #[test]
-    fn deltas_are_a_minus_b_in_the_order_of_the_pairs_across_batches() {
-        let texts: Vec<(String, String)> =
-            (0..BATCH * 2 + 3).map(|i| ("x".repeat(i % 17), "YY".repeat(i % 5))).collect();
-        let borrowed: Vec<(&str, &str)> = texts.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
-        let mut heard = Vec::new();
-        let found = deltas(&pairs_of(&borrowed), &Counting { dimensions: 2, nan_for: None }, &mut |done| {
-            heard.push(done);
-        })
-        .unwrap();
-        assert_eq!(found.rows(), texts.len());
-        for i in 0..texts.len() {
-            let capitals = 2.0 * (i % 5) as f32;
-            assert_eq!(found.row(i), [(i % 17) as f32 - capitals, -capitals]);
-        }
-        assert_eq!(heard, [BATCH, BATCH * 2, BATCH * 2 + 3]);
-    }
-
-    #[test]
-    fn an_embedder_that_breaks_its_contract_is_named() {
-        let pairs = pairs_of(&[("a", "b"), ("odd", "c")]);
-        let wide = Counting { dimensions: 3, nan_for: None };
-        let error = deltas(&pairs, &wide, &mut |_| ()).unwrap_err();
-        assert_eq!(error.to_string(), "the embedder `counting@1` returned 2 × 2 values where 2 × 3 were due");
-        let nan = Counting { dimensions: 2, nan_for: Some("odd") };
-        let error = deltas(&pairs, &nan, &mut |_| ()).unwrap_err();
-        assert!(matches!(error, EmbedError::NotFinite { pair: 1, .. }), "{error}");
-    }
-
-    #[test]
-    fn no_pairs_give_no_rows() {
-        let none =
-            deltas(&Pairs::default(), &Counting { dimensions: 2, nan_for: None }, &mut |_| ()).unwrap();
-        assert_eq!((none.rows(), none.cols), (0, 2));
+        Some(at) => Err(EmbedError::NotFinite {
+            embedder: embedder.identity(),
+            text: texts.get(at / dimensions).map(|text| text.chars().take(60).collect()).unwrap_or_default(),
+        }),
+        None => Ok(()),
     }
 }

@@ -190,6 +190,26 @@ pub fn description(text: &str) -> Option<String> {
         plain = plain.strip_prefix(lead).unwrap_or(plain).trim_start();
     }
     let count = plain.split(' ').count();
+    // Not a description of a response but a reply to us: a refusal, a greeting, a question.
+    let lower = plain.to_lowercase().replace('’', "'");
+    let talks = [
+        "i ",
+        "i'm",
+        "i'd",
+        "i'll",
+        "i've",
+        "sorry",
+        "as an ai",
+        "unfortunately",
+        "sure",
+        "here is",
+        "here are",
+        "certainly",
+        "okay",
+    ];
+    if talks.iter().any(|lead| lower.starts_with(lead)) || plain.ends_with('?') {
+        return None;
+    }
     if plain.is_empty() || count > 30 || plain.len() > 240 {
         return None;
     }
@@ -317,6 +337,10 @@ mod tests {
             (r#"{"concept": ""}"#, None),
             ("Here are my thoughts.\nFirst, the pairs differ.", None),
             (r#"{"other": "x"}"#, None),
+            ("I'm sorry, but I can't help with that.", None),
+            (r#"{"concept": "I cannot tell"}"#, None),
+            ("Sure! Here it is", None),
+            (r#"{"concept": "is it longer?"}"#, None),
         ] {
             assert_eq!(description(text).as_deref(), expected, "{text}");
         }

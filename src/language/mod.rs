@@ -5,5 +5,10 @@
 //! text could have named ([`answers`]).
 
 pub mod answers;
+pub mod chat;
 pub mod excerpt;
+pub mod open;
 pub mod prompts;
+pub mod spending;
+pub mod tokens;
+pub mod write;

@@ -2,9 +2,11 @@
 
 pub mod annotated_pairs;
 mod anonymise;
+pub mod bill;
 mod evidence;
 pub mod exports;
 mod html;
+pub mod judged;
 pub mod page;
 mod plots;
 pub mod relabel;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::RunError;
 use crate::config::Config;
+use crate::language::spending::Spent;
 
 /// Version of the run directory's layout.
 pub const SCHEMA_VERSION: u64 = 1;
@@ -29,6 +30,10 @@ pub struct Manifest {
     pub backend: String,
     /// Name and revision of the embedder.
     pub embedder: String,
+    /// What was embedded, and what it took.
+    pub embedding: EmbeddingRecord,
+    /// The language models that described, and what they took; empty without any.
+    pub language: LanguageRecord,
     /// The data.
     pub dataset: DatasetRecord,
     /// What was done, in order.
@@ -49,6 +54,8 @@ impl Default for Manifest {
             device: String::new(),
             backend: String::new(),
             embedder: String::new(),
+            embedding: EmbeddingRecord::default(),
+            language: LanguageRecord::default(),
             dataset: DatasetRecord::default(),
             stages: Vec::new(),
             metrics: Metrics::default(),
@@ -80,6 +87,46 @@ impl Manifest {
         }
         serde_json::from_value(value).map_err(|error| damaged(error.to_string()))
     }
+}
+
+/// What was embedded, with what, and what it took.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EmbeddingRecord {
+    /// As the user named it, with the revision that was used.
+    pub source: String,
+    /// The template that was filled with prompt and response.
+    pub template: String,
+    /// Length of a vector.
+    pub dimensions: usize,
+    /// Longest text that is read, in tokens, where there is a limit.
+    pub max_tokens: Option<usize>,
+    /// Different texts in the dataset.
+    pub texts: usize,
+    /// Those whose vectors were in the cache, or came into it by another run.
+    pub from_cache: usize,
+    /// Those that were embedded now.
+    pub embedded: usize,
+    /// Of these, how many were longer than is read.
+    pub cut: u64,
+    /// Tokens embedded now, as far as known.
+    pub tokens: u64,
+    /// Requests that were answered.
+    pub requests: u64,
+    /// What they cost in dollars, where the price was given.
+    pub dollars: Option<f64>,
+}
+
+/// The language models of a run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LanguageRecord {
+    /// The model that wrote, and its server.
+    pub writer: String,
+    /// The model that judged, and its server.
+    pub judge: String,
+    /// What was spent by purpose (`write`, `judge`, `shorten`), over all calls that this run took.
+    pub spent: BTreeMap<String, Spent>,
 }
 
 /// The data of a run.

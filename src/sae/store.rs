@@ -1,11 +1,6 @@
 //! The autoencoder on disk: weights in safetensors, and beside them how to use these.
 
-use std::{
-    collections::HashMap,
-    fs,
-    io::Write,
-    path::{Path, PathBuf},
-};
+use std::{collections::HashMap, fs, path::Path};
 
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
@@ -148,15 +143,13 @@ fn read(path: &Path) -> Result<Vec<u8>, SaeError> {
     fs::read(path).map_err(|source| SaeError::File { action: "read", path: path.into(), source })
 }
 
-/// All or nothing: a reader never sees half a file.
+/// All or nothing: a reader never sees half a file, and the next run sweeps away what a killed one left.
 fn write(path: &Path, data: &[u8]) -> Result<(), SaeError> {
-    let directory = path.parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf);
-    let attempt = || -> std::io::Result<()> {
-        let mut file = tempfile::Builder::new().suffix(".tmp").tempfile_in(&directory)?;
-        file.write_all(data)?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        Ok(())
-    };
-    attempt().map_err(|source| SaeError::File { action: "write", path: path.into(), source })
+    crate::run::write_bytes(path, data).map_err(|error| {
+        let source = match error {
+            crate::run::RunError::Io { source, .. } => source,
+            other => std::io::Error::other(other),
+        };
+        SaeError::File { action: "write", path: path.into(), source }
+    })
 }

@@ -23,6 +23,7 @@ use crate::finished::{FinishedError, FinishedRun};
 use crate::matrix::Matrix;
 use crate::pairs::rows::RowReader;
 use crate::pairs::{PairsError, ReadOptions};
+use crate::sae::DeviceChoice;
 
 /// What is written besides the probability.
 #[derive(Debug, Clone, Default)]
@@ -35,6 +36,8 @@ pub struct Options {
     pub no_features: bool,
     /// Columns named by hand.
     pub columns: ReadOptions,
+    /// Where a model on this machine embeds.
+    pub device: DeviceChoice,
 }
 
 /// How reasons are put into words; the report's business.
@@ -105,7 +108,7 @@ impl<'a> Pass<'a> {
             }
             other => other.into(),
         })?;
-        let apparatus = Apparatus::of(run)?;
+        let apparatus = Apparatus::of(run, options.device)?;
         let weights = Weights::of(run)?;
         let fitted = if reader.has_texts() { &weights.full } else { &weights.vectors };
         let fitted = match &options.person {

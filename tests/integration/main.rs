@@ -2,9 +2,18 @@
 
 mod act;
 mod bad_input;
+mod embedders;
+#[cfg(feature = "hub")]
+#[path = "../support/hub.rs"]
+mod hub;
+#[cfg(feature = "hub")]
+mod hub_models;
 mod interop;
+mod language;
 mod planted;
 mod resume;
 mod run_directory;
+#[path = "../support/server.rs"]
+mod server;
 mod util;
 mod web;

@@ -84,6 +84,7 @@ fn shuffled_labels_give_no_principles() {
         device: DeviceChoice::Cpu,
         save_embeddings: None,
         force: false,
+        spending: wimhf::language::open::Spending::default(),
     };
     let prepared = analyze::measure(&request, &mut Silent).unwrap();
     let mut with_principles = 0;

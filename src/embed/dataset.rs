@@ -1,0 +1,411 @@
+//! A dataset through an embedder: every text once, whatever the number of pairs it stands in.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::time::Duration;
+
+use rayon::prelude::*;
+
+use super::{Amount, EmbedError, Embedder, Recipe, Task, Work, checked};
+use crate::cache::{self, Bucket, Cache, Claim, Key, Space};
+use crate::matrix::Matrix;
+use crate::pairs::Pairs;
+use crate::run::EmbeddingRecord;
+use crate::stop;
+
+/// Pairs whose vectors are in memory at a time, besides the deltas.
+const BLOCK: usize = 1024;
+
+/// How often we look whether another process has finished what we wait for.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Who hears how it goes.
+pub trait Listener {
+    /// So many of all pairs' texts are done; in pairs, of `Pairs::pair_id.len()`.
+    fn advance(&mut self, pairs: usize);
+    /// A sentence that the user should read.
+    fn note(&mut self, text: &str);
+}
+
+/// A dataset, an embedder and a recipe; with a cache where that pays.
+pub struct Embedding<'a> {
+    pairs: &'a Pairs,
+    embedder: &'a dyn Embedder,
+    recipe: &'a Recipe,
+    store: Option<Store>,
+    /// What it took.
+    pub record: EmbeddingRecord,
+}
+
+struct Store {
+    bucket: Bucket,
+    space: Space,
+    /// Address of every pair's A, then of every pair's B.
+    keys: Vec<Key>,
+    /// Removed with the store, where the user's cache cannot be used.
+    _temporary: Option<tempfile::TempDir>,
+}
+
+impl<'a> Embedding<'a> {
+    /// Opens the cache where the embedder wants one.
+    ///
+    /// # Errors
+    /// Where neither the user's cache nor a temporary one can be used.
+    pub fn new(
+        pairs: &'a Pairs,
+        embedder: &'a dyn Embedder,
+        recipe: &'a Recipe,
+        listener: &mut dyn Listener,
+    ) -> Result<Self, EmbedError> {
+        let mut embedding = Self::plain(pairs, embedder, recipe);
+        if embedder.cached() {
+            embedding.store = Some(embedding.open_store(listener)?);
+        }
+        Ok(embedding)
+    }
+
+    /// The same with this cache, whatever the embedder wants.
+    ///
+    /// # Errors
+    /// Where the cache cannot be used.
+    #[cfg(test)]
+    pub(crate) fn with_cache(
+        pairs: &'a Pairs,
+        embedder: &'a dyn Embedder,
+        recipe: &'a Recipe,
+        cache: &Cache,
+    ) -> Result<Self, EmbedError> {
+        let mut embedding = Self::plain(pairs, embedder, recipe);
+        let (bucket, space) = embedding.open(cache)?;
+        embedding.store = Some(Store { bucket, space, keys: embedding.keys(), _temporary: None });
+        Ok(embedding)
+    }
+
+    fn plain(pairs: &'a Pairs, embedder: &'a dyn Embedder, recipe: &'a Recipe) -> Self {
+        let record = EmbeddingRecord {
+            template: recipe.template().to_owned(),
+            max_tokens: embedder.max_tokens(),
+            ..EmbeddingRecord::default()
+        };
+        Self { pairs, embedder, recipe, store: None, record }
+    }
+
+    /// What makes the vectors: one space of the cache.
+    fn space(&self) -> String {
+        format!("{} | {}", self.embedder.identity(), self.recipe.template())
+    }
+
+    fn open(&self, cache: &Cache) -> Result<(Bucket, Space), cache::CacheError> {
+        let bucket = cache.bucket(cache::EMBEDDINGS)?;
+        let space = bucket.space(&self.space())?;
+        Ok((bucket, space))
+    }
+
+    fn keys(&self) -> Vec<Key> {
+        let name = self.space();
+        let count = self.pairs.pair_id.len();
+        let (pairs, embedder, recipe) = (self.pairs, self.embedder, self.recipe);
+        (0..2 * count)
+            .into_par_iter()
+            .map(|slot| cache::key(&[name.as_bytes(), text_of(pairs, embedder, recipe, slot).as_bytes()]))
+            .collect()
+    }
+
+    fn open_store(&self, listener: &mut dyn Listener) -> Result<Store, EmbedError> {
+        let (opened, temporary) = match Cache::of_user().and_then(|cache| self.open(&cache)) {
+            Ok(opened) => (opened, None),
+            Err(error @ cache::CacheError::Damaged { .. }) => return Err(error.into()),
+            Err(error) => {
+                // Embedding for hours and keeping nothing would be worse than saying so.
+                let message = error.to_string();
+                let first = message.lines().next().unwrap_or_default();
+                listener.note(&format!("vectors are not kept for the next run: {first}"));
+                let folder = tempfile::tempdir().map_err(|source| cache::CacheError::Io {
+                    action: "create",
+                    path: std::env::temp_dir(),
+                    source,
+                })?;
+                (self.open(&Cache::at(folder.path()))?, Some(folder))
+            }
+        };
+        Ok(Store { bucket: opened.0, space: opened.1, keys: self.keys(), _temporary: temporary })
+    }
+
+    fn text(&self, slot: usize) -> Cow<'a, str> {
+        text_of(self.pairs, self.embedder, self.recipe, slot)
+    }
+
+    /// Embeds what is not in the cache yet; nothing to do without one.
+    ///
+    /// # Errors
+    /// Where the embedder or the cache fails. What was embedded by then is in the cache.
+    fn fill(&mut self, listener: &mut dyn Listener) -> Result<(), EmbedError> {
+        let Some(mut store) = self.store.take() else { return Ok(()) };
+        let outcome = self.fill_store(&mut store, listener);
+        self.store = Some(store);
+        outcome
+    }
+
+    fn fill_store(&mut self, store: &mut Store, listener: &mut dyn Listener) -> Result<(), EmbedError> {
+        let before = self.embedder.usage();
+        let mut first: HashMap<Key, usize> = HashMap::with_capacity(store.keys.len());
+        let mut slots: Vec<usize> = Vec::new();
+        for (slot, key) in store.keys.iter().enumerate() {
+            first.entry(*key).or_insert_with(|| {
+                slots.push(slot);
+                slot
+            });
+        }
+        drop(first);
+        let texts = slots.len();
+        let keys: Vec<Key> = slots.iter().filter_map(|&slot| store.keys.get(slot)).copied().collect();
+        let present = store.bucket.present(&keys)?;
+        if let Some((key, _)) = keys.iter().zip(&present).find(|(_, present)| **present) {
+            store.bucket.read(&[*key], |_, bytes| self.embedder.expect(bytes.len() / 4))?;
+        }
+        let mut present = present.into_iter();
+        slots.retain(|_| !present.next().unwrap_or(false));
+        let mut waiting: Vec<(usize, usize)> =
+            slots.iter().map(|&slot| (slot, self.text(slot).len())).collect();
+        // The longest first: batches of about one length, memory at its peak at once, and a bar that gets faster.
+        // Shortest last also keeps the last batches small. The slot breaks ties, so that the order is the same always.
+        waiting.sort_by_key(|&(slot, bytes)| (std::cmp::Reverse(bytes), slot));
+
+        let mut queue = Queue {
+            embedding: self,
+            store,
+            listener,
+            others: Vec::new(),
+            next: 0,
+            waiting,
+            done: texts - slots.len(),
+            embedded: 0,
+            texts,
+            dimensions: None,
+        };
+        queue.tell();
+        let mut told = false;
+        loop {
+            queue.embedding.embedder.embed_all(&mut queue)?;
+            if queue.others.is_empty() {
+                break;
+            }
+            // Another run is at it. If it dies, its claims are worth nothing and we take them over.
+            if !told {
+                told = true;
+                let count = queue.others.len();
+                queue
+                    .listener
+                    .note(&format!("waiting for another run that embeds {count} of the same texts"));
+            }
+            let _careful = stop::careful();
+            std::thread::sleep(LOOK);
+            if stop::requested() {
+                return Err(crate::net::NetError::Stopped.into());
+            }
+            queue.waiting = std::mem::take(&mut queue.others);
+            queue.next = 0;
+        }
+        let embedded = queue.embedded;
+        let usage = self.embedder.usage();
+        let record = &mut self.record;
+        (record.texts, record.embedded, record.from_cache) = (texts, embedded, texts - embedded);
+        record.cut = usage.cut - before.cut;
+        record.tokens = usage.tokens - before.tokens;
+        record.requests = usage.requests - before.requests;
+        Ok(())
+    }
+
+    /// Vectors of some slots, straight from the embedder, `[slots, dimensions]`.
+    fn embedded(&self) -> impl Fn(std::ops::Range<usize>) -> Result<Matrix, EmbedError> + Sync + use<'a> {
+        let (pairs, embedder, recipe) = (self.pairs, self.embedder, self.recipe);
+        move |slots| {
+            let texts: Vec<Cow<str>> = slots.map(|slot| text_of(pairs, embedder, recipe, slot)).collect();
+            let texts: Vec<&str> = texts.iter().map(|text| &**text).collect();
+            let rows = embedder.embed(&texts)?;
+            checked(embedder, &texts, &rows)?;
+            Ok(rows)
+        }
+    }
+
+    /// Vectors of some slots from the cache, `[slots, dimensions]`.
+    fn kept(&self, store: &Store, slots: std::ops::Range<usize>) -> Result<Matrix, EmbedError> {
+        let keys = store.keys.get(slots.clone()).unwrap_or_default();
+        let mut rows: Vec<Vec<f32>> = vec![Vec::new(); keys.len()];
+        store.bucket.read(keys, |position, bytes| {
+            if let Some(row) = rows.get_mut(position) {
+                *row = decode(bytes);
+            }
+        })?;
+        for (row, slot) in rows.iter_mut().zip(slots) {
+            if row.is_empty() {
+                // Somebody has cleared the cache meanwhile.
+                *row = self.embedded()(slot..slot + 1)?.values;
+            }
+        }
+        let cols = rows.first().map_or(0, Vec::len);
+        if let Some(odd) = rows.iter().find(|row| row.len() != cols) {
+            return Err(EmbedError::Shape {
+                embedder: self.embedder.identity(),
+                rows: 1,
+                cols: odd.len(),
+                texts: 1,
+                dimensions: cols,
+            });
+        }
+        Ok(Matrix { values: rows.concat(), cols })
+    }
+
+    /// Both responses' vectors for consecutive pairs, block by block: index of the first pair, A, B.
+    pub(super) fn for_each_block<E: From<EmbedError>>(
+        &mut self,
+        listener: &mut dyn Listener,
+        mut sink: impl FnMut(usize, Matrix, Matrix) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.fill(listener)?;
+        let count = self.pairs.pair_id.len();
+        let embedded = self.embedded();
+        for start in (0..count).step_by(BLOCK) {
+            let end = (start + BLOCK).min(count);
+            let (sides_a, sides_b) = (start..end, count + start..count + end);
+            let (a, b) = match &self.store {
+                None => rayon::join(|| embedded(sides_a), || embedded(sides_b)),
+                Some(store) => (self.kept(store, sides_a), self.kept(store, sides_b)),
+            };
+            let (a, b) = (a?, b?);
+            self.record.dimensions = a.cols;
+            sink(start, a, b)?;
+            if self.store.is_none() {
+                listener.advance(end);
+            }
+        }
+        if self.store.is_none() {
+            self.record.texts = 2 * count;
+            self.record.embedded = 2 * count;
+        }
+        Ok(())
+    }
+
+    /// The deltas e(A) − e(B), `[pairs, dimensions]`.
+    ///
+    /// # Errors
+    /// Where the embedder or the cache fails; what was embedded by then is in the cache.
+    pub fn deltas(&mut self, listener: &mut dyn Listener) -> Result<Matrix, EmbedError> {
+        let mut deltas = Matrix { values: Vec::new(), cols: self.embedder.dimensions().unwrap_or(0) };
+        let pairs = self.pairs.pair_id.len();
+        self.for_each_block(listener, |_, a, b| {
+            if deltas.values.is_empty() {
+                deltas.cols = a.cols;
+                deltas.values.reserve_exact(pairs * a.cols);
+            }
+            deltas.values.extend(a.values.iter().zip(&b.values).map(|(a, b)| a - b));
+            Ok::<_, EmbedError>(())
+        })?;
+        Ok(deltas)
+    }
+
+    /// Ids of the pairs, for files.
+    pub(super) fn pair_ids(&self) -> &'a [String] {
+        &self.pairs.pair_id
+    }
+}
+
+/// The text to embed of a slot: those of every pair's A, then those of every pair's B.
+fn text_of<'a>(pairs: &'a Pairs, embedder: &dyn Embedder, recipe: &Recipe, slot: usize) -> Cow<'a, str> {
+    let count = pairs.pair_id.len();
+    let (pair, response) =
+        if slot < count { (slot, &pairs.response_a) } else { (slot - count, &pairs.response_b) };
+    recipe.render(pairs.prompt.get(pair), response.get(pair), embedder)
+}
+
+/// The texts that are not in the cache, handed out piece by piece.
+struct Queue<'q, 'a> {
+    embedding: &'q Embedding<'a>,
+    store: &'q mut Store,
+    listener: &'q mut dyn Listener,
+    /// Slots and lengths in bytes.
+    waiting: Vec<(usize, usize)>,
+    next: usize,
+    /// Those that another process works on.
+    others: Vec<(usize, usize)>,
+    /// Different texts done, of `texts`.
+    done: usize,
+    embedded: usize,
+    texts: usize,
+    dimensions: Option<usize>,
+}
+
+impl Queue<'_, '_> {
+    fn tell(&mut self) {
+        let pairs = self.embedding.pairs.pair_id.len();
+        self.listener.advance((self.done as f64 / self.texts.max(1) as f64 * pairs as f64) as usize);
+    }
+
+    fn key(&self, slot: usize) -> Key {
+        self.store.keys.get(slot).copied().unwrap_or_default()
+    }
+}
+
+impl Work for Queue<'_, '_> {
+    fn next(&mut self, most: Amount) -> Result<Option<Task>, EmbedError> {
+        let mut items = Vec::new();
+        let mut bytes = 0;
+        while items.is_empty() && self.next < self.waiting.len() {
+            let mut asked = Vec::new();
+            while let Some(&(slot, length)) = self.waiting.get(self.next) {
+                if !asked.is_empty() && (asked.len() >= most.texts || bytes + length > most.bytes) {
+                    break;
+                }
+                asked.push((slot, length));
+                bytes += length;
+                self.next += 1;
+            }
+            let keys: Vec<Key> = asked.iter().map(|&(slot, _)| self.key(slot)).collect();
+            for (&(slot, length), claim) in asked.iter().zip(self.store.bucket.claim(&keys)?) {
+                match claim {
+                    Claim::Ours => items.push((slot, self.embedding.text(slot).into_owned())),
+                    Claim::Theirs => self.others.push((slot, length)),
+                    Claim::Present => self.done += 1,
+                }
+            }
+            bytes = 0;
+        }
+        self.tell();
+        Ok((!items.is_empty()).then_some(Task { items }))
+    }
+
+    fn done(&mut self, task: Task, rows: Matrix) -> Result<(), EmbedError> {
+        let embedder = self.embedding.embedder;
+        checked(embedder, &task.texts(), &rows)?;
+        let dimensions = *self.dimensions.get_or_insert(rows.cols);
+        if rows.cols != dimensions {
+            return Err(EmbedError::Shape {
+                embedder: embedder.identity(),
+                rows: rows.rows(),
+                cols: rows.cols,
+                texts: task.items.len(),
+                dimensions,
+            });
+        }
+        let keys: Vec<Key> = task.items.iter().map(|&(slot, _)| self.key(slot)).collect();
+        let bytes: Vec<Vec<u8>> = (0..rows.rows()).map(|row| encode(rows.row(row))).collect();
+        let entries = keys.iter().zip(bytes.iter().map(Vec::as_slice));
+        self.store.bucket.put(self.store.space, entries)?;
+        self.done += keys.len();
+        self.embedded += keys.len();
+        self.tell();
+        Ok(())
+    }
+}
+
+/// A vector as the cache keeps it: `f32`, little-endian.
+fn encode(row: &[f32]) -> Vec<u8> {
+    row.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+fn decode(bytes: &[u8]) -> Vec<f32> {
+    bytes.chunks_exact(4).map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]])).collect()
+}
+
+#[cfg(test)]
+pub(super) mod tests;

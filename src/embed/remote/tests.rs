@@ -1,0 +1,240 @@
+//! Against a server that gives embeddings, and one that gives them badly.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::*;
+use crate::cache::Cache;
+use crate::embed::dataset::tests::{Silent, pairs_of};
+use crate::embed::{Embedding, Recipe};
+use crate::support::{Answer, Request, Server};
+
+/// Length of the server's vectors.
+const DIMENSIONS: usize = 8;
+
+/// What a text's vector is.
+fn vector(text: &str, dimensions: usize) -> Vec<f32> {
+    let hash = crate::cache::key(&[text.as_bytes()]);
+    (0..dimensions).map(|i| f32::from(hash[i % 32]) / 255.0 - 0.5).collect()
+}
+
+fn inputs(request: &Request) -> Vec<String> {
+    let body: Value = serde_json::from_slice(&request.body).unwrap();
+    serde_json::from_value(body["input"].clone()).unwrap()
+}
+
+/// A good answer; out of order, as the numbers allow.
+fn answer(request: &Request, dimensions: usize) -> Answer {
+    let inputs = inputs(request);
+    let mut data: Vec<Value> = inputs
+        .iter()
+        .enumerate()
+        .map(|(index, text)| json!({ "object": "embedding", "index": index, "embedding": vector(text, dimensions) }))
+        .collect();
+    data.reverse();
+    let tokens: usize = inputs.iter().map(|text| text.split_whitespace().count()).sum();
+    let body = json!({ "object": "list", "data": data, "model": "m",
+        "usage": { "prompt_tokens": tokens, "total_tokens": tokens } });
+    Answer::json(body.to_string())
+}
+
+fn settings() -> EmbedConfig {
+    EmbedConfig { batch_texts: 5, ..EmbedConfig::default() }
+}
+
+fn embedder(server: &Server, settings: &EmbedConfig) -> RemoteEmbedder {
+    let policy = Policy {
+        first_wait: Duration::from_millis(2),
+        longest_wait: Duration::from_millis(20),
+        timeout: Duration::from_secs(6),
+        concurrency: 6,
+        ..Policy::default()
+    };
+    let endpoint = Endpoint::new(&format!("{}/v1", server.url()), None).unwrap();
+    RemoteEmbedder::with_policy("m", settings, endpoint, policy)
+}
+
+fn texts(count: usize) -> Vec<String> {
+    (0..count).map(|i| format!("text number {i} {}", "and more ".repeat(i % 7))).collect()
+}
+
+fn rows(found: &Matrix) -> Vec<Vec<f32>> {
+    (0..found.rows()).map(|row| found.row(row).to_vec()).collect()
+}
+
+#[test]
+fn vectors_come_back_in_the_order_of_the_texts() {
+    let server = Server::start(|request| answer(request, DIMENSIONS));
+    let embedder = embedder(&server, &settings());
+    assert_eq!(embedder.dimensions(), None);
+    let texts = texts(43);
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let found = embedder.embed(&texts).unwrap();
+    assert_eq!(rows(&found), texts.iter().map(|text| vector(text, DIMENSIONS)).collect::<Vec<_>>());
+    assert_eq!(embedder.dimensions(), Some(DIMENSIONS));
+    let usage = embedder.usage();
+    assert_eq!((usage.texts, usage.requests), (43, 9));
+    assert_eq!(usage.tokens, texts.iter().map(|text| text.split_whitespace().count() as u64).sum::<u64>());
+    let body: Value = serde_json::from_slice(&server.requests()[0].body).unwrap();
+    assert_eq!((&body["model"], &body["encoding_format"]), (&json!("m"), &json!("float")));
+    assert!(server.requests().iter().all(|request| request.path == "/v1/embeddings"));
+}
+
+/// Faults of every kind for three requests in ten; what they were is decided by the server alone.
+fn faulty(paid: Arc<Mutex<BTreeMap<String, usize>>>) -> Server {
+    Server::start(move |request| {
+        let kind = request.number * 7919 % 100;
+        match kind {
+            0..5 => Answer::error(429, "slow down").header("retry-after", "0.01"),
+            5..10 => Answer::error(500, "oh no"),
+            // Slower than we wait: a few, as each takes that long.
+            10..13 if request.number < 100 => Answer::json("{}").after(Duration::from_secs(8)),
+            13..18 => answer(request, DIMENSIONS).cut(40),
+            18..23 => answer(request, DIMENSIONS - 1),
+            23..25 => Answer::json(r#"{"data":[]}"#),
+            25..28 => Answer::silent(),
+            28..30 => Answer::new(200, "text/html", "<html>hello</html>"),
+            _ => {
+                for text in inputs(request) {
+                    *paid.lock().unwrap().entry(text).or_default() += 1;
+                }
+                answer(request, DIMENSIONS)
+            }
+        }
+    })
+}
+
+#[test]
+fn with_three_faults_in_ten_the_result_is_that_without_and_nothing_is_paid_twice() {
+    let texts = texts(400);
+    let pairs: Vec<(&str, &str)> =
+        texts.chunks_exact(2).map(|two| (two[0].as_str(), two[1].as_str())).collect();
+    let pairs = pairs_of(&pairs);
+    let recipe = Recipe::default();
+    let deltas = |embedder: &RemoteEmbedder, folder: &tempfile::TempDir| {
+        let cache = Cache::at(folder.path());
+        let mut embedding = Embedding::with_cache(&pairs, embedder, &recipe, &cache).unwrap();
+        let deltas = embedding.deltas(&mut Silent).unwrap();
+        (deltas, embedding.record)
+    };
+    let well = Server::start(|request| answer(request, DIMENSIONS));
+    let (wanted, _) = deltas(&embedder(&well, &settings()), &tempfile::tempdir().unwrap());
+
+    let paid = Arc::new(Mutex::new(BTreeMap::new()));
+    let server = faulty(paid.clone());
+    let folder = tempfile::tempdir().unwrap();
+    let (found, record) = deltas(&embedder(&server, &settings()), &folder);
+    assert_eq!(found, wanted);
+    assert_eq!((record.texts, record.embedded, record.from_cache), (400, 400, 0));
+    let asked = server.count();
+    assert!(asked > 100, "{asked} requests: there were faults");
+    {
+        let paid = paid.lock().unwrap();
+        assert_eq!(paid.len(), 400);
+        assert!(paid.values().all(|times| *times == 1), "{paid:?}");
+    }
+    // Once more: nothing is asked at all.
+    let (found, record) = deltas(&embedder(&server, &settings()), &folder);
+    assert_eq!((found, server.count()), (wanted, asked));
+    assert_eq!((record.embedded, record.from_cache, record.requests), (0, 400, 0));
+}
+
+#[test]
+fn the_first_answer_may_be_the_wrong_one() {
+    // The very first vectors have another length than all that follow.
+    let server = Server::start(|request| {
+        answer(request, if request.number == 0 { DIMENSIONS + 4 } else { DIMENSIONS })
+    });
+    let texts = texts(30);
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let found = embedder(&server, &settings()).embed(&texts).unwrap();
+    assert_eq!(rows(&found), texts.iter().map(|text| vector(text, DIMENSIONS)).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_server_that_always_gives_another_length_than_asked_for_is_named() {
+    let server = Server::start(|request| answer(request, DIMENSIONS));
+    let settings = EmbedConfig { dimensions: Some(3), ..settings() };
+    let error = embedder(&server, &settings).embed(&["a", "b"]).unwrap_err().to_string();
+    assert!(error.contains("8 dimensions where 3 are due") && error.contains("hint:"), "{error}");
+    let body: Value = serde_json::from_slice(&server.requests()[0].body).unwrap();
+    assert_eq!(body["dimensions"], json!(3));
+}
+
+#[test]
+fn what_is_too_large_is_sent_in_halves_and_at_last_cut() {
+    let server = Server::start(|request| {
+        let bytes: usize = inputs(request).iter().map(String::len).sum();
+        match bytes {
+            0..100 => answer(request, DIMENSIONS),
+            _ => Answer::error(400, "This model's maximum context length is 25 tokens"),
+        }
+    });
+    let embedder = embedder(&server, &settings());
+    let long = "é".repeat(200);
+    let texts = ["a", &long, "c", &"d".repeat(60), &"e".repeat(60)];
+    let found = embedder.embed(&texts).unwrap();
+    let kept = ["a", &"é".repeat(25), "c", texts[3], texts[4]];
+    for (row, text) in kept.iter().enumerate() {
+        // 400 bytes halved to 200, 100, 50.
+        assert_eq!(found.row(row), vector(text, DIMENSIONS), "{text}");
+    }
+    assert_eq!(embedder.usage().cut, 1);
+}
+
+#[test]
+fn what_servers_refuse_to_read_is_never_sent() {
+    let server = Server::start(|request| {
+        assert!(inputs(request).iter().all(|text| !text.is_empty()));
+        answer(request, DIMENSIONS)
+    });
+    let settings = EmbedConfig { max_tokens: Some(3), ..settings() };
+    let embedder = embedder(&server, &settings);
+    let found = embedder.embed(&["", "twelve bytes and more"]).unwrap();
+    assert_eq!(found.row(1), vector("twelve bytes", DIMENSIONS));
+    assert_eq!(embedder.usage().cut, 1);
+    assert_ne!(embedder.identity(), self::embedder(&server, &self::settings()).identity());
+}
+
+#[test]
+fn odd_answers_are_failures_and_not_results() {
+    for (name, body) in [
+        ("a message", r#"{"error":"overloaded"}"#.to_owned()),
+        ("a list", "[]".to_owned()),
+        ("too few", json!({ "data": [{ "index": 0, "embedding": [1.0] }] }).to_string()),
+        (
+            "twice the same",
+            json!({ "data": [{ "index": 0, "embedding": [1.0] }, { "index": 0, "embedding": [1.0] }] })
+                .to_string(),
+        ),
+        (
+            "a number outside",
+            json!({ "data": [{ "index": 0, "embedding": [1.0] }, { "index": 7, "embedding": [1.0] }] })
+                .to_string(),
+        ),
+        (
+            "two lengths",
+            json!({ "data": [{ "index": 0, "embedding": [1.0] }, { "index": 1, "embedding": [1.0, 2.0] }] })
+                .to_string(),
+        ),
+        (
+            "empty vectors",
+            json!({ "data": [{ "index": 0, "embedding": [] }, { "index": 1, "embedding": [] }] }).to_string(),
+        ),
+        (
+            "no numbers",
+            json!({ "data": [{ "index": 0, "embedding": [null] }, { "index": 1, "embedding": ["x"] }] })
+                .to_string(),
+        ),
+        ("infinite", r#"{"data":[{"index":0,"embedding":[1e99]},{"index":1,"embedding":[1]}]}"#.to_owned()),
+    ] {
+        let server = Server::start(move |_| Answer::json(body.clone()));
+        let error = embedder(&server, &settings()).embed(&["a", "b"]).unwrap_err();
+        assert!(
+            matches!(error, EmbedError::Net(NetError::Down { .. } | NetError::GivenUp { .. })),
+            "{name}: {error}"
+        );
+        assert!(error.is_users());
+    }
+}

@@ -1,0 +1,195 @@
+//! How many requests run at once, and when it is no use to go on.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rand::{Rng, RngExt};
+
+use super::{Failure, FailureKind, NetError, Policy};
+use crate::seed;
+use crate::stop;
+
+/// How often a waiting thread looks whether the user wants to stop.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Failures in a row from which on one request at a time feels its way.
+const SUSPECT: u32 = 4;
+
+/// What all requests to a server share: a limit that follows how it copes (up by one a round, halved when it is
+/// busy), a time before which nothing is sent, and the count of failures that ends it all.
+#[derive(Debug)]
+pub struct Gate {
+    policy: Policy,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    limit: f64,
+    running: usize,
+    /// Failures without a success between.
+    failures: u32,
+    /// Failures before the first success, but for those of a server that is busy.
+    cold: Option<u32>,
+    not_before: Instant,
+    halved: Instant,
+    down: Option<NetError>,
+}
+
+/// The right to send one request; ends when it is dropped.
+struct Permit<'a>(&'a Gate);
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        self.0.lock().running -= 1;
+        self.0.changed.notify_one();
+    }
+}
+
+impl Gate {
+    /// Opens with a few requests at once.
+    pub fn new(policy: Policy) -> Self {
+        let now = Instant::now();
+        let state = State {
+            limit: policy.concurrency.clamp(1, 4) as f64,
+            running: 0,
+            failures: 0,
+            cold: Some(0),
+            not_before: now,
+            halved: now,
+            down: None,
+        };
+        Self { policy, state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    /// The policy it was made with.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Repeats `attempt` until it succeeds or there is no hope. `name` makes the waits of each request its own.
+    ///
+    /// # Errors
+    /// See [`NetError`].
+    pub fn with_retries<T>(
+        &self,
+        name: &str,
+        mut attempt: impl FnMut() -> Result<T, Failure>,
+    ) -> Result<T, NetError> {
+        let mut chance = seed::stream(self.policy.seed, &format!("waits {name}"));
+        let mut attempts = 0;
+        loop {
+            let outcome = {
+                let _permit = self.enter()?;
+                attempt()
+            };
+            let failure = match outcome {
+                Ok(value) => {
+                    self.succeeded();
+                    return Ok(value);
+                }
+                Err(failure) => failure,
+            };
+            attempts += 1;
+            match failure.kind {
+                // The server is well, it just does not want this.
+                FailureKind::Fatal(hint) => return Err(NetError::Refused { message: failure.message, hint }),
+                FailureKind::TooLarge => return Err(NetError::TooLarge { message: failure.message }),
+                FailureKind::Busy(Some(asked)) if asked > self.policy.longest_asked => {
+                    let hint = "the server asks to wait very long; the same command goes on from here later";
+                    return Err(NetError::Refused { message: failure.message, hint });
+                }
+                FailureKind::Again | FailureKind::Busy(_) => {}
+            }
+            self.failed(&failure);
+            if attempts >= self.policy.attempts {
+                return Err(NetError::GivenUp { attempts, message: failure.message });
+            }
+            self.pause(self.wait(attempts, &mut chance))?;
+        }
+    }
+
+    /// Doubled with every attempt, and by chance up to as much again, so that not all come back at the same moment.
+    fn wait(&self, attempts: u32, chance: &mut impl Rng) -> Duration {
+        let doubled = self.policy.first_wait.saturating_mul(1 << (attempts - 1).min(20));
+        doubled.min(self.policy.longest_wait).mul_f64(1.0 + chance.random::<f64>())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A thread that panicked while it counted leaves the count as good as it was.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for the right to send.
+    fn enter(&self) -> Result<Permit<'_>, NetError> {
+        let mut state = self.lock();
+        loop {
+            if stop::requested() {
+                return Err(NetError::Stopped);
+            }
+            if let Some(down) = &state.down {
+                return Err(down.clone());
+            }
+            let now = Instant::now();
+            let limit = if state.failures >= SUSPECT { 1 } else { state.limit as usize };
+            if now >= state.not_before && state.running < limit.max(1) {
+                state.running += 1;
+                return Ok(Permit(self));
+            }
+            let wait = state.not_before.saturating_duration_since(now).clamp(Duration::from_millis(5), LOOK);
+            state =
+                self.changed.wait_timeout(state, wait).map_or_else(|e| e.into_inner().0, |(state, _)| state);
+        }
+    }
+
+    /// Waits, but not for a user who wants to stop.
+    fn pause(&self, wait: Duration) -> Result<(), NetError> {
+        let until = Instant::now() + wait;
+        loop {
+            if stop::requested() {
+                return Err(NetError::Stopped);
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            std::thread::sleep(left.min(LOOK));
+        }
+    }
+
+    fn succeeded(&self) {
+        let mut state = self.lock();
+        state.failures = 0;
+        state.cold = None;
+        state.limit = (state.limit + 1.0 / state.limit).min(self.policy.concurrency.max(1) as f64);
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    fn failed(&self, failure: &Failure) {
+        let mut state = self.lock();
+        let now = Instant::now();
+        state.failures += 1;
+        if let (Some(cold), FailureKind::Again) = (&mut state.cold, failure.kind) {
+            *cold += 1;
+        }
+        if let FailureKind::Busy(asked) = failure.kind {
+            // Requests that were sent together fail together: they say it once.
+            if now.duration_since(state.halved) > Duration::from_millis(500) {
+                state.limit = (state.limit / 2.0).max(1.0);
+                state.halved = now;
+            }
+            if let Some(asked) = asked {
+                state.not_before = state.not_before.max(now + asked);
+            }
+        }
+        let cold = state.cold.is_some_and(|count| count >= self.policy.cold_failures);
+        if (cold || state.failures >= self.policy.failures) && state.down.is_none() {
+            let (failures, message) = (state.failures, failure.message.clone());
+            state.down = Some(NetError::Down { failures, message });
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+}

@@ -1,0 +1,151 @@
+//! Requests to servers that may be slow, busy, broken or far away: one place for timeouts, retries, limits on how
+//! many run at once, and keeping secrets out of everything that is printed.
+//!
+//! [`Client::post`] is one attempt. [`Gate::with_retries`] repeats an attempt by the [`Policy`] and lets through only
+//! as many at once as the server takes well. [`for_each`] does that for many items on plain threads and hands
+//! every answer to its caller as it comes, so that it can be kept at once; it stops cleanly on Ctrl-C.
+
+mod client;
+mod gate;
+mod pool;
+mod retry_after;
+mod secret;
+
+use std::time::Duration;
+
+pub use client::{Client, Endpoint};
+pub use gate::Gate;
+pub use pool::for_each;
+pub use secret::Secret;
+
+/// How patient we are.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Policy {
+    /// Attempts per request before it is given up.
+    pub attempts: u32,
+    /// Failures of any requests in a row, without a success between, before everything is given up.
+    pub failures: u32,
+    /// The same as long as it has never answered well: it does not run, or the address is wrong. A server that says
+    /// that it is busy, as one that loads its model, is there and not counted.
+    pub cold_failures: u32,
+    /// Wait after the first failure; doubled after each further one, with up to as much again by chance.
+    pub first_wait: Duration,
+    /// Longest such wait.
+    pub longest_wait: Duration,
+    /// Longest wait that a server may ask for (`Retry-After`).
+    pub longest_asked: Duration,
+    /// Time to connect.
+    pub connect: Duration,
+    /// Time for a whole request. Long: a request that was given up may have been computed, and paid, all the same.
+    pub timeout: Duration,
+    /// Most requests at once.
+    pub concurrency: usize,
+    /// Where chance comes from.
+    pub seed: u64,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            attempts: 12,
+            failures: 25,
+            cold_failures: 8,
+            first_wait: Duration::from_millis(500),
+            longest_wait: Duration::from_secs(30),
+            longest_asked: Duration::from_secs(15 * 60),
+            connect: Duration::from_secs(20),
+            timeout: Duration::from_secs(600),
+            concurrency: 8,
+            seed: 0,
+        }
+    }
+}
+
+/// Why one attempt failed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Failure {
+    /// What to do about it.
+    pub kind: FailureKind,
+    /// For the user; free of secrets.
+    pub message: String,
+}
+
+/// What to do about a failed attempt.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum FailureKind {
+    /// Try again after a while.
+    Again,
+    /// The server is busy: try again, with fewer requests at once; after so long, where it says so.
+    Busy(Option<Duration>),
+    /// The request is too large for this server; a smaller one may pass.
+    TooLarge,
+    /// It will not get better.
+    Fatal(&'static str),
+}
+
+impl Failure {
+    /// A failure that another attempt may mend.
+    pub fn again(message: impl Into<String>) -> Self {
+        Self { kind: FailureKind::Again, message: message.into() }
+    }
+
+    /// A failure that no attempt mends; `hint` says what the user can do.
+    pub fn fatal(message: impl Into<String>, hint: &'static str) -> Self {
+        Self { kind: FailureKind::Fatal(hint), message: message.into() }
+    }
+}
+
+/// Why requests were given up.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum NetError {
+    /// The base URL cannot be used.
+    #[error(
+        "the base URL `{url}` cannot be used: {message}\nhint: such as `http://localhost:8000/v1`; the key goes into `OPENAI_API_KEY`"
+    )]
+    Url {
+        /// As given, without what may be a secret.
+        url: String,
+        /// What is wrong with it.
+        message: &'static str,
+    },
+    /// It will not get better by trying again.
+    #[error("{message}\nhint: {hint}")]
+    Refused {
+        /// Who said what.
+        message: String,
+        /// What the user can do.
+        hint: &'static str,
+    },
+    /// The request is too large, and it is one that cannot be made smaller here.
+    #[error("{message}\nhint: cut texts earlier with `--max-tokens`")]
+    TooLarge {
+        /// Who said what.
+        message: String,
+    },
+    /// Tried often enough.
+    #[error(
+        "given up after {attempts} attempts: {message}\nhint: see whether the server is well; the same command goes on from here"
+    )]
+    GivenUp {
+        /// How often.
+        attempts: u32,
+        /// What was last said.
+        message: String,
+    },
+    /// Nothing works any more.
+    #[error(
+        "the server has failed {failures} times in a row: {message}\nhint: see whether it runs and is reachable; the same command goes on from here"
+    )]
+    Down {
+        /// How often.
+        failures: u32,
+        /// What was last said.
+        message: String,
+    },
+    /// The user pressed Ctrl-C.
+    #[error("stopped; finished answers are kept, the same command goes on from there")]
+    Stopped,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,36 @@
+//! A text that is never printed.
+
+use std::fmt;
+
+/// A key or a token. Its `Debug` shows nothing of it; only [`Secret::reveal`] gives it away.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret; surrounding white space is no part of it.
+    pub fn new(text: &str) -> Self {
+        Self(text.trim().to_owned())
+    }
+
+    /// The secret of an environment variable; `None` where it is not set or empty.
+    pub fn from_env(name: &str) -> Option<Self> {
+        std::env::var(name).ok().map(|value| Self::new(&value)).filter(|secret| !secret.0.is_empty())
+    }
+
+    /// The secret itself, for the request's header.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// The text with the secret taken out: servers like to quote what they refuse.
+    pub fn scrub(&self, text: &str) -> String {
+        // A very short key may be part of any word.
+        if self.0.len() < 6 { text.to_owned() } else { text.replace(&self.0, "***") }
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
