@@ -181,7 +181,7 @@ fn null(shuffles: usize) {
     let (mut runs, mut with) = (0, 0);
     for run_seed in 1..=4 {
         let request = Request {
-            data: data.clone(),
+            data: vec![data.clone()],
             out: folder.path().join(run_seed.to_string()),
             config: Config { seed: run_seed, ..Config::default() },
             device: DeviceChoice::Cpu,

@@ -14,26 +14,26 @@ use crate::describe::written::Models;
 use crate::describe::{self, Described, Feature, known::Bank, known::BankError};
 use crate::effects::table::{self, EffectTable};
 use crate::embed::{self, BoxedEmbedder, EmbedError, Embedding, Hardware, Recipe, Spec};
-use crate::hub;
+use crate::hub::{self, HubError};
 use crate::language;
 use crate::language::chat::LanguageError;
 use crate::language::open::{OpenError, Role, Spending};
 use crate::language::prompts::Prompts;
 use crate::language::spending::{Purse, Spent};
 use crate::matrix::Matrix;
-use crate::pairs::{self, Pairs, PairsError, ReadOptions, ReadReport, Side};
+use crate::pairs::{self, Pairs, PairsError, ReadOptions, ReadReport, Side, Source};
 use crate::report::{annotated_pairs, page, tables};
 use crate::run::{
-    DatasetRecord, EmbeddingRecord, LanguageRecord, Manifest, RunDir, RunError, fingerprint, write_bytes,
-    write_json,
+    DatasetRecord, EmbeddingRecord, LanguageRecord, Manifest, RunDir, RunError, SourceRecord, fingerprint,
+    write_bytes, write_json,
 };
 use crate::sae::{self, Control, DeviceChoice, Progress, Sae, SaeCard, SaeConfig, SaeError, TrainReport};
 
 /// What to analyse, and where to leave the result.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// A file, a folder or a glob.
-    pub data: String,
+    /// Files, folders or globs, each a dataset; they are analysed as one set.
+    pub data: Vec<String>,
     /// The run directory.
     pub out: PathBuf,
     /// Everything that determines the result.
@@ -84,6 +84,8 @@ pub enum AnalyzeError {
     #[error(transparent)]
     Run(#[from] RunError),
     #[error(transparent)]
+    Hub(#[from] HubError),
+    #[error(transparent)]
     Embed(#[from] EmbedError),
     #[error(transparent)]
     Bank(#[from] BankError),
@@ -102,6 +104,7 @@ impl AnalyzeError {
             // A server that is not there, a key that is wrong, a limit: all of them are for the user to mend.
             Self::Config(_) | Self::Pairs(_) | Self::Bank(_) | Self::Open(_) | Self::Language(_) => true,
             Self::Run(error) => error.is_users(),
+            Self::Hub(_) => true,
             Self::Embed(error) => error.is_users(),
             Self::Sae(SaeError::RowOutside { .. } | SaeError::Diverged { .. } | SaeError::Format { .. }) => {
                 false
@@ -115,6 +118,7 @@ impl AnalyzeError {
     /// Whether the user stopped it (exit code 130).
     pub fn is_stop(&self) -> bool {
         match self {
+            Self::Hub(error) => error.is_stop(),
             Self::Embed(error) => error.is_stop(),
             Self::Language(error) => error.is_stop(),
             _ => false,
@@ -305,9 +309,12 @@ fn prepare(request: &Request, observer: &mut dyn Observer) -> Result<Prepared, A
     let bank = bank(config)?;
 
     // What the dataset is. Reading is not a stage: every later one needs the texts or the labels.
+    let mut relay = Relay::new(observer);
+    let sources = locate(&request.data, &mut relay)?;
+    let fetch_notes = relay.end();
     let started = std::time::Instant::now();
     observer.stage("read", 0);
-    let (mut pairs, read) = pairs::read(&request.data, &read_options(config))?;
+    let (mut pairs, read) = pairs::read_all(&sources, &read_options(config))?;
     observer.finished("read", started.elapsed().as_secs_f64(), false);
     let (sides, split_notes) = pairs::split(&pairs, config.split.shares, config.seed)?;
     for (side, purpose) in [(Side::Train, "training"), (Side::HeldOut, "measuring (held out)")] {
@@ -320,15 +327,18 @@ fn prepare(request: &Request, observer: &mut dyn Observer) -> Result<Prepared, A
     run.manifest.config = config.clone();
     run.manifest.seed = config.seed;
     run.manifest.notes.clear();
+    // These were said while it was fetched.
+    run.manifest.notes.extend(fetch_notes);
     for text in read.notes.iter().chain(&split_notes) {
         note(&mut run, observer, text);
     }
 
     // Orientation and split depend on the seed; the fingerprint covers what the file does not.
-    let pairs_print = fingerprint("pairs", &(&read.fingerprint, &config.data, &config.split, config.seed));
+    let pairs_print =
+        fingerprint("pairs", &(&read.fingerprint, &config.data, &config.split, config.seed, &pairs.datasets));
     stage(&mut run, observer, "pairs", &pairs_print, 0, &["pairs.parquet", "dropped.csv"], |run, _| {
         tables::write_pairs(&run.file("pairs.parquet"), &pairs, &sides)?;
-        tables::write_dropped(&run.file("dropped.csv"), &read.dropped_rows)?;
+        tables::write_dropped(&run.file("dropped.csv"), &read)?;
         Ok(())
     })?;
 
@@ -362,7 +372,8 @@ fn express(
     record_metrics(&mut run.manifest, &sides, &described, &trained, quality, &table);
 
     let principles_print = fingerprint("principles", &(&effects_print, &config.principles));
-    let files = ["principles.json", "principles.csv", "constitution.md"];
+    // `constitution.md` is not among them: `wimhf constitution` writes a better one in its place.
+    let files = ["principles.json", "principles.csv"];
     stage(&mut run, observer, "principles", &principles_print, 0, &files, |run, _| {
         let findings = constitution::select::select(&pairs, &sides, &described, &table, &config.principles);
         tables::write_principles_csv(&run.file("principles.csv"), &findings)?;
@@ -486,14 +497,51 @@ pub(crate) fn read_options(config: &Config) -> ReadOptions {
         annotator_column: data.annotator_column.clone(),
         embedding_columns: data.embedding_columns.clone(),
         group_columns: config.split.columns.clone(),
+        preference: data.preference.clone(),
+        pairing: data.pairing,
         seed: config.seed,
     }
 }
 
+/// What the user named as data, with what lies on the Hub fetched: its name then holds the commit.
+///
+/// # Errors
+/// See [`HubError`].
+pub fn locate(names: &[String], progress: &mut dyn hub::Progress) -> Result<Vec<Source>, HubError> {
+    names
+        .iter()
+        .map(|name| {
+            if !hub::is_hub(name) {
+                return Ok(Source::new(name));
+            }
+            let fetched = hub::dataset(name, progress)?;
+            Ok(Source { path: fetched.pinned, fetched: Some(fetched.files) })
+        })
+        .collect()
+}
+
 pub(crate) fn dataset_record(read: &ReadReport, pairs: &Pairs) -> DatasetRecord {
+    let location = |path: &str| match path.contains("://") {
+        true => String::new(),
+        false => std::path::absolute(path).map(|path| path.display().to_string()).unwrap_or_default(),
+    };
+    let sources: Vec<SourceRecord> = (read.sources.iter())
+        .map(|source| SourceRecord {
+            dataset: source.dataset.clone(),
+            path: source.path.clone(),
+            location: location(&source.path),
+            shape: source.shape.clone(),
+            pairs_read: source.pairs_read,
+            pairs_used: source.pairs_used,
+        })
+        .collect();
     DatasetRecord {
         path: read.path.clone(),
-        location: std::path::absolute(&read.path).map(|path| path.display().to_string()).unwrap_or_default(),
+        location: sources
+            .first()
+            .filter(|_| sources.len() == 1)
+            .map(|only| only.location.clone())
+            .unwrap_or_default(),
         fingerprint: read.fingerprint.clone(),
         shape: read.shape.clone(),
         pairs_read: read.pairs_read,
@@ -501,6 +549,7 @@ pub(crate) fn dataset_record(read: &ReadReport, pairs: &Pairs) -> DatasetRecord 
         pairs_unique: pairs.pair_id.len(),
         annotators: pairs.annotators.len(),
         dropped: read.dropped.clone(),
+        sources,
     }
 }
 
@@ -609,18 +658,18 @@ pub(crate) fn open_embedder(
 }
 
 /// Passes on what happens inside a stage, and keeps the sentences for the record.
-struct Relay<'o> {
+pub(crate) struct Relay<'o> {
     observer: &'o mut dyn Observer,
     notes: Vec<String>,
     fetching: Option<std::time::Instant>,
 }
 
 impl<'o> Relay<'o> {
-    fn new(observer: &'o mut dyn Observer) -> Self {
+    pub(crate) fn new(observer: &'o mut dyn Observer) -> Self {
         Self { observer, notes: Vec::new(), fetching: None }
     }
 
-    fn end(self) -> Vec<String> {
+    pub(crate) fn end(self) -> Vec<String> {
         if let Some(began) = self.fetching {
             self.observer.finished("fetch", began.elapsed().as_secs_f64(), false);
         }

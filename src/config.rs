@@ -74,6 +74,21 @@ pub struct DataConfig {
     pub annotator_column: Option<String>,
     /// The user's own vectors of the two responses, instead of embedding the texts.
     pub embedding_columns: Option<(String, String)>,
+    /// Which label, where a source has several: `helpful` or `safe` in PKU-SafeRLHF.
+    pub preference: Option<String>,
+    /// How several responses to one prompt become pairs.
+    pub pairing: Pairing,
+}
+
+/// How several ranked or scored responses to one prompt become pairs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pairing {
+    /// The best against each of the others: every response counts.
+    #[default]
+    BestVsRest,
+    /// The best against the worst: one pair a prompt, the clearest.
+    TopVsBottom,
 }
 
 /// How pairs are divided into sides.

@@ -3,7 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::analyze::{AnalyzeError, dataset_record, mean_labels, open_embedder, read_json, read_options};
+use crate::analyze::{
+    AnalyzeError, dataset_record, locate, mean_labels, open_embedder, read_json, read_options,
+};
 use crate::constitution::{Findings, themes::Theme};
 use crate::describe::{Described, Feature, known::Bank};
 use crate::effects::table::EffectTable;
@@ -237,13 +239,30 @@ impl FinishedRun {
         if there { &record.path } else { &record.location }
     }
 
+    /// Every source of the dataset, where it lies now: for what is of the Hub, the commit that the run read.
+    pub fn sources(&self) -> Vec<String> {
+        let sources = &self.manifest.dataset.sources;
+        if sources.is_empty() {
+            return vec![self.data().to_owned()];
+        }
+        let there = |path: &str| Path::new(path).exists();
+        sources
+            .iter()
+            .map(|source| {
+                let moved = !source.location.is_empty() && !there(&source.path);
+                if moved { source.location.clone() } else { source.path.clone() }
+            })
+            .collect()
+    }
+
     /// Reads the dataset again, the same way.
     ///
     /// # Errors
     /// Where it is gone or has changed.
     pub fn source(&self) -> Result<Source, FinishedError> {
         let config = &self.manifest.config;
-        let (pairs, read) = pairs::read(self.data(), &read_options(config)).map_err(AnalyzeError::from)?;
+        let sources = locate(&self.sources(), &mut ()).map_err(AnalyzeError::from)?;
+        let (pairs, read) = pairs::read_all(&sources, &read_options(config)).map_err(AnalyzeError::from)?;
         let record = dataset_record(&read, &pairs);
         let same = record.fingerprint == self.manifest.dataset.fingerprint
             && record.pairs_unique == self.manifest.dataset.pairs_unique;

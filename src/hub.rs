@@ -80,6 +80,13 @@ pub enum HubError {
     Net(#[from] NetError),
 }
 
+impl HubError {
+    /// Whether the user stopped it.
+    pub fn is_stop(&self) -> bool {
+        matches!(self, Self::Net(NetError::Stopped))
+    }
+}
+
 /// Who hears how a download goes.
 pub trait Progress {
     /// A file of so many bytes begins.
@@ -146,28 +153,42 @@ pub fn dataset(name: &str, progress: &mut dyn Progress) -> Result<Fetched, HubEr
         return Err(HubError::Name { name: name.into(), message: "it names no dataset", form: DATASET_FORM });
     }
     let hub = Hub::open()?;
-    let found = hub.resolve(&place, &place.revision, progress)?;
+    // Without the Hub, what was fetched may all lie on the other branch.
+    let (found, unreachable) = match hub.resolve(&place, &place.revision, progress) {
+        Ok(found) => (found, None),
+        Err(error @ (HubError::Offline { .. } | HubError::Net(_))) if place.revision == MAIN => {
+            (Found { commit: String::new(), listing: Vec::new(), is_cached: true }, Some(error))
+        }
+        Err(error) => return Err(error),
+    };
     let chosen = choose(&found.listing, &place.path);
     if let [_, ..] = chosen.as_slice() {
+        hub.whole(&place, &found, &chosen)?;
         return hub.fetch(&place, &found, &chosen, &place.path, progress);
     }
     // The repository itself has no such file: the Hub's Parquet of it, which exists for its main branch only.
     let mut choices = Vec::new();
     if place.revision == MAIN {
-        let converted = hub.resolve(&place, CONVERTED, progress);
-        if let Ok(converted) = converted {
-            match converted_split(&converted.listing, &place.path) {
-                Ok(files) if !files.is_empty() => {
-                    // Configuration and split, whichever of them was named.
-                    let split =
-                        files.first().and_then(|file| file.rsplit_once('/')).map_or("", |(split, _)| split);
-                    let fetched = hub.fetch(&place, &converted, &files, split, progress)?;
-                    progress.note(&format!("read from the Parquet that the Hub keeps of `{}`", place.id));
-                    return Ok(fetched);
-                }
-                Ok(_) => {}
-                Err(several) => choices = several,
+        let converted = match (hub.resolve(&place, CONVERTED, progress), unreachable) {
+            (Ok(converted), _) => Some(converted),
+            (Err(_), Some(error)) => return Err(error),
+            (Err(error @ HubError::Net(_)), None) => return Err(error),
+            // Not every dataset has one.
+            (Err(_), None) => None,
+        };
+        match converted.as_ref().map(|converted| converted_split(&converted.listing, &place.path)) {
+            Some(Ok(files)) if !files.is_empty() => {
+                let converted = converted.unwrap_or(found);
+                hub.whole(&place, &converted, &files)?;
+                // Configuration and split, whichever of them was named.
+                let split =
+                    files.first().and_then(|file| file.rsplit_once('/')).map_or("", |(split, _)| split);
+                let fetched = hub.fetch(&place, &converted, &files, split, progress)?;
+                progress.note(&format!("read from the Parquet that the Hub keeps of `{}`", place.id));
+                return Ok(fetched);
             }
+            Some(Err(several)) => choices = several,
+            _ => {}
         }
     }
     if choices.is_empty() && place.path.is_empty() {
@@ -278,6 +299,8 @@ impl Place {
 struct Found {
     commit: String,
     listing: Vec<String>,
+    /// The listing is of the files that were fetched before.
+    is_cached: bool,
 }
 
 struct Hub {
@@ -370,7 +393,7 @@ impl Hub {
         list(&snapshot, &snapshot, &mut listing);
         listing.sort();
         let is_commit = commit.len() == 40 && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
-        (is_commit && !listing.is_empty()).then_some(Found { commit, listing })
+        (is_commit && !listing.is_empty()).then_some(Found { commit, listing, is_cached: true })
     }
 
     fn ask(&self, place: &Place, revision: &str) -> Result<Found, HubError> {
@@ -436,7 +459,7 @@ impl Hub {
         listing.sort();
         // So that the same name is found without the Hub next time, by Python too.
         let _ = self.cache.repo(place.repository(revision)).create_ref(&info.sha);
-        Ok(Found { commit: info.sha, listing })
+        Ok(Found { commit: info.sha, listing, is_cached: false })
     }
 
     /// Status, `X-Error-Code` and body; tried again where that may help.
@@ -488,6 +511,22 @@ impl Hub {
             }
             None => format!("revisions there: {}", names.join(", ")),
         }
+    }
+
+    /// Refuses some of the shards of a split for all of them: the cache holds what was asked for then, which may be
+    /// less than is meant now.
+    fn whole(&self, place: &Place, found: &Found, files: &[String]) -> Result<(), HubError> {
+        let by_name = place.path.contains(['*', '?', '[']) || files.contains(&place.path);
+        if found.is_cached
+            && !by_name
+            && let Some(missing) = missing_shard(files)
+        {
+            return Err(HubError::Offline {
+                what: format!("`{missing}` of the {}", place.shown()),
+                cache: self.cache.path().clone(),
+            });
+        }
+        Ok(())
     }
 
     /// Gets the files of a commit into the cache, those that are not there yet.
@@ -822,6 +861,35 @@ fn choose(listing: &[String], path: &str) -> Vec<String> {
     preferred(data.into_iter().filter(|name| named(name)).collect())
 }
 
+/// A shard that the names of the others say there is: `train-00001-of-00002.parquet`, or a gap before `0002.parquet`.
+fn missing_shard(files: &[String]) -> Option<String> {
+    for file in files {
+        let (place, name) = file.rsplit_once('/').map_or(("", &**file), |(place, name)| (place, name));
+        let at = |name: String| if place.is_empty() { name } else { format!("{place}/{name}") };
+        let Some((stem, extension)) = name.split_once('.') else { continue };
+        let wanted: Vec<String> = if let Some((before, count)) = stem.rsplit_once("-of-") {
+            let (Some((split, number)), Ok(count)) = (before.rsplit_once('-'), count.parse::<usize>()) else {
+                continue;
+            };
+            let (width, total) = (number.len(), stem.len() - before.len() - 4);
+            (0..count.min(100_000))
+                .map(|i| at(format!("{split}-{i:0width$}-of-{count:0total$}.{extension}")))
+                .collect()
+        } else if let (4, "parquet", true, Ok(number)) =
+            (stem.len(), extension, place.contains('/'), stem.parse::<usize>())
+        {
+            (0..number).map(|i| at(format!("{i:04}.{extension}"))).collect()
+        } else {
+            continue;
+        };
+        let there: std::collections::HashSet<&str> = files.iter().map(String::as_str).collect();
+        if let Some(missing) = wanted.into_iter().find(|name| !there.contains(name.as_str())) {
+            return Some(missing);
+        }
+    }
+    None
+}
+
 /// What a repository's data files fall into: folder and split of each, `data/train-00000-of-00002.parquet` being `train`.
 fn groups(listing: &[String]) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
@@ -938,6 +1006,21 @@ mod tests {
         let single = names("README.md train.jsonl");
         assert_eq!(choose(&single, ""), names("train.jsonl"));
         assert_eq!(choose(&single, "train"), names("train.jsonl"));
+    }
+
+    #[test]
+    fn a_shard_that_others_tell_of_is_missed() {
+        let missing = |text: &str| missing_shard(&names(text));
+        assert_eq!(missing("data/t-00000-of-00002.parquet data/t-00001-of-00002.parquet"), None);
+        assert_eq!(
+            missing("data/t-00000-of-00002.parquet").as_deref(),
+            Some("data/t-00001-of-00002.parquet")
+        );
+        assert_eq!(
+            missing("a/train/0000.parquet a/train/0002.parquet").as_deref(),
+            Some("a/train/0001.parquet")
+        );
+        assert_eq!(missing("notes.csv train.jsonl.gz data/2024.parquet part-1-of-x.csv"), None);
     }
 
     #[test]

@@ -12,6 +12,13 @@ pub enum HubError {
     Net(#[from] NetError),
 }
 
+impl HubError {
+    /// Whether the user stopped it.
+    pub fn is_stop(&self) -> bool {
+        matches!(self, Self::Net(NetError::Stopped))
+    }
+}
+
 /// Who hears how a download goes.
 pub trait Progress {
     /// A file of so many bytes begins.

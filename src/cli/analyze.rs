@@ -4,11 +4,13 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::data::DataArguments;
 use super::language::{LanguageArguments, extend};
 use super::progress::Progress;
 use super::{Failure, colour, print};
 use crate::analyze::{self, AnalyzeError, Request};
 use crate::config::{Config, Describer, What};
+use crate::pairs::dataset_name;
 use crate::report;
 use crate::sae::DeviceChoice;
 
@@ -17,6 +19,9 @@ use crate::sae::DeviceChoice;
 #[command(after_help = "Examples:
   wimhf analyze dataset.parquet
   wimhf analyze 'shards/*.parquet' --out runs/mine --seed 2
+  wimhf analyze helpful.jsonl harmless.jsonl --out runs/both
+  wimhf analyze pku.parquet --preference safe
+  wimhf analyze hf://datasets/HuggingFaceH4/ultrafeedback_binarized/test_prefs
   wimhf analyze votes.csv --prompt-column question --response-a-column left --response-b-column right --label-column winner
   wimhf analyze vectors.parquet --embedding-columns vec_a,vec_b
   wimhf analyze dataset.parquet --embedder hf://sentence-transformers/all-MiniLM-L6-v2
@@ -25,8 +30,8 @@ use crate::sae::DeviceChoice;
   wimhf analyze dataset.parquet --describer model --writer gpt-5 --judge gpt-5-mini --dry-run
   wimhf analyze dataset.parquet --describer model --writer qwen3 --base-url http://localhost:8000/v1")]
 pub struct AnalyzeArguments {
-    /// Parquet, CSV, TSV, JSON lines, JSON array or Arrow IPC: a file, a folder or a glob.
-    data: String,
+    #[command(flatten)]
+    data: DataArguments,
     /// Run directory to write to or to go on with [default: runs/NAME-OF-DATA].
     #[arg(long, value_name = "RUN", env = "WIMHF_OUT")]
     out: Option<PathBuf>,
@@ -51,24 +56,6 @@ pub struct AnalyzeArguments {
     /// Columns whose equal values stay on one side of the split, besides the prompt.
     #[arg(long, value_name = "COLUMN", value_delimiter = ',')]
     split_columns: Option<Vec<String>>,
-    /// Column with the prompt.
-    #[arg(long, value_name = "COLUMN")]
-    prompt_column: Option<String>,
-    /// Column with response A.
-    #[arg(long, value_name = "COLUMN")]
-    response_a_column: Option<String>,
-    /// Column with response B.
-    #[arg(long, value_name = "COLUMN")]
-    response_b_column: Option<String>,
-    /// Column with the label (1 or A, 0 or B, .5 or tie).
-    #[arg(long, value_name = "COLUMN")]
-    label_column: Option<String>,
-    /// Column with the annotator's id.
-    #[arg(long, value_name = "COLUMN")]
-    annotator_column: Option<String>,
-    /// Two columns with vectors of your own, instead of embedding the texts.
-    #[arg(long, value_name = "A,B", value_parser = two_names)]
-    embedding_columns: Option<(String, String)>,
     /// What turns texts into vectors: `boxed`, a model's FOLDER, `static:FOLDER`, `hf://OWNER/NAME[@REV]` or
     /// `openai:MODEL` [default: boxed].
     #[arg(long, value_name = "EMBEDDER", env = "WIMHF_EMBEDDER")]
@@ -176,13 +163,7 @@ impl AnalyzeArguments {
         set(&mut config.sae.active, self.active);
         set(&mut config.split.columns, self.split_columns);
         set(&mut config.split.shares, self.split);
-        let data = &mut config.data;
-        set(&mut data.prompt_column, self.prompt_column.map(Some));
-        set(&mut data.response_a_column, self.response_a_column.map(Some));
-        set(&mut data.response_b_column, self.response_b_column.map(Some));
-        set(&mut data.label_column, self.label_column.map(Some));
-        set(&mut data.annotator_column, self.annotator_column.map(Some));
-        set(&mut data.embedding_columns, self.embedding_columns.map(Some));
+        let data = self.data.over(&mut config);
         let embed = &mut config.embed;
         set(&mut embed.embedder, self.embedder);
         let what = self.embed.map(|what| match what {
@@ -214,10 +195,10 @@ impl AnalyzeArguments {
                 "`--dry-run` has nothing to count: no language model is asked\nhint: `--describer model --writer MODEL` asks one"
             );
         }
-        let out = self.out.unwrap_or_else(|| default_out(&self.data));
+        let out = self.out.unwrap_or_else(|| default_out(&data));
         Ok(Request {
             spending,
-            data: self.data,
+            data,
             out,
             config,
             device: self.device.into(),
@@ -236,22 +217,13 @@ fn numbers<const COUNT: usize>(text: &str) -> Result<[f64; COUNT], String> {
         .ok_or_else(|| format!("{COUNT} numbers with commas between them are needed, such as 0.35,0.2,0.45"))
 }
 
-/// Two names with a comma between them.
-pub(super) fn two_names(text: &str) -> Result<(String, String), String> {
-    match text.split(',').map(str::trim).collect::<Vec<_>>()[..] {
-        [a, b] if !a.is_empty() && !b.is_empty() => Ok((a.to_owned(), b.to_owned())),
-        _ => Err("two column names with a comma between them are needed, such as vec_a,vec_b".into()),
-    }
-}
-
 /// `runs/` and the data's name without folder, extension and glob characters.
-fn default_out(data: &str) -> PathBuf {
-    let stem = std::path::Path::new(data.trim_end_matches('/'))
-        .file_stem()
-        .map(|stem| stem.to_string_lossy().replace(['*', '?', '[', ']', '{', '}'], ""))
-        .filter(|stem| !stem.is_empty() && stem != "." && stem != "..")
-        .unwrap_or_else(|| "run".into());
-    PathBuf::from("runs").join(stem)
+fn default_out(data: &[String]) -> PathBuf {
+    let mut name = data.first().map(|first| dataset_name(first)).unwrap_or_else(|| "run".into());
+    if data.len() > 1 {
+        name.push_str(&format!("-and-{}-more", data.len() - 1));
+    }
+    PathBuf::from("runs").join(name.replace(['/', '\\', ':'], "--"))
 }
 
 /// Runs the subcommand.
@@ -282,12 +254,16 @@ mod tests {
     #[test]
     fn the_default_run_directory_is_named_after_the_data() {
         for (data, expected) in [
-            ("data/sample.parquet", "runs/sample"),
-            ("/x/shards/", "runs/shards"),
-            ("shards/part-*.parquet", "runs/part-"),
-            ("*", "runs/run"),
+            (&["data/sample.parquet"][..], "runs/sample"),
+            (&["/x/shards/"], "runs/shards"),
+            (&["shards/part-*.parquet"], "runs/part"),
+            (&["*"], "runs/data"),
+            (&[".."], "runs/data"),
+            (&["a/v1.2.csv.gz", "b.json"], "runs/v1.2-and-1-more"),
+            (&["hf://datasets/owner/name@0123abc/test"], "runs/owner--name--test"),
         ] {
-            assert_eq!(default_out(data), PathBuf::from(expected), "{data}");
+            let data: Vec<String> = data.iter().map(|path| (*path).to_owned()).collect();
+            assert_eq!(default_out(&data), PathBuf::from(expected), "{data:?}");
         }
     }
 }

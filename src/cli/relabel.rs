@@ -163,7 +163,12 @@ pub fn run(arguments: RelabelArguments) -> Result<(), Failure> {
             })
         };
         make(&folder)?;
-        let written = rewrite::write(&source.layout, &changes, &out).map_err(failure)?;
+        let only_trl = source.layout.files.is_empty() && arguments.trl.is_some();
+        let written = if only_trl {
+            rewrite::Written::default()
+        } else {
+            rewrite::write(&source.layout, &changes, &out).map_err(failure)?
+        };
         let io = |error: RunError| failure(rewrite::RewriteError::from(error));
         let trl = match &arguments.trl {
             Some(file) => {

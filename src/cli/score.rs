@@ -50,7 +50,7 @@ pub struct ScoreArguments {
     #[arg(long, value_name = "COLUMN", requires = "response_a_column")]
     response_b_column: Option<String>,
     /// Two columns with vectors made by the run's embedder [default: the run's].
-    #[arg(long, value_name = "A,B", value_parser = super::analyze::two_names)]
+    #[arg(long, value_name = "A,B", value_parser = super::data::two_names)]
     embedding_columns: Option<(String, String)>,
     /// Where a model on this machine embeds the texts.
     #[arg(long, value_enum, default_value_t = DeviceArgument::Auto, env = "WIMHF_DEVICE")]

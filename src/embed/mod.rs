@@ -6,6 +6,7 @@
 
 pub mod boxed;
 mod dataset;
+mod estimate;
 mod files;
 mod local;
 mod recipe;
@@ -15,7 +16,9 @@ mod static_model;
 
 pub use boxed::BoxedEmbedder;
 pub use dataset::{Embedding, Listener};
+pub use estimate::{Estimate, estimate};
 pub use files::{read_deltas, write_deltas};
+#[cfg(feature = "hub")]
 pub(crate) use local::wanted as files_of_a_model;
 pub use local::{Hardware, LocalEmbedder};
 pub use recipe::Recipe;

@@ -27,6 +27,11 @@ impl Columns {
         search(&same).or_else(|| search(&folded))
     }
 
+    /// Whether a column holds lists of records.
+    pub fn has_records(&self, name: &str) -> bool {
+        matches!(self.dtype(name), Some(DataType::List(inner)) if matches!(**inner, DataType::Struct(_)))
+    }
+
     /// "`prompt` (text), `label` (number)": for messages; the first 40.
     pub fn describe(&self) -> String {
         let mut shown: Vec<String> = (self.0.iter().take(40))

@@ -15,7 +15,8 @@ use crate::seed;
 /// Distinct unknown label values that are counted one by one.
 const MAX_REASONS: usize = 24;
 
-/// Everything read, one entry per row of the source.
+/// Everything read, one entry per pair of the source, before any of them is left out or merged.
+#[derive(Default)]
 pub(super) struct Rows {
     /// Prompt and responses.
     pub texts: Texts,
@@ -23,12 +24,14 @@ pub(super) struct Rows {
     pub labels: Option<Vec<f32>>,
     /// Annotators' names.
     pub annotators: Option<StringChunked>,
+    /// Names of the datasets.
+    pub datasets: Option<StringChunked>,
     /// Further keys, name and column.
     pub groups: Vec<(String, StringChunked)>,
     /// The user's own vectors' differences, first − second.
     pub deltas: Option<Matrix>,
-    /// The source always has the preferred response first, so its order must not be kept.
-    pub chosen_first: bool,
+    /// Where the source always has the preferred response first, so that its order must not be kept.
+    pub chosen_first: Vec<bool>,
 }
 
 /// Which rows are left out, and why.
@@ -58,6 +61,15 @@ impl Drops {
         *code = index as u16 + 1;
     }
 
+    /// Those of another source below these.
+    pub fn append(&mut self, below: &Self) {
+        let start = self.codes.len();
+        self.codes.resize(start + below.codes.len(), 0);
+        for (row, reason) in below.list() {
+            self.add(start + row as usize, &reason);
+        }
+    }
+
     /// Whether a row is still in.
     fn keeps(&self, row: usize) -> bool {
         self.codes.get(row) == Some(&0)
@@ -81,7 +93,7 @@ impl Drops {
 /// preferred response first, the texts (and in the latter case the seed) decide, so that the order
 /// of the rows never matters.
 pub(super) fn assemble(rows: Rows, mut drops: Drops, seed: u64) -> (Pairs, Drops) {
-    let Rows { texts, labels, annotators, groups, deltas, chosen_first } = rows;
+    let Rows { texts, labels, annotators, datasets, groups, deltas, chosen_first } = rows;
     refuse_texts(&texts, &mut drops);
     let count = texts.first.len();
 
@@ -115,7 +127,7 @@ pub(super) fn assemble(rows: Rows, mut drops: Drops, seed: u64) -> (Pairs, Drops
     drop(seen);
     drop(numbers);
 
-    let pair_id = orient(&mut found, &texts, chosen_first, seed);
+    let pair_id = orient(&mut found, &texts, &chosen_first, seed);
     let judgements = judge(&used, &found, labels.as_deref(), annotators.as_ref(), &mut drops);
     let group_keys =
         groups.into_iter().map(|(name, keys)| (name, group(&keys, &used, found.len()))).collect();
@@ -139,6 +151,7 @@ pub(super) fn assemble(rows: Rows, mut drops: Drops, seed: u64) -> (Pairs, Drops
         })
         .collect();
     let (judgements, (annotator, annotators), repeats) = judgements;
+    let (dataset, datasets) = number_datasets(datasets.as_ref(), &found);
     let pairs = Pairs {
         pair_id,
         prompt: TextColumn(prompt),
@@ -148,11 +161,32 @@ pub(super) fn assemble(rows: Rows, mut drops: Drops, seed: u64) -> (Pairs, Drops
         group_keys,
         length_delta,
         own_deltas: deltas.map(|matrix| keep_rows(matrix, &found)),
+        datasets,
+        dataset,
         annotators,
         judgements: Judgements { annotator, ..judgements },
         repeats,
     };
     (pairs, drops)
+}
+
+/// The dataset of each pair and the datasets' names.
+fn number_datasets(names: Option<&StringChunked>, found: &[Found]) -> (Vec<u32>, Vec<String>) {
+    let Some(names) = names else { return (Vec::new(), Vec::new()) };
+    let mut known: HashMap<&str, u32> = HashMap::new();
+    let mut order = Vec::new();
+    let of_pair = found.iter().map(|pair| {
+        let Some(name) = names.get(pair.row as usize).filter(|name| !name.trim().is_empty()) else {
+            return MISSING;
+        };
+        let next = known.len() as u32;
+        *known.entry(name).or_insert_with(|| {
+            order.push(name.to_owned());
+            next
+        })
+    });
+    let of_pair = of_pair.collect();
+    (of_pair, order)
 }
 
 /// A pair as it was first met.
@@ -185,7 +219,7 @@ fn refuse_texts(texts: &Texts, drops: &mut Drops) {
 }
 
 /// Decides how each pair stands and names it.
-fn orient(found: &mut [Found], texts: &Texts, chosen_first: bool, seed: u64) -> Vec<String> {
+fn orient(found: &mut [Found], texts: &Texts, chosen_first: &[bool], seed: u64) -> Vec<String> {
     let key = seed::stream(seed, "orientation").next_u64();
     found
         .iter_mut()
@@ -194,6 +228,7 @@ fn orient(found: &mut [Found], texts: &Texts, chosen_first: bool, seed: u64) -> 
             let prompt = texts.prompt.get(row).unwrap_or("");
             let first = texts.first.get(row).unwrap_or("");
             let second = texts.second.get(row).unwrap_or("");
+            let chosen_first = chosen_first.get(row).copied().unwrap_or(false);
             let as_read = pair_hash(prompt, first, second);
             if !(chosen_first || pair.both_orders) {
                 return hex(&as_read);
@@ -348,7 +383,7 @@ fn responses(texts: &Texts, found: &[Found]) -> (StringChunked, StringChunked) {
 }
 
 /// The given rows of a column, in one chunk. Rows that are not there become null.
-fn gather(column: &StringChunked, rows: impl Iterator<Item = u32>) -> StringChunked {
+pub(super) fn gather(column: &StringChunked, rows: impl Iterator<Item = u32>) -> StringChunked {
     let rows: Vec<IdxSize> = rows.map(|row| row as IdxSize).collect();
     if rows.len() == column.len() && rows.iter().enumerate().all(|(i, row)| *row as usize == i) {
         return column.rechunk().into_owned();

@@ -139,6 +139,60 @@ pub enum PairsError {
         /// What to do.
         hint: &'static str,
     },
+    /// Records without a field.
+    #[error(
+        "the records in column `{name}` of `{path}` have no `{field}`\nhint: read the file as it was published; `--preference` chooses another score where there are several"
+    )]
+    NoField {
+        /// Source as given.
+        path: String,
+        /// The column.
+        name: String,
+        /// The field.
+        field: String,
+    },
+    /// Several labels, none of which is the usual one.
+    #[error(
+        "`{path}` is {shape} data, which says more than one thing about a pair: {choices}\nhint: choose one with `--preference {first}`; columns seen: {columns}"
+    )]
+    Choose {
+        /// Source as given.
+        path: String,
+        /// Name of the shape.
+        shape: &'static str,
+        /// Names to choose from, with their columns.
+        choices: String,
+        /// The first name.
+        first: &'static str,
+        /// Columns seen.
+        columns: String,
+    },
+    /// A choice that is not there.
+    #[error("`{path}` has no preference `{name}`: {reason}\nhint: {hint}")]
+    NoChoice {
+        /// Source as given.
+        path: String,
+        /// What was asked for.
+        name: String,
+        /// What is there.
+        reason: String,
+        /// What to do.
+        hint: String,
+    },
+    /// An option that means nothing for this shape.
+    #[error("`{flag}` cannot be used on `{path}`, read as {shape}: {reason}\nhint: {hint}")]
+    Inapplicable {
+        /// Source as given.
+        path: String,
+        /// The option.
+        flag: &'static str,
+        /// Name of the shape.
+        shape: &'static str,
+        /// Why.
+        reason: &'static str,
+        /// What to do instead.
+        hint: &'static str,
+    },
     /// Labels that cannot be understood.
     #[error(
         "the labels in column `{name}` of `{path}` cannot be understood: {detail}\nhint: use 1 (A preferred), 0 (B preferred), 0.5 (tie), or `A` / `B` / `tie`; `--label-column` names another column"

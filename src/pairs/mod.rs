@@ -3,8 +3,11 @@
 mod columns;
 mod dedup;
 mod error;
+mod inspect;
 mod labels;
+mod ranked;
 mod read;
+mod records;
 pub mod rewrite;
 pub mod rows;
 mod shapes;
@@ -22,7 +25,9 @@ use polars::prelude::StringChunked;
 use crate::matrix::Matrix;
 
 pub use error::PairsError;
-pub use read::{ReadOptions, read};
+pub use inspect::{Inspection, inspect};
+pub use read::{ReadOptions, read, read_all, values};
+pub use source::{Source, dataset_name};
 pub use split::split;
 
 /// A column of texts, `[pairs]`; shares its buffers with the table it was read from.
@@ -70,6 +75,10 @@ pub struct Pairs {
     pub length_delta: Vec<f32>,
     /// `e(A) − e(B)` where the user brought vectors (`--embedding-columns`), `[pairs, dimensions]`.
     pub own_deltas: Option<Matrix>,
+    /// Names of the datasets; [`Pairs::dataset`] points into it. Empty for a single source without such a column.
+    pub datasets: Vec<String>,
+    /// Which dataset a pair was first met in, `[pairs]`; empty like `datasets`, [`MISSING`] where not said.
+    pub dataset: Vec<u32>,
     /// Names of the annotators; [`Judgements::annotator`] points into it. Empty without annotators.
     pub annotators: Vec<String>,
     /// Every label that was given, columnar.
@@ -135,20 +144,69 @@ pub struct ReadReport {
     pub shape: String,
     /// SHA-256 over the files' bytes, in order.
     pub fingerprint: String,
-    /// Rows in the source.
+    /// Rows in the source; where a row is several pairs or several rows are one, the pairs made and what made none.
     pub pairs_read: usize,
-    /// Rows that became judgements.
+    /// Of these, how many became judgements.
     pub pairs_used: usize,
-    /// Rows left out, by reason.
+    /// Left out, by reason.
     pub dropped: BTreeMap<String, usize>,
-    /// Which rows were left out and why: (row in the source, reason).
+    /// Which rows were left out and why.
     #[serde(skip)]
-    pub dropped_rows: Vec<(u32, String)>,
+    pub dropped_rows: Vec<DroppedRow>,
+    /// Every source on its own.
+    pub sources: Vec<SourceReport>,
     /// Sentences the user should read once (no label column, chosen-first shuffled, …).
     pub notes: Vec<String>,
     /// Files and columns.
     #[serde(skip)]
     pub layout: Layout,
+}
+
+/// Something that was left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DroppedRow {
+    /// Index into [`ReadReport::sources`].
+    pub source: usize,
+    /// Row in that source, from 0.
+    pub row: u32,
+    /// Why.
+    pub reason: String,
+}
+
+/// What reading did with one of the sources.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct SourceReport {
+    /// Its name as a dataset.
+    pub dataset: String,
+    /// Path, folder, glob or `hf://` name.
+    pub path: String,
+    /// Number of files.
+    pub files: usize,
+    /// Their bytes.
+    pub bytes: u64,
+    /// The shape that was recognised.
+    pub shape: String,
+    /// Every column with its type, in order.
+    pub columns: Vec<ColumnReport>,
+    /// Which of the two was shown first is not known: A and B were shuffled by the seed.
+    pub shuffled: bool,
+    /// Rows in the files.
+    pub rows: usize,
+    /// Rows, or pairs made and what made none.
+    pub pairs_read: usize,
+    /// Of these, how many became judgements.
+    pub pairs_used: usize,
+}
+
+/// A column and what it is read as.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ColumnReport {
+    /// Its name.
+    pub name: String,
+    /// Its type in plain words.
+    pub r#type: String,
+    /// "prompt", "label", …; `None`: not read.
+    pub role: Option<String>,
 }
 
 /// The side of the split a pair is on.

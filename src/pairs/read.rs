@@ -1,17 +1,22 @@
 //! Reading a source: containers, shape, labels, vectors, then pairs.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::path::Path;
 
 use polars::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::columns::{Columns, shorten, type_name};
-use super::dedup::{Drops, Rows, assemble};
+use super::dedup::{Drops, Rows, assemble, gather};
 use super::error::PairsError;
-use super::shapes::{self, Plan, Shape};
+use super::shapes::{self, How, Plan, Shape};
+use super::source::{self, Source};
 use super::table::Table;
-use super::{Layout, Pairs, ReadReport, labels, source, vectors};
+use super::texts::Texts;
+use super::{ColumnReport, DroppedRow, Layout, Pairs, ReadReport, SourceReport, labels, vectors};
+use crate::config::Pairing;
+use crate::matrix::Matrix;
+use crate::names::nearest;
 
 /// What the user says about the source; everything else is recognised.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -30,111 +35,417 @@ pub struct ReadOptions {
     pub group_columns: Vec<String>,
     /// Columns with the vectors of the two responses, in the order of the response columns.
     pub embedding_columns: Option<(String, String)>,
+    /// Which label, where a source has several.
+    pub preference: Option<String>,
+    /// How several responses to one prompt become pairs.
+    pub pairing: Pairing,
     /// The run's seed: decides how pairs of chosen-first sources stand.
     pub seed: u64,
 }
 
 /// Reads a file, a folder of shards or a glob as pairs, each once, with every annotator's judgement.
 ///
+/// # Errors
+/// See [`read_all`].
+pub fn read(source: &str, options: &ReadOptions) -> Result<(Pairs, ReadReport), PairsError> {
+    read_all(&[Source::new(source)], options)
+}
+
+/// Reads sources, each of its own shape, as one set of pairs, each once, with every annotator's judgement.
+///
 /// Parquet, Arrow IPC, CSV, TSV, JSON lines and JSON arrays are told by their bytes and extensions, the
-/// shape by its columns. Nothing is left out silently: see [`ReadReport::dropped`].
+/// shape by its columns. Nothing is left out silently: see [`ReadReport::dropped`]. Annotators of different
+/// sources are different people, whatever their ids.
 ///
 /// # Errors
 /// [`PairsError`], in words for the user; damaged files are errors, never panics.
-pub fn read(source: &str, options: &ReadOptions) -> Result<(Pairs, ReadReport), PairsError> {
-    let (files, notes) = source::locate(source)?;
+pub fn read_all(sources: &[Source], options: &ReadOptions) -> Result<(Pairs, ReadReport), PairsError> {
     let mut hash = Sha256::new();
-    let mut tables =
-        files.iter().map(|file| Table::open(file, &mut hash)).collect::<Result<Vec<Table>, _>>()?;
+    let mut parts =
+        sources.iter().map(|source| Part::read(source, options, &mut hash)).collect::<Result<Vec<_>, _>>()?;
+    if let (Some(name), [only, ..]) = (&options.preference, sources)
+        && !parts.iter().any(|part| part.has_choices)
+    {
+        return Err(PairsError::NoChoice {
+            path: only.path.clone(),
+            name: shorten(name),
+            reason: format!("the shape {} has one label only", parts[0].report.shape),
+            hint: "leave `--preference` out; `--label-column` names another column".into(),
+        });
+    }
+    name_datasets(&mut parts);
     let mut report = ReadReport {
-        path: source.to_owned(),
+        path: sources.iter().map(|source| source.path.as_str()).collect::<Vec<_>>().join(", "),
         fingerprint: hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
-        notes,
         ..ReadReport::default()
     };
-    let columns = tables.first().map(|table| table.columns.clone()).unwrap_or_default();
-    if columns.0.is_empty() {
-        return Err(PairsError::Empty { path: source.to_owned() });
-    }
-    check_names(&columns, options, source)?;
-    let ways = plans(&columns, options, source)?;
-
-    // Texts and labels now; vectors later, a column at a time.
-    let mut needed: Vec<String> = Vec::new();
-    for name in ways.iter().flat_map(|(_, plan)| plan.columns()) {
-        if !needed.contains(&name) {
-            needed.push(name);
+    for part in &mut parts {
+        if !report.shape.split("; ").any(|shape| shape == part.report.shape) {
+            let between = if report.shape.is_empty() { "" } else { "; " };
+            report.shape.push_str(&format!("{between}{}", part.report.shape));
         }
-    }
-    let vector_columns = options.embedding_columns.iter().flat_map(|(a, b)| [a, b]);
-    let all: Vec<String> = needed.iter().chain(vector_columns).cloned().collect();
-    check_shards(&tables, &all)?;
-    for table in &mut tables {
-        table.retain(&all)?;
-    }
-    let (frame, shard_rows) = concat(&tables, &needed)?;
-    let rows = frame.height();
-    if rows == 0 {
-        return Err(PairsError::Empty { path: source.to_owned() });
+        let several = sources.len() > 1;
+        let of = |note: String| if several { format!("{}: {note}", part.report.dataset) } else { note };
+        report.notes.extend(std::mem::take(&mut part.notes).into_iter().map(of));
+        report.pairs_read += part.report.pairs_read;
     }
     // Half of the range, since both responses are numbered together.
+    let rows: usize = parts.iter().map(|part| part.rows.texts.first.len()).sum();
     if rows >= (u32::MAX / 2) as usize {
-        return Err(PairsError::TooManyRows { path: source.to_owned(), rows });
+        return Err(PairsError::TooManyRows { path: report.path, rows });
     }
-    let chosen = ways.iter().find(|(shape, plan)| shape.accepts(&frame, plan)).or(ways.last());
-    let Some((shape, plan)) = chosen else {
-        return Err(not_pairs(&columns, source));
-    };
-    report.shape = shape.name().to_owned();
-    report.pairs_read = rows;
-    report.layout = Layout {
-        files,
-        rows: shard_rows,
-        prompt: plan.prompt.clone(),
-        first: plan.first.clone(),
-        second: plan.second.clone(),
-        label: plan.label.clone(),
-        chosen_first: plan.chosen_first,
-    };
 
-    let mut drops = Drops::new(rows);
-    let texts = shape.texts(&frame, plan, source)?;
-    let labels = read_labels(&frame, plan, source, &mut drops, &mut report)?;
-    let annotators = plan.annotator.as_deref().map(|name| keys(&frame, name, source)).transpose()?;
-    let groups = plan
-        .groups
-        .iter()
-        .map(|name| Ok((name.clone(), keys(&frame, name, source)?)))
-        .collect::<Result<Vec<_>, PairsError>>()?;
-    drop(frame);
-    let deltas = match &options.embedding_columns {
-        Some((a, b)) => {
-            let (matrix, bad) = vectors::deltas(&tables, (a, b), rows, source)?;
-            for (row, reason) in bad {
-                drops.add(row as usize, reason);
-            }
-            Some(matrix)
+    let whole = stack_parts(&mut parts, sources)?;
+    let (mut pairs, drops) = assemble(whole.rows, whole.drops, options.seed);
+    let place = |pair: u32| {
+        let source = whole.starts.partition_point(|start| *start <= pair).saturating_sub(1);
+        let within = pair - whole.starts.get(source).copied().unwrap_or(0);
+        let row = match parts.get(source).and_then(|part| part.source_rows.as_ref()) {
+            Some(rows) => rows.get(within as usize).copied().unwrap_or(within),
+            None => within,
+        };
+        (source, row)
+    };
+    let mut used = vec![0; parts.len()];
+    for row in &mut pairs.judgements.row {
+        let source;
+        (source, *row) = place(*row);
+        if let Some(count) = used.get_mut(source) {
+            *count += 1;
         }
-        None => None,
-    };
-    drop(tables);
-
-    let rows = Rows { texts, labels, annotators, groups, deltas, chosen_first: plan.chosen_first };
-    let (pairs, drops) = assemble(rows, drops, options.seed);
-    report.dropped_rows = drops.list();
-    for (_, reason) in &report.dropped_rows {
-        *report.dropped.entry(reason.clone()).or_default() += 1;
+    }
+    for row in &mut pairs.repeats.row {
+        (_, *row) = place(*row);
+    }
+    report.dropped_rows = (drops.list().into_iter())
+        .map(|(pair, reason)| {
+            let (source, row) = place(pair);
+            DroppedRow { source, row, reason }
+        })
+        .collect();
+    if let [only] = parts.as_mut_slice() {
+        report.layout = only.layout.take().unwrap_or_default();
+    }
+    for (source, (part, pairs_used)) in parts.into_iter().zip(used).enumerate() {
+        let left_out = part.left_out.into_iter();
+        report.dropped_rows.extend(left_out.map(|(row, reason)| DroppedRow { source, row, reason }));
+        report.sources.push(SourceReport { pairs_used, ..part.report });
+    }
+    report.dropped_rows.sort_by_key(|dropped| (dropped.source, dropped.row));
+    for dropped in &report.dropped_rows {
+        *report.dropped.entry(dropped.reason.clone()).or_default() += 1;
     }
     report.pairs_used = pairs.judgements.pair.len();
-    if plan.chosen_first {
-        report.notes.push(
-            "the preferred response stands first in the source: A and B were shuffled by the seed".into(),
-        );
-    }
     if pairs.pair_id.is_empty() {
         return Err(nothing_left(&report));
     }
     Ok((pairs, report))
+}
+
+/// One source, read.
+struct Part {
+    rows: Rows,
+    drops: Drops,
+    /// Row in the source of each entry of `rows`; `None`: the same.
+    source_rows: Option<Vec<u32>>,
+    left_out: Vec<(u32, String)>,
+    notes: Vec<String>,
+    /// It has several labels to choose from.
+    has_choices: bool,
+    report: SourceReport,
+    /// Files and columns, where each row is one pair.
+    layout: Option<Layout>,
+}
+
+impl Part {
+    fn read(source: &Source, options: &ReadOptions, hash: &mut Sha256) -> Result<Self, PairsError> {
+        let path = source.path.as_str();
+        let (files, mut notes) = source.files()?;
+        let mut tables =
+            files.iter().map(|file| Table::open(file, hash)).collect::<Result<Vec<Table>, _>>()?;
+        let Some(first) = tables.first() else { return Err(PairsError::Empty { path: path.to_owned() }) };
+        let columns = first.columns.clone();
+        let known = first.document;
+        if columns.0.is_empty() {
+            return Err(PairsError::Empty { path: path.to_owned() });
+        }
+        check_names(&columns, options, path)?;
+        let ways = plans(&columns, known, options, path)?;
+
+        // Texts and labels now; vectors later, a column at a time.
+        let mut needed: Vec<String> = Vec::new();
+        for name in ways.iter().flat_map(|(_, plan)| plan.columns()) {
+            if !needed.contains(&name) {
+                needed.push(name);
+            }
+        }
+        let vector_columns = options.embedding_columns.iter().flat_map(|(a, b)| [a, b]);
+        let all: Vec<String> = needed.iter().chain(vector_columns).cloned().collect();
+        check_shards(&tables, &all)?;
+        for table in &mut tables {
+            table.retain(&all)?;
+        }
+        let (frame, shard_rows) = concat(&tables, &needed)?;
+        let rows = frame.height();
+        if rows == 0 {
+            return Err(PairsError::Empty { path: path.to_owned() });
+        }
+        if rows >= (u32::MAX / 2) as usize {
+            return Err(PairsError::TooManyRows { path: path.to_owned(), rows });
+        }
+        let chosen = ways.iter().find(|(shape, plan)| shape.accepts(&frame, plan)).or(ways.last());
+        let Some((shape, plan)) = chosen else {
+            return Err(not_pairs(&columns, path));
+        };
+        let mut report = SourceReport {
+            path: path.to_owned(),
+            files: files.len(),
+            bytes: files.iter().filter_map(|file| std::fs::metadata(file).ok()).map(|meta| meta.len()).sum(),
+            shape: match plan.choice {
+                Some(choice) => format!("{} ({choice})", shape.name()),
+                None => shape.name().to_owned(),
+            },
+            columns: column_report(&columns, plan, options),
+            rows,
+            shuffled: plan.chosen_first || plan.ranked,
+            ..SourceReport::default()
+        };
+
+        let taken = shape.take(&frame, plan, &How { pairing: options.pairing, path })?;
+        // Where a row is a pair with a label of its own, it can be written back.
+        let layout = (taken.rows.is_none() && taken.labels.is_none()).then(|| Layout {
+            files,
+            rows: shard_rows,
+            prompt: plan.prompt.clone(),
+            first: plan.first.clone(),
+            second: plan.second.clone(),
+            label: plan.label.clone(),
+            chosen_first: plan.chosen_first,
+        });
+        let pairs = taken.texts.first.len();
+        report.pairs_read = pairs + taken.left_out.len();
+        notes.extend(taken.notes);
+        let mut drops = Drops::new(pairs);
+        let labels = match taken.labels {
+            Some(labels) => Some(labels),
+            None => read_labels(&frame, plan, path, &mut drops, &mut notes)?,
+        };
+        // Columns of the table, for the pairs made of its rows.
+        let column = |name: &str| {
+            let found = frame.column(name).map_err(|_| PairsError::NoColumn {
+                path: path.to_owned(),
+                flag: "the recognised shape",
+                name: name.to_owned(),
+                hint: "report this as a defect".to_owned(),
+            })?;
+            let keys = shapes::keys(found, path)?;
+            Ok::<_, PairsError>(match &taken.rows {
+                Some(rows) => gather(&keys, rows.iter().copied()),
+                None => keys,
+            })
+        };
+        let annotators = plan.annotator.as_deref().map(column).transpose()?;
+        let datasets = plan.dataset.as_deref().map(column).transpose()?;
+        let groups = (plan.groups.iter())
+            .map(|name| Ok((name.clone(), column(name)?)))
+            .collect::<Result<Vec<_>, PairsError>>()?;
+        drop(frame);
+        let deltas = match &options.embedding_columns {
+            Some((a, b)) => {
+                let (matrix, bad) = vectors::deltas(&tables, (a, b), rows, path)?;
+                for (row, reason) in bad {
+                    drops.add(row as usize, reason);
+                }
+                Some(matrix)
+            }
+            None => None,
+        };
+        if plan.chosen_first {
+            notes.push(
+                "the preferred response stands first in the source: A and B were shuffled by the seed".into(),
+            );
+        } else if plan.ranked {
+            let how = match options.pairing {
+                Pairing::BestVsRest => "the best against each of the others",
+                Pairing::TopVsBottom => "the best against the worst",
+            };
+            notes.push(format!(
+                "pairs of several responses to a prompt: {how}; A and B were shuffled by the seed"
+            ));
+        }
+        let chosen_first = vec![plan.chosen_first || plan.ranked; pairs];
+        Ok(Self {
+            rows: Rows { texts: taken.texts, labels, annotators, groups, datasets, deltas, chosen_first },
+            drops,
+            source_rows: taken.rows,
+            left_out: taken.left_out,
+            notes,
+            has_choices: !plan.choices.is_empty(),
+            report,
+            layout,
+        })
+    }
+}
+
+/// Which column is read as what.
+fn column_report(columns: &Columns, plan: &Plan, options: &ReadOptions) -> Vec<ColumnReport> {
+    let roles = plan.roles();
+    let vectors = options.embedding_columns.as_ref();
+    let role = |name: &String| {
+        let of_plan = roles.iter().filter(|(_, other)| *other == name).map(|(role, _)| *role);
+        let vector = vectors.filter(|(a, b)| a == name || b == name).map(|_| "vector");
+        let all: Vec<&str> = of_plan.chain(vector).collect();
+        (!all.is_empty()).then(|| all.join(", "))
+    };
+    (columns.0.iter())
+        .map(|(name, dtype)| ColumnReport { name: name.clone(), r#type: type_name(dtype), role: role(name) })
+        .collect()
+}
+
+/// Gives every source a name of its own: that of its file or folder, with as much of the path as it takes.
+fn name_datasets(parts: &mut [Part]) {
+    let mut taken: HashMap<String, usize> = HashMap::new();
+    for part in parts {
+        let name = source::dataset_name(&part.report.path);
+        let count = taken.entry(name.clone()).or_default();
+        *count += 1;
+        part.report.dataset = if *count > 1 { format!("{name} ({count})") } else { name };
+    }
+}
+
+/// All sources one below the other.
+struct Whole {
+    rows: Rows,
+    drops: Drops,
+    /// First entry of each source.
+    starts: Vec<u32>,
+}
+
+fn stack_parts(parts: &mut [Part], sources: &[Source]) -> Result<Whole, PairsError> {
+    let several = parts.len() > 1;
+    let any_dataset = several || parts.iter().any(|part| part.rows.datasets.is_some());
+    let any_label = parts.iter().any(|part| part.rows.labels.is_some());
+    let any_annotator = parts.iter().any(|part| part.rows.annotators.is_some());
+    let mut group_names: Vec<String> = Vec::new();
+    for (name, _) in parts.iter().flat_map(|part| &part.rows.groups) {
+        if !group_names.contains(name) {
+            group_names.push(name.clone());
+        }
+    }
+    let mut whole: Option<Whole> = None;
+    for (part, source) in parts.iter_mut().zip(sources) {
+        let count = part.rows.texts.first.len();
+        let empty = || StringChunked::full_null(PlSmallStr::EMPTY, count);
+        let rows = std::mem::take(&mut part.rows);
+        let dataset = &part.report.dataset;
+        let of_source = |ids: StringChunked| -> StringChunked {
+            if !several {
+                return ids;
+            }
+            let known = |id: &&str| !id.trim().is_empty();
+            ids.iter().map(|id| id.filter(known).map(|id| format!("{dataset}/{id}"))).collect()
+        };
+        let mut groups = rows.groups;
+        let groups: Vec<(String, StringChunked)> = (group_names.iter())
+            .map(|name| {
+                let at = groups.iter().position(|(other, _)| other == name);
+                (name.clone(), at.map_or_else(empty, |at| of_source(groups.swap_remove(at).1)))
+            })
+            .collect();
+        let rows = Rows {
+            labels: any_label.then(|| rows.labels.unwrap_or_else(|| vec![f32::NAN; count])),
+            annotators: any_annotator.then(|| rows.annotators.map_or_else(empty, of_source)),
+            datasets: any_dataset
+                .then(|| rows.datasets.unwrap_or_else(|| StringChunked::full("".into(), dataset, count))),
+            groups,
+            ..rows
+        };
+        let drops = std::mem::replace(&mut part.drops, Drops::new(0));
+        whole = Some(match whole {
+            None => Whole { rows, drops, starts: vec![0] },
+            Some(above) => below(above, rows, &drops, &source.path)?,
+        });
+    }
+    whole.ok_or_else(|| PairsError::Empty { path: String::new() })
+}
+
+/// Puts a source below those before it; all of them have the same optional columns.
+fn below(mut above: Whole, rows: Rows, drops: &Drops, path: &str) -> Result<Whole, PairsError> {
+    let start = above.rows.texts.first.len();
+    above.starts.push(start as u32);
+    let unexpected = |error: PolarsError| PairsError::Damaged {
+        path: path.into(),
+        format: "a further source",
+        detail: error.to_string(),
+        hint: "analyse it on its own".into(),
+    };
+    let append = |to: &mut StringChunked, from: &StringChunked| to.append(from).map(drop).map_err(unexpected);
+    let Texts { prompt, first, second, problems } = rows.texts;
+    append(&mut above.rows.texts.prompt, &prompt)?;
+    append(&mut above.rows.texts.first, &first)?;
+    append(&mut above.rows.texts.second, &second)?;
+    for (to, from) in
+        [(&mut above.rows.annotators, &rows.annotators), (&mut above.rows.datasets, &rows.datasets)]
+    {
+        if let (Some(to), Some(from)) = (to, from) {
+            append(to, from)?;
+        }
+    }
+    for ((_, to), (_, from)) in above.rows.groups.iter_mut().zip(&rows.groups) {
+        append(to, from)?;
+    }
+    let shift = |row: u32| row + start as u32;
+    above.rows.texts.problems.extend(problems.into_iter().map(|(row, reason)| (shift(row), reason)));
+    if let (Some(to), Some(from)) = (&mut above.rows.labels, rows.labels) {
+        to.extend(from);
+    }
+    above.rows.chosen_first.extend(rows.chosen_first);
+    above.drops.append(drops);
+    if let (Some(to), Some(from)) = (&mut above.rows.deltas, rows.deltas) {
+        stack_vectors(to, from, path)?;
+    }
+    Ok(above)
+}
+
+fn stack_vectors(to: &mut Matrix, from: Matrix, path: &str) -> Result<(), PairsError> {
+    if to.cols != from.cols {
+        return Err(PairsError::VectorDimension {
+            column: path.to_owned(),
+            row: 0,
+            expected: to.cols,
+            found: from.cols,
+        });
+    }
+    to.values.extend(from.values);
+    Ok(())
+}
+
+/// Any column of a source as texts, one value per row in the rows' order; `flag` is what named it.
+///
+/// # Errors
+/// As for [`read()`], and where the column is not there or holds lists.
+pub fn values(source: &str, name: &str, flag: &'static str) -> Result<Vec<Option<String>>, PairsError> {
+    let (files, _) = Source::new(source).files()?;
+    let tables = (files.iter())
+        .map(|file| Table::open(file, &mut Sha256::new()))
+        .collect::<Result<Vec<Table>, _>>()?;
+    let columns = tables.first().map(|table| table.columns.clone()).unwrap_or_default();
+    if columns.dtype(name).is_none() {
+        return Err(no_column(&columns, flag, name, source));
+    }
+    let names = [name.to_owned()];
+    check_shards(&tables, &names)?;
+    let (frame, _) = concat(&tables, &names)?;
+    let column = frame.column(name).map_err(|_| no_column(&columns, flag, name, source))?;
+    let texts = shapes::keys(column, source)?;
+    Ok(texts.iter().map(|value| value.map(str::to_owned)).collect())
+}
+
+/// A column that is not there, with the nearest one that is.
+fn no_column(columns: &Columns, flag: &'static str, name: &str, path: &str) -> PairsError {
+    let near = columns.nearest(name).map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
+    let hint = format!("{near}columns seen: {}", columns.describe());
+    PairsError::NoColumn { path: path.to_owned(), flag, name: shorten(name), hint }
 }
 
 /// Every column that was named by hand must be there.
@@ -151,24 +462,20 @@ pub(super) fn check_names(columns: &Columns, options: &ReadOptions, path: &str) 
     }
     match named.into_iter().find(|(_, name)| columns.dtype(name).is_none()) {
         None => Ok(()),
-        Some((flag, name)) => {
-            let near =
-                columns.nearest(name).map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
-            let hint = format!("{near}columns seen: {}", columns.describe());
-            Err(PairsError::NoColumn { path: path.to_owned(), flag, name: shorten(name), hint })
-        }
+        Some((flag, name)) => Err(no_column(columns, flag, name, path)),
     }
 }
 
 /// The shapes that the columns allow, with what the user named by hand in place.
 pub(super) fn plans(
     columns: &Columns,
+    known: Option<&'static str>,
     options: &ReadOptions,
     path: &str,
 ) -> Result<Vec<(&'static dyn Shape, Plan)>, PairsError> {
     let mut ways = match (&options.response_a_column, &options.response_b_column) {
         (Some(a), Some(b)) => vec![shapes::by_hand(columns, a, b)],
-        _ => shapes::candidates(columns).map_err(|names| PairsError::Ambiguous {
+        _ => shapes::candidates(columns, known).map_err(|names| PairsError::Ambiguous {
             path: path.to_owned(),
             ways: names.join("; "),
             columns: columns.describe(),
@@ -177,7 +484,10 @@ pub(super) fn plans(
     if ways.is_empty() {
         return Err(not_pairs(columns, path));
     }
-    for (_, plan) in &mut ways {
+    for (shape, plan) in &mut ways {
+        if plan.ranked {
+            refuse_options(shape.name(), plan, options, path)?;
+        }
         if let Some(name) = &options.response_a_column {
             plan.first.clone_from(name);
         }
@@ -188,6 +498,10 @@ pub(super) fn plans(
             // A label of the user's choice says who wins, so the order says nothing any more.
             plan.label = Some(name.clone());
             plan.chosen_first = false;
+            let is_own = plan.choices.iter().any(|choice| choice.column.as_ref() == Some(name));
+            plan.label_is_number_of_preferred &= is_own;
+        } else {
+            choose(shape.name(), plan, columns, options, path)?;
         }
         if options.prompt_column.is_some() {
             plan.prompt.clone_from(&options.prompt_column);
@@ -200,7 +514,7 @@ pub(super) fn plans(
                 plan.groups.push(name.clone());
             }
         }
-        if plan.first == plan.second {
+        if !plan.ranked && plan.first == plan.second {
             return Err(PairsError::NotPairs {
                 path: path.to_owned(),
                 detail: format!("both responses are to come from the column `{}`", shorten(&plan.first)),
@@ -212,13 +526,112 @@ pub(super) fn plans(
     Ok(ways)
 }
 
+/// Where pairs are made of several responses, there are no two columns to name.
+fn refuse_options(
+    shape: &'static str,
+    plan: &Plan,
+    options: &ReadOptions,
+    path: &str,
+) -> Result<(), PairsError> {
+    let given = [
+        (
+            "--response-a-column",
+            options.response_a_column.is_some(),
+            "it makes pairs of several responses",
+            "name both response columns to read the rows as pairs, or none",
+        ),
+        (
+            "--response-b-column",
+            options.response_b_column.is_some(),
+            "it makes pairs of several responses",
+            "name both response columns to read the rows as pairs, or none",
+        ),
+        (
+            "--embedding-columns",
+            options.embedding_columns.is_some(),
+            "a row is no pair, so it has no two vectors",
+            "save the pairs in a table of their own, with their vectors",
+        ),
+        (
+            "--prompt-column",
+            options.prompt_column.is_some() && plan.prompt.is_none(),
+            "the prompt is the conversation itself",
+            "leave it out",
+        ),
+        (
+            "--label-column",
+            options.label_column.is_some() && plan.label.is_none(),
+            "the ranks or scores stand with the responses",
+            "leave it out; `--preference` chooses a score where there are several",
+        ),
+    ];
+    match given.into_iter().find(|(_, given, ..)| *given) {
+        Some((flag, _, reason, hint)) => {
+            Err(PairsError::Inapplicable { path: path.to_owned(), flag, shape, reason, hint })
+        }
+        None => Ok(()),
+    }
+}
+
+/// Settles which of a source's labels counts.
+fn choose(
+    shape: &'static str,
+    plan: &mut Plan,
+    columns: &Columns,
+    options: &ReadOptions,
+    path: &str,
+) -> Result<(), PairsError> {
+    let chosen = match &options.preference {
+        _ if plan.choices.is_empty() => return Ok(()),
+        Some(name) => {
+            let found = plan.choices.iter().find(|choice| choice.name.eq_ignore_ascii_case(name));
+            found.ok_or_else(|| {
+                let names = || plan.choices.iter().map(|choice| choice.name);
+                PairsError::NoChoice {
+                    path: path.to_owned(),
+                    name: shorten(name),
+                    reason: format!("{shape} has `{}`", names().collect::<Vec<_>>().join("`, `")),
+                    hint: match nearest(name, names()) {
+                        Some(near) => format!("did you mean `--preference {near}`?"),
+                        None => "choose one of them".into(),
+                    },
+                }
+            })?
+        }
+        None => match plan.choices.as_slice() {
+            [only] => only,
+            [first, ..] => {
+                plan.choices.iter().find(|choice| choice.usual).ok_or_else(|| PairsError::Choose {
+                    path: path.to_owned(),
+                    shape,
+                    choices: (plan.choices.iter())
+                        .map(|choice| match &choice.column {
+                            Some(column) => format!("`{}` (column `{}`)", choice.name, shorten(column)),
+                            None => format!("`{}`", choice.name),
+                        })
+                        .collect::<Vec<_>>()
+                        .join(" and "),
+                    first: first.name,
+                    columns: columns.describe(),
+                })?
+            }
+            [] => return Ok(()),
+        },
+    };
+    plan.choice = Some(chosen.name);
+    if chosen.column.is_some() {
+        plan.label.clone_from(&chosen.column);
+    }
+    Ok(())
+}
+
 /// No shape fits: say what was seen and how to name the columns.
 fn not_pairs(columns: &Columns, path: &str) -> PairsError {
     let texts = columns
         .0
         .iter()
         .filter(|(_, dtype)| type_name(dtype) == "text" || type_name(dtype) == "list of records");
-    let detail = match texts.count() {
+    let mut detail = match texts.count() {
         0 => format!("it has no column of texts; columns seen: {}", columns.describe()),
         1 => format!(
             "it has one column of texts, where a pair needs two responses; columns seen: {}",
@@ -226,6 +639,12 @@ fn not_pairs(columns: &Columns, path: &str) -> PairsError {
         ),
         _ => format!("no known shape has these columns: {}", columns.describe()),
     };
+    if let Some((shape, lacks)) = shapes::closest(columns) {
+        match lacks.as_slice() {
+            [] => detail.push_str(&format!("; nearest is {shape}, whose columns hold something else here")),
+            lacks => detail.push_str(&format!("; nearest is {shape}, which lacks `{}`", lacks.join("`, `"))),
+        }
+    }
     let wanted = [
         ("--prompt-column", "prompt"),
         ("--response-a-column", "response_A"),
@@ -312,22 +731,20 @@ fn read_labels(
     plan: &Plan,
     path: &str,
     drops: &mut Drops,
-    report: &mut ReadReport,
+    notes: &mut Vec<String>,
 ) -> Result<Option<Vec<f32>>, PairsError> {
     if plan.chosen_first {
         return Ok(Some(vec![1.0; frame.height()]));
     }
     let column = plan.label.as_deref().and_then(|name| frame.column(name).ok());
     let Some(column) = column else {
-        report.notes.push(
+        notes.push(
             "no label column: measurable preferences only; name one with `--label-column` if there is".into(),
         );
         return Ok(None);
     };
     let Some(labels) = labels::read(column, path)? else {
-        report
-            .notes
-            .push(format!("the label column `{}` is empty: measurable preferences only", column.name()));
+        notes.push(format!("the label column `{}` is empty: measurable preferences only", column.name()));
         return Ok(None);
     };
     for row in labels.missing {
@@ -336,32 +753,21 @@ fn read_labels(
     for (row, value) in labels.unknown {
         drops.add(row as usize, &format!("unknown label `{value}`"));
     }
-    report.notes.extend(labels.notes);
-    Ok(Some(labels.values))
-}
-
-/// A column of ids as texts.
-fn keys(frame: &DataFrame, name: &str, path: &str) -> Result<StringChunked, PairsError> {
-    let wrong = |found: &DataType| PairsError::ColumnType {
-        path: path.to_owned(),
-        name: name.to_owned(),
-        found: type_name(found),
-        expected: "ids (texts or numbers)",
-        hint: "name a column with one id per row",
-    };
-    let column = frame.column(name).map_err(|_| wrong(&DataType::Null))?;
-    if column.dtype().is_nested() {
-        return Err(wrong(column.dtype()));
+    notes.extend(labels.notes);
+    let mut values = labels.values;
+    if plan.label_is_number_of_preferred {
+        values.iter_mut().for_each(|share| *share = 1.0 - *share);
     }
-    let text = column.cast(&DataType::String).map_err(|_| wrong(column.dtype()))?;
-    Ok(text.str().map_err(|_| wrong(column.dtype()))?.rechunk().into_owned())
+    Ok(Some(values))
 }
 
 fn nothing_left(report: &ReadReport) -> PairsError {
-    let counts: BTreeMap<&String, &usize> = report.dropped.iter().collect();
-    let reasons: Vec<String> = counts.iter().map(|(reason, count)| format!("{reason} ({count})")).collect();
+    let reasons: Vec<String> =
+        report.dropped.iter().map(|(reason, count)| format!("{reason} ({count})")).collect();
     let hint = if report.dropped.contains_key("identical responses") {
         "check that the two response columns are different ones"
+    } else if report.dropped.contains_key("only one response") {
+        "pairs need two responses to the same prompt; if two columns hold them, name both (`--response-a-column`, `--response-b-column`)"
     } else if report.dropped.keys().any(|reason| reason.contains("vector")) {
         "check the columns named by `--embedding-columns`"
     } else {

@@ -6,7 +6,7 @@ use super::columns::Columns;
 use super::dedup::{hex, pair_hash, words};
 use super::error::PairsError;
 use super::read::{ReadOptions, check_names, plans};
-use super::shapes::{Plan, Shape};
+use super::shapes::{How, Plan, Shape};
 use super::{Judgements, MISSING, Pairs, TextColumn, texts, vectors};
 
 /// How the rows of a table hold what is scored.
@@ -43,7 +43,7 @@ impl RowReader {
         let columns = Columns(schema.iter().map(|(name, dtype)| (name.to_string(), dtype.clone())).collect());
         let vectors = options.embedding_columns.is_some();
         check_names(&columns, options, path)?;
-        let way = match plans(&columns, options, path) {
+        let way = match plans(&columns, None, options, path) {
             Ok(ways) => Way::Pairs(ways),
             Err(PairsError::NotPairs { .. }) if columns.find(&RESPONSE).is_some() && !vectors => {
                 Way::Single {
@@ -97,7 +97,16 @@ impl RowReader {
                 let Some((shape, plan)) = ways.first() else {
                     return Err(PairsError::Empty { path: self.path.clone() });
                 };
-                let texts = shape.texts(frame, plan, &self.path)?;
+                let how = How { pairing: self.options.pairing, path: &self.path };
+                let taken = shape.take(frame, plan, &how)?;
+                if taken.rows.is_some() {
+                    return Err(PairsError::NotPairs {
+                        path: self.path.clone(),
+                        detail: format!("a row of {} is not one pair", shape.name()),
+                        hint: "write its pairs with `prompt`, `response_A` and `response_B` first".into(),
+                    });
+                }
+                let texts = taken.texts;
                 for (row, reason) in texts.problems {
                     if let Some(problem) = problems.get_mut(row as usize) {
                         *problem = Some(reason);

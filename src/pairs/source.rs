@@ -19,6 +19,51 @@ const KINDS: [&[&str]; 4] = [
 /// How deep a folder is searched when it has no data at its top.
 const MAX_DEPTH: usize = 4;
 
+/// What the user named as data, and the files it stands for where they were fetched already.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Source {
+    /// A file, a folder, a glob, or the name of something fetched.
+    pub path: String,
+    /// The files, where the name is no path.
+    pub fetched: Option<Vec<PathBuf>>,
+}
+
+impl Source {
+    /// A file, a folder of shards or a glob.
+    pub fn new(path: &str) -> Self {
+        Self { path: path.to_owned(), fetched: None }
+    }
+
+    /// The files, with notes for the user.
+    pub(super) fn files(&self) -> Result<(Vec<PathBuf>, Vec<String>), PairsError> {
+        match &self.fetched {
+            Some(files) => Ok((files.clone(), Vec::new())),
+            None => locate(&self.path),
+        }
+    }
+}
+
+/// A short name for a source: that of the file or folder without its extension.
+pub fn dataset_name(path: &str) -> String {
+    if let Some(name) = path.strip_prefix("hf://datasets/") {
+        // The commit says nothing to a reader.
+        let (name, rest) = name.split_once('@').unwrap_or((name, ""));
+        let within = rest.split_once('/').map_or("", |(_, within)| within);
+        return if within.is_empty() { name.to_owned() } else { format!("{name}/{within}") };
+    }
+    let last = path.trim_end_matches('/').rsplit('/').next().unwrap_or(path);
+    let plain: String = last.chars().filter(|c| !"*?[]{}".contains(*c)).collect();
+    let known = |end: &&str| KINDS.iter().any(|kinds| kinds.contains(&&*end.to_ascii_lowercase()));
+    let mut name = plain.strip_suffix(".gz").unwrap_or(&plain);
+    if let Some((stem, end)) = name.rsplit_once('.')
+        && known(&end)
+    {
+        name = stem;
+    }
+    let name = name.trim_matches(['-', '_', '.', ' ']);
+    if name.is_empty() { "data".to_owned() } else { shorten(name) }
+}
+
 /// The files that `source` stands for: a file, a folder of shards or a glob; sorted by name.
 ///
 /// The second part are notes for the user (what was left aside).
@@ -61,7 +106,7 @@ fn absent_hint(source: &str) -> String {
         return "name a file, a folder or a glob".into();
     }
     if source.contains("://") {
-        return "addresses are not read directly; download the file and name it here".into();
+        return "other addresses than `hf://datasets/OWNER/NAME` are not read; download the file and name it here".into();
     }
     let path = Path::new(source);
     let parent = match path.parent() {

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::columns::{Columns, shorten};
 use super::error::PairsError;
+use super::shapes;
 use super::source::io_error;
 
 /// A file that is open for reading columns.
@@ -20,6 +21,8 @@ pub(super) struct Table {
     pub path: PathBuf,
     /// Its columns.
     pub columns: Columns,
+    /// Name of the shape whose document it is, where it is no table.
+    pub document: Option<&'static str>,
     content: Content,
 }
 
@@ -86,7 +89,7 @@ impl Table {
             .iter_values()
             .map(|field| (field.name.to_string(), DataType::from_arrow_field(field)))
             .collect();
-        Ok(Self { path: path.into(), columns: Columns(columns), content })
+        Ok(Self { path: path.into(), columns: Columns(columns), document: None, content })
     }
 
     fn open_text(path: &Path, extension: &str, bytes: Vec<u8>) -> Result<Self, PairsError> {
@@ -96,15 +99,19 @@ impl Table {
         match first {
             None => Err(PairsError::Empty { path: path.display().to_string() }),
             Some(b'[' | b'{') if !csv_name => {
-                let frame = read_json(path, bytes, first == Some(b'['))?;
+                let (document, frame) = match shapes::document(&bytes) {
+                    Some((shape, Ok(frame))) => (Some(shape), frame),
+                    Some((shape, Err(detail))) => {
+                        let hint = "the file is cut short or not of this format; write it again";
+                        return Err(damaged(path, shape, detail, hint));
+                    }
+                    None => (None, read_json(path, bytes, first == Some(b'['))?),
+                };
                 let columns = (frame.columns().iter())
                     .map(|column| (column.name().to_string(), column.dtype().clone()))
                     .collect();
-                Ok(Self {
-                    path: path.into(),
-                    columns: Columns(columns),
-                    content: Content::Frame { frame, array: first == Some(b'[') },
-                })
+                let content = Content::Frame { frame, array: first == Some(b'[') };
+                Ok(Self { path: path.into(), columns: Columns(columns), document, content })
             }
             Some(_) if json_name => Err(damaged(
                 path,
@@ -118,6 +125,7 @@ impl Table {
                 Ok(Self {
                     path: path.into(),
                     columns: Columns(columns),
+                    document: None,
                     content: Content::Csv { bytes, separator },
                 })
             }

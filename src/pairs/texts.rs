@@ -7,6 +7,7 @@ use super::columns::type_name;
 use super::error::PairsError;
 
 /// Prompt and responses per row of the source, before anything is left out.
+#[derive(Default)]
 pub(super) struct Texts {
     /// Null where there is none.
     pub prompt: StringChunked,

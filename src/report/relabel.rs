@@ -238,7 +238,10 @@ pub fn written(written: &Written, trl: Option<(&Path, usize, usize)>) -> String 
     let changed: Vec<String> =
         written.changed.iter().map(|(action, n)| format!("{} {}", action.name(), thousands(*n))).collect();
     let what = if changed.is_empty() { "nothing changed".to_owned() } else { changed.join(", ") };
-    let _ = writeln!(out, "\nWrote {} ({} rows; {what}).", files.join(", "), thousands(written.rows));
+    out.push('\n');
+    if !files.is_empty() {
+        let _ = writeln!(out, "Wrote {} ({} rows; {what}).", files.join(", "), thousands(written.rows));
+    }
     if let Some((path, rows, ties)) = trl {
         let _ = write!(out, "Wrote {} ({} rows of prompt, chosen, rejected", path.display(), thousands(rows));
         if ties > 0 {

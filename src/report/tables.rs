@@ -10,7 +10,7 @@ use crate::constitution::Findings;
 use crate::describe::Feature;
 use crate::effects::table::EffectTable;
 use crate::matrix::Matrix;
-use crate::pairs::{MISSING, Pairs, Side};
+use crate::pairs::{MISSING, Pairs, ReadReport, Side};
 use crate::run::{RunError, write_bytes, write_file, write_parquet};
 
 pub(super) fn failed(action: &'static str, path: &Path) -> impl Fn(PolarsError) -> RunError {
@@ -43,24 +43,41 @@ pub fn write_pairs(path: &Path, pairs: &Pairs, sides: &[Side]) -> Result<(), Run
         )
         .collect();
     let length: Vec<f32> = judgements.pair.iter().map(|p| pairs.length_delta[at(p)]).collect();
-    let mut table = frame(
-        path,
-        vec![
-            Column::new("pair_id".into(), ids),
-            Column::new("row".into(), &judgements.row),
-            Column::new("side".into(), side),
-            Column::new("label".into(), label),
-            Column::new("annotator_id".into(), annotator),
-            Column::new("length_delta".into(), length),
-            Column::new("swapped".into(), &judgements.swapped),
-        ],
-    )?;
-    write_parquet(path, &mut table)
+    let mut columns = vec![
+        Column::new("pair_id".into(), ids),
+        Column::new("row".into(), &judgements.row),
+        Column::new("side".into(), side),
+        Column::new("label".into(), label),
+        Column::new("annotator_id".into(), annotator),
+        Column::new("length_delta".into(), length),
+        Column::new("swapped".into(), &judgements.swapped),
+    ];
+    if !pairs.datasets.is_empty() {
+        let name = |pair: &u32| pairs.datasets.get(*pairs.dataset.get(at(pair))? as usize);
+        let dataset: Vec<Option<&str>> =
+            judgements.pair.iter().map(|pair| name(pair).map(String::as_str)).collect();
+        columns.push(Column::new("dataset".into(), dataset));
+    }
+    write_parquet(path, &mut frame(path, columns)?)
 }
 
-/// `dropped.csv`: which rows of the source were left out, and why.
-pub fn write_dropped(path: &Path, dropped: &[(u32, String)]) -> Result<(), RunError> {
-    write_csv(path, &["row", "reason"], dropped.iter().map(|(row, reason)| [row.to_string(), reason.clone()]))
+/// `dropped.csv`: which rows of the source were left out, and why; with several sources, of which one.
+pub fn write_dropped(path: &Path, read: &ReadReport) -> Result<(), RunError> {
+    let rows = read.dropped_rows.iter();
+    if read.sources.len() < 2 {
+        return write_csv(
+            path,
+            &["row", "reason"],
+            rows.map(|dropped| [dropped.row.to_string(), dropped.reason.clone()]),
+        );
+    }
+    let name =
+        |source: usize| read.sources.get(source).map(|source| source.dataset.clone()).unwrap_or_default();
+    write_csv(
+        path,
+        &["row", "reason", "dataset"],
+        rows.map(|dropped| [dropped.row.to_string(), dropped.reason.clone(), name(dropped.source)]),
+    )
 }
 
 pub(super) fn write_csv<const N: usize>(

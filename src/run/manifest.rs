@@ -151,6 +151,26 @@ pub struct DatasetRecord {
     pub annotators: usize,
     /// Rows left out, by reason; `dropped.csv` lists them.
     pub dropped: BTreeMap<String, usize>,
+    /// Every source on its own.
+    pub sources: Vec<SourceRecord>,
+}
+
+/// One of the sources of a run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SourceRecord {
+    /// Its name as a dataset.
+    pub dataset: String,
+    /// As the user named it; with its commit, where it is of the Hub.
+    pub path: String,
+    /// Where that is, from the root.
+    pub location: String,
+    /// The recognised shape.
+    pub shape: String,
+    /// Rows in the source, or pairs made of them and what made none.
+    pub pairs_read: usize,
+    /// Of these, how many became judgements.
+    pub pairs_used: usize,
 }
 
 /// One stage.

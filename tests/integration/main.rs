@@ -2,14 +2,19 @@
 
 mod act;
 mod bad_input;
+mod constitution;
 mod embedders;
 #[cfg(feature = "hub")]
 #[path = "../support/hub.rs"]
 mod hub;
 #[cfg(feature = "hub")]
+mod hub_datasets;
+#[cfg(feature = "hub")]
 mod hub_models;
+mod inspect;
 mod interop;
 mod language;
+mod personalize;
 mod planted;
 mod resume;
 mod run_directory;

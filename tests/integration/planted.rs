@@ -10,7 +10,7 @@ use wimhf::sae::DeviceChoice;
 use crate::util::{self, data, json, root, stderr};
 
 /// Whether a statement names an attribute: one of its synonyms (`*` ends a stem) as whole words.
-fn names(statement: &str, attribute: &serde_json::Value) -> bool {
+pub fn names(statement: &str, attribute: &serde_json::Value) -> bool {
     let lower = statement.to_lowercase();
     // Quoted terms are evidence, not names.
     let text: String = lower.split(['“', '”']).step_by(2).collect();
@@ -78,7 +78,7 @@ impl Observer for Silent {
 fn shuffled_labels_give_no_principles() {
     let dir = tempfile::tempdir().unwrap();
     let request = Request {
-        data: data("sample.parquet"),
+        data: vec![data("sample.parquet")],
         out: dir.path().join("run"),
         config: Config { seed: 1, ..Config::default() },
         device: DeviceChoice::Cpu,

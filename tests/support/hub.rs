@@ -107,6 +107,11 @@ fn answer(repositories: &Repositories, request: &Request) -> Answer {
     };
     let _ = revision;
     let Some(content) = repository.files.get(file) else { return missing("EntryNotFound") };
+    send_file(request, content, &repository.commit)
+}
+
+/// The content of a file of a commit, whole or the part that is asked for.
+pub fn send_file(request: &Request, content: &[u8], commit: &str) -> Answer {
     let digest = format!("{:x}", Sha256::digest(content));
     let total = content.len();
     let range = request.header("range").and_then(|range| range.strip_prefix("bytes="));
@@ -122,7 +127,7 @@ fn answer(repositories: &Repositories, request: &Request) -> Answer {
     };
     Answer::new(status, "application/octet-stream", &content[from..to])
         .header("ETag", &format!("\"{digest}\""))
-        .header("X-Repo-Commit", &repository.commit)
+        .header("X-Repo-Commit", commit)
         .header("Accept-Ranges", "bytes")
         .header("Content-Range", &format!("bytes {from}-{}/{total}", to - 1))
 }

@@ -131,6 +131,11 @@ pub enum RewriteError {
         /// The column of preferred responses.
         first: String,
     },
+    /// Several sources, or rows that are not one pair each.
+    #[error(
+        "the dataset cannot be written back in its own format: it has several sources, or its rows are not one pair each\nhint: with `--trl FILE` the changed pairs are written for trainers, and nothing else"
+    )]
+    Shape,
     /// A label that has no opposite.
     #[error("row {row} of `{path}` has the label `{label}`, which cannot be turned\nhint: {hint}")]
     Label {
@@ -229,6 +234,9 @@ struct Target {
 /// # Errors
 /// [`RewriteError`]; each file is written whole or not at all.
 pub fn write(layout: &Layout, changes: &Changes, out: &Path) -> Result<Written, RewriteError> {
+    if layout.files.is_empty() {
+        return Err(RewriteError::Shape);
+    }
     let several = layout.files.len() > 1;
     if several {
         std::fs::create_dir_all(out).map_err(|source| RunError::Io {

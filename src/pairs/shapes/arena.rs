@@ -10,6 +10,10 @@ impl Shape for Arena {
         "Arena conversations"
     }
 
+    fn needs(&self) -> &'static [&'static str] {
+        &["conversation_a", "conversation_b", "winner"]
+    }
+
     fn recognise(&self, columns: &Columns) -> Option<Plan> {
         Some(Plan {
             first: columns.find(&["conversation_a"])?,

@@ -14,6 +14,10 @@ impl Shape for ChosenRejected {
         "chosen/rejected"
     }
 
+    fn needs(&self) -> &'static [&'static str] {
+        &["prompt", "chosen", "rejected"]
+    }
+
     fn recognise(&self, columns: &Columns) -> Option<Plan> {
         Some(Plan {
             prompt: columns.find(&["prompt", "instruction", "question"]),

@@ -10,6 +10,10 @@ impl Shape for Icai {
         "ICAI"
     }
 
+    fn needs(&self) -> &'static [&'static str] {
+        &["text_a", "text_b", "preferred_text"]
+    }
+
     fn recognise(&self, columns: &Columns) -> Option<Plan> {
         Some(Plan {
             prompt: columns.find(&["input", "prompt"]),

@@ -10,6 +10,10 @@ impl Shape for Own {
         "prompt, response_A, response_B"
     }
 
+    fn needs(&self) -> &'static [&'static str] {
+        &["prompt", "response_A", "response_B", "label"]
+    }
+
     fn recognise(&self, columns: &Columns) -> Option<Plan> {
         let plan = Plan {
             prompt: columns.find(&["prompt"]),

@@ -10,6 +10,10 @@ impl Shape for Shp {
         "SHP"
     }
 
+    fn needs(&self) -> &'static [&'static str] {
+        &["history", "human_ref_A", "human_ref_B", "labels"]
+    }
+
     fn recognise(&self, columns: &Columns) -> Option<Plan> {
         Some(Plan {
             prompt: columns.find(&["history"]),

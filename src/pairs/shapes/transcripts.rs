@@ -17,6 +17,10 @@ impl Shape for Transcripts {
         "chosen/rejected transcripts"
     }
 
+    fn needs(&self) -> &'static [&'static str] {
+        &["chosen", "rejected"]
+    }
+
     fn recognise(&self, columns: &Columns) -> Option<Plan> {
         let first = columns.find(&["chosen"])?;
         let second = columns.find(&["rejected"])?;
