@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::cache::{self, Cache};
-use crate::config::{Config, ConfigError, Describer};
+use crate::config::{Config, ConfigError, Describer, SaeMode};
 use crate::constitution::{self, Findings};
 use crate::describe::judging::Plan;
 use crate::describe::written::Models;
@@ -27,7 +27,9 @@ use crate::run::{
     DatasetRecord, EmbeddingRecord, LanguageRecord, Manifest, RunDir, RunError, SourceRecord, fingerprint,
     write_bytes, write_json,
 };
-use crate::sae::{self, Control, DeviceChoice, Progress, Sae, SaeCard, SaeConfig, SaeError, TrainReport};
+use crate::sae::{
+    self, Checkpoint, Control, DeviceChoice, Progress, Sae, SaeCard, SaeConfig, SaeError, TrainReport,
+};
 
 /// What to analyse, and where to leave the result.
 #[derive(Debug, Clone)]
@@ -67,6 +69,8 @@ pub trait Observer {
     fn stage(&mut self, name: &str, total: usize);
     /// So many units of the stage are done.
     fn advance(&mut self, done: usize);
+    /// Figures of a step of the stage, by name; for whoever keeps them.
+    fn metrics(&mut self, _step: usize, _values: &[(&str, f64)]) {}
     /// The stage ended, or was found finished.
     fn finished(&mut self, name: &str, seconds: f64, reused: bool);
     /// A sentence that the user should read.
@@ -236,6 +240,7 @@ pub fn forecast(request: &Request, observer: &mut dyn Observer) -> Result<Vec<Bi
         &prepared.pairs,
         &prepared.sides,
         &learned,
+        &prepared.trained.stability,
         &known,
         &prepared.bank,
         &config.describe,
@@ -344,7 +349,7 @@ fn prepare(request: &Request, observer: &mut dyn Observer) -> Result<Prepared, A
 
     let (deltas, embed_print) = embed_stage(&mut run, observer, &mut pairs, request, &pairs_print)?;
     let (model, card, trained, sae_print) =
-        sae_stage(&mut run, observer, &sides, &deltas, request, &embed_print)?;
+        sae_stage(&mut run, observer, &pairs, &sides, &deltas, request, &embed_print)?;
     let quality = Quality::on(&model, &deltas, &on(&sides, Side::HeldOut), &card.prefixes)?;
     Ok(Prepared { run, bank, pairs, sides, deltas, model, card, trained, quality, sae_print })
 }
@@ -707,6 +712,7 @@ impl hub::Progress for Relay<'_> {
 fn sae_stage(
     run: &mut RunDir,
     observer: &mut dyn Observer,
+    pairs: &Pairs,
     sides: &[Side],
     deltas: &Matrix,
     request: &Request,
@@ -732,13 +738,46 @@ fn sae_stage(
         // so that the asked number of features is active there.
         let unseen: Vec<u32> = describe.iter().chain(&held_out).copied().collect();
         let mut listen = |progress: Progress| {
-            if let Progress::Epoch { epoch, .. } = progress {
+            if let Progress::Epoch { epoch, loss, validation, .. } = progress {
                 observer.advance(epoch);
+                observer.metrics(epoch, &[("sae/loss", loss), ("sae/validation_loss", validation)]);
             }
             Control::Continue
         };
-        let (model, report) =
-            sae::train(deltas, &on(sides, Side::Train), &describe, &unseen, &config, &compute, &mut listen)?;
+        let checkpoint =
+            Checkpoint { path: run.file("stages/sae.checkpoint.safetensors"), print: print.clone() };
+        let train = on(sides, Side::Train);
+        let (model, mut report) = match settings.mode {
+            SaeMode::Words => sae::learn_by_words(deltas, pairs, &train, &unseen, &config)?,
+            SaeMode::Reconstruction => sae::train_resumable(
+                deltas,
+                &train,
+                &describe,
+                &unseen,
+                &config,
+                &compute,
+                Some(&checkpoint),
+                &mut listen,
+            )?,
+        };
+        // The same again from either half of the training pairs: what comes back is the data's.
+        let mut halves = Vec::new();
+        for parity in [0, 1] {
+            let half: Vec<u32> = train.iter().copied().skip(parity).step_by(2).collect();
+            let config = SaeConfig { seed: config.seed.wrapping_add(1 + parity as u64), ..config.clone() };
+            let learned = match settings.mode {
+                SaeMode::Words => sae::learn_by_words(deltas, pairs, &half, &unseen, &config),
+                SaeMode::Reconstruction => {
+                    let mut quiet = |_: Progress| Control::Continue;
+                    sae::train(deltas, &half, &describe, &unseen, &config, &compute, &mut quiet)
+                }
+            };
+            // Half of a small dataset may be too small; its stability is unknown then, not zero.
+            halves.extend(learned.ok().map(|(half, _)| half));
+        }
+        if halves.len() == 2 {
+            report.stability = sae::stability(&model, &halves, deltas, &unseen)?;
+        }
         let card = SaeCard::new(&model, report.active, &config.prefixes, &run.manifest.embedder);
         model.save(&run.file("stages"), &card)?;
         write_json(&run.file("stages/training.json"), &report)?;
@@ -767,7 +806,7 @@ fn describe_stage(
         "stages/described.json",
     ];
     let config = &request.config;
-    let Prepared { run, bank, pairs, sides, deltas, model, card, .. } = prepared;
+    let Prepared { run, bank, pairs, sides, deltas, model, card, trained, .. } = prepared;
     let mut fresh = None;
     let total = pairs.pair_id.len();
     stage(run, observer, "describe", print, total, &files, |run, observer| {
@@ -777,6 +816,7 @@ fn describe_stage(
             pairs,
             sides,
             &learned,
+            &trained.stability,
             &known,
             bank,
             &config.describe,

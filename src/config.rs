@@ -171,16 +171,38 @@ impl Default for EmbedConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SaeSettings {
+    /// What the features are led by.
+    pub mode: SaeMode,
     /// Number of features, M. 32 served every dataset of the paper.
     pub features: usize,
-    /// Features active per pair on average, K.
+    /// Features active per pair on average, K. The paper's 4 loses more of the label's signal than it
+    /// makes plain (docs/autoencoder.md).
     pub active: usize,
 }
 
 impl Default for SaeSettings {
     fn default() -> Self {
-        Self { features: 32, active: 4 }
+        Self { mode: SaeMode::Reconstruction, features: 32, active: 8 }
     }
+}
+
+impl SaeSettings {
+    /// Sizes that serve [`SaeMode::Words`]: what people write in has more sides than what an
+    /// autoencoder of 32 features reconstructs, and a response has many of them at once.
+    pub fn words() -> Self {
+        Self { mode: SaeMode::Words, features: 64, active: 16 }
+    }
+}
+
+/// What the learned features are led by; see `docs/autoencoder.md` for what each finds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SaeMode {
+    /// The sparse autoencoder of the paper: what reconstructs the difference of the vectors.
+    #[default]
+    Reconstruction,
+    /// Directions of the vectors that the words of the two responses follow.
+    Words,
 }
 
 /// Words for the features (METHOD §4, offline).
@@ -192,6 +214,9 @@ pub struct DescribeConfig {
     /// A description is kept when its fidelity on held-out pairs is at least this. With hundreds
     /// of thousands of pairs a correlation of .02 is significant and still describes nothing.
     pub min_fidelity: f64,
+    /// A learned feature is kept when learning from either half of the training pairs brings it back:
+    /// the mean of the best correlations of its activations is at least this.
+    pub min_stability: f64,
     /// Family-wise error rate of the kept descriptions.
     pub alpha: f64,
     /// Where descriptions of learned features come from.
@@ -205,6 +230,7 @@ impl Default for DescribeConfig {
         Self {
             concepts: None,
             min_fidelity: 0.2,
+            min_stability: 0.65,
             alpha: 0.05,
             describer: Describer::Offline,
             language: LanguageConfig::default(),
@@ -370,6 +396,7 @@ impl Config {
             ("describe.alpha", self.describe.alpha),
             ("principles.alpha", self.principles.alpha),
             ("describe.min_fidelity", self.describe.min_fidelity),
+            ("describe.min_stability", self.describe.min_stability),
             ("principles.rare_below", self.principles.rare_below),
             ("principles.redundant_above", self.principles.redundant_above),
         ] {

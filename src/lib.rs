@@ -20,6 +20,7 @@ pub mod analyze;
 pub mod apply;
 pub mod cache;
 pub mod cli;
+pub mod compare;
 pub mod config;
 pub mod constitution;
 pub mod curate;

@@ -1,15 +1,16 @@
 //! `wimhf analyze DATA`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
 use super::data::DataArguments;
 use super::language::{LanguageArguments, extend};
+use super::log::Log;
 use super::progress::Progress;
 use super::{Failure, colour, print};
 use crate::analyze::{self, AnalyzeError, Request};
-use crate::config::{Config, Describer, What};
+use crate::config::{Config, Describer, SaeMode, SaeSettings, What};
 use crate::pairs::dataset_name;
 use crate::report;
 use crate::sae::DeviceChoice;
@@ -44,10 +45,14 @@ pub struct AnalyzeArguments {
     /// Where the autoencoder runs; `auto` takes a GPU if there is one.
     #[arg(long, value_enum, default_value_t = DeviceArgument::Auto, env = "WIMHF_DEVICE")]
     device: DeviceArgument,
-    /// Number of learned features, M [default: 32].
+    /// What learned features are led by: the vectors' `reconstruction`, as in the paper, or the `words`
+    /// in which the two responses differ [default: reconstruction].
+    #[arg(long, value_enum, value_name = "MODE", env = "WIMHF_SAE_MODE")]
+    sae_mode: Option<SaeModeArgument>,
+    /// Number of learned features, M [default: 32; 64 with `--sae-mode words`].
     #[arg(long, value_name = "M", env = "WIMHF_FEATURES")]
     features: Option<usize>,
-    /// Features active per pair on average, K [default: 4].
+    /// Features active per pair on average, K [default: 8; 16 with `--sae-mode words`].
     #[arg(long, value_name = "K", env = "WIMHF_ACTIVE")]
     active: Option<usize>,
     /// Shares of train, describe and held-out pairs [default: 0.35,0.2,0.45].
@@ -88,6 +93,9 @@ pub struct AnalyzeArguments {
     /// Concepts of your own (TOML), added to the boxed bank.
     #[arg(long, value_name = "FILE", env = "WIMHF_CONCEPTS")]
     concepts: Option<PathBuf>,
+    /// Append metrics to this file, a JSON object a line: losses by epoch, seconds by stage, the result.
+    #[arg(long, value_name = "FILE", env = "WIMHF_LOG")]
+    log: Option<PathBuf>,
     /// Who describes the learned features: the program itself, or language models at an OpenAI-compatible
     /// server [default: offline].
     #[arg(long, value_enum, value_name = "WHO", env = "WIMHF_DESCRIBER", help_heading = "Language models")]
@@ -109,6 +117,12 @@ pub struct AnalyzeArguments {
     /// Nothing on stderr but errors.
     #[arg(long, short)]
     quiet: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum SaeModeArgument {
+    Reconstruction,
+    Words,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -159,6 +173,16 @@ impl AnalyzeArguments {
             }
         }
         set(&mut config.seed, self.seed);
+        // A mode comes with its sizes, unless the settings file already asks for it with others.
+        match self.sae_mode {
+            Some(SaeModeArgument::Words) if config.sae.mode != SaeMode::Words => {
+                config.sae = SaeSettings::words();
+            }
+            Some(SaeModeArgument::Reconstruction) if config.sae.mode != SaeMode::Reconstruction => {
+                config.sae = SaeSettings::default();
+            }
+            _ => {}
+        }
         set(&mut config.sae.features, self.features);
         set(&mut config.sae.active, self.active);
         set(&mut config.split.columns, self.split_columns);
@@ -226,24 +250,32 @@ fn default_out(data: &[String]) -> PathBuf {
     PathBuf::from("runs").join(name.replace(['/', '\\', ':'], "--"))
 }
 
+/// An analysis that could not be done, with the exit code that it deserves.
+pub(super) fn failure(error: AnalyzeError) -> Failure {
+    let code = match &error {
+        error if error.is_stop() => 130,
+        error if error.is_users() => 2,
+        _ => 1,
+    };
+    Failure::new(code, &anyhow::Error::new(error))
+}
+
 /// Runs the subcommand.
 pub fn run(arguments: AnalyzeArguments) -> Result<(), Failure> {
-    let mut progress = Progress::new(arguments.quiet);
+    let path = arguments.log.clone();
+    let unwritable = |error: std::io::Error| {
+        let file = path.as_deref().unwrap_or(Path::new("")).display();
+        Failure::new(2, &anyhow::Error::new(error).context(format!("cannot write the metrics to `{file}`")))
+    };
+    let mut observer = Log::new(Progress::new(arguments.quiet), path.as_deref()).map_err(&unwritable)?;
     let dry_run = arguments.language.dry_run;
     let request = arguments.request().map_err(|error| Failure::new(2, &error))?;
-    let failed = |error: AnalyzeError| {
-        let code = match &error {
-            error if error.is_stop() => 130,
-            error if error.is_users() => 2,
-            _ => 1,
-        };
-        Failure::new(code, &anyhow::Error::new(error))
-    };
     if dry_run {
-        let bills = analyze::forecast(&request, &mut progress).map_err(failed)?;
+        let bills = analyze::forecast(&request, &mut observer).map_err(failure)?;
         return print(&report::bill::render(&bills));
     }
-    let analysis = analyze::analyze(&request, &mut progress).map_err(failed)?;
+    let analysis = analyze::analyze(&request, &mut observer).map_err(failure)?;
+    observer.close(&analysis.manifest).map_err(&unwritable)?;
     print(&report::terminal::render(&analysis, colour(&std::io::stdout())))
 }
 

@@ -5,13 +5,17 @@
 
 mod analyze;
 mod cache;
+mod compare;
 mod concepts;
 mod constitution;
 mod data;
+mod demo;
 mod export;
+mod generate;
 mod inspect;
 mod judge;
 mod language;
+mod log;
 mod personalize;
 mod progress;
 mod relabel;
@@ -46,16 +50,24 @@ enum Command {
     Report(report::ReportArguments),
     /// Write a run's pairs for other tools: Feedback Forensics, trainers, spreadsheets.
     Export(export::ExportArguments),
-    /// Where embeddings are kept between runs, and how to remove them.
-    Cache(cache::CacheArguments),
-    /// List the bank of known concepts, or see what it finds in a text.
-    Concepts(concepts::ConceptsArguments),
     /// Change labels that go against a rule (such as unsafe preferences), with a reason for each.
     Relabel(Box<relabel::RelabelArguments>),
     /// Score new pairs: features, the probability that A is preferred, and what decides it.
     Score(Box<score::ScoreArguments>),
+    /// Compare runs, or the groups of one dataset: the same concepts, differences tested.
+    Compare(compare::CompareArguments),
     /// Measure a concept of your own on a run's pairs, read by a language model.
     Judge(Box<judge::JudgeArguments>),
+    /// List the bank of known concepts, or see what it finds in a text.
+    Concepts(concepts::ConceptsArguments),
+    /// Analyse the sample that comes with the program; needs no file.
+    Demo(demo::DemoArguments),
+    /// Where embeddings are kept between runs, and how to remove them.
+    Cache(cache::CacheArguments),
+    /// Print a shell's completion script.
+    Completions(generate::CompletionsArguments),
+    /// Print the man page, or write those of all subcommands.
+    Man(generate::ManArguments),
 }
 
 /// Why the command ended, and with which exit code.
@@ -120,12 +132,16 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure>
         Command::Inspect(arguments) => inspect::run(*arguments),
         Command::Constitution(arguments) => constitution::run(arguments),
         Command::Personalize(arguments) => personalize::run(arguments),
+        Command::Compare(arguments) => compare::run(arguments),
+        Command::Completions(arguments) => generate::completions(arguments),
+        Command::Demo(arguments) => demo::run(arguments),
         Command::Cache(arguments) => cache::run(arguments),
         Command::Concepts(arguments) => concepts::run(arguments),
         Command::Relabel(arguments) => relabel::run(*arguments),
         Command::Score(arguments) => score::run(*arguments),
         Command::Judge(arguments) => judge::run(*arguments),
         Command::Export(arguments) => export::run(arguments),
+        Command::Man(arguments) => generate::man(arguments),
         Command::Report(arguments) => report::run(arguments),
     }
 }

@@ -1,6 +1,6 @@
 //! `wimhf report RUN`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -48,14 +48,16 @@ pub fn run(arguments: ReportArguments) -> Result<(), Failure> {
     let path = arguments.out.unwrap_or_else(|| run.path.join(name));
     write_bytes(&path, page.as_bytes()).map_err(|error| Failure::new(2, &error.into()))?;
     print(&format!("{}\n", path.display()))?;
-    if arguments.open {
-        open::that_detached(&path).map_err(|error| {
-            let error = anyhow::Error::new(error);
-            Failure::new(
-                2,
-                &error.context(format!("the page is written, but no program opens `{}`", path.display())),
-            )
-        })?;
-    }
-    Ok(())
+    if arguments.open { open(&path) } else { Ok(()) }
+}
+
+/// Opens a page in the browser.
+pub(super) fn open(path: &Path) -> Result<(), Failure> {
+    open::that_detached(path).map_err(|error| {
+        let error = anyhow::Error::new(error);
+        Failure::new(
+            2,
+            &error.context(format!("the page is written, but no program opens `{}`", path.display())),
+        )
+    })
 }

@@ -45,7 +45,11 @@ pub struct Feature {
     /// Correlation of activation and description on held-out pairs where the feature is active;
     /// `None` where the description is the detector itself, or nothing describes the feature.
     pub fidelity: Option<Correlation>,
-    /// Fidelity is high enough and beyond chance, corrected over the learned features.
+    /// How well the feature comes back when half of the training pairs are learned from, 0 to 1;
+    /// `None` where it is not learned.
+    pub stability: Option<f64>,
+    /// Fidelity is high enough and beyond chance, corrected over the learned features, and the feature
+    /// is stable.
     pub kept: bool,
     /// The feature that says the same thing and stands before this one.
     pub redundant_with: Option<String>,
@@ -70,6 +74,13 @@ pub struct Offer {
     pub sign: f64,
 }
 
+impl Feature {
+    /// What half of the pairs does not bring back says more about the draw than about the data.
+    fn recurs(&self, config: &DescribeConfig) -> bool {
+        self.stability.is_none_or(|stability| stability >= config.min_stability)
+    }
+}
+
 /// What the describe stage found.
 #[derive(Debug, Clone, Default)]
 pub struct Described {
@@ -87,11 +98,14 @@ pub struct Described {
 }
 
 /// Describes learned features with activations `learned` (`[pairs, learned]`) beside the known
-/// concepts' own measurements `known` (`[pairs, concepts]`, in the bank's order).
+/// concepts' own measurements `known` (`[pairs, concepts]`, in the bank's order). `stability` says how
+/// well each learned feature comes back from other pairs; empty where that is unknown.
+#[allow(clippy::too_many_arguments)] // columns of two kinds of feature, and how to judge them
 pub fn describe(
     pairs: &Pairs,
     sides: &[Side],
     learned: &Matrix,
+    stability: &[f64],
     known: &Matrix,
     bank: &Bank,
     config: &DescribeConfig,
@@ -129,6 +143,7 @@ pub fn describe(
             feature_id: format!("learned_{index:02}"),
             source: "learned".into(),
             describer: "none".into(),
+            stability: stability.get(index).copied().filter(|s| s.is_finite()),
             ..Feature::default()
         };
         let offered = offer_descriptions(z, &choose, &concept_readings, &term_readings, index);
@@ -177,9 +192,10 @@ pub fn describe(
                 }
             };
             feature.fidelity = fidelity(z, &read, sign, &held_out);
-            feature.kept = feature
-                .fidelity
-                .is_some_and(|f| f.r >= config.min_fidelity && f.p * (learned.cols as f64) < config.alpha);
+            feature.kept = feature.recurs(config)
+                && feature.fidelity.is_some_and(|f| {
+                    f.r >= config.min_fidelity && f.p * (learned.cols as f64) < config.alpha
+                });
             if !feature.kept {
                 // Words that do not hold are worse than none; the terms and examples stay.
                 feature.describer = "none".into();

@@ -274,8 +274,10 @@ pub fn describe(
         let fidelity = measured[feature];
         *entry = Feature {
             fidelity,
-            kept: fidelity
-                .is_some_and(|f| f.r >= config.min_fidelity && f.p * (count.max(1) as f64) < config.alpha),
+            kept: entry.recurs(config)
+                && fidelity.is_some_and(|f| {
+                    f.r >= config.min_fidelity && f.p * (count.max(1) as f64) < config.alpha
+                }),
             ..std::mem::take(entry)
         };
         for text in [&mut entry.description, &mut entry.short, &mut entry.clause] {

@@ -293,6 +293,12 @@ impl Line {
 
 /// Δwin-rate; see [`feature_effect`].
 fn win_delta(z: &[f32], sample: &Sample, control: Control) -> WinDelta {
+    win_influence(z, sample, control).0
+}
+
+/// Δwin-rate, and what each judgement with z ≠ 0 adds to its deviation from the truth; nothing where there
+/// is no estimate.
+pub(crate) fn win_influence(z: &[f32], sample: &Sample, control: Control) -> (WinDelta, Vec<(u32, f64)>) {
     let lengths = &sample.lengths;
     let rows: Vec<u32> = (0..z.len() as u32).filter(|&row| z[row as usize] != 0.0).collect();
     let n = rows.len();
@@ -313,11 +319,11 @@ fn win_delta(z: &[f32], sample: &Sample, control: Control) -> WinDelta {
     let success = used.iter().map(|&at| cells[at].1).collect();
     let design = Design::new(&columns, success, weight.clone());
     if let Some(&(_, outcome)) = design.dropped.iter().find(|(index, _)| *index == Z) {
-        return WinDelta::none(if n == 0 { Outcome::TooFewRows } else { outcome }, n);
+        return (WinDelta::none(if n == 0 { Outcome::TooFewRows } else { outcome }, n), Vec::new());
     }
     let fitted = design.fit();
     if !fitted.outcome.has_estimate() {
-        return WinDelta::none(fitted.outcome, n);
+        return (WinDelta::none(fitted.outcome, n), Vec::new());
     }
     let line = Line::new(&design, &fitted);
     let k = fitted.beta.len();
@@ -358,7 +364,8 @@ fn win_delta(z: &[f32], sample: &Sample, control: Control) -> WinDelta {
         .collect();
     let by_model: f64 = spread + weights.iter().zip(&derivative).map(|(w, d)| w * d).sum::<f64>();
     let robust = sample.clusters().variance(Some(&rows), &influence, k);
-    WinDelta::new(fitted.outcome, value, robust, by_model, n)
+    let win = WinDelta::new(fitted.outcome, value, robust, by_model, n);
+    (win, rows.into_iter().zip(influence).collect())
 }
 
 /// What a fit of the columns `inside` and the control leaves of each label: y − p̂, and p̂(1 − p̂).

@@ -29,13 +29,14 @@ pub use crate::statistics::correlation::{Correlation, pearson};
 pub use crate::statistics::multiplicity;
 pub use auc::auc;
 pub use clusters::Clusters;
+pub(crate) use feature::win_influence;
 pub use feature::{
     Conditional, Control, Effect, WinDelta, conditional_effects, conditional_win_deltas, feature_effect,
     feature_effects, score_tests, unexplained,
 };
 pub use ladder::{Rung, ladder};
 pub use logistic::Outcome;
-pub(crate) use numeric::quantile_95;
+pub(crate) use numeric::{quantile_95, student_p};
 pub use sample::Sample;
 
 /// Why a sample cannot be formed. These are mistakes of the caller, not of the data.

@@ -1,5 +1,6 @@
 //! What a preference dataset is: pairs of responses to a prompt, and who preferred which.
 
+mod column;
 mod columns;
 mod dedup;
 mod error;
@@ -24,6 +25,7 @@ use polars::prelude::StringChunked;
 
 use crate::matrix::Matrix;
 
+pub use column::column;
 pub use error::PairsError;
 pub use inspect::{Inspection, inspect};
 pub use read::{ReadOptions, read, read_all, values};

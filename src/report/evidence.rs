@@ -11,8 +11,8 @@ use crate::describe::{self, Feature};
 use crate::matrix::Matrix;
 use crate::pairs::{MISSING, Pairs};
 
-/// Bytes of pairs in a page; the first of every feature come before the second of any.
-const BYTES: usize = 3_200_000;
+/// Bytes of pairs in a page.
+pub const BYTES: usize = 3_200_000;
 /// Pairs for and against, each, of a feature at most.
 pub const MOST: usize = 40;
 /// Characters of a response that are shown from its beginning, and from its end.
@@ -55,7 +55,9 @@ pub struct Source<'a> {
 }
 
 /// The page's data: `items` by feature, each with its evidence, and the `pairs` they refer to.
-pub fn pack(items: &[Item<'_>], source: Source<'_>) -> Value {
+///
+/// At most `most` bytes of pairs; the first of every feature come before the second of any.
+pub fn pack(items: &[Item<'_>], source: Source<'_>, most: usize) -> Value {
     let mut places: HashMap<u32, usize> = HashMap::new();
     let mut pairs: Vec<Value> = Vec::new();
     let mut bytes = 0;
@@ -71,7 +73,7 @@ pub fn pack(items: &[Item<'_>], source: Source<'_>) -> Value {
                     None => {
                         let value = texts.value(source, pair, &annotators);
                         bytes += inert(&value.to_string()).len();
-                        if bytes > BYTES {
+                        if bytes > most {
                             break 'filled;
                         }
                         pairs.push(value);

@@ -3,6 +3,7 @@
 pub mod annotated_pairs;
 mod anonymise;
 pub mod bill;
+pub mod comparison;
 pub mod constitution;
 mod evidence;
 pub mod exports;

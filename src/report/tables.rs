@@ -181,6 +181,7 @@ pub fn write_features(
             number("fidelity_high", &|i| fidelity(i).map(|f| f.high)),
             Column::new("fidelity_n".into(), counts),
             number("fidelity_p", &|i| fidelity(i).map(|f| f.p)),
+            number("stability", &|i| features[i].stability),
             Column::new("kept".into(), kept),
             Column::new("redundant_with".into(), twins),
             number("prevalence", &|i| effects.prevalence.get(i).copied()),

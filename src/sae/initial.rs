@@ -64,7 +64,7 @@ pub(super) fn decoder(
 
 /// The leading uncentred principal components `[dimensions, r]` and the mean square along each,
 /// descending; `r ≤ wanted` leaves out directions without variance. By subspace iteration.
-fn principal_components(
+pub(super) fn principal_components(
     rows: &[f32],
     dimensions: usize,
     wanted: usize,
@@ -152,7 +152,7 @@ fn rotate(rows: &[f32], components: MatRef<'_, f32>, variances: &[f32], random: 
 }
 
 /// The orthogonal matrix nearest to `matrix`; `None` where it has none.
-fn orthogonal(matrix: MatRef<'_, f32>) -> Option<Mat<f32>> {
+pub(super) fn orthogonal(matrix: MatRef<'_, f32>) -> Option<Mat<f32>> {
     let svd = matrix.thin_svd().ok()?;
     let nearest = product(svd.U(), svd.V().transpose());
     nearest.is_all_finite().then_some(nearest)
@@ -160,9 +160,14 @@ fn orthogonal(matrix: MatRef<'_, f32>) -> Option<Mat<f32>> {
 
 /// Up to [`SAMPLE`] of `rows`, drawn without replacement and in ascending order.
 pub(super) fn sample(rows: &[u32], random: &mut ChaCha8Rng) -> Vec<u32> {
+    sample_of(rows, SAMPLE, random)
+}
+
+/// Up to `most` of `rows`, drawn without replacement and in ascending order.
+pub(super) fn sample_of(rows: &[u32], most: usize, random: &mut ChaCha8Rng) -> Vec<u32> {
     let mut rows = rows.to_vec();
-    if rows.len() > SAMPLE {
-        let (drawn, _) = rows.partial_shuffle(random, SAMPLE);
+    if rows.len() > most {
+        let (drawn, _) = rows.partial_shuffle(random, most);
         let mut drawn = drawn.to_vec();
         drawn.sort_unstable();
         return drawn;

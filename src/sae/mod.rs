@@ -1,11 +1,16 @@
 //! The signed sparse autoencoder: deltas in, features out.
 //!
 //! ```text
-//! train        deltas [pairs, dimensions] ──► Sae + TrainReport     (Burn, on the device chosen)
+//! deltas       rows in memory, or in a file larger than memory
+//! train        deltas [pairs, dimensions] ──► Sae + TrainReport     (on the device chosen)
 //!   initial      a decoder to start from, read off the data
-//!   objective    Matryoshka reconstruction loss and its auxiliary term
+//!   fused        a step on the CPU, by hand; `kernels` are its inner loops
+//!   objective    a GPU's step by Burn: Matryoshka reconstruction loss and its auxiliary term
 //!   select       batch top-k with its gradient: WGSL on a GPU, Rust on the CPU
+//! words        another way to the same kind of model: directions that words follow
+//! stability    which features come back when half of the pairs are learned from
 //! model        the trained Sae on the host: activations, reconstruction, NMSE
+//! checkpoint   training put aside after each epoch
 //! store        sae.safetensors and sae.json
 //! device       which backend, and why
 //! ```
@@ -15,23 +20,33 @@
 //! every activation exactly odd, `z(−x) = −z(x)`, and makes a mirrored row's gradient equal to the
 //! row's own. Doubling the rows then only means seeing each of them twice in an epoch.
 
+mod checkpoint;
+mod deltas;
 mod device;
+mod fused;
 mod initial;
+mod kernels;
 mod linear;
 mod model;
 mod objective;
 mod select;
+mod stability;
 mod store;
 mod train;
+mod words;
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use checkpoint::Checkpoint;
+pub use deltas::{DeltaFile, Deltas};
 pub use device::{Compute, DeviceChoice, choose};
 pub use model::Sae;
+pub use stability::stability;
 pub use store::{CARD_FILE, SaeCard, WEIGHTS_FILE};
-pub use train::{Control, Progress, TrainReport, train};
+pub use train::{Control, Progress, TrainReport, train, train_resumable};
+pub use words::learn as learn_by_words;
 
 /// How the autoencoder is built and trained.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -106,6 +121,16 @@ pub enum SaeError {
         given: usize,
         /// How many of them are all zero.
         zero: usize,
+    },
+    /// No term that differs often enough, or none that the vectors follow.
+    #[error(
+        "`--sae-mode words` found nothing to go by: {terms} terms differ in at least 5 of {pairs} training pairs; use `--sae-mode reconstruction`"
+    )]
+    NoWords {
+        /// Training pairs looked at.
+        pairs: usize,
+        /// Terms that differ often enough.
+        terms: usize,
     },
     /// NaN, infinity or an absurd magnitude in the data.
     #[error(

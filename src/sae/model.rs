@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{SaeError, linear::times_transposed};
+use super::{Deltas, SaeError, linear::times_transposed};
 use crate::matrix::Matrix;
 
 /// Rows that are gathered at a time where a subset of the deltas is worked on.
@@ -89,9 +89,11 @@ impl Sae {
     /// place of the denominator; NaN without rows or when they are all zero.
     ///
     /// # Errors
-    /// [`SaeError::Dimensions`], [`SaeError::RowOutside`].
-    pub fn nmse(&self, deltas: &Matrix, rows: Option<&[u32]>, prefix: usize) -> Result<f64, SaeError> {
-        self.check(deltas)?;
+    /// [`SaeError::Dimensions`], [`SaeError::RowOutside`], [`SaeError::File`].
+    pub fn nmse(&self, deltas: &dyn Deltas, rows: Option<&[u32]>, prefix: usize) -> Result<f64, SaeError> {
+        if deltas.rows() > 0 && deltas.dimensions() != self.dimensions() {
+            return Err(SaeError::Dimensions { expected: self.dimensions(), found: deltas.dimensions() });
+        }
         let all: Vec<u32>;
         let rows = match rows {
             Some(rows) => rows,
@@ -105,7 +107,7 @@ impl Sae {
         let (mut error, mut square) = (0.0, 0.0);
         let mut sum = vec![0.0f64; dimensions];
         for rows in rows.chunks(GATHER) {
-            let x = deltas.select_rows(rows);
+            let x = deltas.gather(rows)?;
             let mut z = self.activations(&x)?;
             for row in z.values.chunks_exact_mut(z.cols.max(1)) {
                 row.iter_mut().skip(prefix).for_each(|z| *z = 0.0);
@@ -143,10 +145,15 @@ impl Sae {
     ///
     /// θ lies between two neighbouring magnitudes, so the mean is met exactly; where magnitudes are
     /// tied at that place, by whichever side of the tie is nearer. Zeros are never active.
-    pub(super) fn calibrate(&mut self, deltas: &Matrix, rows: &[u32], active: usize) -> Result<(), SaeError> {
+    pub(super) fn calibrate(
+        &mut self,
+        deltas: &dyn Deltas,
+        rows: &[u32],
+        active: usize,
+    ) -> Result<(), SaeError> {
         let mut magnitudes = Vec::with_capacity(rows.len() * self.features());
         for rows in rows.chunks(GATHER) {
-            let pre = self.pre_activations(&deltas.select_rows(rows))?;
+            let pre = self.pre_activations(&deltas.gather(rows)?)?;
             magnitudes.extend(pre.values.iter().map(|pre| pre.abs()).filter(|&pre| pre > 0.0));
         }
         self.threshold = threshold_for(&mut magnitudes, rows.len() * active);
@@ -185,7 +192,7 @@ pub(super) fn usable(value: f32) -> bool {
 }
 
 /// Every row exists.
-pub(super) fn check_rows(rows: &[u32], deltas: &Matrix) -> Result<(), SaeError> {
+pub(super) fn check_rows(rows: &[u32], deltas: &dyn Deltas) -> Result<(), SaeError> {
     match rows.iter().find(|&&row| row as usize >= deltas.rows()) {
         Some(&row) => Err(SaeError::RowOutside { row: row as usize, rows: deltas.rows() }),
         None => Ok(()),

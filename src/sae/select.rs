@@ -36,7 +36,7 @@ use cubecl::{
 };
 
 /// A float's bits without the sign; they order like the magnitude.
-const MAGNITUDE: u32 = 0x7fff_ffff;
+pub(super) const MAGNITUDE: u32 = 0x7fff_ffff;
 
 /// Keeps the `keep` largest |values|, ties with the last one included; zero elsewhere. The
 /// gradient flows through what was kept. `values` has any shape; nothing is kept for `keep = 0`.

@@ -144,7 +144,7 @@ fn read(path: &Path) -> Result<Vec<u8>, SaeError> {
 }
 
 /// All or nothing: a reader never sees half a file, and the next run sweeps away what a killed one left.
-fn write(path: &Path, data: &[u8]) -> Result<(), SaeError> {
+pub(super) fn write(path: &Path, data: &[u8]) -> Result<(), SaeError> {
     crate::run::write_bytes(path, data).map_err(|error| {
         let source = match error {
             crate::run::RunError::Io { source, .. } => source,

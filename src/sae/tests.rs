@@ -4,6 +4,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
+use super::fused::{Fused, Source};
+use super::kernels::{Adam, Item, Kernels, PANEL, STRIDE};
 use super::objective::{Dead, Network, Objective};
 use super::select::keep_largest;
 use super::train::{Shape, Trainer};
@@ -224,6 +226,196 @@ impl Problem {
     }
 }
 
+impl Problem {
+    /// The same by the hand-written step; its decoder gradient is orthogonal to the decoder.
+    fn fused(&self) -> (f64, Vec<f32>, Vec<f32>) {
+        let config = SaeConfig {
+            features: self.features,
+            active: self.active,
+            prefixes: self.prefixes.clone(),
+            ..SaeConfig::default()
+        };
+        let shape = Shape { features: self.features, active: self.active, prefixes: self.prefixes.clone() };
+        let mut step = Fused::new(&self.decoder, &shape, &config);
+        step.set(&self.encoder, &self.dead);
+        step.look(&Table { values: &self.x, cols: self.dimensions }, self.rows)
+    }
+
+    /// `gradient` `[dimensions, features]` without its part along the decoder's columns.
+    fn tangential(&self, gradient: &[f64]) -> Vec<f64> {
+        let m = self.features;
+        let w = |d: usize, j: usize| f64::from(self.decoder[d * m + j]);
+        let along = |j: usize| (0..self.dimensions).map(|d| gradient[d * m + j] * w(d, j)).sum::<f64>();
+        let along: Vec<f64> = (0..m).map(along).collect();
+        (0..gradient.len()).map(|at| gradient[at] - along[at % m] * w(at / m, at % m)).collect()
+    }
+}
+
+/// Rows as they are.
+struct Table<'a> {
+    values: &'a [f32],
+    cols: usize,
+}
+
+impl Source for Table<'_> {
+    fn fill(&self, index: &[u32], stride: usize, out: &mut [f32]) -> Result<(), SaeError> {
+        for (&row, out) in index.iter().zip(out.chunks_exact_mut(stride)) {
+            out[..self.cols].copy_from_slice(&self.values[row as usize * self.cols..][..self.cols]);
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn the_hand_written_step_equals_finite_differences_and_burn() {
+    let mut problems = vec![
+        Problem::new(11, 6, 5, 7, false),
+        Problem::new(12, 6, 5, 9, true),
+        Problem::new(13, 1, 4, 3, false),
+        Problem::new(14, 9, 1, 2, false),
+        Problem::new(15, 53, 8, 33, true),
+        Problem::new(16, 4, 70, 17, true),
+    ];
+    // Four prefixes, one of them with a single feature.
+    let mut many = Problem::new(17, 40, 12, 20, true);
+    many.prefixes = vec![1, 5, 12, 20];
+    problems.push(many);
+    for (number, problem) in problems.iter().enumerate() {
+        let (loss, by_encoder, by_decoder) = problem.fused();
+        let double = |values: &[f32]| values.iter().map(|v| f64::from(*v)).collect::<Vec<f64>>();
+        let (encoder, decoder) = (double(&problem.encoder), double(&problem.decoder));
+        let at = |e: &[f64], d: &[f64]| problem.reference(e, d, (&encoder, &decoder));
+        let expected = at(&encoder, &decoder);
+        assert!((loss / expected - 1.0).abs() < 1e-5, "problem {number}: {loss} and {expected}");
+        if problem.rows * problem.features < 600 {
+            let slopes = |is_encoder: bool| -> Vec<f64> {
+                let slope = |i: usize| {
+                    let moved = |by: f64| {
+                        let (mut e, mut d) = (encoder.clone(), decoder.clone());
+                        (if is_encoder { &mut e } else { &mut d })[i] += by;
+                        at(&e, &d)
+                    };
+                    (moved(1e-6) - moved(-1e-6)) / 2e-6
+                };
+                (0..encoder.len()).map(slope).collect()
+            };
+            for (found, expected) in
+                [(&by_encoder, slopes(true)), (&by_decoder, problem.tangential(&slopes(false)))]
+            {
+                let largest = expected.iter().fold(1.0_f64, |max, g| max.max(g.abs()));
+                for (i, (found, expected)) in found.iter().zip(&expected).enumerate() {
+                    let off = (f64::from(*found) - expected).abs();
+                    assert!(off < 1e-4 * largest, "problem {number}, weight {i}: {found} and {expected}");
+                }
+            }
+        }
+        let (burn, encoder, decoder) = problem.burn(&Compute::cpu());
+        assert!((loss / burn - 1.0).abs() < 1e-5, "problem {number}: {loss} and Burn's {burn}");
+        let decoder = problem.tangential(&double(&decoder));
+        for (found, expected) in [(by_encoder, double(&encoder)), (by_decoder, decoder)] {
+            let largest = expected.iter().fold(1.0_f64, |max, g| max.max(g.abs()));
+            for (found, expected) in found.iter().zip(expected) {
+                let off = (f64::from(*found) - expected).abs();
+                assert!(off < 1e-4 * largest, "problem {number}: {found} and Burn's {expected}");
+            }
+        }
+    }
+}
+
+#[test]
+#[allow(clippy::needless_range_loop)] // several arrays side by side
+fn the_inner_loops_equal_double_precision() {
+    let kernels = Kernels::new();
+    let mut random = seed::stream(21, "kernels");
+    for (case, (rows, stride, features)) in
+        [(1, 64, 1), (5, 64, 16), (6, 128, 17), (7, 448, 32), (24, 64, 40), (13, 1536, 3)]
+            .into_iter()
+            .enumerate()
+    {
+        assert_eq!(stride % STRIDE, 0);
+        let x = nasty(&mut random, rows * stride, [0, 1, 2][case % 3]);
+        let weights = normals(&mut random, features * stride);
+        let near = |found: f32, expected: f64, size: f64| (f64::from(found) - expected).abs() <= 1e-5 * size;
+        let exact = |a: &[f32], b: &[f32]| -> (f64, f64) {
+            let terms = a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b));
+            (terms.clone().sum(), terms.map(f64::abs).sum::<f64>() + 1e-38)
+        };
+        let row = |values: &[f32], i: usize| values[i * stride..][..stride].to_vec();
+
+        let mut pre = vec![f32::NAN; rows * features];
+        for panel in 0..features.div_ceil(PANEL) {
+            let mut side_by_side = vec![0.0; stride * PANEL];
+            for j in panel * PANEL..features.min((panel + 1) * PANEL) {
+                (0..stride).for_each(|d| side_by_side[d * PANEL + j % PANEL] = weights[j * stride + d]);
+            }
+            kernels.product(&x, stride, &side_by_side, &mut pre, features, panel * PANEL);
+        }
+        for i in 0..rows {
+            for j in 0..features {
+                let (sum, size) = exact(&row(&x, i), &row(&weights, j));
+                assert!(near(pre[i * features + j], sum, size), "{rows} × {stride} × {features}: {i} {j}");
+                assert!(near(kernels.dot(&row(&x, i), &row(&weights, j)), sum, size));
+            }
+        }
+
+        // Prefixes of a third and of all; every other feature active; the first helps.
+        let active: Vec<(u32, f32)> =
+            (0..features as u32).step_by(2).map(|j| (j, normal(&mut random))).collect();
+        let third = active.partition_point(|&(j, _)| (j as usize) < features.div_ceil(3));
+        let helped = [(0, 0.5)];
+        let mut out = vec![f32::NAN; 3 * stride];
+        let norms =
+            kernels.residuals(&x[..stride], &weights, &active, &[third, active.len()], &helped, &mut out);
+        let (mut all, mut last, mut with_help) = (0.0, 0.0, 0.0);
+        for d in 0..stride {
+            let part = |active: &[(u32, f32)]| -> f64 {
+                active.iter().map(|&(j, z)| f64::from(z) * f64::from(weights[j as usize * stride + d])).sum()
+            };
+            let short = part(&active[..third]) - f64::from(x[d]);
+            let full = part(&active) - f64::from(x[d]);
+            let after = full + part(&helped);
+            all += short * short + full * full;
+            last += full * full;
+            with_help += after * after;
+            let size = 10.0 + features as f64;
+            assert!(near(out[d], short + full, size) && near(out[stride + d], full, size));
+            assert!(near(out[2 * stride + d], after, size));
+        }
+        let size = 10.0 * all + 1e-30;
+        assert!(
+            near(norms.all, all, size) && near(norms.last, last, size) && near(norms.helped, with_help, size)
+        );
+
+        let items: Vec<Item> = (0..rows)
+            .map(|i| Item { x: i * stride, residual: 0, z: normal(&mut random), slope: normal(&mut random) })
+            .collect();
+        let (mut by_x, mut by_residual) = (vec![f32::NAN; stride], vec![f32::NAN; stride]);
+        kernels.gather(&items, &x, &weights, &mut by_x, &mut by_residual);
+        for d in 0..stride {
+            let sum = |of: &dyn Fn(&Item) -> f64| (items.iter().map(of).sum::<f64>(), rows as f64 * 20.0);
+            let (expected, size) = sum(&|item| f64::from(item.slope) * f64::from(x[item.x + d]));
+            assert!(near(by_x[d], expected, size));
+            let (expected, size) = sum(&|item| f64::from(item.z) * f64::from(weights[d]));
+            assert!(near(by_residual[d], expected, size));
+        }
+
+        let step = Adam { rate: 0.01, epsilon: 1e-8, clip: 0.5 };
+        let (mut first, mut second) = (row(&weights, 0), row(&weights, 0));
+        second.iter_mut().for_each(|v| *v *= *v);
+        let (before_1, before_2) = (first.clone(), second.clone());
+        let mut moved = row(&weights, 0);
+        kernels.adam(step, &x[..stride], &mut first, &mut second, &mut moved);
+        for d in 0..stride {
+            let gradient = 0.5 * f64::from(x[d]);
+            let m = 0.9 * f64::from(before_1[d]) + 0.1 * gradient;
+            let v = 0.999 * f64::from(before_2[d]) + 0.001 * gradient * gradient;
+            assert!(near(first[d], m, 10.0) && near(second[d], v, 10.0 + v));
+            let expected = f64::from(weights[d]) - 0.01 * m / (v.sqrt() + 1e-8);
+            assert!(near(moved[d], expected, 10.0), "{} and {expected}", moved[d]);
+        }
+    }
+}
+
 #[test]
 fn loss_and_gradients_equal_finite_differences_in_double_precision() {
     let problems = [
@@ -378,6 +570,13 @@ fn the_loss_after_twenty_steps_agrees_between_the_devices() {
     };
     let cpu = run(&Compute::cpu());
     assert!(cpu[19] < cpu[0], "training lowers the loss: {cpu:?}");
+    let mut fused = Fused::new(&start, &shape, &config);
+    let table = Table { values: &deltas.values, cols: 40 };
+    for (step, burn) in cpu.iter().enumerate() {
+        let rows: Vec<u32> = (0..64).map(|i| ((step * 64 + i) % 512) as u32).collect();
+        let loss = fused.steps(&table, std::iter::once(&rows[..])).unwrap();
+        assert!((loss / burn - 1.0).abs() < 1e-4, "step {}: {loss} by hand, {burn} by Burn", step + 1);
+    }
     if let Some(compute) = gpu() {
         let gpu = run(&compute);
         for (step, (a, b)) in cpu.iter().zip(&gpu).enumerate() {
@@ -464,4 +663,163 @@ fn a_saved_autoencoder_is_the_same_and_a_damaged_one_is_refused() {
     other.features = 9;
     sae.save(folder.path(), &other).unwrap();
     assert!(matches!(Sae::load(folder.path()), Err(SaeError::Format { .. })));
+}
+
+#[test]
+fn a_killed_training_goes_on_to_the_same_weights() {
+    let (deltas, _) = planted(8, 900, 24, 10, 0.2);
+    let config = SaeConfig { features: 12, active: 3, epochs_max: 14, dead_after: 4, ..SaeConfig::default() };
+    let rows: Vec<u32> = (0..900).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = Checkpoint { path: folder.path().join("aside.safetensors"), print: "this work".into() };
+    let run = |checkpoint: Option<&Checkpoint>, events: &mut dyn FnMut(Progress) -> Control| {
+        train_resumable(
+            &deltas,
+            &rows[..600],
+            &rows[600..],
+            &rows[600..],
+            &config,
+            &Compute::cpu(),
+            checkpoint,
+            events,
+        )
+    };
+    let (whole, report) = run(None, &mut quiet).unwrap();
+    let mut kill = |progress: Progress| match progress {
+        Progress::Epoch { epoch: 5, .. } => Control::Stop,
+        _ => Control::Continue,
+    };
+    assert!(matches!(run(Some(&checkpoint), &mut kill), Err(SaeError::Stopped { epoch: 5 })));
+    assert!(checkpoint.path.exists());
+    // Other work begins anew and leaves the file alone until its own first epoch.
+    let other = Checkpoint { print: "other work".into(), ..checkpoint.clone() };
+    assert!(other.load().is_none());
+    let mut epochs = Vec::new();
+    let mut listen = |progress: Progress| {
+        if let Progress::Epoch { epoch, .. } = progress {
+            epochs.push(epoch);
+        }
+        Control::Continue
+    };
+    let (resumed, again) = run(Some(&checkpoint), &mut listen).unwrap();
+    assert_eq!(epochs.first(), Some(&6));
+    assert_eq!(resumed, whole);
+    assert_eq!(again, report);
+    assert!(!checkpoint.path.exists(), "finished work needs no checkpoint");
+    // Half a file is no checkpoint.
+    std::fs::write(&checkpoint.path, [7; 100]).unwrap();
+    assert_eq!(run(Some(&checkpoint), &mut quiet).unwrap().0, whole);
+}
+
+/// Pairs whose responses hold a marker word for each attribute that is present, deltas that hold a
+/// weak direction for each under strong content that no word follows.
+fn worded(number: u64, rows: usize) -> (crate::pairs::Pairs, Matrix, Vec<Vec<f32>>) {
+    use crate::pairs::{Pairs, TextColumn};
+    let (dimensions, attributes) = (40, 6);
+    let mut random = seed::stream(number, "worded");
+    let directions = normals(&mut random, (attributes + 8) * dimensions);
+    let mut deltas = Matrix::zeros(rows, dimensions);
+    let mut present = vec![vec![0.0; rows]; attributes];
+    let mut texts = [Vec::new(), Vec::new()];
+    for row in 0..rows {
+        let mut add = |at: usize, by: f32| {
+            let direction = &directions[at * dimensions..][..dimensions];
+            deltas.row_mut(row).iter_mut().zip(direction).for_each(|(x, d)| *x += by * d);
+        };
+        let mut words = [vec![format!("filler{}", row % 7)], vec![format!("filler{}", row % 5)]];
+        for (attribute, present) in present.iter_mut().enumerate() {
+            for (side, sign) in [(0, 1.0), (1, -1.0)] {
+                if random.random::<f32>() < 0.3 {
+                    present[row] += sign;
+                    add(attribute, 0.3 * sign);
+                    words[side].push(format!("mark{attribute}{}", random.random_range(0..3)));
+                }
+            }
+        }
+        (0..8).for_each(|content| add(attributes + content, normal(&mut random)));
+        deltas.row_mut(row).iter_mut().for_each(|x| *x += 0.05 * normal(&mut random));
+        for (texts, words) in texts.iter_mut().zip(words) {
+            texts.push(words.join(" "));
+        }
+    }
+    let column = |texts: &[String]| TextColumn(texts.iter().map(|text| Some(text.as_str())).collect());
+    let [a, b] = &texts;
+    let pairs = Pairs {
+        pair_id: (0..rows).map(|row| row.to_string()).collect(),
+        response_a: column(a),
+        response_b: column(b),
+        ..Pairs::default()
+    };
+    (pairs, deltas, present)
+}
+
+#[test]
+fn words_lead_to_weak_directions_that_reconstruction_passes_by() {
+    let (pairs, deltas, present) = worded(1, 3_000);
+    let rows: Vec<u32> = (0..3_000).collect();
+    let (train_rows, unseen) = rows.split_at(1_500);
+    let config = SaeConfig { features: 8, active: 4, prefixes: vec![8], ..SaeConfig::default() };
+    let found = |sae: &Sae| {
+        let z = sae.activations(&deltas.select_rows(unseen)).unwrap();
+        let best = |attribute: &Vec<f32>| {
+            let truth: Vec<f64> = attribute[1_500..].iter().map(|&v| f64::from(v)).collect();
+            let against = |feature: usize| {
+                let z: Vec<f64> = z.column(feature).into_iter().map(f64::from).collect();
+                crate::statistics::correlation::pearson(&z, &truth).r.abs()
+            };
+            (0..z.cols).map(against).fold(0.0, f64::max)
+        };
+        present.iter().filter(|attribute| best(attribute) > 0.7).count()
+    };
+    let (sae, report) = learn_by_words(&deltas, &pairs, train_rows, unseen, &config).unwrap();
+    assert_eq!(found(&sae), 6, "{report:?}");
+    assert!((report.active_mean - 4.0).abs() < 0.01 && report.dead == 0, "{report:?}");
+    let mirrored = Matrix { values: deltas.values.iter().map(|x| -x).collect(), cols: deltas.cols };
+    let (z, turned) = (sae.activations(&deltas).unwrap(), sae.activations(&mirrored).unwrap());
+    assert!(z.values.iter().zip(&turned.values).all(|(a, b)| *a == -*b));
+    let (plain, _) =
+        train(&deltas, train_rows, unseen, unseen, &config, &Compute::cpu(), &mut quiet).unwrap();
+    assert!(found(&plain) < 3, "reconstruction goes for the content: {}", found(&plain));
+
+    // The same from each half; and from pairs without words there is nothing to learn.
+    let half = |rows: &[u32]| learn_by_words(&deltas, &pairs, rows, unseen, &config).unwrap().0;
+    let halves = [half(&train_rows[..750]), half(&train_rows[750..])];
+    let back = stability(&sae, &halves, &deltas, unseen).unwrap();
+    assert!(back.iter().filter(|&&r| r > 0.7).count() >= 6, "{back:?}");
+    let nothing = || crate::pairs::TextColumn(std::iter::repeat_n(Some(""), 3_000).collect());
+    let bare = crate::pairs::Pairs { response_a: nothing(), response_b: nothing(), ..pairs.clone() };
+    let refused = learn_by_words(&deltas, &bare, train_rows, unseen, &config).unwrap_err();
+    assert!(matches!(refused, SaeError::NoWords { terms: 0, .. }), "{refused}");
+}
+
+#[test]
+fn deltas_in_a_file_teach_the_same_as_in_memory() {
+    let (deltas, _) = planted(9, 800, 30, 10, 0.2);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("deltas.safetensors");
+    crate::embed::write_deltas(&path, &deltas).unwrap();
+    let file = DeltaFile::open(&path).unwrap();
+    assert_eq!((Deltas::rows(&file), file.dimensions()), (800, 30));
+    // Neighbours, repetitions, both ends, and a stride with room to spare.
+    for index in [&[0u32, 1, 2, 799, 5, 5, 4][..], &(0..800).collect::<Vec<u32>>(), &[]] {
+        assert_eq!(file.gather(index).unwrap(), deltas.select_rows(index));
+        let mut wide = vec![7.0; index.len() * 32];
+        file.read(index, 32, &mut wide).unwrap();
+        for (&row, wide) in index.iter().zip(wide.chunks(32)) {
+            assert_eq!((&wide[..30], &wide[30..]), (deltas.row(row as usize), &[7.0, 7.0][..]));
+        }
+    }
+    let config = SaeConfig { features: 12, active: 3, epochs_max: 3, epochs_min: 3, ..SaeConfig::default() };
+    let rows: Vec<u32> = (0..800).collect();
+    let run = |deltas: &dyn Deltas| {
+        train(deltas, &rows[..500], &rows[500..], &rows[500..], &config, &Compute::cpu(), &mut quiet).unwrap()
+    };
+    assert_eq!(run(&file), run(&deltas));
+
+    let bytes = std::fs::read(&path).unwrap();
+    for broken in [&bytes[..bytes.len() - 1], &bytes[..40], b"no safetensors file", b""] {
+        std::fs::write(&path, broken).unwrap();
+        let error = DeltaFile::open(&path).unwrap_err().to_string();
+        assert!(error.contains("deltas.safetensors"), "{error}");
+    }
 }

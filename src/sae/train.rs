@@ -10,8 +10,10 @@ use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Compute, Sae, SaeConfig, SaeError,
+    Checkpoint, Compute, Deltas, Sae, SaeConfig, SaeError,
+    checkpoint::{Arrays, Progress as Aside},
     device::panic_text,
+    fused::{Fused, Source},
     initial,
     linear::times_transposed,
     model::{check_rows, spread, usable},
@@ -21,7 +23,14 @@ use super::{
 use crate::{matrix::Matrix, seed};
 
 /// Steps between two looks at which features are dead; each look waits for the device.
-const LOOK_EVERY: usize = 8;
+pub(super) const LOOK_EVERY: usize = 8;
+
+/// Rows that are looked at together where every row is.
+const LOOKED_AT: usize = 4096;
+/// Validation rows at most; more would only move the loss in its fourth digit.
+const JUDGED: usize = 32_768;
+/// Steps between two reports.
+const REPORT_EVERY: usize = 16;
 
 /// What the caller hears while training runs.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -61,6 +70,7 @@ pub enum Control {
 
 /// How training went.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct TrainReport {
     /// Epochs run.
     pub epochs: usize,
@@ -86,6 +96,9 @@ pub struct TrainReport {
     pub active: usize,
     /// Sentences the user should read once.
     pub notes: Vec<String>,
+    /// How well each feature comes back when half of the training pairs are learned from, `[features]`;
+    /// see [`stability`](super::stability). Empty where it was not measured.
+    pub stability: Vec<f64>,
 }
 
 /// Trains on the rows `train` of `deltas` `[pairs, dimensions]`, stops by `validation`, sets θ on
@@ -104,12 +117,32 @@ pub struct TrainReport {
 /// [`SaeError::Setting`], [`SaeError::NoRows`], [`SaeError::NotFinite`], [`SaeError::RowOutside`],
 /// [`SaeError::Diverged`], [`SaeError::Stopped`], [`SaeError::DeviceFailed`].
 pub fn train(
-    deltas: &Matrix,
+    deltas: &dyn Deltas,
     train: &[u32],
     validation: &[u32],
     calibrate: &[u32],
     config: &SaeConfig,
     compute: &Compute,
+    events: &mut dyn FnMut(Progress) -> Control,
+) -> Result<(Sae, TrainReport), SaeError> {
+    train_resumable(deltas, train, validation, calibrate, config, compute, None, events)
+}
+
+/// [`train`], put aside after each epoch on the CPU: where `checkpoint` names a file of the same
+/// work, training goes on from it, to the same weights as without the interruption. The file is
+/// removed when training ends.
+///
+/// # Errors
+/// Those of [`train`]; [`SaeError::File`] where the checkpoint cannot be written.
+#[allow(clippy::too_many_arguments)] // data, three sets of rows, how, where, and who listens
+pub fn train_resumable(
+    deltas: &dyn Deltas,
+    train: &[u32],
+    validation: &[u32],
+    calibrate: &[u32],
+    config: &SaeConfig,
+    compute: &Compute,
+    checkpoint: Option<&Checkpoint>,
     events: &mut dyn FnMut(Progress) -> Control,
 ) -> Result<(Sae, TrainReport), SaeError> {
     check_config(config)?;
@@ -118,11 +151,11 @@ pub fn train(
         check_finite(rows, deltas)?;
     }
     let rows = Rows::new(deltas, train)?;
-    let validation: Vec<u32> = non_zero(validation, deltas);
+    let validation: Vec<u32> = non_zero(validation, deltas)?;
     let validation = if validation.is_empty() { &rows.index } else { &validation };
     let calibrate = if calibrate.is_empty() { validation } else { calibrate };
 
-    let (shape, notes) = Shape::fitting(config, rows.index.len(), deltas.cols);
+    let (shape, notes) = Shape::fitting(config, rows.index.len(), deltas.dimensions());
     let mut report = TrainReport {
         rows: rows.index.len(),
         rows_zero: train.len() - rows.index.len(),
@@ -132,13 +165,16 @@ pub fn train(
         ..TrainReport::default()
     };
     // A driver that fails in the middle panics; the user is owed a sentence.
-    let mut fit = || fit(&rows, validation, &shape, config, compute, events, &mut report);
+    let mut fit = || fit(&rows, validation, &shape, config, compute, checkpoint, events, &mut report);
     let mut sae = if compute.is_gpu() {
         catch_unwind(AssertUnwindSafe(fit))
             .unwrap_or_else(|panic| Err(failed(compute, &panic_text(&*panic))))?
     } else {
         fit()?
     };
+    if let Some(checkpoint) = checkpoint {
+        checkpoint.remove();
+    }
 
     sae.calibrate(deltas, calibrate, shape.active)?;
     for &prefix in &shape.prefixes {
@@ -151,7 +187,7 @@ pub fn train(
     Ok((sae, report))
 }
 
-fn check_config(config: &SaeConfig) -> Result<(), SaeError> {
+pub(super) fn check_config(config: &SaeConfig) -> Result<(), SaeError> {
     let refuse = |setting, value: String, allowed: &str| {
         Err(SaeError::Setting { setting, value, allowed: allowed.to_string() })
     };
@@ -185,27 +221,34 @@ fn check_config(config: &SaeConfig) -> Result<(), SaeError> {
     Ok(())
 }
 
-fn check_finite(rows: &[u32], deltas: &Matrix) -> Result<(), SaeError> {
-    for &row in rows {
-        if let Some(column) = deltas.row(row as usize).iter().position(|&value| !usable(value)) {
-            return Err(SaeError::NotFinite { row: row as usize, column });
+pub(super) fn check_finite(rows: &[u32], deltas: &dyn Deltas) -> Result<(), SaeError> {
+    for rows in rows.chunks(LOOKED_AT) {
+        let x = deltas.gather(rows)?;
+        if let Some(at) = x.values.iter().position(|&value| !usable(value)) {
+            let row = rows.get(at / x.cols.max(1)).copied().unwrap_or_default();
+            return Err(SaeError::NotFinite { row: row as usize, column: at % x.cols.max(1) });
         }
     }
     Ok(())
 }
 
 /// Those of `rows` that are not all zero.
-fn non_zero(rows: &[u32], deltas: &Matrix) -> Vec<u32> {
-    let any = |&row: &u32| deltas.row(row as usize).iter().any(|&value| value != 0.0);
-    rows.iter().copied().filter(any).collect()
+pub(super) fn non_zero(rows: &[u32], deltas: &dyn Deltas) -> Result<Vec<u32>, SaeError> {
+    let mut kept = Vec::with_capacity(rows.len());
+    for rows in rows.chunks(LOOKED_AT) {
+        let x = deltas.gather(rows)?;
+        let any = |(i, _): &(usize, &u32)| x.row(*i).iter().any(|&value| value != 0.0);
+        kept.extend(rows.iter().enumerate().filter(any).map(|(_, &row)| row));
+    }
+    Ok(kept)
 }
 
 /// What the data can carry of what was asked.
 pub(super) struct Shape {
-    features: usize,
-    active: usize,
+    pub(super) features: usize,
+    pub(super) active: usize,
     /// Ascending, the last is `features`.
-    prefixes: Vec<usize>,
+    pub(super) prefixes: Vec<usize>,
 }
 
 impl Shape {
@@ -233,20 +276,20 @@ impl Shape {
 /// The training rows, scaled to mean square norm one: so neither tiny nor huge vectors leave the
 /// range of `f32`, and Adam sees gradients of one size.
 struct Rows<'a> {
-    deltas: &'a Matrix,
+    deltas: &'a dyn Deltas,
     /// Rows that are not all zero.
     index: Vec<u32>,
     scale: f64,
 }
 
 impl<'a> Rows<'a> {
-    fn new(deltas: &'a Matrix, train: &[u32]) -> Result<Self, SaeError> {
-        let index = non_zero(train, deltas);
-        let square: f64 = index
-            .iter()
-            .flat_map(|&row| deltas.row(row as usize))
-            .map(|&value| f64::from(value) * f64::from(value))
-            .sum();
+    fn new(deltas: &'a dyn Deltas, train: &[u32]) -> Result<Self, SaeError> {
+        let index = non_zero(train, deltas)?;
+        let mut square = 0.0;
+        for rows in index.chunks(LOOKED_AT) {
+            let x = deltas.gather(rows)?;
+            square += x.values.iter().map(|&value| f64::from(value) * f64::from(value)).sum::<f64>();
+        }
         if index.is_empty() {
             return Err(SaeError::NoRows { given: train.len(), zero: train.len() });
         }
@@ -255,99 +298,203 @@ impl<'a> Rows<'a> {
     }
 
     /// The given rows, scaled, row-major.
-    fn gather(&self, rows: &[u32]) -> Vec<f32> {
-        let mut values = Vec::with_capacity(rows.len() * self.deltas.cols);
-        for &row in rows {
-            let row = self.deltas.row(row as usize);
-            values.extend(row.iter().map(|&value| (f64::from(value) / self.scale) as f32));
+    fn gather(&self, rows: &[u32]) -> Result<Vec<f32>, SaeError> {
+        let mut values = vec![0.0; rows.len() * self.deltas.dimensions()];
+        self.fill(rows, self.deltas.dimensions(), &mut values)?;
+        Ok(values)
+    }
+}
+
+impl Source for Rows<'_> {
+    fn fill(&self, index: &[u32], stride: usize, out: &mut [f32]) -> Result<(), SaeError> {
+        self.deltas.read(index, stride, out)?;
+        let factor = self.scale.recip();
+        let short = factor as f32;
+        let out = &mut out[..index.len() * stride];
+        if short.is_normal() {
+            out.iter_mut().for_each(|value| *value *= short);
+        } else {
+            out.iter_mut().for_each(|value| *value = (f64::from(*value) * factor) as f32);
         }
-        values
+        Ok(())
     }
 }
 
 /// The training loop; θ is still open in what it returns.
+#[allow(clippy::too_many_arguments)] // see `train_resumable`
 fn fit(
     rows: &Rows<'_>,
     validation: &[u32],
     shape: &Shape,
     config: &SaeConfig,
     compute: &Compute,
+    checkpoint: Option<&Checkpoint>,
     events: &mut dyn FnMut(Progress) -> Control,
     report: &mut TrainReport,
 ) -> Result<Sae, SaeError> {
-    let dimensions = rows.deltas.cols;
-    let mut random = seed::stream(config.seed, "sae");
-    let sample = rows.gather(&initial::sample(&rows.index, &mut random));
-    let decoder = initial::decoder(&sample, dimensions, &shape.prefixes, &mut random);
-    drop(sample);
-    let mut trainer = Trainer::new(decoder, shape, config, &compute.device);
-    let judge = Judge::new(rows.gather(validation), dimensions, shape);
-
+    let dimensions = rows.deltas.dimensions();
+    let (mut aside, saved) = match checkpoint.filter(|_| !compute.is_gpu()).and_then(Checkpoint::load) {
+        Some((aside, arrays)) => (aside, Some(arrays)),
+        None => (Aside::default(), None),
+    };
+    let mut draw = seed::stream(config.seed, "sae validation");
+    let judge =
+        Judge::new(rows.gather(&initial::sample_of(validation, JUDGED, &mut draw))?, dimensions, shape);
+    let resumed = saved.and_then(|arrays| Engine::resume(&aside, &arrays, shape, config, dimensions));
+    let (mut engine, mut best) = match resumed {
+        Some(resumed) => resumed,
+        None => {
+            let mut random = seed::stream(config.seed, "sae");
+            let sample = rows.gather(&initial::sample(&rows.index, &mut random))?;
+            let decoder = initial::decoder(&sample, dimensions, &shape.prefixes, &mut random);
+            let engine = Engine::new(decoder, shape, config, compute);
+            let best = engine.weights(compute)?;
+            let loss = judge.loss(&best);
+            aside = Aside { best_loss: loss, improved_loss: loss, ..Aside::default() };
+            (engine, best)
+        }
+    };
+    report.epochs = aside.epoch;
+    let done = |aside: &Aside| {
+        aside.epoch >= config.epochs_min && aside.epoch >= aside.improved_epoch + config.patience
+    };
     // Weights are kept for any improvement; patience counts from the last one worth the name.
-    let mut best = trainer.weights(compute)?;
-    let mut best_loss = judge.loss(&best);
-    let (mut improved_loss, mut improved_epoch) = (best_loss, 0);
-    let mut order = rows.index.clone();
-    for epoch in 1..=config.epochs_max {
+    while aside.epoch < config.epochs_max && !(aside.epoch > 0 && done(&aside)) {
+        let epoch = aside.epoch + 1;
         report.epochs = epoch;
+        let mut random = seed::stream(config.seed, &format!("sae epoch {epoch}"));
+        let mut upcoming = rows.index.clone();
         // Twice over the rows: once for each pair, once for its mirror image (same gradient).
-        let steps = (2 * order.len()).div_ceil(config.batch);
-        let mut upcoming = std::mem::take(&mut order);
+        let steps = (2 * upcoming.len()).div_ceil(config.batch);
         upcoming.shuffle(&mut random);
         let pairs = upcoming.len();
         upcoming.extend_from_within(..);
         if let Some(mirrored) = upcoming.get_mut(pairs..) {
             mirrored.shuffle(&mut random);
         }
-        let mut total: Option<Tensor<1>> = None;
-        for (step, batch) in even_chunks(&upcoming, steps).enumerate() {
-            let loss = trainer.step(rows.gather(batch), batch.len(), compute)?;
-            total = Some(total.map_or(loss.clone(), |total| total + loss));
-            let stopped = (step + 1) % (2 * LOOK_EVERY) == 0
-                && events(Progress::Step { epoch, step: step + 1, steps }) == Control::Stop;
-            if stopped {
+        for first in (0..steps).step_by(REPORT_EVERY) {
+            let end = (first + REPORT_EVERY).min(steps);
+            engine.run(rows, (first..end).map(|step| even_chunk(&upcoming, steps, step)), compute)?;
+            if end < steps && events(Progress::Step { epoch, step: end, steps }) == Control::Stop {
                 return Err(SaeError::Stopped { epoch });
             }
         }
-        upcoming.truncate(pairs);
-        order = upcoming;
-
-        let loss = total.map_or(Ok(0.0), |total| scalar(total, compute))? / steps as f64;
-        let weights = trainer.weights(compute)?;
+        let loss = engine.take_loss(compute)? / steps as f64;
+        let weights = engine.weights(compute)?;
         let validation = judge.loss(&weights);
         if !(loss.is_finite() && validation.is_finite()) {
             return Err(SaeError::Diverged { epoch, learning_rate: config.learning_rate });
         }
-        report.losses.push((loss, validation));
-        if validation < best_loss {
-            best_loss = validation;
+        aside.epoch = epoch;
+        aside.losses.push((loss, validation));
+        if validation < aside.best_loss {
+            aside.best_loss = validation;
             best = weights;
-            report.best_epoch = epoch;
+            aside.best_epoch = epoch;
         }
-        if validation < improved_loss - config.improvement {
-            (improved_loss, improved_epoch) = (validation, epoch);
+        if validation < aside.improved_loss - config.improvement {
+            (aside.improved_loss, aside.improved_epoch) = (validation, epoch);
+        }
+        if let (Some(checkpoint), Engine::Fused { step, .. }) = (checkpoint, &engine) {
+            let (mut arrays, steps, dead, quiet) = step.state();
+            arrays.push(("best encoder".into(), best.encoder.clone()));
+            arrays.push(("best decoder".into(), best.decoder.clone()));
+            (aside.steps, aside.dead) = (steps, dead);
+            aside.quiet = quiet.to_vec();
+            checkpoint.save(&aside, &arrays)?;
         }
         let event = Progress::Epoch {
             epoch,
             epochs_max: config.epochs_max,
             loss,
             validation,
-            best_epoch: report.best_epoch,
+            best_epoch: aside.best_epoch,
         };
         if events(event) == Control::Stop {
             return Err(SaeError::Stopped { epoch });
         }
-        if epoch >= config.epochs_min && epoch >= improved_epoch + config.patience {
-            break;
-        }
     }
+    (report.best_epoch, report.losses) = (aside.best_epoch, aside.losses);
     let matrix = |values| Matrix { values, cols: dimensions };
     Ok(Sae { encoder: matrix(best.encoder), decoder: matrix(best.decoder), threshold: 0.0 })
 }
 
-/// `count` consecutive pieces of `items`, whose lengths differ by at most one.
-fn even_chunks<T>(items: &[T], count: usize) -> impl Iterator<Item = &[T]> {
-    (0..count).filter_map(move |i| items.get(items.len() * i / count..items.len() * (i + 1) / count))
+/// The `i`-th of `count` consecutive pieces of `items`, whose lengths differ by at most one.
+fn even_chunk<T>(items: &[T], count: usize, i: usize) -> &[T] {
+    items.get(items.len() * i / count..items.len() * (i + 1) / count).unwrap_or_default()
+}
+
+/// Who does the steps: our own loops on the CPU, Burn on a GPU.
+#[allow(clippy::large_enum_variant)] // there is one of it
+enum Engine {
+    Fused { step: Box<Fused>, loss: f64 },
+    Burn { trainer: Box<Trainer>, loss: Option<Tensor<1>> },
+}
+
+impl Engine {
+    fn new(decoder: Vec<f32>, shape: &Shape, config: &SaeConfig, compute: &Compute) -> Self {
+        if compute.is_gpu() {
+            let trainer = Box::new(Trainer::new(decoder, shape, config, &compute.device));
+            Self::Burn { trainer, loss: None }
+        } else {
+            Self::Fused { step: Box::new(Fused::new(&decoder, shape, config)), loss: 0.0 }
+        }
+    }
+
+    /// What a checkpoint says, with the best weights so far; `None` where it does not fit.
+    fn resume(
+        aside: &Aside,
+        arrays: &Arrays,
+        shape: &Shape,
+        config: &SaeConfig,
+        dimensions: usize,
+    ) -> Option<(Self, Weights)> {
+        let mut step = Box::new(Fused::new(&vec![0.0; shape.features * dimensions], shape, config));
+        let best = |name: &str| {
+            let found = arrays.iter().find(|(found, _)| found == name)?;
+            Some(found.1.clone()).filter(|values| values.len() == shape.features * dimensions)
+        };
+        let best = Weights { encoder: best("best encoder")?, decoder: best("best decoder")? };
+        let fits = step.restore(arrays, aside.steps, aside.dead, &aside.quiet);
+        fits.then_some((Self::Fused { step, loss: 0.0 }, best))
+    }
+
+    /// Steps on the given batches.
+    fn run<'a>(
+        &mut self,
+        rows: &Rows<'_>,
+        batches: impl Iterator<Item = &'a [u32]> + Send,
+        compute: &Compute,
+    ) -> Result<(), SaeError> {
+        match self {
+            Self::Fused { step, loss } => *loss += step.steps(rows, batches)?,
+            Self::Burn { trainer, loss } => {
+                for batch in batches {
+                    let new = trainer.step(rows.gather(batch)?, batch.len(), compute)?;
+                    *loss = Some(loss.take().map_or(new.clone(), |loss| loss + new));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The sum of the losses since the last call; waits for the device.
+    fn take_loss(&mut self, compute: &Compute) -> Result<f64, SaeError> {
+        match self {
+            Self::Fused { loss, .. } => Ok(std::mem::take(loss)),
+            Self::Burn { loss, .. } => loss.take().map_or(Ok(0.0), |loss| scalar(loss, compute)),
+        }
+    }
+
+    fn weights(&self, compute: &Compute) -> Result<Weights, SaeError> {
+        match self {
+            Self::Fused { step, .. } => {
+                let [encoder, decoder] = step.weights();
+                Ok(Weights { encoder, decoder })
+            }
+            Self::Burn { trainer, .. } => trainer.weights(compute),
+        }
+    }
 }
 
 /// Weights on the host, both row-major `[features, dimensions]`.
@@ -357,7 +504,7 @@ struct Weights {
     decoder: Vec<f32>,
 }
 
-/// Network, optimiser and firing history on the device.
+/// Network, optimiser and firing history on a device of Burn's.
 pub(super) struct Trainer {
     network: Network,
     optimizer: ModuleOptimizer,
@@ -529,10 +676,10 @@ impl<'a> Judge<'a> {
 }
 
 /// In how many of the rows each feature is active, `[features]`.
-fn count_active(sae: &Sae, deltas: &Matrix, rows: &[u32]) -> Result<Vec<usize>, SaeError> {
+pub(super) fn count_active(sae: &Sae, deltas: &dyn Deltas, rows: &[u32]) -> Result<Vec<usize>, SaeError> {
     let mut counts = vec![0; sae.features()];
     for rows in rows.chunks(4096) {
-        let z = sae.activations(&deltas.select_rows(rows))?;
+        let z = sae.activations(&deltas.gather(rows)?)?;
         for row in z.values.chunks_exact(sae.features()) {
             for (count, &z) in counts.iter_mut().zip(row) {
                 *count += usize::from(z != 0.0);

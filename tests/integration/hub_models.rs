@@ -145,7 +145,7 @@ fn a_hub_that_is_unwell_is_asked_again_and_a_broken_file_is_not_used() {
             0 => Answer::error(503, "busy"),
             1 => answer.cut(10),
             // Once, bytes that are not what the checksum says.
-            n if n < 12 && request.path.ends_with("model.safetensors") && answer.body.len() > 1000 => {
+            n if n < 14 && request.path.ends_with("model.safetensors") && answer.body.len() > 1000 => {
                 let mut spoilt = answer;
                 spoilt.body[500] ^= 1;
                 spoilt

@@ -2,7 +2,9 @@
 
 mod act;
 mod bad_input;
+mod compare;
 mod constitution;
+mod docs;
 mod embedders;
 #[cfg(feature = "hub")]
 #[path = "../support/hub.rs"]

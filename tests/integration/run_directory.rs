@@ -25,7 +25,7 @@ fn the_run_directory_holds_what_the_contract_names() {
         assert!(number("n") > 0.0);
     }
     let active = record["metrics"]["active_mean"].as_f64().unwrap();
-    assert!((active - 4.0).abs() < 0.1, "{active} active per pair");
+    assert!((active - 8.0).abs() < 0.1, "{active} active per pair");
 
     let pairs = parquet(&run.join("pairs.parquet"));
     let names: BTreeSet<&str> = pairs.get_column_names().into_iter().map(|name| name.as_str()).collect();

@@ -96,6 +96,10 @@ fn every_control_of_the_report_works_and_nothing_else_does() {
     assert!(output.status.success(), "{}", stderr(&output));
     assert_eq!(stdout(&output), "shared.html\n");
     pages.push(at("shared.html"));
+    let output =
+        wimhf(dir.path()).args(["compare", "sample", "hostile", "--out", "compared"]).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    pages.push(at("compared/comparison.html"));
     // Real data, where it lies beside the checkout.
     let real = root().join("../shared/data/hh_harmless_base_test.parquet");
     if real.exists() {

@@ -102,7 +102,7 @@ async function walk(page, act) {
     }
     assert.equal((await ranks(page))[0], 1);
 
-    const last = await text(page, "#principles-table tbody tr:last-child button.open");
+    const last = await page.locator("#principles-table button.open").last().textContent();
     await act.type("#principles-query", last.slice(0, 60));
     assert.ok((await ranks(page)).length >= 1 && (await ranks(page)).length <= principles);
     assert.match(await text(page, "#principles-count"), new RegExp(`^\\d+ of ${principles} shown$`));
@@ -130,7 +130,7 @@ async function walk(page, act) {
     await openers.nth(index).evaluate((button) => (button.id = "opener-under-test"));
     const says = await text(page, "#opener-under-test");
     await act.press("#opener-under-test");
-    assert.equal(await text(page, "#evidence-title"), says);
+    assert.ok((await text(page, "#evidence-title")).endsWith(says), says);
     assert.equal(await page.getAttribute("#opener-under-test", "aria-expanded"), "true");
     assert.equal(await page.evaluate(() => document.activeElement.id), "evidence-title", "focus goes to what was opened");
     for (const side of ["for", "against"]) {

@@ -18,7 +18,7 @@ use crate::pairs::{Pairs, Side};
 use crate::run::Manifest;
 
 pub(super) const STYLE: &str = include_str!("page.css");
-const SCRIPT: &str = include_str!("page.js");
+pub(super) const SCRIPT: &str = include_str!("page.js");
 /// Pairs for and against, each, of a feature that is no principle.
 const FEWER: usize = 12;
 
@@ -43,7 +43,8 @@ pub struct Input<'a> {
 
 /// The page.
 pub fn render(input: Input<'_>) -> String {
-    let items = items(input);
+    let extra = Extra::new(input);
+    let items = items(input, &extra);
     let labels = labels(input.pairs);
     let source = evidence::Source {
         pairs: input.pairs,
@@ -52,12 +53,54 @@ pub fn render(input: Input<'_>) -> String {
         bank: input.bank,
         anonymise: input.anonymise,
     };
-    let data = evidence::pack(&items, source);
+    let data = evidence::pack(&items, source, evidence::BYTES);
     let mut body = String::new();
     // Writing into a string cannot fail.
-    let _ = write_body(&mut body, input, &items, &labels);
+    let _ = write_body(&mut body, input, &extra, &items, &labels);
     let title = format!("What the labels of {} reward", name(input));
     Document { title: &title, style: STYLE, script: SCRIPT, data: Some(&data), body: &body }.render()
+}
+
+/// Findings that the page adds or leaves out.
+struct Extra {
+    /// What the responses differ in, where no label says what is rewarded.
+    measurable: Vec<Finding>,
+    /// Unexplained features that are ever active.
+    unexplained: Vec<Finding>,
+}
+
+impl Extra {
+    fn new(input: Input<'_>) -> Self {
+        let Input { described, sides, findings, manifest, .. } = input;
+        let held_out: Vec<usize> = (0..sides.len()).filter(|&at| sides[at] == Side::HeldOut).collect();
+        let share = |column: usize| {
+            let active =
+                held_out.iter().filter(|&&pair| described.activations.row(pair)[column] != 0.0).count();
+            active as f64 / held_out.len().max(1) as f64
+        };
+        let alive = |finding: &&Finding| {
+            let column = described.features.iter().position(|f| f.feature_id == finding.feature_id);
+            column.is_none_or(|column| share(column) > 0.0)
+        };
+        let unexplained = findings.unexplained.iter().filter(alive).cloned().collect();
+        let mut measurable: Vec<Finding> = Vec::new();
+        if manifest.metrics.judgements_held_out == 0 {
+            for (column, feature) in described.features.iter().enumerate() {
+                let prevalence = share(column);
+                if prevalence >= 0.05 && !feature.description.is_empty() && feature.redundant_with.is_none() {
+                    measurable.push(Finding {
+                        feature_id: feature.feature_id.clone(),
+                        text: feature.description.clone(),
+                        prevalence,
+                        n: held_out.len(),
+                        ..Finding::default()
+                    });
+                }
+            }
+            measurable.sort_by(|a, b| b.prevalence.total_cmp(&a.prevalence));
+        }
+        Self { measurable, unexplained }
+    }
 }
 
 /// The dataset's name without its folder, which is nobody's business.
@@ -81,7 +124,7 @@ fn labels(pairs: &Pairs) -> Vec<(f32, u32)> {
 }
 
 /// Every feature that the page names, with its evidence.
-fn items(input: Input<'_>) -> Vec<Item<'_>> {
+fn items<'a>(input: Input<'a>, extra: &Extra) -> Vec<Item<'a>> {
     let Input { described, pairs, findings, .. } = input;
     let means = Labels::on(pairs, input.sides, &[Side::HeldOut]).pair_means();
     let column = |id: &str| described.features.iter().position(|feature| feature.feature_id == id);
@@ -110,8 +153,12 @@ fn items(input: Input<'_>) -> Vec<Item<'_>> {
         let id = principle.feature_ids.first()?;
         item(id, principle.statement.clone(), effect_of(principle), Some(principle.direction == "prefer"))
     });
-    let others = [&findings.not_confirmed, &findings.indifferent, &findings.unexplained];
+    let others = [&extra.measurable, &findings.not_confirmed, &findings.indifferent, &extra.unexplained];
     let others = others.into_iter().flatten().filter_map(|finding| {
+        if means.is_empty() {
+            let effect = "There are no labels, so nothing says whether it is rewarded.".to_owned();
+            return item(&finding.feature_id, finding.text.clone(), effect, None);
+        }
         let effect = format!(
             "Win rate {} points, by itself; applies to {:.0} % of {} held-out labels.",
             interval(finding.win_delta, finding.win_low, finding.win_high),
@@ -150,6 +197,7 @@ fn effect_of(p: &Principle) -> String {
 fn write_body(
     out: &mut String,
     input: Input<'_>,
+    extra: &Extra,
     items: &[Item<'_>],
     labels: &[(f32, u32)],
 ) -> std::fmt::Result {
@@ -171,6 +219,7 @@ fn write_body(
     );
     short(out, input)?;
     principles(out, input, items)?;
+    measurable(out, &extra.measurable, items)?;
     if has_items {
         panel(out);
     }
@@ -192,8 +241,8 @@ fn write_body(
     list(
         out,
         "Left unexplained",
-        "Learned features that no description fits; the terms that separate their strongest pairs are hints, not names.",
-        &findings.unexplained,
+        "Learned features that no description fits, or that half of the pairs do not bring back; the terms that separate their strongest pairs are hints, not names.",
+        &extra.unexplained,
         items,
     )?;
     data(out, input, labels)?;
@@ -209,7 +258,7 @@ fn short(out: &mut String, input: Input<'_>) -> std::fmt::Result {
     out.push_str("<section class=\"short\" aria-labelledby=\"short\"><h2 id=\"short\">In short</h2><ul>");
     let labels = thousands(metrics.judgements_held_out);
     if metrics.judgements_held_out == 0 {
-        out.push_str("<li>The dataset has no usable labels, so there are no effects; what its responses differ in is in <code>features.parquet</code>.</li>");
+        out.push_str("<li>The dataset has no usable labels, so nothing says what is rewarded; what its responses differ in stands below.</li>");
     } else if findings.principles.is_empty() {
         write!(
             out,
@@ -465,6 +514,31 @@ fn ladder(out: &mut String, manifest: &Manifest) -> std::fmt::Result {
             if share < 1.0 { "; the rest is left unexplained." } else { "." }
         )?;
     }
+    Ok(())
+}
+
+/// What the responses differ in, where there are no labels.
+fn measurable(out: &mut String, findings: &[Finding], items: &[Item<'_>]) -> std::fmt::Result {
+    if findings.is_empty() {
+        return Ok(());
+    }
+    out.push_str(
+        "<h2>What the two responses differ in</h2>\n<div class=\"wide\"><table class=\"stack\"><caption>Known concepts and described features, \
+         the most frequent difference first; open one to read its pairs</caption><thead><tr><th scope=\"col\">Feature</th>\
+         <th scope=\"col\" class=\"n\">differs in</th><th scope=\"col\" class=\"n\">held-out pairs</th></tr></thead><tbody>\n",
+    );
+    for finding in findings {
+        writeln!(
+            out,
+            "<tr><th scope=\"row\">{} <span class=\"soft\">{}</span></th><td class=\"n\" data-name=\"Differs in\">{:.0} %</td>\
+             <td class=\"n\" data-name=\"Held-out pairs\">{}</td></tr>",
+            opener(items, &finding.feature_id, "", &finding.text),
+            escape(&finding.feature_id),
+            finding.prevalence * 100.0,
+            thousands(finding.n)
+        )?;
+    }
+    out.push_str("</tbody></table></div>\n");
     Ok(())
 }
 
