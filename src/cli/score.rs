@@ -108,7 +108,7 @@ pub fn run(arguments: ScoreArguments) -> Result<(), Failure> {
     }
     let mut sink = Sink::open(&out).map_err(failure)?;
     let mut nothing = true;
-    while let Some(batch) = source.next().map_err(failure)? {
+    while let Some(batch) = source.next_batch().map_err(failure)? {
         nothing = false;
         let mut scored = pass.score(&batch).map_err(failure)?;
         match sink.write(&mut scored) {

@@ -210,7 +210,7 @@ fn evaluation_into(out: &mut String, tables: &[Table]) -> std::fmt::Result {
             let Some(original) = rows().find(|row| row.action.is_none()) else { continue };
             for action in [Action::Flip, Action::Drop] {
                 // The last row of an action changes every marked label.
-                let Some(row) = rows().filter(|row| row.action == Some(action)).next_back() else { continue };
+                let Some(row) = rows().rfind(|row| row.action == Some(action)) else { continue };
                 let (low, high) = (original.accuracy.low, original.accuracy.high);
                 let place = if row.accuracy.value > high {
                     "above"

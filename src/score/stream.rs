@@ -179,7 +179,7 @@ impl Source {
     ///
     /// # Errors
     /// Where they cannot be read.
-    pub fn next(&mut self) -> Result<Option<DataFrame>, ScoreError> {
+    pub fn next_batch(&mut self) -> Result<Option<DataFrame>, ScoreError> {
         match self {
             Self::Parquet { path, next, rows, .. } => {
                 if next >= rows {
