@@ -12,7 +12,7 @@ use crate::effects::table::EffectTable;
 use crate::embed::{self, Embedder, Embedding, Listener, Recipe};
 use crate::matrix::Matrix;
 use crate::names::nearest;
-use crate::pairs::{self, Pairs, Side};
+use crate::pairs::{self, Layout, Pairs, Side};
 use crate::report::tables;
 use crate::run::{Manifest, RunError};
 use crate::sae::{DeviceChoice, Sae, SaeCard};
@@ -42,6 +42,16 @@ pub enum FinishedError {
         "the dataset `{data}` of the run in `{path}` has changed since\nhint: `wimhf analyze {data} --out {path} --force` makes the run anew"
     )]
     Changed {
+        /// The run directory.
+        path: PathBuf,
+        /// The dataset of the run.
+        data: String,
+    },
+    /// The bank of concepts is not what it was.
+    #[error(
+        "the bank of concepts has changed since the run in `{path}` was made, so its features cannot be measured in other pairs\nhint: `wimhf analyze {data} --out {path}` brings the run up to date"
+    )]
+    OtherConcepts {
         /// The run directory.
         path: PathBuf,
         /// The dataset of the run.
@@ -110,6 +120,8 @@ pub struct Source {
     pub sides: Vec<Side>,
     /// Mean label of each pair, NaN without one, `[pairs]`.
     pub mean_labels: Vec<f32>,
+    /// Where the pairs stand in the dataset's files.
+    pub layout: Layout,
 }
 
 /// The embedder of a run and what of a pair it embeds.
@@ -260,7 +272,7 @@ impl FinishedRun {
         let (sides, _) =
             pairs::split(&pairs, config.split.shares, config.seed).map_err(AnalyzeError::from)?;
         let mean_labels = mean_labels(&pairs);
-        Ok(Source { pairs, sides, mean_labels })
+        Ok(Source { pairs, sides, mean_labels, layout: read.layout })
     }
 
     /// The deltas that the autoencoder saw, `[pairs, dimensions]`: the user's own, or the run's.

@@ -17,11 +17,13 @@
 //! association in the labels at hand, never a causal claim.
 
 pub mod analyze;
+pub mod apply;
 pub mod cache;
 pub mod cli;
 pub mod compare;
 pub mod config;
 pub mod constitution;
+pub mod curate;
 pub mod describe;
 pub mod effects;
 pub mod embed;
@@ -37,6 +39,7 @@ pub mod personalize;
 pub mod report;
 pub mod run;
 pub mod sae;
+pub mod score;
 pub mod seed;
 pub mod statistics;
 pub mod stop;

@@ -144,10 +144,20 @@ enum WhatArgument {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum DeviceArgument {
+pub(super) enum DeviceArgument {
     Auto,
     Gpu,
     Cpu,
+}
+
+impl From<DeviceArgument> for DeviceChoice {
+    fn from(typed: DeviceArgument) -> Self {
+        match typed {
+            DeviceArgument::Auto => Self::Auto,
+            DeviceArgument::Gpu => Self::Gpu,
+            DeviceArgument::Cpu => Self::Cpu,
+        }
+    }
 }
 
 impl AnalyzeArguments {
@@ -215,11 +225,7 @@ impl AnalyzeArguments {
             data,
             out,
             config,
-            device: match self.device {
-                DeviceArgument::Auto => DeviceChoice::Auto,
-                DeviceArgument::Gpu => DeviceChoice::Gpu,
-                DeviceArgument::Cpu => DeviceChoice::Cpu,
-            },
+            device: self.device.into(),
             save_embeddings: self.save_embeddings,
             force: self.force,
         })

@@ -100,7 +100,16 @@ pub fn run(arguments: CompareArguments) -> Result<(), Failure> {
     let (parts, of): (Vec<Part<'_>>, Vec<usize>) = match &arguments.by {
         Some(column) => {
             let first = &opened[0];
-            let values = pairs::column(first.run.data(), column, "--by")
+            let sources = first.run.sources();
+            let source = match sources.as_slice() {
+                [one] if !one.starts_with("hf://") => one,
+                _ => {
+                    return Err(mistake(
+                        "`--by` reads a column of one dataset on disk, and this run has several sources or one on the Hub\nhint: analyze each group by itself and compare the runs".into(),
+                    ));
+                }
+            };
+            let values = pairs::column(source, column, "--by")
                 .map_err(|error| Failure::new(2, &anyhow::Error::new(error)))?;
             let groups = compare::groups(&first.source.pairs, &values);
             notes.extend(groups.notes);

@@ -72,7 +72,7 @@ impl DataArguments {
 }
 
 /// Two names with a comma between them.
-fn two_names(text: &str) -> Result<(String, String), String> {
+pub(super) fn two_names(text: &str) -> Result<(String, String), String> {
     match text.split(',').map(str::trim).collect::<Vec<_>>()[..] {
         [a, b] if !a.is_empty() && !b.is_empty() => Ok((a.to_owned(), b.to_owned())),
         _ => Err("two column names with a comma between them are needed, such as vec_a,vec_b".into()),

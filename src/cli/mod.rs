@@ -18,7 +18,9 @@ mod language;
 mod log;
 mod personalize;
 mod progress;
+mod relabel;
 mod report;
+mod score;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -48,6 +50,10 @@ enum Command {
     Report(report::ReportArguments),
     /// Write a run's pairs for other tools: Feedback Forensics, trainers, spreadsheets.
     Export(export::ExportArguments),
+    /// Change labels that go against a rule (such as unsafe preferences), with a reason for each.
+    Relabel(Box<relabel::RelabelArguments>),
+    /// Score new pairs: features, the probability that A is preferred, and what decides it.
+    Score(Box<score::ScoreArguments>),
     /// Compare runs, or the groups of one dataset: the same concepts, differences tested.
     Compare(compare::CompareArguments),
     /// Measure a concept of your own on a run's pairs, read by a language model.
@@ -131,6 +137,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure>
         Command::Demo(arguments) => demo::run(arguments),
         Command::Cache(arguments) => cache::run(arguments),
         Command::Concepts(arguments) => concepts::run(arguments),
+        Command::Relabel(arguments) => relabel::run(*arguments),
+        Command::Score(arguments) => score::run(*arguments),
         Command::Judge(arguments) => judge::run(*arguments),
         Command::Export(arguments) => export::run(arguments),
         Command::Man(arguments) => generate::man(arguments),

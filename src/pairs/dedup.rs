@@ -8,7 +8,7 @@ use rand::Rng;
 use sha2::{Digest, Sha256};
 
 use super::texts::Texts;
-use super::{Judgements, MISSING, Pairs, TextColumn};
+use super::{Judgements, MISSING, Pairs, Repeats, TextColumn};
 use crate::matrix::Matrix;
 use crate::seed;
 
@@ -150,8 +150,8 @@ pub(super) fn assemble(rows: Rows, mut drops: Drops, seed: u64) -> (Pairs, Drops
             *keys.entry(pair.prompt).or_insert(next)
         })
         .collect();
+    let (judgements, (annotator, annotators), repeats) = judgements;
     let (dataset, datasets) = number_datasets(datasets.as_ref(), &found);
-    let (annotator, annotators) = judgements.1;
     let pairs = Pairs {
         pair_id,
         prompt: TextColumn(prompt),
@@ -164,7 +164,8 @@ pub(super) fn assemble(rows: Rows, mut drops: Drops, seed: u64) -> (Pairs, Drops
         datasets,
         dataset,
         annotators,
-        judgements: Judgements { annotator, ..judgements.0 },
+        judgements: Judgements { annotator, ..judgements },
+        repeats,
     };
     (pairs, drops)
 }
@@ -246,7 +247,7 @@ fn orient(found: &mut [Found], texts: &Texts, chosen_first: &[bool], seed: u64) 
 }
 
 /// SHA-256 over prompt, A and B, each after its length, so that no two triples run together.
-fn pair_hash(prompt: &str, a: &str, b: &str) -> [u8; 16] {
+pub(super) fn pair_hash(prompt: &str, a: &str, b: &str) -> [u8; 16] {
     let mut hash = Sha256::new();
     for text in [prompt, a, b] {
         hash.update((text.len() as u64).to_le_bytes());
@@ -257,7 +258,7 @@ fn pair_hash(prompt: &str, a: &str, b: &str) -> [u8; 16] {
     short
 }
 
-fn hex(bytes: &[u8; 16]) -> String {
+pub(super) fn hex(bytes: &[u8; 16]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |value: u8| char::from(DIGITS.get(usize::from(value & 15)).copied().unwrap_or(b'0'));
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
@@ -265,14 +266,14 @@ fn hex(bytes: &[u8; 16]) -> String {
 
 /// Labels as judgements about the pairs: the same annotator, or nobody named, speaks once per pair.
 ///
-/// The annotators' indices and names come beside it.
+/// The annotators' indices and names come beside it, and the rows that said something again.
 fn judge(
     used: &[(u32, u32, u32)],
     found: &[Found],
     labels: Option<&[f32]>,
     annotators: Option<&StringChunked>,
     drops: &mut Drops,
-) -> (Judgements, (Vec<u32>, Vec<String>)) {
+) -> (Judgements, (Vec<u32>, Vec<String>), Repeats) {
     let mut names: HashMap<&str, u32> = HashMap::new();
     let mut order: Vec<String> = Vec::new();
     let mut spoken: HashMap<(u32, u32), u32> = HashMap::with_capacity(used.len());
@@ -280,7 +281,7 @@ fn judge(
     let mut annotator_of: Vec<u32> = Vec::new();
     // Per judgement: sum and number of the labels that were given; whether they differ.
     let mut sums: Vec<(f64, u32, bool)> = Vec::new();
-    let mut repeated: Vec<(u32, u32)> = Vec::new();
+    let mut repeats = Repeats::default();
     for &(row, pair, first) in used {
         let name =
             annotators.and_then(|names| names.get(row as usize)).filter(|name| !name.trim().is_empty());
@@ -313,20 +314,27 @@ fn judge(
                     *count += 1;
                     *differ |= label != before && !(label.is_nan() && before.is_nan());
                 }
-                repeated.push((row, index));
+                repeats.judgement.push(index);
+                repeats.row.push(row);
+                repeats.swapped.push(swapped);
+                repeats.label.push(label);
             }
         }
     }
-    for (row, index) in repeated {
+    for (&row, &index) in repeats.row.iter().zip(&repeats.judgement) {
         let differ = sums.get(index as usize).is_some_and(|(_, _, differ)| *differ);
         drops.add(row as usize, if differ { "conflicting labels merged" } else { "duplicate" });
     }
-    for (label, (sum, count, differ)) in judgements.label.iter_mut().zip(sums) {
+    for (index, (label, (sum, count, differ))) in judgements.label.iter_mut().zip(sums).enumerate() {
         if differ {
+            repeats.judgement.push(index as u32);
+            repeats.row.extend(judgements.row.get(index));
+            repeats.swapped.extend(judgements.swapped.get(index));
+            repeats.label.push(*label);
             *label = (sum / f64::from(count)) as f32;
         }
     }
-    (judgements, (annotator_of, order))
+    (judgements, (annotator_of, order), repeats)
 }
 
 /// Keys of a column per pair; keys that meet in one pair become one.

@@ -185,6 +185,81 @@ fn word(text: &str) -> Cell {
     }
 }
 
+/// Whether a column of labels holds a −1; `None` where its labels are not all −1, 0 or 1.
+pub(super) fn signs(column: &Column) -> Option<bool> {
+    let text = column.cast(&DataType::String).ok()?;
+    let mut minus = false;
+    for cell in text.str().ok()?.iter().flatten() {
+        match if cell.trim().is_empty() { Cell::Missing } else { word(cell) } {
+            Cell::Number(-1.0) => minus = true,
+            Cell::Number(x) if x == 0.0 || x == 1.0 => {}
+            Cell::Missing => {}
+            _ => return None,
+        }
+    }
+    Some(minus)
+}
+
+/// The label that says the opposite, written the same way; `None` where there is none.
+///
+/// A tie is its own opposite. What [`word`] reads in the result is 1 − what it reads in `text`.
+pub(super) fn opposite(text: &str, signed: bool) -> Option<String> {
+    let core = text.trim().trim_matches(['[', ']', '"', '\'']);
+    let at = text.find(core)?;
+    let (before, after) = (text.get(..at)?, text.get(at + core.len()..)?);
+    let turned = match word(core) {
+        Cell::Number(x) if signed => number_like(core, -x),
+        Cell::Number(x) if (0.0..=1.0).contains(&x) => number_like(core, 1.0 - x),
+        Cell::Word(0.5) => core.to_owned(),
+        Cell::Word(_) => other_word(core)?,
+        Cell::Number(_) | Cell::Missing | Cell::Unknown => return None,
+    };
+    Some(format!("{before}{turned}{after}"))
+}
+
+/// The label that says tie where `text` says a side.
+pub(super) fn tie(text: &str, signed: bool) -> Option<String> {
+    Some(match word(text) {
+        Cell::Number(_) if signed => "0".into(),
+        Cell::Number(_) => "0.5".into(),
+        Cell::Word(_) => "tie".into(),
+        Cell::Missing | Cell::Unknown => return None,
+    })
+}
+
+/// `value` with as many decimals as `like` is written with, or as many as it needs.
+fn number_like(like: &str, value: f64) -> String {
+    let decimals = like.split_once('.').map_or(0, |(_, decimals)| decimals.len());
+    let short = format!("{:.decimals$}", value + 0.0);
+    match short.parse::<f64>() {
+        Ok(same) if (same - value).abs() < 1e-12 => short,
+        _ => value.to_string(),
+    }
+}
+
+/// The other one of two words, in the same case.
+fn other_word(core: &str) -> Option<String> {
+    const PAIRS: [(&str, &str); 4] = [("true", "false"), ("first", "second"), ("left", "right"), ("a", "b")];
+    let lower = core.to_lowercase();
+    for (one, other) in PAIRS.into_iter().flat_map(|(one, other)| [(one, other), (other, one)]) {
+        let ends = lower.strip_suffix(one).is_some_and(|stem| stem.is_empty() || one.len() == 1);
+        if lower.len() != core.len() || !ends {
+            continue;
+        }
+        let cut = core.len() - one.len();
+        let (stem, ending) = (core.get(..cut)?, core.get(cut..)?);
+        let ending = if ending.chars().all(char::is_uppercase) {
+            other.to_uppercase()
+        } else if ending.chars().next().is_some_and(char::is_uppercase) {
+            other.chars().take(1).flat_map(char::to_uppercase).chain(other.chars().skip(1)).collect()
+        } else {
+            other.to_owned()
+        };
+        return Some(format!("{stem}{ending}"));
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -243,6 +318,53 @@ mod tests {
         assert!(message.contains("2 (2)"), "{message}");
         let labels = read(&Column::new("y".into(), [0.0, 1.0, 7.0]), "t").unwrap().unwrap();
         assert_eq!(labels.unknown, [(2, "7".into())]);
+    }
+
+    #[test]
+    fn an_opposite_reads_as_the_opposite_and_a_tie_as_a_tie() {
+        let read = |text: &str| match word(text) {
+            Cell::Word(share) => f64::from(share),
+            Cell::Number(x) => x,
+            other => panic!("{text}: {other:?}"),
+        };
+        for text in [
+            "A",
+            "b",
+            " B ",
+            "[[A]]",
+            "model_a",
+            "Model_B",
+            "MODEL_A",
+            "response A",
+            "text_b",
+            "true",
+            "False",
+            "FIRST",
+            "Second",
+            "left",
+            "1",
+            "0",
+            "1.0",
+            "0.25",
+            "0.125",
+            ".5",
+            "tie",
+            "tie (bothbad)",
+            "1e-3",
+        ] {
+            let turned = opposite(text, false).unwrap();
+            assert!((read(&turned) - (1.0 - read(text))).abs() < 1e-12, "{text} → {turned}");
+            assert_eq!(read(&tie(text, false).unwrap()), 0.5);
+        }
+        assert_eq!(opposite("1.0", false).as_deref(), Some("0.0"));
+        assert_eq!(opposite("Model_B", false).as_deref(), Some("Model_A"));
+        assert_eq!(opposite("[[B]]", false).as_deref(), Some("[[A]]"));
+        for (text, other) in [("-1", "1"), ("1", "-1"), ("0", "0"), ("1.0", "-1.0")] {
+            assert_eq!(opposite(text, true).as_deref(), Some(other));
+        }
+        for text in ["", "null", "7", "maybe"] {
+            assert_eq!(opposite(text, false), None, "{text}");
+        }
     }
 
     #[test]

@@ -9,6 +9,8 @@ mod labels;
 mod ranked;
 mod read;
 mod records;
+pub mod rewrite;
+pub mod rows;
 mod shapes;
 mod source;
 mod split;
@@ -17,6 +19,7 @@ mod texts;
 mod vectors;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use polars::prelude::StringChunked;
 
@@ -82,6 +85,41 @@ pub struct Pairs {
     pub annotators: Vec<String>,
     /// Every label that was given, columnar.
     pub judgements: Judgements,
+    /// Rows that say again what an earlier row says.
+    pub repeats: Repeats,
+}
+
+/// Rows of the source about a pair that its annotator has judged before, `[repeats]`: what is done to a
+/// pair must be done to them, too. Where such rows differ in their labels, the first one is here as well.
+#[derive(Debug, Clone, Default)]
+pub struct Repeats {
+    /// Index into [`Judgements`]: the row that counts.
+    pub judgement: Vec<u32>,
+    /// Row in the source, from 0.
+    pub row: Vec<u32>,
+    /// The source has this pair's responses the other way round.
+    pub swapped: Vec<bool>,
+    /// The row's own label, as in [`Judgements::label`], which holds the mean of all.
+    pub label: Vec<f32>,
+}
+
+/// Which files and columns the pairs came from, for what writes them back.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Layout {
+    /// The files, in the order of their rows.
+    pub files: Vec<PathBuf>,
+    /// Rows in each of them.
+    pub rows: Vec<usize>,
+    /// Column with the prompt.
+    pub prompt: Option<String>,
+    /// Column with the response that label 1 prefers.
+    pub first: String,
+    /// Column with the other response.
+    pub second: String,
+    /// Column with the label.
+    pub label: Option<String>,
+    /// The first response is always the preferred one; there is no label.
+    pub chosen_first: bool,
 }
 
 /// Labels, one row per used row of the source, `[judgements]`.
@@ -121,6 +159,9 @@ pub struct ReadReport {
     pub sources: Vec<SourceReport>,
     /// Sentences the user should read once (no label column, chosen-first shuffled, …).
     pub notes: Vec<String>,
+    /// Files and columns.
+    #[serde(skip)]
+    pub layout: Layout,
 }
 
 /// Something that was left out.

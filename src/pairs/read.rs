@@ -13,7 +13,7 @@ use super::shapes::{self, How, Plan, Shape};
 use super::source::{self, Source};
 use super::table::Table;
 use super::texts::Texts;
-use super::{ColumnReport, DroppedRow, Pairs, ReadReport, SourceReport, labels, vectors};
+use super::{ColumnReport, DroppedRow, Layout, Pairs, ReadReport, SourceReport, labels, vectors};
 use crate::config::Pairing;
 use crate::matrix::Matrix;
 use crate::names::nearest;
@@ -114,12 +114,18 @@ pub fn read_all(sources: &[Source], options: &ReadOptions) -> Result<(Pairs, Rea
             *count += 1;
         }
     }
+    for row in &mut pairs.repeats.row {
+        (_, *row) = place(*row);
+    }
     report.dropped_rows = (drops.list().into_iter())
         .map(|(pair, reason)| {
             let (source, row) = place(pair);
             DroppedRow { source, row, reason }
         })
         .collect();
+    if let [only] = parts.as_mut_slice() {
+        report.layout = only.layout.take().unwrap_or_default();
+    }
     for (source, (part, pairs_used)) in parts.into_iter().zip(used).enumerate() {
         let left_out = part.left_out.into_iter();
         report.dropped_rows.extend(left_out.map(|(row, reason)| DroppedRow { source, row, reason }));
@@ -147,6 +153,8 @@ struct Part {
     /// It has several labels to choose from.
     has_choices: bool,
     report: SourceReport,
+    /// Files and columns, where each row is one pair.
+    layout: Option<Layout>,
 }
 
 impl Part {
@@ -177,7 +185,7 @@ impl Part {
         for table in &mut tables {
             table.retain(&all)?;
         }
-        let frame = concat(&tables, &needed)?;
+        let (frame, shard_rows) = concat(&tables, &needed)?;
         let rows = frame.height();
         if rows == 0 {
             return Err(PairsError::Empty { path: path.to_owned() });
@@ -204,6 +212,16 @@ impl Part {
         };
 
         let taken = shape.take(&frame, plan, &How { pairing: options.pairing, path })?;
+        // Where a row is a pair with a label of its own, it can be written back.
+        let layout = (taken.rows.is_none() && taken.labels.is_none()).then(|| Layout {
+            files,
+            rows: shard_rows,
+            prompt: plan.prompt.clone(),
+            first: plan.first.clone(),
+            second: plan.second.clone(),
+            label: plan.label.clone(),
+            chosen_first: plan.chosen_first,
+        });
         let pairs = taken.texts.first.len();
         report.pairs_read = pairs + taken.left_out.len();
         notes.extend(taken.notes);
@@ -264,6 +282,7 @@ impl Part {
             notes,
             has_choices: !plan.choices.is_empty(),
             report,
+            layout,
         })
     }
 }
@@ -416,7 +435,7 @@ pub fn values(source: &str, name: &str, flag: &'static str) -> Result<Vec<Option
     }
     let names = [name.to_owned()];
     check_shards(&tables, &names)?;
-    let frame = concat(&tables, &names)?;
+    let (frame, _) = concat(&tables, &names)?;
     let column = frame.column(name).map_err(|_| no_column(&columns, flag, name, source))?;
     let texts = shapes::keys(column, source)?;
     Ok(texts.iter().map(|value| value.map(str::to_owned)).collect())
@@ -430,7 +449,7 @@ fn no_column(columns: &Columns, flag: &'static str, name: &str, path: &str) -> P
 }
 
 /// Every column that was named by hand must be there.
-fn check_names(columns: &Columns, options: &ReadOptions, path: &str) -> Result<(), PairsError> {
+pub(super) fn check_names(columns: &Columns, options: &ReadOptions, path: &str) -> Result<(), PairsError> {
     let mut named: Vec<(&'static str, &String)> = Vec::new();
     named.extend(options.prompt_column.iter().map(|name| ("--prompt-column", name)));
     named.extend(options.response_a_column.iter().map(|name| ("--response-a-column", name)));
@@ -448,7 +467,7 @@ fn check_names(columns: &Columns, options: &ReadOptions, path: &str) -> Result<(
 }
 
 /// The shapes that the columns allow, with what the user named by hand in place.
-fn plans(
+pub(super) fn plans(
     columns: &Columns,
     known: Option<&'static str>,
     options: &ReadOptions,
@@ -659,11 +678,13 @@ fn check_shards(tables: &[Table], names: &[String]) -> Result<(), PairsError> {
     Ok(())
 }
 
-/// The named columns of all shards, one below the other.
-fn concat(tables: &[Table], names: &[String]) -> Result<DataFrame, PairsError> {
+/// The named columns of all shards, one below the other, and the rows of each.
+fn concat(tables: &[Table], names: &[String]) -> Result<(DataFrame, Vec<usize>), PairsError> {
     let mut whole: Option<DataFrame> = None;
+    let mut rows = Vec::with_capacity(tables.len());
     for table in tables {
         let part = table.load(names)?;
+        rows.push(part.height());
         whole = Some(match whole {
             None => part,
             Some(above) => stack(above, part).map_err(|detail| PairsError::Schema {
@@ -673,7 +694,7 @@ fn concat(tables: &[Table], names: &[String]) -> Result<DataFrame, PairsError> {
             })?,
         });
     }
-    Ok(whole.unwrap_or_default())
+    Ok((whole.unwrap_or_default(), rows))
 }
 
 /// Stacks two frames with the same column names; number types and all-null columns adapt.

@@ -30,7 +30,17 @@ enum Content {
     Parquet,
     Ipc,
     Csv { bytes: Vec<u8>, separator: u8 },
-    Frame(DataFrame),
+    Frame { frame: DataFrame, array: bool },
+}
+
+/// How a file holds its rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Container {
+    Parquet,
+    Ipc,
+    Csv { separator: u8 },
+    JsonLines,
+    JsonArray,
 }
 
 impl Table {
@@ -100,7 +110,7 @@ impl Table {
                 let columns = (frame.columns().iter())
                     .map(|column| (column.name().to_string(), column.dtype().clone()))
                     .collect();
-                let content = Content::Frame(frame);
+                let content = Content::Frame { frame, array: first == Some(b'[') };
                 Ok(Self { path: path.into(), columns: Columns(columns), document, content })
             }
             Some(_) if json_name => Err(damaged(
@@ -122,9 +132,20 @@ impl Table {
         }
     }
 
+    /// How the file holds its rows.
+    pub fn container(&self) -> Container {
+        match &self.content {
+            Content::Parquet => Container::Parquet,
+            Content::Ipc => Container::Ipc,
+            Content::Csv { separator, .. } => Container::Csv { separator: *separator },
+            Content::Frame { array: false, .. } => Container::JsonLines,
+            Content::Frame { array: true, .. } => Container::JsonArray,
+        }
+    }
+
     /// Lets go of all columns but these, where they are already in memory.
     pub fn retain(&mut self, names: &[String]) -> Result<(), PairsError> {
-        if let Content::Frame(frame) = &mut self.content {
+        if let Content::Frame { frame, .. } = &mut self.content {
             *frame = guard(&self.path, "JSON", || frame.select(names))?;
         }
         Ok(())
@@ -159,7 +180,7 @@ impl Table {
                         .select(names.iter().cloned())
                 })
             }
-            Content::Frame(frame) => guard(&self.path, "JSON", || frame.select(names)),
+            Content::Frame { frame, .. } => guard(&self.path, "JSON", || frame.select(names)),
         }
     }
 }
@@ -429,8 +450,14 @@ fn at_column(error: &serde_json::Error) -> String {
     error.to_string().replace(" at line 1 column ", " at column ")
 }
 
+/// The bytes of a text file, unpacked; whether they were packed.
+pub(super) fn text_bytes(path: &Path) -> Result<(Vec<u8>, bool), PairsError> {
+    let bytes = std::fs::read(path).map_err(|error| io_error(path, error))?;
+    if bytes.starts_with(&[0x1f, 0x8b]) { Ok((gunzip(path, &bytes)?, true)) } else { Ok((bytes, false)) }
+}
+
 /// Runs a reader of polars; neither its errors nor its panics on damaged bytes leave here as such.
-fn guard<T>(
+pub(super) fn guard<T>(
     path: &Path,
     format: &'static str,
     read: impl FnOnce() -> PolarsResult<T>,

@@ -28,16 +28,20 @@ pub(super) fn deltas(
             start = sum.add(&frame, name, sign, start, path)?;
         }
     }
-    let matrix = Matrix { values: sum.values, cols: sum.dimensions };
-    let mut bad: Vec<(u32, &'static str)> =
-        sum.missing.into_iter().map(|row| (row, "missing vector")).collect();
-    for (row, vector) in matrix.values.chunks_exact(matrix.cols.max(1)).enumerate() {
-        // A sum with anything that is not finite is not finite; the reverse is checked only then.
-        if !vector.iter().sum::<f32>().is_finite() && vector.iter().any(|x| !x.is_finite()) {
-            bad.push((row as u32, "non-finite vector"));
-        }
+    Ok(sum.finish())
+}
+
+/// The same for rows that are in memory; all zeros and "missing vector" where no row has one.
+pub(super) fn deltas_of(
+    frame: &DataFrame,
+    columns: (&str, &str),
+    path: &str,
+) -> Result<(Matrix, Unusable), PairsError> {
+    let mut sum = Accumulator { rows: frame.height(), ..Accumulator::default() };
+    for (name, sign) in [(columns.0, 1.0), (columns.1, -1.0)] {
+        sum.add(frame, name, sign, 0, path)?;
     }
-    Ok((matrix, bad))
+    Ok(sum.finish())
 }
 
 #[derive(Default)]
@@ -49,6 +53,19 @@ struct Accumulator {
 }
 
 impl Accumulator {
+    /// The sums, and the rows that have none.
+    fn finish(self) -> (Matrix, Unusable) {
+        let matrix = Matrix { values: self.values, cols: self.dimensions };
+        let mut bad: Unusable = self.missing.into_iter().map(|row| (row, "missing vector")).collect();
+        for (row, vector) in matrix.values.chunks_exact(matrix.cols.max(1)).enumerate() {
+            // A sum with anything that is not finite is not finite; the reverse is checked only then.
+            if !vector.iter().sum::<f32>().is_finite() && vector.iter().any(|x| !x.is_finite()) {
+                bad.push((row as u32, "non-finite vector"));
+            }
+        }
+        (matrix, bad)
+    }
+
     /// Adds `sign` times the vectors of a column to the rows from `start` on; returns the row after.
     fn add(
         &mut self,

@@ -13,9 +13,12 @@ pub mod judged;
 pub mod page;
 pub mod personalize;
 mod plots;
+pub mod relabel;
 mod rows;
+pub mod score;
 pub mod tables;
 pub mod terminal;
+pub mod trl;
 
 /// `12345` as `12,345`.
 pub(crate) fn thousands(n: usize) -> String {
@@ -28,6 +31,24 @@ pub(crate) fn thousands(n: usize) -> String {
         text.push(digit);
     }
     text
+}
+
+/// The beginning of a text on one line, without control characters.
+pub(crate) fn excerpt(text: &str, characters: usize) -> String {
+    let mut line = String::new();
+    for word in text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()) {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+        if line.len() > 4 * characters {
+            break;
+        }
+    }
+    match line.char_indices().nth(characters) {
+        Some((end, _)) => format!("{}…", line.get(..end).unwrap_or("").trim_end()),
+        None => line,
+    }
 }
 
 /// A share as signed percentage points without decimals: `+31 %`, `−4 %`, `0 %`.

@@ -5,7 +5,7 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use polars::prelude::{
-    CompatLevel, DataFrame, KeyValueMetadata, ParquetCompression, ParquetWriter, SchemaExt,
+    CompatLevel, DataFrame, KeyValueMetadata, ParquetCompression, ParquetWriter, Schema, SchemaExt,
 };
 use polars_parquet::write::schema_to_metadata_key;
 use serde::Serialize;
@@ -48,14 +48,14 @@ pub fn write_file<E: From<RunError>>(
 
 /// Temporary files are private by default; results are for sharing, as far as the umask allows.
 #[cfg(unix)]
-fn make_readable(file: &File) {
+pub(crate) fn make_readable(file: &File) {
     use std::os::unix::fs::PermissionsExt;
     // Failing here (odd file systems) leaves a private file, which is no reason to lose the result.
     let _ = file.set_permissions(std::fs::Permissions::from_mode(0o644));
 }
 
 #[cfg(not(unix))]
-fn make_readable(_: &File) {}
+pub(crate) fn make_readable(_: &File) {}
 
 /// Writes bytes; see [`write_file`].
 pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
@@ -71,13 +71,16 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<(), RunError> {
     })
 }
 
-/// Writes a table as Parquet (zstd, with statistics); see [`write_file`].
-///
-/// The Arrow schema in the footer names plain strings: polars would name string views, which pandas cannot
-/// read inside a list.
+/// The Arrow schema for a Parquet footer with plain strings: polars would name string views, which pandas
+/// cannot read inside a list.
+pub(crate) fn plain_schema(schema: &Schema) -> KeyValueMetadata {
+    let schema = schema_to_metadata_key(&schema.to_arrow(CompatLevel::oldest()));
+    KeyValueMetadata::from_static(vec![(schema.key, schema.value.unwrap_or_default())])
+}
+
+/// Writes a table as Parquet (zstd, with statistics, [`plain_schema`]); see [`write_file`].
 pub fn write_parquet(path: &Path, table: &mut DataFrame) -> Result<(), RunError> {
-    let schema = schema_to_metadata_key(&table.schema().to_arrow(CompatLevel::oldest()));
-    let schema = KeyValueMetadata::from_static(vec![(schema.key, schema.value.unwrap_or_default())]);
+    let schema = plain_schema(table.schema());
     write_file(path, |writer| {
         let mut writer = Remembering { writer, failure: None };
         let written = ParquetWriter::new(&mut writer)

@@ -20,6 +20,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 pub use atomic::{TEMPORARY_PREFIX, write_bytes, write_file, write_json, write_parquet};
+pub(crate) use atomic::{make_readable, plain_schema};
 pub use manifest::{
     DatasetRecord, EmbeddingRecord, Figure, LanguageRecord, Manifest, Metrics, OutputRecord, SCHEMA_VERSION,
     SourceRecord, StageRecord,

@@ -159,7 +159,7 @@ fn the_command_compares_runs_and_groups_and_says_what_it_cannot() {
     assert_eq!(record["parts"].as_array().unwrap().len(), 4, "quarters");
     for (arguments, told) in [
         (&["runs/first"][..], "--by COLUMN"),
-        (&["runs/first", "--by", "dya"], "did you mean `day`"),
+        (&["runs/first", "--by", "days"], "did you mean `day`"),
         (&["runs/first", "--by", "response_A"], "fewer than two groups"),
         (&["runs/first", "runs/second", "--by", "day"], "name one run"),
         (&["runs/first", "runs/nowhere"], "wimhf analyze DATA --out runs/nowhere"),

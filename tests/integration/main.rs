@@ -1,5 +1,6 @@
 //! The program from outside, in one binary: real files, real processes.
 
+mod act;
 mod bad_input;
 mod compare;
 mod constitution;

@@ -26,6 +26,8 @@ use text::Text;
 
 /// The bank that is in the program.
 const BOXED: &str = include_str!("../../../data/concepts.toml");
+/// Cues of unsafe requests, in the same form.
+const UNSAFE_PROMPTS: &str = include_str!("../../../data/unsafe_prompts.toml");
 /// Pairs read between two calls of the progress function.
 const BLOCK: usize = 2048;
 /// Compiled size of one concept's patterns: what one loop over words needs, many times over.
@@ -323,11 +325,27 @@ impl Bank {
     /// # Errors
     /// [`BankError`]; a concept that fails its own examples is one.
     pub fn with_file(path: &Path) -> Result<Self, BankError> {
+        Self::extended(BOXED, "data/concepts.toml", path)
+    }
+
+    /// Cues of unsafe requests, flagged `strong`, `hint` or `excuse`; with the user's own, where given.
+    ///
+    /// # Errors
+    /// [`BankError`], about the user's file.
+    pub fn unsafe_prompts(own: Option<&Path>) -> Result<Self, BankError> {
+        let name = "data/unsafe_prompts.toml";
+        match own {
+            Some(path) => Self::extended(UNSAFE_PROMPTS, name, path),
+            None => Self::assemble(parse(UNSAFE_PROMPTS, Path::new(name))?, Path::new(name)),
+        }
+    }
+
+    fn extended(boxed: &str, name: &str, path: &Path) -> Result<Self, BankError> {
         let content =
             std::fs::read_to_string(path).map_err(|source| BankError::Read { path: path.into(), source })?;
         let own = parse(&content, path)?;
         check(&own, path)?;
-        let mut all = parse(BOXED, Path::new("data/concepts.toml"))?;
+        let mut all = parse(boxed, Path::new(name))?;
         for entry in own {
             match all.iter_mut().find(|other| other.id == entry.id) {
                 Some(other) => *other = entry,
@@ -450,8 +468,23 @@ mod tests {
         let path = Path::new("data/concepts.toml");
         let entries = parse(BOXED, path).unwrap();
         assert!(entries.len() >= 60, "{} concepts", entries.len());
+        passes_its_examples(&entries);
+        Bank::boxed().unwrap();
+    }
+
+    #[test]
+    fn every_cue_of_unsafe_requests_passes_its_examples() {
+        let entries = parse(UNSAFE_PROMPTS, Path::new("data/unsafe_prompts.toml")).unwrap();
+        passes_its_examples(&entries);
+        for concept in Bank::unsafe_prompts(None).unwrap().concepts() {
+            let flag = concept.flags.first().map(String::as_str);
+            assert!(matches!(flag, Some("strong" | "hint" | "excuse")), "{}", concept.id);
+        }
+    }
+
+    fn passes_its_examples(entries: &[Entry]) {
         let mut failures = Vec::new();
-        for entry in &entries {
+        for entry in entries {
             assert!(
                 entry.yes.len() >= 2 && entry.no.len() >= 2,
                 "`{}` needs examples of both kinds",
@@ -470,7 +503,6 @@ mod tests {
             }
         }
         assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
-        Bank::boxed().unwrap();
     }
 
     fn own(content: &str) -> Result<Bank, BankError> {

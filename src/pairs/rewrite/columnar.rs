@@ -1,0 +1,251 @@
+//! Parquet and Arrow IPC: columns stay as they are, the touched ones are taken from row by row.
+
+use std::io::Write;
+use std::path::Path;
+
+use polars::prelude::*;
+
+use super::undo::{Record, record_path, rows_path, sha256_file};
+use super::{Action, Changes, RewriteError, Target};
+use crate::pairs::error::PairsError;
+use crate::pairs::table::{Container, Table, guard};
+use crate::run::{RunError, write_file, write_json};
+
+/// Writes `table` with `changes` to `to`, and the record and the changed rows beside it.
+pub(super) fn write(
+    table: &Table,
+    rows: usize,
+    target: &Target,
+    changes: &Changes,
+    added: &[&str],
+    to: &Path,
+) -> Result<(), RewriteError> {
+    let path = &table.path;
+    let frame = whole(table)?;
+    if frame.height() != rows {
+        return Err(RewriteError::Rows { path: path.clone(), found: frame.height(), expected: rows });
+    }
+    let mut changed = frame.clone();
+    let original = match &target.label {
+        Some(name) => {
+            let column = frame.column(name).map_err(failed(path))?.clone();
+            let turned = turn(&column, target, changes)?;
+            changed.with_column(turned).map_err(failed(path))?;
+            column.as_materialized_series().clone()
+        }
+        None => {
+            swap(&mut changed, target, changes).map_err(failed(path))?;
+            let flipped = |row: u32| changes.marks.get(&row).is_some_and(|m| m.action == Action::Flip);
+            let values = (0..rows as u32).map(|row| i64::from(!flipped(row)));
+            Int64Chunked::from_iter_values("".into(), values).into_series()
+        }
+    };
+    let marks = |row: usize| changes.marks.get(&(row as u32));
+    let action: Vec<&str> = (0..rows).map(|row| marks(row).map_or("keep", |m| m.action.name())).collect();
+    let rule: Vec<&str> = (0..rows).map(|row| marks(row).map_or("", |m| m.rule.as_str())).collect();
+    let score: Vec<f64> = (0..rows).map(|row| marks(row).map_or(0.0, |m| m.score)).collect();
+    let weight: Vec<f64> = (0..rows)
+        .map(|row| match marks(row) {
+            Some(mark) if mark.action == Action::Weight => changes.weight,
+            _ => 1.0,
+        })
+        .collect();
+    let columns = [
+        original.with_name("".into()).into_column(),
+        Column::new("".into(), action),
+        Column::new("".into(), rule),
+        Column::new("".into(), score),
+        Column::new("".into(), weight),
+    ];
+    for (name, column) in added.iter().zip(columns) {
+        changed.with_column(column.with_name((*name).into())).map_err(failed(path))?;
+    }
+    let dropped: Vec<u32> =
+        changes.marks.iter().filter(|(_, mark)| mark.action == Action::Drop).map(|(&row, _)| row).collect();
+    let kept: Vec<IdxSize> = (0..rows as u32).filter(|row| dropped.binary_search(row).is_err()).collect();
+    let touched: Vec<IdxSize> = changes.marks.keys().copied().collect();
+    let take = |frame: &DataFrame, rows: &[IdxSize]| {
+        frame.take(&IdxCa::from_slice("".into(), rows)).map_err(failed(path))
+    };
+    let container = table.container();
+    save(container, &mut take(&frame, &touched)?, &rows_path(to))?;
+    let mut kept = if dropped.is_empty() { changed } else { take(&changed, &kept)? };
+    // Written under its name last: a file without its record could not be undone.
+    let finished = tempfile_beside(to)?;
+    save(container, &mut kept, &finished)?;
+    let record = Record {
+        container: name_of(container).into(),
+        original: path.display().to_string(),
+        location: std::path::absolute(path).map(|path| path.display().to_string()).unwrap_or_default(),
+        original_sha256: sha256_file(path)?,
+        written_sha256: sha256_file(&finished)?,
+        added: added.iter().map(|name| (*name).to_owned()).collect(),
+        rows,
+        changed: touched.len(),
+        touched,
+        dropped,
+        ..Record::default()
+    };
+    write_json(&record_path(to), &record)?;
+    std::fs::rename(&finished, to).map_err(|source| RunError::Io {
+        action: "write",
+        path: to.into(),
+        source,
+    })?;
+    Ok(())
+}
+
+pub(super) fn name_of(container: Container) -> &'static str {
+    if container == Container::Ipc { "arrow ipc" } else { "parquet" }
+}
+
+/// All columns of a file.
+pub(super) fn whole(table: &Table) -> Result<DataFrame, PairsError> {
+    let names: Vec<String> = table.columns.0.iter().map(|(name, _)| name.clone()).collect();
+    table.load(&names)
+}
+
+fn failed(path: &Path) -> impl Fn(PolarsError) -> RewriteError {
+    let path = path.to_path_buf();
+    move |error| RunError::Table { action: "change", path: path.clone(), message: error.to_string() }.into()
+}
+
+/// A name in the same folder that a later run sweeps away if this one is killed.
+fn tempfile_beside(to: &Path) -> Result<std::path::PathBuf, RewriteError> {
+    let name = to.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    Ok(to.with_file_name(format!("{}{name}", crate::run::TEMPORARY_PREFIX)))
+}
+
+/// Writes a table in the container it came from.
+pub(super) fn save(container: Container, frame: &mut DataFrame, path: &Path) -> Result<(), RewriteError> {
+    write_file(path, |file| {
+        let mut file = file;
+        let written = match container {
+            Container::Ipc => {
+                IpcWriter::new(&mut file).with_compat_level(CompatLevel::oldest()).finish(frame)
+            }
+            _ => ParquetWriter::new(&mut file)
+                .with_compression(ParquetCompression::Zstd(None))
+                .with_key_value_metadata(Some(crate::run::plain_schema(frame.schema())))
+                .finish(frame)
+                .map(drop),
+        };
+        written.map_err(failed(path))?;
+        file.flush().map_err(|source| RunError::Io { action: "write", path: path.into(), source })?;
+        Ok(())
+    })
+}
+
+/// The label column with the marked rows turned.
+fn turn(column: &Column, target: &Target, changes: &Changes) -> Result<Column, RewriteError> {
+    let dtype = column.dtype().clone();
+    let hint = "use `--action drop` or `--action weight`";
+    let wrong = |row: usize, label: String| RewriteError::Label {
+        path: target.path.clone(),
+        row,
+        label: label.chars().take(60).collect(),
+        hint,
+    };
+    let texts = column.cast(&DataType::String).map_err(failed(&target.path))?;
+    let texts = texts.str().map_err(failed(&target.path))?;
+    let mut turned: Vec<Option<String>> = texts.iter().map(|text| text.map(str::to_owned)).collect();
+    let turning = |mark: &super::Mark| matches!(mark.action, Action::Flip | Action::Tie);
+    for (&row, mark) in changes.marks.iter().filter(|(_, mark)| turning(mark)) {
+        let Some(slot) = turned.get_mut(row as usize) else { continue };
+        // A missing label is a tie, and its own opposite.
+        let Some(text) = slot.as_deref() else { continue };
+        let new = super::turned(text, mark.action, target.signed)
+            .ok_or_else(|| wrong(row as usize, text.to_owned()))?;
+        *slot = Some(new);
+    }
+    let strings = Column::new(column.name().clone(), &turned);
+    let back = match &dtype {
+        DataType::String => return Ok(strings),
+        DataType::Boolean => {
+            let cells = turned.iter().map(|text| match text.as_deref() {
+                Some("true") => Some(true),
+                Some("false") => Some(false),
+                _ => None,
+            });
+            return Ok(cells.collect::<BooleanChunked>().with_name(column.name().clone()).into_column());
+        }
+        // A tie among whole numbers is a missing label.
+        dtype if dtype.is_integer() => {
+            let floats = strings.cast(&DataType::Float64).map_err(failed(&target.path))?;
+            let whole = floats.f64().map_err(failed(&target.path))?;
+            let whole: Float64Chunked = whole.iter().map(|x| x.filter(|x| x.fract() == 0.0)).collect();
+            whole.with_name(column.name().clone()).into_column().cast(dtype)
+        }
+        dtype => strings.cast(dtype),
+    }
+    .map_err(failed(&target.path))?;
+    // An enumeration may lack the word.
+    let lost = (0..turned.len())
+        .find(|&row| turned[row].is_some() && back.get(row).is_ok_and(|value| value.is_null()));
+    match lost {
+        Some(row) if !dtype.is_integer() => Err(wrong(row, turned[row].clone().unwrap_or_default())),
+        _ => Ok(back),
+    }
+}
+
+/// Swaps the two responses in the rows that are flipped.
+fn swap(frame: &mut DataFrame, target: &Target, changes: &Changes) -> PolarsResult<()> {
+    let rows = frame.height() as IdxSize;
+    let flipped: Vec<IdxSize> =
+        changes.marks.iter().filter(|(_, mark)| mark.action == Action::Flip).map(|(&row, _)| row).collect();
+    if flipped.is_empty() {
+        return Ok(());
+    }
+    let first = frame.column(&target.first)?.clone();
+    let second = frame.column(&target.second)?.clone();
+    let mut both = first.clone();
+    both.append(&second.cast(first.dtype())?.with_name(first.name().clone()))?;
+    let mut index: Vec<IdxSize> = (0..rows).collect();
+    let pick = |index: &[IdxSize]| both.take(&IdxCa::from_slice("".into(), index));
+    for &row in &flipped {
+        index[row as usize] = row + rows;
+    }
+    let new_first = pick(&index)?;
+    index = (rows..2 * rows).collect();
+    for &row in &flipped {
+        index[row as usize] = row;
+    }
+    let new_second = pick(&index)?.cast(second.dtype())?.with_name(second.name().clone());
+    frame.with_column(new_first)?;
+    frame.with_column(new_second)?;
+    Ok(())
+}
+
+/// The original table from the relabelled one and its changed rows.
+pub(super) fn restore(relabelled: &Path, record: &Record) -> Result<(DataFrame, Container), RewriteError> {
+    let table = Table::open(relabelled, &mut Default::default())?;
+    let touched = Table::open(&rows_path(relabelled), &mut Default::default())?;
+    let container = table.container();
+    let mut frame = whole(&table)?;
+    let touched = whole(&touched)?;
+    for name in &record.added {
+        frame = frame.drop(name).map_err(failed(relabelled))?;
+    }
+    let height = frame.height() as IdxSize;
+    let both = guard(relabelled, "relabelled", || frame.vstack(&touched))?;
+    let (mut next, mut saved) = (0, height);
+    let index: Vec<IdxSize> = (0..record.rows as u32)
+        .map(|row| {
+            let changed = record.touched.binary_search(&row).is_ok();
+            let dropped = record.dropped.binary_search(&row).is_ok();
+            let from_file = next;
+            next += IdxSize::from(!dropped);
+            if changed {
+                saved += 1;
+                saved - 1
+            } else {
+                from_file
+            }
+        })
+        .collect();
+    if next != height || both.height() as IdxSize != saved {
+        return Err(RewriteError::NotRestored { path: relabelled.into() });
+    }
+    let restored = both.take(&IdxCa::from_slice("".into(), &index)).map_err(failed(relabelled))?;
+    Ok((restored, container))
+}

@@ -1,0 +1,346 @@
+//! Writing a dataset back with some labels changed, and taking that back.
+//!
+//! The container, the order of rows and columns and every untouched row stay as they are; text containers
+//! keep their very bytes. Columns are added at the end that say what was done and why:
+//!
+//! | column | content |
+//! |---|---|
+//! | `wimhf_original_label` | what the label was, of the columns as they stand in this file; for `chosen`/`rejected` 1, or 0 where the two were swapped |
+//! | `wimhf_action` | `keep`, `flip`, `tie` or `weight` |
+//! | `wimhf_rule` | the rules behind it, empty where none applies |
+//! | `wimhf_score` | how strongly they apply, 0 to 1 |
+//! | `wimhf_weight` | a weight for training, where some action is `weight` |
+//!
+//! Beside every written file stands a record from which [`undo`] makes the original again.
+
+mod columnar;
+mod csv;
+mod json;
+mod text;
+mod undo;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::error::PairsError;
+use super::table::{Container, Table};
+use super::{Layout, labels};
+use crate::run::RunError;
+
+pub use undo::{Undone, undo};
+
+/// Original label, action, rule, score.
+pub const ADDED: [&str; 4] = ["wimhf_original_label", "wimhf_action", "wimhf_rule", "wimhf_score"];
+/// The column of weights.
+pub const WEIGHT: &str = "wimhf_weight";
+
+/// What is done to a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// The other response is preferred.
+    Flip,
+    /// The row is left out.
+    Drop,
+    /// Neither is preferred.
+    Tie,
+    /// The label stays and gets a weight.
+    Weight,
+}
+
+impl Action {
+    /// The name in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Flip => "flip",
+            Self::Drop => "drop",
+            Self::Tie => "tie",
+            Self::Weight => "weight",
+        }
+    }
+}
+
+/// Why and how a row is changed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mark {
+    /// What is done.
+    pub action: Action,
+    /// The rules behind it.
+    pub rule: String,
+    /// How strongly they apply, 0 to 1.
+    pub score: f64,
+}
+
+/// All changes to a dataset.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Changes {
+    /// By row of the source, from 0.
+    pub marks: BTreeMap<u32, Mark>,
+    /// The weight of rows marked so; all others have 1.
+    pub weight: f64,
+}
+
+impl Changes {
+    /// Whether there is a column of weights.
+    fn weighs(&self) -> bool {
+        self.marks.values().any(|mark| mark.action == Action::Weight)
+    }
+
+    /// Names of the columns that are added.
+    fn added(&self) -> Vec<&'static str> {
+        ADDED.into_iter().chain(self.weighs().then_some(WEIGHT)).collect()
+    }
+
+    /// Those of the rows `start..start + rows`, counted from there.
+    fn part(&self, start: usize, rows: usize) -> Self {
+        let range = start as u32..(start + rows) as u32;
+        let marks = self.marks.range(range).map(|(row, mark)| (row - start as u32, mark.clone())).collect();
+        Self { marks, weight: self.weight }
+    }
+}
+
+/// Why a dataset cannot be written back.
+#[derive(Debug, thiserror::Error)]
+pub enum RewriteError {
+    /// The output would replace the input.
+    #[error("`{0}` is the dataset itself; the run stands on it\nhint: name another file with `--out`")]
+    OntoItself(PathBuf),
+    /// The output is there already and may hold other work.
+    #[error("`{0}` is a folder\nhint: name a file with `--out`")]
+    Folder(PathBuf),
+    /// It was relabelled before.
+    #[error(
+        "`{path}` already has a column `{column}`: it was relabelled before\nhint: relabel the original, which `wimhf relabel --undo {path}` restores"
+    )]
+    Relabelled {
+        /// The file.
+        path: PathBuf,
+        /// The column.
+        column: String,
+    },
+    /// Ties, where preferred responses are told by their column.
+    #[error(
+        "the dataset has no label that could say `tie`: the preferred response stands in `{first}`\nhint: use `--action drop` or `--action weight`"
+    )]
+    NoTie {
+        /// The column of preferred responses.
+        first: String,
+    },
+    /// Several sources, or rows that are not one pair each.
+    #[error(
+        "the dataset cannot be written back in its own format: it has several sources, or its rows are not one pair each\nhint: with `--trl FILE` the changed pairs are written for trainers, and nothing else"
+    )]
+    Shape,
+    /// A label that has no opposite.
+    #[error("row {row} of `{path}` has the label `{label}`, which cannot be turned\nhint: {hint}")]
+    Label {
+        /// The file.
+        path: PathBuf,
+        /// Row of the file, from 0.
+        row: usize,
+        /// The label.
+        label: String,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// Rows counted in two ways.
+    #[error(
+        "the rows of `{path}` cannot be told apart for certain: {found} by its bytes, {expected} as it was read\nhint: write it as Parquet and analyse that"
+    )]
+    Rows {
+        /// The file.
+        path: PathBuf,
+        /// By its bytes.
+        found: usize,
+        /// As it was read.
+        expected: usize,
+    },
+    /// The record for undoing is not there.
+    #[error(
+        "`{path}` has no record of its changes: `{record}` is missing\nhint: the record is written beside the relabelled file; keep the two together"
+    )]
+    NoRecord {
+        /// The relabelled file.
+        path: PathBuf,
+        /// Where the record should be.
+        record: PathBuf,
+    },
+    /// The relabelled file is not as it was written.
+    #[error(
+        "`{path}` is not as `relabel` left it, so the original cannot be restored from it\nhint: the original was `{original}`"
+    )]
+    Changed {
+        /// The relabelled file.
+        path: PathBuf,
+        /// The dataset it was made from.
+        original: String,
+    },
+    /// What was restored is not the original.
+    #[error("what was restored from `{path}` is not the original; nothing was written")]
+    NotRestored {
+        /// The relabelled file.
+        path: PathBuf,
+    },
+    /// The dataset cannot be read.
+    #[error(transparent)]
+    Pairs(#[from] PairsError),
+    /// A file cannot be written or read.
+    #[error(transparent)]
+    Run(#[from] RunError),
+}
+
+impl RewriteError {
+    /// Whether the user can mend it (exit code 2) rather than we (exit code 1).
+    pub fn is_users(&self) -> bool {
+        match self {
+            Self::Run(error) => error.is_users(),
+            Self::NotRestored { .. } => false,
+            _ => true,
+        }
+    }
+}
+
+/// What was written.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Written {
+    /// The files, in the order of the source's.
+    pub files: Vec<PathBuf>,
+    /// Rows in them.
+    pub rows: usize,
+    /// Rows changed, by action.
+    pub changed: BTreeMap<Action, usize>,
+}
+
+/// The columns that a change touches, and how labels are written in them.
+#[derive(Debug, Clone)]
+struct Target {
+    first: String,
+    second: String,
+    /// `None` where the preferred response always stands first.
+    label: Option<String>,
+    /// −1, 0, 1 are in use.
+    signed: bool,
+    path: PathBuf,
+}
+
+/// Writes the dataset of `layout` to `out` (a file, or a folder where the dataset has several files) with
+/// `changes`, and beside each file the record for [`undo`].
+///
+/// # Errors
+/// [`RewriteError`]; each file is written whole or not at all.
+pub fn write(layout: &Layout, changes: &Changes, out: &Path) -> Result<Written, RewriteError> {
+    if layout.files.is_empty() {
+        return Err(RewriteError::Shape);
+    }
+    let several = layout.files.len() > 1;
+    if several {
+        std::fs::create_dir_all(out).map_err(|source| RunError::Io {
+            action: "make the folder",
+            path: out.into(),
+            source,
+        })?;
+    } else if out.is_dir() {
+        return Err(RewriteError::Folder(out.into()));
+    }
+    let same = |a: &Path, b: &Path| match (a.canonicalize(), b.canonicalize()) {
+        (Ok(a), Ok(b)) => a == b,
+        _ => false,
+    };
+    let mut target = Target {
+        first: layout.first.clone(),
+        second: layout.second.clone(),
+        label: layout.label.clone().filter(|_| !layout.chosen_first),
+        signed: false,
+        path: PathBuf::new(),
+    };
+    if target.label.is_none() && changes.marks.values().any(|mark| mark.action == Action::Tie) {
+        return Err(RewriteError::NoTie { first: layout.first.clone() });
+    }
+    target.signed = signed(layout, &target)?;
+
+    let mut written = Written::default();
+    for mark in changes.marks.values() {
+        *written.changed.entry(mark.action).or_default() += 1;
+    }
+    let mut start = 0;
+    for (index, (file, &rows)) in layout.files.iter().zip(&layout.rows).enumerate() {
+        let to = match (several, file.file_name()) {
+            (true, Some(name)) => {
+                let twins = layout.files.iter().filter(|other| other.file_name() == Some(name)).count();
+                let name = name.to_string_lossy();
+                out.join(if twins > 1 { format!("{index:03}-{name}") } else { name.into_owned() })
+            }
+            _ => out.to_path_buf(),
+        };
+        if same(file, &to) {
+            return Err(RewriteError::OntoItself(to));
+        }
+        target.path = file.clone();
+        written.rows += write_one(file, rows, &target, &changes.part(start, rows), changes, &to)?;
+        written.files.push(to);
+        start += rows;
+    }
+    Ok(written)
+}
+
+/// Whether the labels of the dataset are −1, 0 and 1.
+fn signed(layout: &Layout, target: &Target) -> Result<bool, RewriteError> {
+    let Some(name) = &target.label else { return Ok(false) };
+    let mut minus = false;
+    for file in &layout.files {
+        let table = Table::open(file, &mut Default::default())?;
+        let frame = table.load(std::slice::from_ref(name))?;
+        if let Some(column) = frame.columns().first() {
+            match labels::signs(column) {
+                Some(any) => minus |= any,
+                None => return Ok(false),
+            }
+        }
+    }
+    Ok(minus)
+}
+
+/// Writes one file; `all` says which columns are added everywhere. Returns its rows.
+fn write_one(
+    file: &Path,
+    rows: usize,
+    target: &Target,
+    changes: &Changes,
+    all: &Changes,
+    to: &Path,
+) -> Result<usize, RewriteError> {
+    let added = all.added();
+    let table = Table::open(file, &mut Default::default())?;
+    if let Some(column) = ADDED.iter().chain([&WEIGHT]).find(|name| table.columns.dtype(name).is_some()) {
+        return Err(RewriteError::Relabelled { path: file.into(), column: (*column).to_owned() });
+    }
+    match table.container() {
+        Container::Parquet | Container::Ipc => {
+            columnar::write(&table, rows, target, changes, &added, to)?;
+        }
+        Container::Csv { separator } => {
+            text::write(file, text::Format::Csv { separator }, rows, target, changes, &added, to)?;
+        }
+        Container::JsonLines => {
+            text::write(file, text::Format::JsonLines, rows, target, changes, &added, to)?;
+        }
+        Container::JsonArray => {
+            text::write(file, text::Format::JsonArray, rows, target, changes, &added, to)?;
+        }
+    }
+    Ok(rows - changes.marks.values().filter(|mark| mark.action == Action::Drop).count())
+}
+
+/// A written label turned to the other side or to a tie; `None` where it has no such form.
+fn turned(label: &str, action: Action, signed: bool) -> Option<String> {
+    match action {
+        Action::Flip => labels::opposite(label, signed),
+        Action::Tie => labels::tie(label, signed),
+        Action::Drop | Action::Weight => Some(label.to_owned()),
+    }
+}

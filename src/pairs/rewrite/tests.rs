@@ -1,0 +1,507 @@
+//! Every container and every way to write labels: untouched rows stay as they are, undo gives the original.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use polars::prelude::*;
+use proptest::prelude::*;
+
+use super::{ADDED, Action, Changes, Mark, RewriteError, WEIGHT, undo, write};
+use crate::pairs::Layout;
+
+/// How the label says who won, with the opposite of each of its values.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Labels {
+    Integers,
+    Floats,
+    Signs,
+    Booleans,
+    Words,
+    /// No label: the preferred response stands first.
+    None,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Kind {
+    Parquet,
+    Ipc,
+    Csv,
+    Tsv,
+    CsvPacked,
+    Lines,
+    LinesPacked,
+    Array,
+}
+
+const KINDS: [Kind; 8] = [
+    Kind::Parquet,
+    Kind::Ipc,
+    Kind::Csv,
+    Kind::Tsv,
+    Kind::CsvPacked,
+    Kind::Lines,
+    Kind::LinesPacked,
+    Kind::Array,
+];
+const LABELS: [Labels; 6] =
+    [Labels::Integers, Labels::Floats, Labels::Signs, Labels::Booleans, Labels::Words, Labels::None];
+
+#[derive(Debug, Clone)]
+struct Row {
+    texts: [String; 3],
+    label: usize,
+    /// 0 untouched, then flip, drop, tie, weight.
+    action: usize,
+}
+
+impl Labels {
+    /// Value, opposite, both as written.
+    fn values(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Integers => &[("1", "0"), ("0", "1")],
+            Self::Floats => &[("1.0", "0.0"), ("0.0", "1.0"), ("0.25", "0.75")],
+            Self::Signs => &[("-1", "1"), ("1", "-1")],
+            Self::Booleans => &[("true", "false"), ("false", "true")],
+            Self::Words => &[("model_a", "model_b"), ("model_b", "model_a")],
+            Self::None => &[],
+        }
+    }
+
+    fn tie(self) -> Option<&'static str> {
+        match self {
+            Self::Signs => Some("0"),
+            Self::Words => Some("tie"),
+            Self::Floats => Some("0.5"),
+            // A whole number or a truth value cannot say tie in a typed column.
+            _ => None,
+        }
+    }
+
+    fn name(self) -> Option<&'static str> {
+        (self != Self::None).then_some("winner, so to say")
+    }
+}
+
+impl Kind {
+    fn file(self) -> &'static str {
+        match self {
+            Self::Parquet => "data.parquet",
+            Self::Ipc => "data.arrow",
+            Self::Csv => "data.csv",
+            Self::Tsv => "data.tsv",
+            Self::CsvPacked => "data.csv.gz",
+            Self::Lines => "data.jsonl",
+            Self::LinesPacked => "data.jsonl.gz",
+            Self::Array => "data.json",
+        }
+    }
+
+    fn binary(self) -> bool {
+        matches!(self, Self::Parquet | Self::Ipc)
+    }
+}
+
+/// The rows as a table: prompt, note, both responses, label, a number.
+fn frame(rows: &[Row], labels: Labels) -> DataFrame {
+    let text = |at: usize| rows.iter().map(|row| row.texts[at].clone()).collect::<Vec<_>>();
+    let mut columns = vec![
+        Column::new("question".into(), text(0)),
+        Column::new("a".into(), text(1)),
+        Column::new("b".into(), text(2)),
+    ];
+    let written: Vec<&str> = rows.iter().map(|row| value(row, labels)).collect();
+    if let Some(name) = labels.name() {
+        columns.push(match labels {
+            Labels::Integers | Labels::Signs => {
+                let values: Vec<i64> = written.iter().map(|v| v.parse().unwrap()).collect();
+                Column::new(name.into(), values)
+            }
+            Labels::Floats => {
+                let values: Vec<f64> = written.iter().map(|v| v.parse().unwrap()).collect();
+                Column::new(name.into(), values)
+            }
+            Labels::Booleans => {
+                Column::new(name.into(), written.iter().map(|v| *v == "true").collect::<Vec<_>>())
+            }
+            _ => Column::new(name.into(), written),
+        });
+    }
+    columns.push(Column::new("n".into(), (0..rows.len() as i64).collect::<Vec<_>>()));
+    DataFrame::new(rows.len(), columns).unwrap()
+}
+
+fn value(row: &Row, labels: Labels) -> &'static str {
+    let values = labels.values();
+    if values.is_empty() { "" } else { values[row.label % values.len()].0 }
+}
+
+/// The rows as text, and each row's own bytes.
+fn text(rows: &[Row], labels: Labels, kind: Kind) -> (Vec<u8>, Vec<Vec<u8>>) {
+    let mut own = Vec::new();
+    match kind {
+        Kind::Lines | Kind::LinesPacked | Kind::Array => {
+            for (n, row) in rows.iter().enumerate() {
+                let quoted = |text: &str| serde_json::to_string(text).unwrap();
+                // Two ways to lay out an object.
+                let (comma, colon) = if n % 2 == 0 { (", ", ": ") } else { (",", ":") };
+                let mut fields = vec![
+                    format!("\"question\"{colon}{}", quoted(&row.texts[0])),
+                    format!("\"a\"{colon}{}", quoted(&row.texts[1])),
+                    format!("\"b\"{colon}{}", quoted(&row.texts[2])),
+                ];
+                if let Some(name) = labels.name() {
+                    let value = value(row, labels);
+                    let value = if labels == Labels::Words { quoted(value) } else { value.to_owned() };
+                    fields.push(format!("{}{colon}{value}", quoted(name)));
+                }
+                fields.push(format!("\"n\"{colon}{n}"));
+                own.push(format!("{{{}}}", fields.join(comma)).into_bytes());
+            }
+            let joined = if kind == Kind::Array {
+                [b"[\n  ".to_vec(), own.join(&b",\n  "[..]), b"\n]\n".to_vec()].concat()
+            } else {
+                // No line end after the last row.
+                own.join(&b'\n')
+            };
+            (joined, own)
+        }
+        _ => {
+            let separator = if kind == Kind::Tsv { b'\t' } else { b',' };
+            let line = |fields: &[&str]| {
+                let mut writer =
+                    csv::WriterBuilder::new().delimiter(separator).has_headers(false).from_writer(Vec::new());
+                writer.write_record(fields).unwrap();
+                let mut bytes = writer.into_inner().unwrap();
+                bytes.pop();
+                bytes
+            };
+            let end: &[u8] = if rows.len().is_multiple_of(2) { b"\r\n" } else { b"\n" };
+            let mut names = vec!["question", "a", "b"];
+            names.extend(labels.name());
+            names.push("n");
+            let mut bytes = [line(&names), end.to_vec()].concat();
+            for (n, row) in rows.iter().enumerate() {
+                let n = n.to_string();
+                let mut fields: Vec<&str> = row.texts.iter().map(String::as_str).collect();
+                if labels.name().is_some() {
+                    fields.push(value(row, labels));
+                }
+                fields.push(&n);
+                let row = line(&fields);
+                bytes.extend_from_slice(&row);
+                bytes.extend_from_slice(end);
+                own.push(row);
+            }
+            (bytes, own)
+        }
+    }
+}
+
+fn unpacked(path: &Path) -> Vec<u8> {
+    super::text::read(path).unwrap()
+}
+
+/// Reads a relabelled file as anybody would: every column as text.
+fn read_back(path: &Path, kind: Kind) -> Vec<Vec<(String, String)>> {
+    let json = |value: serde_json::Value| match value {
+        serde_json::Value::Object(map) => map
+            .into_iter()
+            .map(|(name, value)| match value {
+                serde_json::Value::String(text) => (name, text),
+                other => (name, other.to_string()),
+            })
+            .collect(),
+        other => panic!("{other}"),
+    };
+    match kind {
+        Kind::Parquet | Kind::Ipc => {
+            let file = fs::File::open(path).unwrap();
+            let table = if kind == Kind::Ipc {
+                IpcReader::new(file).finish().unwrap()
+            } else {
+                ParquetReader::new(file).finish().unwrap()
+            };
+            let columns: Vec<(String, StringChunked)> = table
+                .columns()
+                .iter()
+                .map(|c| {
+                    let text = c.cast(&DataType::String).unwrap();
+                    (c.name().to_string(), text.str().unwrap().clone())
+                })
+                .collect();
+            (0..table.height())
+                .map(|row| {
+                    columns
+                        .iter()
+                        .map(|(name, c)| (name.clone(), c.get(row).unwrap_or("null").to_owned()))
+                        .collect()
+                })
+                .collect()
+        }
+        Kind::Array => {
+            let rows: Vec<serde_json::Value> = serde_json::from_slice(&unpacked(path)).unwrap();
+            rows.into_iter().map(json).collect()
+        }
+        Kind::Lines | Kind::LinesPacked => unpacked(path)
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+            .map(|line| json(serde_json::from_slice(line).unwrap()))
+            .collect(),
+        Kind::Csv | Kind::Tsv | Kind::CsvPacked => {
+            let bytes = unpacked(path);
+            let separator = if kind == Kind::Tsv { b'\t' } else { b',' };
+            let mut reader = csv::ReaderBuilder::new().delimiter(separator).from_reader(&bytes[..]);
+            let names = reader.headers().unwrap().clone();
+            reader
+                .records()
+                .map(|record| {
+                    let record = record.unwrap();
+                    names.iter().zip(record.iter()).map(|(n, v)| (n.to_owned(), v.to_owned())).collect()
+                })
+                .collect()
+        }
+    }
+}
+
+/// What every row must say after the changes, in order; dropped rows are missing.
+fn expected(rows: &[Row], labels: Labels) -> Vec<(usize, [String; 3], String, &'static str)> {
+    rows.iter()
+        .enumerate()
+        .filter_map(|(n, row)| {
+            let mut texts = row.texts.clone();
+            let mut label = value(row, labels).to_owned();
+            let action = ["keep", "flip", "drop", "tie", "weight"][row.action];
+            match action {
+                "flip" if labels == Labels::None => texts.swap(1, 2),
+                "flip" => {
+                    let values = labels.values();
+                    label = values[row.label % values.len()].1.to_owned();
+                }
+                "tie" => label = labels.tie().unwrap().to_owned(),
+                "drop" => return None,
+                _ => {}
+            }
+            Some((n, texts, label, action))
+        })
+        .collect()
+}
+
+fn same_number(a: &str, b: &str) -> bool {
+    a == b || matches!((a.parse::<f64>(), b.parse::<f64>()), (Ok(a), Ok(b)) if a == b)
+}
+
+fn check(mut rows: Vec<Row>, labels: Labels, kind: Kind) {
+    for row in &mut rows {
+        if row.action == 3 && labels.tie().is_none() {
+            row.action = 2;
+        }
+    }
+    // All of −1, 0, 1 or nothing says that they are signs.
+    if labels == Labels::Signs && !rows.is_empty() {
+        rows[0].label = 0;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(kind.file());
+    let (bytes, own) = text(&rows, labels, kind);
+    match kind {
+        Kind::Parquet => {
+            let file = fs::File::create(&path).unwrap();
+            ParquetWriter::new(file).finish(&mut frame(&rows, labels)).map(drop).unwrap();
+        }
+        Kind::Ipc => {
+            let file = fs::File::create(&path).unwrap();
+            IpcWriter::new(file).finish(&mut frame(&rows, labels)).unwrap();
+        }
+        Kind::CsvPacked | Kind::LinesPacked => {
+            fs::write(&path, super::text::pack(&bytes, &path).unwrap()).unwrap();
+        }
+        _ => fs::write(&path, &bytes).unwrap(),
+    }
+    let before = fs::read(&path).unwrap();
+    let actions = [None, Some(Action::Flip), Some(Action::Drop), Some(Action::Tie), Some(Action::Weight)];
+    let marks = rows
+        .iter()
+        .enumerate()
+        .filter_map(|(n, row)| {
+            let action = actions[row.action]?;
+            Some((n as u32, Mark { action, rule: format!("rule \"{n}\",\t\n…"), score: 0.5 }))
+        })
+        .collect();
+    let changes = Changes { marks, weight: 0.25 };
+    let layout = Layout {
+        files: vec![path.clone()],
+        rows: vec![rows.len()],
+        prompt: Some("question".into()),
+        first: "a".into(),
+        second: "b".into(),
+        label: labels.name().map(str::to_owned),
+        chosen_first: labels == Labels::None,
+    };
+    let out = dir.path().join(format!("out-{}", kind.file()));
+    let written = write(&layout, &changes, &out).unwrap();
+    let due = expected(&rows, labels);
+    assert_eq!(written.rows, due.len());
+    assert_eq!(fs::read(&path).unwrap(), before, "the original is untouched");
+
+    let found = read_back(&out, kind);
+    assert_eq!(found.len(), due.len());
+    let weighs = rows.iter().any(|row| row.action == 4);
+    for (found, (n, texts, label, action)) in found.iter().zip(&due) {
+        let names: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
+        let mut wanted = vec!["question", "a", "b"];
+        wanted.extend(labels.name());
+        wanted.push("n");
+        wanted.extend(ADDED);
+        wanted.extend(weighs.then_some(WEIGHT));
+        // A JSON object is read into a map without order here; its bytes are checked below.
+        if !matches!(kind, Kind::Lines | Kind::LinesPacked | Kind::Array) {
+            assert_eq!(names, wanted);
+        }
+        let get = |name: &str| &found.iter().find(|(other, _)| other == name).unwrap().1;
+        assert_eq!(get("n"), &n.to_string(), "rows keep their order");
+        for (name, text) in ["question", "a", "b"].iter().zip(texts) {
+            assert_eq!(get(name), text);
+        }
+        if let Some(name) = labels.name() {
+            assert!(same_number(get(name), label), "row {n}, {action}: {} is not {label}", get(name));
+            assert!(same_number(get(ADDED[0]), value(&rows[*n], labels)), "{}", get(ADDED[0]));
+        } else {
+            assert_eq!(get(ADDED[0]), if *action == "flip" { "0" } else { "1" });
+        }
+        assert_eq!(get(ADDED[1]), action);
+        let rule = if *action == "keep" { String::new() } else { format!("rule \"{n}\",\t\n…") };
+        assert_eq!(get(ADDED[2]), &rule);
+        assert!(same_number(get(ADDED[3]), if *action == "keep" { "0" } else { "0.5" }));
+        if weighs {
+            assert!(same_number(get(WEIGHT), if *action == "weight" { "0.25" } else { "1" }));
+        }
+    }
+    // Untouched rows are there byte by byte, in order.
+    if !kind.binary() {
+        let text = unpacked(&out);
+        let mut at = 0;
+        for (row, own) in rows.iter().zip(&own).filter(|(row, _)| row.action == 0) {
+            let closed = matches!(kind, Kind::Lines | Kind::LinesPacked | Kind::Array);
+            let own = if closed { &own[..own.len() - 1] } else { &own[..] };
+            let place = text[at..].windows(own.len()).position(|window| window == own);
+            at += place.unwrap_or_else(|| panic!("row {row:?} is not there as it was")) + own.len();
+        }
+    }
+
+    // Undo, with the original in its place and without it.
+    let restored = dir.path().join(format!("restored-{}", kind.file()));
+    let undone = undo(&out, &restored).unwrap();
+    assert_eq!(undone[0].rows, rows.len());
+    if kind.binary() {
+        assert_eq!(fs::read(&restored).unwrap(), before);
+        assert!(undone[0].exact);
+        fs::remove_file(&path).unwrap();
+        undo(&out, &restored).unwrap();
+        let open = |path: &Path| {
+            let file = fs::File::open(path).unwrap();
+            if kind == Kind::Ipc {
+                IpcReader::new(file).finish().unwrap()
+            } else {
+                ParquetReader::new(file).finish().unwrap()
+            }
+        };
+        assert!(open(&restored).equals_missing(&frame(&rows, labels)));
+        assert_eq!(open(&restored).schema(), frame(&rows, labels).schema());
+    } else {
+        fs::remove_file(&path).unwrap();
+        undo(&out, &restored).unwrap();
+        assert_eq!(unpacked(&restored), bytes);
+    }
+
+    // A file that was changed since cannot be undone, and says so.
+    let mut spoilt = fs::read(&out).unwrap();
+    spoilt.push(b'\n');
+    fs::write(&out, spoilt).unwrap();
+    assert!(matches!(undo(&out, &restored), Err(RewriteError::Changed { .. })));
+}
+
+fn rows() -> impl Strategy<Value = Vec<Row>> {
+    // Everything that breaks a careless writer.
+    let hostile = prop::sample::select(vec![
+        ",", "\"", "\"\"", "\n", "\r\n", "\t", "\\", "\\\"", "{", "}]", "[", "null", " ", "é", "🙂", "中",
+        "\u{2028}", "'", "word", "A", "0", "--", "a,b", ";",
+    ]);
+    let text = prop::collection::vec(hostile, 1..6).prop_map(|parts| format!("x{}y", parts.concat()));
+    let row = (text.clone(), text.clone(), text, 0..6usize, prop_oneof![4 => Just(0), 4 => 1..5usize])
+        .prop_map(|(p, a, b, label, action)| Row { texts: [p, a, b], label, action });
+    prop::collection::vec(row, 1..9)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn untouched_rows_stay_and_undo_is_exact(
+        rows in rows(),
+        labels in prop::sample::select(LABELS.to_vec()),
+        kind in prop::sample::select(KINDS.to_vec()),
+    ) {
+        check(rows, labels, kind);
+    }
+}
+
+/// Each container with each way to write labels at least once, whatever the dice say.
+#[test]
+fn every_container_and_every_label() {
+    let rows: Vec<Row> = (0..5)
+        .map(|n| Row {
+            texts: [format!("p{n}"), format!("one, \"{n}\"\nmore"), format!("two {n}")],
+            label: n,
+            action: n,
+        })
+        .collect();
+    for kind in KINDS {
+        for labels in LABELS {
+            check(rows.clone(), labels, kind);
+        }
+        // Nothing is left, and nothing was changed.
+        let all = |action: usize| rows.iter().cloned().map(|row| Row { action, ..row }).collect();
+        check(all(2), Labels::Floats, kind);
+        check(all(0), Labels::Floats, kind);
+    }
+}
+
+#[test]
+fn several_files_come_back_one_by_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows: Vec<Row> = (0..6)
+        .map(|n| Row {
+            texts: [format!("p{n}"), format!("one {n}"), format!("two {n}")],
+            label: n,
+            action: 0,
+        })
+        .collect();
+    let files: Vec<PathBuf> = ["s-0.csv", "s-1.csv"].iter().map(|name| dir.path().join(name)).collect();
+    for (file, rows) in files.iter().zip(rows.chunks(3)) {
+        fs::write(file, text(rows, Labels::Integers, Kind::Csv).0).unwrap();
+    }
+    let mark = |action| Mark { action, rule: "r".into(), score: 1.0 };
+    let marks = [(1, mark(Action::Drop)), (3, mark(Action::Flip)), (4, mark(Action::Flip))];
+    let changes = Changes { marks: marks.into(), weight: 0.0 };
+    let layout = Layout {
+        files: files.clone(),
+        rows: vec![3, 3],
+        prompt: None,
+        first: "a".into(),
+        second: "b".into(),
+        label: Labels::Integers.name().map(str::to_owned),
+        chosen_first: false,
+    };
+    let out = dir.path().join("out");
+    let written = write(&layout, &changes, &out).unwrap();
+    assert_eq!((written.rows, written.files.len()), (5, 2));
+    let back = dir.path().join("back");
+    undo(&out, &back).unwrap();
+    for file in &files {
+        assert_eq!(fs::read(back.join(file.file_name().unwrap())).unwrap(), fs::read(file).unwrap());
+    }
+    // The dataset itself is never the output.
+    let error =
+        write(&Layout { files: vec![files[0].clone()], rows: vec![3], ..layout }, &changes, &files[0]);
+    assert!(matches!(error, Err(RewriteError::OntoItself(_))), "{error:?}");
+}

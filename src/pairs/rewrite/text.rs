@@ -1,0 +1,213 @@
+//! Text containers: every byte of an untouched row stays, what is added stands at its end.
+
+use std::io::Write;
+use std::path::Path;
+
+use super::undo::{Record, Restore, record_path, sha256};
+use super::{Action, Changes, Mark, RewriteError, Target, csv, json};
+use crate::pairs::error::PairsError;
+use crate::pairs::table::text_bytes;
+use crate::run::{RunError, write_bytes, write_json};
+
+/// How rows stand in a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    Csv { separator: u8 },
+    JsonLines,
+    JsonArray,
+}
+
+/// A text taken apart. All of it together is the text again.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Parts<'a> {
+    /// What stands before the first row: byte order mark, header, opening bracket.
+    pub head: &'a [u8],
+    /// Each row, and what stands between it and the next one or the end.
+    pub rows: Vec<(&'a [u8], &'a [u8])>,
+}
+
+/// What is done to one row: the fields to add, and whether the first and second response change places.
+pub(super) struct Edit<'a> {
+    pub mark: Option<&'a Mark>,
+    pub target: &'a Target,
+    pub weight: Option<f64>,
+}
+
+impl Edit<'_> {
+    /// The action's name, `keep` for none.
+    pub fn action(&self) -> &'static str {
+        self.mark.map_or("keep", |mark| mark.action.name())
+    }
+
+    pub fn rule(&self) -> &str {
+        self.mark.map_or("", |mark| mark.rule.as_str())
+    }
+
+    /// The score as it is written.
+    pub fn score(&self) -> String {
+        self.mark.map_or_else(|| "0.0".to_owned(), |mark| format!("{:?}", mark.score))
+    }
+
+    pub fn flips(&self) -> bool {
+        self.mark.is_some_and(|mark| mark.action == Action::Flip)
+    }
+
+    /// What the label becomes; `Err` with the label where it has no such form.
+    pub fn label(&self, label: &str) -> Result<Option<String>, String> {
+        match self.mark {
+            Some(mark) if matches!(mark.action, Action::Flip | Action::Tie) => {
+                let turned = super::turned(label, mark.action, self.target.signed);
+                turned.map(Some).ok_or_else(|| label.to_owned())
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+impl Format {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Csv { separator: b'\t' } => "tsv",
+            Self::Csv { .. } => "csv",
+            Self::JsonLines => "json lines",
+            Self::JsonArray => "json array",
+        }
+    }
+
+    pub fn split(self, bytes: &[u8]) -> Option<Parts<'_>> {
+        match self {
+            Self::Csv { .. } => Some(csv::split(bytes)),
+            Self::JsonLines => Some(json::split_lines(bytes)),
+            Self::JsonArray => json::split_array(bytes),
+        }
+    }
+
+    /// The head with the names of the added columns, where it has names.
+    fn head(self, head: &[u8], added: &[&str]) -> Vec<u8> {
+        match self {
+            Self::Csv { separator } => csv::add_names(head, separator, added),
+            _ => head.to_vec(),
+        }
+    }
+
+    fn edit(
+        self,
+        columns: &csv::Columns,
+        row: &[u8],
+        edit: &Edit<'_>,
+        added: &[&str],
+    ) -> Result<Vec<u8>, String> {
+        match self {
+            Self::Csv { separator } => csv::edit(row, separator, columns, edit),
+            _ => json::edit(row, edit, added),
+        }
+    }
+
+    /// A row without what was added.
+    pub fn strip(self, row: &[u8], added: &[String]) -> Option<Vec<u8>> {
+        match self {
+            Self::Csv { separator } => csv::strip(row, separator, added.len()),
+            _ => json::strip(row, added),
+        }
+    }
+
+    /// The head without the added names.
+    pub fn strip_head(self, head: &[u8], added: &[String]) -> Option<Vec<u8>> {
+        match self {
+            Self::Csv { separator } => csv::strip_names(head, separator, added.len()),
+            _ => Some(head.to_vec()),
+        }
+    }
+}
+
+/// Writes `file` with `changes` to `to`, and the record beside it.
+pub(super) fn write(
+    file: &Path,
+    format: Format,
+    rows: usize,
+    target: &Target,
+    changes: &Changes,
+    added: &[&str],
+    to: &Path,
+) -> Result<(), RewriteError> {
+    let (bytes, packed) = text_bytes(file)?;
+    let parts = format.split(&bytes).unwrap_or_default();
+    if parts.rows.len() != rows {
+        return Err(RewriteError::Rows { path: file.into(), found: parts.rows.len(), expected: rows });
+    }
+    let columns = match format {
+        Format::Csv { separator } => csv::Columns::new(parts.head, separator, target),
+        _ => csv::Columns::default(),
+    };
+    let mut out = format.head(parts.head, added);
+    let mut restore: Vec<Restore> = Vec::new();
+    let mut dropped = Vec::new();
+    // The last row that stays takes over the end of the file.
+    let last_kept = (0..rows as u32)
+        .rev()
+        .find(|row| changes.marks.get(row).is_none_or(|mark| mark.action != Action::Drop));
+    let last_tail = parts.rows.last().map_or(&b""[..], |(_, tail)| tail);
+    for (row, &(content, tail)) in (0u32..).zip(&parts.rows) {
+        let mark = changes.marks.get(&row);
+        let moved = Some(row) == last_kept && tail != last_tail;
+        if mark.is_some() || moved {
+            restore.push(Restore {
+                row,
+                text: String::from_utf8_lossy(content).into_owned(),
+                tail: String::from_utf8_lossy(tail).into_owned(),
+            });
+        }
+        if mark.is_some_and(|mark| mark.action == Action::Drop) {
+            dropped.push(row);
+            continue;
+        }
+        let weight = (added.len() > super::ADDED.len())
+            .then(|| if mark.is_some_and(|m| m.action == Action::Weight) { changes.weight } else { 1.0 });
+        let edit = Edit { mark, target, weight };
+        let edited = format.edit(&columns, content, &edit, added).map_err(|label| RewriteError::Label {
+            path: file.into(),
+            row: row as usize,
+            label: label.chars().take(60).collect(),
+            hint: "use `--action drop` or `--action weight`",
+        })?;
+        out.extend_from_slice(&edited);
+        out.extend_from_slice(if Some(row) == last_kept { last_tail } else { tail });
+    }
+    if last_kept.is_none() {
+        out.extend_from_slice(last_tail);
+    }
+    let finished = if packed { pack(&out, to)? } else { out };
+    let record = Record {
+        container: format.name().into(),
+        separator: if let Format::Csv { separator } = format { Some(separator) } else { None },
+        packed,
+        original: file.display().to_string(),
+        location: std::path::absolute(file).map(|path| path.display().to_string()).unwrap_or_default(),
+        original_sha256: sha256(&bytes),
+        written_sha256: sha256(&finished),
+        added: added.iter().map(|name| (*name).to_owned()).collect(),
+        rows,
+        changed: changes.marks.len(),
+        dropped,
+        restore,
+        ..Record::default()
+    };
+    // The record first: a relabelled file without it could not be undone.
+    write_json(&record_path(to), &record)?;
+    write_bytes(to, &finished)?;
+    Ok(())
+}
+
+/// Compressed with gzip.
+pub(super) fn pack(bytes: &[u8], path: &Path) -> Result<Vec<u8>, RewriteError> {
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    packer
+        .write_all(bytes)
+        .and_then(|()| packer.finish())
+        .map_err(|source| RunError::Io { action: "write", path: path.into(), source }.into())
+}
+
+/// A text file that was relabelled, unpacked.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, PairsError> {
+    Ok(text_bytes(path)?.0)
+}

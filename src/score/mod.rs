@@ -1,0 +1,523 @@
+//! New pairs through a finished run: its features, how likely A is preferred, and what decides it.
+//!
+//! ```text
+//! s = weight_length · ℓ + Σ_f weight_f · z_f          P(A preferred) = σ(slope · s)
+//! ```
+//!
+//! The weights are a ridge-logistic on the run's `train` and `describe` labels (C = 1 on standardised columns,
+//! no intercept: swapping A and B gives 1 − P). The slope that makes the probabilities honest is fitted on
+//! `held_out` labels; the figures that are shown for it come from labels that took no part in it. Both stand in
+//! `RUN/score/weights.json`, so that other programs can apply them.
+
+pub mod drift;
+pub mod pass;
+pub mod stream;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use polars::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::describe::Feature;
+use crate::effects::auc;
+use crate::effects::clusters::Clusters;
+use crate::effects::penalised::{Penalty, fit};
+use crate::finished::{FinishedError, FinishedRun};
+use crate::matrix::Matrix;
+use crate::names::nearest;
+use crate::run::{Figure, RunError, write_json};
+
+/// Version of `weights.json`.
+const SCHEMA_VERSION: u64 = 1;
+/// Judged pairs that the weights are fitted on; more would not move them.
+const MOST_LABELS: usize = 100_000;
+/// Reasons given for a pair.
+const REASONS: usize = 3;
+/// Share of all that speaks for or against A that a reason must make up.
+const WORTH_SAYING: f64 = 0.1;
+
+/// Why new pairs cannot be scored.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // some variants are their sources
+pub enum ScoreError {
+    /// The run has no labels to learn weights from.
+    #[error(
+        "the run's dataset has no labels to learn from{0}, so nothing says which response is preferred\nhint: analyse a dataset with labels"
+    )]
+    NoLabels(&'static str),
+    /// There are no personal weights.
+    #[error(
+        "the run has no personal weights: `{0}` is missing\nhint: `wimhf personalize RUN` makes them, or leave `--annotator` out"
+    )]
+    NoWeights(PathBuf),
+    /// The file of personal weights is not as expected.
+    #[error(
+        "the personal weights in `{path}` cannot be used: {message}\nhint: `wimhf personalize RUN` makes them anew"
+    )]
+    Weights { path: PathBuf, message: String },
+    /// Nobody of that name.
+    #[error("there are no personal weights for the annotator `{name}`\nhint: {hint}")]
+    NoAnnotator { name: String, hint: String },
+    /// A batch that cannot be read.
+    #[error("`{path}` cannot be read: {message}\nhint: {hint}")]
+    Input { path: String, message: String, hint: String },
+    /// Vectors are needed, texts are not enough.
+    #[error(
+        "the run was made from vectors in `{a}` and `{b}`; `{path}` has no such columns\nhint: add them, made by the same embedder"
+    )]
+    NoVectors { path: String, a: String, b: String },
+    #[error(transparent)]
+    Finished(#[from] FinishedError),
+    #[error(transparent)]
+    Pairs(#[from] crate::pairs::PairsError),
+    #[error(transparent)]
+    Run(#[from] RunError),
+}
+
+impl ScoreError {
+    /// Whether the user can mend it (exit code 2) rather than we (exit code 1).
+    pub fn is_users(&self) -> bool {
+        match self {
+            Self::Finished(error) => error.is_users(),
+            Self::Run(error) => error.is_users(),
+            _ => true,
+        }
+    }
+}
+
+/// Weights of the length difference and of every feature, `RUN/score/weights.json`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Weights {
+    /// Version of the file.
+    pub schema_version: u64,
+    /// The stage of the run that they were made from.
+    pub fingerprint: String,
+    /// How they are used.
+    pub formula: String,
+    /// `feature_id`s in the order of the weights.
+    pub features: Vec<String>,
+    /// With texts: length and every feature.
+    pub full: Fitted,
+    /// With vectors only: the autoencoder's features, nothing of length.
+    pub vectors: Fitted,
+    /// How the run's own pairs look, for comparison with new ones.
+    pub looks: drift::Looks,
+}
+
+/// One fit.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Fitted {
+    /// Per word more in A.
+    pub length: f64,
+    /// Per unit of activation, `[features]`; 0 where a feature is not used.
+    pub weights: Vec<f64>,
+    /// Makes the probabilities honest on held-out labels.
+    pub slope: f64,
+    /// Labels that the weights come from.
+    pub labels: usize,
+    /// On held-out labels.
+    pub held_out: Option<Quality>,
+}
+
+/// How good the probabilities are on held-out labels.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Quality {
+    /// Area under the ROC curve.
+    pub auc: Figure,
+    /// Share of labels on the side that is held for likelier.
+    pub agreement: Figure,
+    /// Mean |P − share of A preferred| over tenths of P, weighted by their labels; the slope of each half of the
+    /// labels comes from the other half.
+    pub calibration_error: f64,
+}
+
+impl Weights {
+    /// Those of the run, read or made now and kept.
+    ///
+    /// # Errors
+    /// [`ScoreError::NoLabels`], or where a file of the run cannot be read.
+    pub fn of(run: &FinishedRun) -> Result<Self, ScoreError> {
+        let path = run.path.join("score").join("weights.json");
+        let stages = &run.manifest.stages;
+        let fingerprint = stages
+            .iter()
+            .find(|stage| stage.name == "principles")
+            .map(|stage| stage.fingerprint.clone())
+            .unwrap_or_default();
+        if let Ok(bytes) = std::fs::read(&path)
+            && let Ok(kept) = serde_json::from_slice::<Self>(&bytes)
+            && kept.schema_version == SCHEMA_VERSION
+            && kept.fingerprint == fingerprint
+        {
+            return Ok(kept);
+        }
+        let made = Self::make(run, fingerprint)?;
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(|source| RunError::Io {
+                action: "make the folder",
+                path: folder.into(),
+                source,
+            })?;
+        }
+        write_json(&path, &made)?;
+        Ok(made)
+    }
+
+    fn make(run: &FinishedRun, fingerprint: String) -> Result<Self, ScoreError> {
+        let labels = RunLabels::read(run)?;
+        let activations = run.activations()?;
+        let learned = run.features.iter().filter(|feature| feature.source == "learned").count();
+        let looks = drift::Looks::of(&activations, &labels.length, learned, run.manifest.metrics.nmse);
+        let all: Vec<usize> = (0..activations.cols).collect();
+        let full = labels.fit(&activations, &all, true)?;
+        let vectors = labels.fit(&activations, &all[..learned], false)?;
+        Ok(Self {
+            schema_version: SCHEMA_VERSION,
+            fingerprint,
+            formula: "score = length * (words in A - words in B) + sum(weights * activations); P(A preferred) = 1 / (1 + exp(-slope * score))".into(),
+            features: run.features.iter().map(|feature| feature.feature_id.clone()).collect(),
+            full,
+            vectors,
+            looks,
+        })
+    }
+}
+
+/// The run's own labels, `[labels]`, from its `pairs.parquet`.
+struct RunLabels {
+    /// Row of the pair in `activations.parquet`.
+    pair: Vec<u32>,
+    label: Vec<f64>,
+    length: Vec<f32>,
+    held_out: Vec<bool>,
+    annotator: Vec<u32>,
+}
+
+impl RunLabels {
+    fn read(run: &FinishedRun) -> Result<Self, ScoreError> {
+        let path = run.path.join("pairs.parquet");
+        let failed = |message: String| RunError::Content { path: path.clone(), message };
+        let open = |path: &std::path::Path, columns: &[&str]| -> Result<DataFrame, RunError> {
+            let io = |source| RunError::Io { action: "read", path: path.into(), source };
+            let file = std::fs::File::open(path).map_err(io)?;
+            let names = columns.iter().map(|name| (*name).to_owned()).collect();
+            let read = ParquetReader::new(file).with_columns(Some(names)).finish();
+            read.map_err(|error| RunError::Content { path: path.into(), message: error.to_string() })
+        };
+        let names = ["pair_id", "side", "label", "annotator_id", "length_delta"];
+        let table = open(&path, &names)?;
+        let ids = open(&run.path.join("activations.parquet"), &["pair_id"])?;
+        let text = |table: &DataFrame, name: &str| -> Result<StringChunked, RunError> {
+            let column = table.column(name).map_err(|error| failed(error.to_string()))?;
+            Ok(column.str().map_err(|error| failed(error.to_string()))?.clone())
+        };
+        let ids = text(&ids, "pair_id")?;
+        let place: std::collections::HashMap<&str, u32> = ids.iter().flatten().zip(0..).collect();
+        let numbers = |name: &str| -> Result<Vec<Option<f64>>, RunError> {
+            let column = table.column(name).and_then(|column| column.cast(&DataType::Float64));
+            let column = column.map_err(|error| failed(error.to_string()))?;
+            Ok(column.f64().map_err(|error| failed(error.to_string()))?.iter().collect())
+        };
+        let (label, length) = (numbers("label")?, numbers("length_delta")?);
+        let (pair_id, side, who) =
+            (text(&table, "pair_id")?, text(&table, "side")?, text(&table, "annotator_id")?);
+        let mut people: std::collections::HashMap<&str, u32> = std::collections::HashMap::new();
+        let mut found =
+            Self { pair: vec![], label: vec![], length: vec![], held_out: vec![], annotator: vec![] };
+        for row in 0..table.height() {
+            let id = pair_id.get(row).unwrap_or("");
+            let pair = *place.get(id).ok_or_else(|| failed(format!("pair `{id}` has no activations")))?;
+            let next = people.len() as u32;
+            found.pair.push(pair);
+            found.label.push(label[row].unwrap_or(f64::NAN));
+            found.length.push(length[row].unwrap_or(0.0) as f32);
+            found.held_out.push(side.get(row) == Some("held_out"));
+            found.annotator.push(match who.get(row) {
+                Some(name) => *people.entry(name).or_insert(next),
+                None => crate::pairs::MISSING,
+            });
+        }
+        Ok(found)
+    }
+
+    /// Rows with a preference on one side of the split, evenly thinned out to at most [`MOST_LABELS`].
+    fn usable(&self, held_out: bool) -> Vec<usize> {
+        let all: Vec<usize> = (0..self.pair.len())
+            .filter(|&row| {
+                self.held_out[row] == held_out && !self.label[row].is_nan() && self.label[row] != 0.5
+            })
+            .collect();
+        if all.len() <= MOST_LABELS {
+            return all;
+        }
+        (0..MOST_LABELS).map(|i| all[i * all.len() / MOST_LABELS]).collect()
+    }
+
+    /// Weights of `columns`, with or without length.
+    fn fit(&self, activations: &Matrix, columns: &[usize], length: bool) -> Result<Fitted, ScoreError> {
+        let explore = self.usable(false);
+        if columns.is_empty() && !length {
+            return Ok(Fitted { weights: vec![0.0; activations.cols], ..Fitted::default() });
+        }
+        let cols = columns.len() + usize::from(length);
+        let row_of = |row: usize, sign: f32, values: &mut Vec<f32>| {
+            let z = activations.row(self.pair[row] as usize);
+            if length {
+                values.push(sign * self.length[row]);
+            }
+            values.extend(columns.iter().map(|&column| sign * z[column]));
+        };
+        // Each pair also the other way round: the intercept is then 0, whatever the order of the responses.
+        let mut design = Matrix { values: Vec::with_capacity(2 * cols * explore.len()), cols };
+        let mut y = Vec::with_capacity(2 * explore.len());
+        for sign in [1.0, -1.0] {
+            for &row in &explore {
+                row_of(row, sign, &mut design.values);
+                y.push(if sign > 0.0 { self.label[row] } else { 1.0 - self.label[row] });
+            }
+        }
+        let n = (2 * explore.len()).max(1) as f64;
+        let mut factors = vec![0.0; cols];
+        for row in 0..design.rows() {
+            factors.iter_mut().zip(design.row(row)).for_each(|(f, &x)| *f += f64::from(x) * f64::from(x) / n);
+        }
+        // A column that never varies has nothing to be weighed by.
+        factors.iter_mut().filter(|f| **f == 0.0).for_each(|f| *f = 1.0);
+        // Twice the rows need twice the penalty.
+        let penalty = Penalty { c: 0.5, factors, ..Penalty::default() };
+        let rows: Vec<u32> = (0..design.rows() as u32).collect();
+        let linear =
+            fit(&design, &rows, &y, &penalty).map_err(|outcome| ScoreError::NoLabels(why(outcome)))?;
+        let mut weights = vec![0.0; activations.cols];
+        for (&column, &weight) in columns.iter().zip(&linear.coefficients[usize::from(length)..]) {
+            weights[column] = weight;
+        }
+        let mut fitted = Fitted {
+            length: if length { linear.coefficients[0] } else { 0.0 },
+            weights,
+            slope: 1.0,
+            labels: explore.len(),
+            held_out: None,
+        };
+        let held_out = self.usable(true);
+        let scores: Vec<f64> = held_out
+            .iter()
+            .map(|&row| fitted.score(activations.row(self.pair[row] as usize), self.length[row]))
+            .collect();
+        let labels: Vec<f64> = held_out.iter().map(|&row| self.label[row]).collect();
+        fitted.held_out = self.quality(&held_out, &scores, &labels);
+        fitted.slope = slope(&scores, &labels);
+        Ok(fitted)
+    }
+
+    fn quality(&self, rows: &[usize], scores: &[f64], labels: &[f64]) -> Option<Quality> {
+        let pairs: Vec<u32> = rows.iter().map(|&row| self.pair[row]).collect();
+        let people: Vec<u32> = rows.iter().map(|&row| self.annotator[row]).collect();
+        let mut dimensions = vec![pairs.clone()];
+        if people.iter().any(|id| *id != people[0]) {
+            dimensions.push(people);
+        }
+        let clusters = Clusters::new(rows.len(), &dimensions);
+        let auc = auc(scores, labels, &clusters)?;
+        let hits: Vec<f64> = scores
+            .iter()
+            .zip(labels)
+            .map(|(s, y)| if *s == 0.0 { 0.5 } else { f64::from(u8::from((*s > 0.0) == (*y > 0.5))) })
+            .collect();
+        // Halves by pair: no pair is on both sides.
+        let half = |want: u32| -> (Vec<f64>, Vec<f64>) {
+            let mine = pairs.iter().zip(scores.iter().zip(labels)).filter(|(pair, _)| **pair % 2 == want);
+            mine.map(|(_, (s, y))| (*s, *y)).unzip()
+        };
+        let mut tenths = vec![(0.0, 0.0, 0.0); 10];
+        for want in [0, 1] {
+            let ((s, y), (other_s, other_y)) = (half(want), half(1 - want));
+            let slope = slope(&other_s, &other_y);
+            for (s, y) in s.iter().zip(&y) {
+                // Seen from the likelier side, so that the order of the responses does not matter.
+                let p = sigmoid(slope * s);
+                let (p, y) = if p < 0.5 { (1.0 - p, 1.0 - y) } else { (p, *y) };
+                let tenth = &mut tenths[((p - 0.5) * 20.0).floor().clamp(0.0, 9.0) as usize];
+                *tenth = (tenth.0 + p, tenth.1 + y, tenth.2 + 1.0);
+            }
+        }
+        let n = scores.len() as f64;
+        let error = tenths.iter().filter(|(_, _, n)| *n > 0.0).map(|(p, y, _)| (p - y).abs() / n).sum();
+        Some(Quality {
+            auc,
+            agreement: crate::curate::evaluate::share(&hits, &clusters),
+            calibration_error: error,
+        })
+    }
+}
+
+fn why(outcome: crate::effects::logistic::Outcome) -> &'static str {
+    match outcome {
+        crate::effects::logistic::Outcome::OneClass => " (all of them are the same)",
+        crate::effects::logistic::Outcome::TooFewRows => " (fewer than two)",
+        _ => "",
+    }
+}
+
+fn sigmoid(x: f64) -> f64 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+/// The slope of a logit through the origin, between 0 and 5; 1 where nothing can be fitted.
+fn slope(scores: &[f64], labels: &[f64]) -> f64 {
+    let mut slope = 1.0;
+    for _ in 0..100 {
+        let (mut gradient, mut curvature) = (0.0, 0.0);
+        for (s, y) in scores.iter().zip(labels) {
+            let p = sigmoid(slope * s);
+            gradient += (y - p) * s;
+            curvature += p * (1.0 - p) * s * s;
+        }
+        if curvature <= 1e-12 {
+            return 1.0;
+        }
+        let step = (gradient / curvature).clamp(-1.0, 1.0);
+        slope = (slope + step).clamp(0.0, 5.0);
+        if step.abs() < 1e-9 {
+            break;
+        }
+    }
+    slope
+}
+
+impl Fitted {
+    /// Log-odds before the slope.
+    pub fn score(&self, activations: &[f32], length: f32) -> f64 {
+        let features: f64 = self.weights.iter().zip(activations).map(|(w, &z)| w * f64::from(z)).sum();
+        features + self.length * f64::from(length)
+    }
+
+    /// The same for one annotator: the differences between his weights and the population's are added.
+    pub fn personal(&self, person: &Person) -> Self {
+        let mut own = self.clone();
+        for (weight, shift) in own.weights.iter_mut().zip(&person.shift) {
+            // The slope is applied to the sum; personal weights are honest log-odds already.
+            *weight += shift / if own.slope > 0.0 { own.slope } else { 1.0 };
+        }
+        own
+    }
+
+    /// Calibrated P(A preferred).
+    pub fn probability(&self, score: f64) -> f64 {
+        sigmoid(self.slope * score)
+    }
+}
+
+/// One annotator's own weights minus the population's, per unit of activation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Person {
+    /// The annotator.
+    pub name: String,
+    /// `[features]`, 0 where the annotator is like the population.
+    pub shift: Vec<f64>,
+    /// Labels behind them.
+    pub n: usize,
+}
+
+impl Person {
+    /// From `RUN/annotator_weights.parquet`.
+    ///
+    /// # Errors
+    /// Where there is no such file, or nobody of that name in it.
+    pub fn of(run: &FinishedRun, name: &str) -> Result<Self, ScoreError> {
+        let path = run.path.join("annotator_weights.parquet");
+        if !path.exists() {
+            return Err(ScoreError::NoWeights(path));
+        }
+        let bad = |message: String| ScoreError::Weights { path: path.clone(), message };
+        let file = std::fs::File::open(&path).map_err(|error| bad(error.to_string()))?;
+        let table = ParquetReader::new(file).finish().map_err(|error| bad(error.to_string()))?;
+        let column = |name: &str, to: &DataType| {
+            table.column(name).and_then(|column| column.cast(to)).map_err(|error| bad(error.to_string()))
+        };
+        let (who, feature) =
+            (column("annotator", &DataType::String)?, column("feature_id", &DataType::String)?);
+        let numbers: Vec<Column> = ["population_weight", "personal_weight", "n"]
+            .iter()
+            .map(|name| column(name, &DataType::Float64))
+            .collect::<Result<_, _>>()?;
+        let text = |column: &Column, row: usize| -> Option<String> {
+            column.str().ok().and_then(|text| text.get(row)).map(str::to_owned)
+        };
+        let number = |at: usize, row: usize| numbers[at].f64().ok().and_then(|values| values.get(row));
+        let mut person = Self { name: name.to_owned(), shift: vec![0.0; run.features.len()], n: 0 };
+        let mut found = false;
+        let mut names: Vec<String> = Vec::new();
+        for row in 0..table.height() {
+            let Some(annotator) = text(&who, row) else { continue };
+            if annotator != name {
+                names.push(annotator);
+                continue;
+            }
+            found = true;
+            let id = text(&feature, row).unwrap_or_default();
+            let Some(index) = run.features.iter().position(|feature| feature.feature_id == id) else {
+                return Err(bad(format!("the run has no feature `{id}`")));
+            };
+            let (Some(population), Some(own)) = (number(0, row), number(1, row)) else {
+                return Err(bad(format!("the weight of `{id}` is missing")));
+            };
+            person.shift[index] = own - population;
+            person.n = person.n.max(number(2, row).unwrap_or(0.0) as usize);
+        }
+        if found {
+            return Ok(person);
+        }
+        names.sort_unstable();
+        names.dedup();
+        let near = nearest(name, names.iter().map(String::as_str));
+        let hint = match near {
+            Some(near) => format!("did you mean `{near}`? the file knows {} annotators", names.len()),
+            None => format!("`annotator_weights.parquet` knows {} annotators", names.len()),
+        };
+        Err(ScoreError::NoAnnotator { name: name.to_owned(), hint })
+    }
+}
+
+/// A reason for a side.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reason {
+    /// The feature; `None` for length.
+    pub feature: Option<usize>,
+    /// Log-odds for A.
+    pub share: f64,
+}
+
+/// What decides a pair: the largest contributions to its log-odds, those that are worth saying.
+pub fn reasons(fitted: &Fitted, activations: &[f32], length: f32) -> Vec<Reason> {
+    let features =
+        fitted.weights.iter().zip(activations).enumerate().map(|(feature, (w, &z))| Reason {
+            feature: Some(feature),
+            share: fitted.slope * w * f64::from(z),
+        });
+    let length = Reason { feature: None, share: fitted.slope * fitted.length * f64::from(length) };
+    let mut all: Vec<Reason> = features.chain([length]).filter(|reason| reason.share != 0.0).collect();
+    let total: f64 = all.iter().map(|reason| reason.share.abs()).sum();
+    all.sort_by(|a, b| b.share.abs().total_cmp(&a.share.abs()));
+    all.truncate(REASONS);
+    all.retain(|reason| reason.share.abs() >= WORTH_SAYING * total);
+    all
+}
+
+/// The principle of each feature, by its index: rank and statement.
+pub fn principles(run: &FinishedRun) -> BTreeMap<usize, (usize, String)> {
+    let at = |id: &str| run.features.iter().position(|feature: &Feature| feature.feature_id == id);
+    run.findings
+        .principles
+        .iter()
+        .flat_map(|principle| {
+            principle
+                .feature_ids
+                .iter()
+                .filter_map(move |id| Some((at(id)?, (principle.rank, principle.statement.clone()))))
+        })
+        .collect()
+}

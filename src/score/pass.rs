@@ -1,0 +1,258 @@
+//! Batches of new pairs through the run: what comes in goes out with columns added.
+//!
+//! | column | content |
+//! |---|---|
+//! | `wimhf_pair_id` | hash of prompt and the two responses as they stand here; the run's own where it has the pair |
+//! | `wimhf_p_a` | calibrated P(A preferred); of single responses `wimhf_reward`, log-odds against nothing said |
+//! | `wimhf_log_odds` | the same as log-odds |
+//! | `wimhf_because` | what decides it, in words (`--explain`) |
+//! | `wimhf_note` | why a row could not be scored; its other columns are null |
+//! | `learned_00`, `known_refuses`, … | activations, more in A above 0 |
+//!
+//! Columns of vectors are left out; every other column passes through.
+
+use std::collections::BTreeMap;
+
+use polars::prelude::*;
+
+use super::drift::{self, Drift, Sum};
+use super::{Fitted, Person, Reason, ScoreError, Weights, reasons};
+use crate::analyze::AnalyzeError;
+use crate::apply::Apparatus;
+use crate::finished::{FinishedError, FinishedRun};
+use crate::matrix::Matrix;
+use crate::pairs::rows::RowReader;
+use crate::pairs::{PairsError, ReadOptions};
+use crate::sae::DeviceChoice;
+
+/// What is written besides the probability.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Weights of one annotator.
+    pub person: Option<Person>,
+    /// Reasons in words.
+    pub explain: bool,
+    /// No columns of activations.
+    pub no_features: bool,
+    /// Columns named by hand.
+    pub columns: ReadOptions,
+    /// Where a model on this machine embeds.
+    pub device: DeviceChoice,
+}
+
+/// How reasons are put into words; the report's business.
+pub type Words<'a> = dyn Fn(&[Reason], &[f32], f32, Option<f64>) -> String + Sync + 'a;
+
+/// Scores batches, one after the other.
+pub struct Pass<'a> {
+    run: &'a FinishedRun,
+    apparatus: Apparatus,
+    weights: Weights,
+    fitted: Fitted,
+    reader: RowReader,
+    options: Options,
+    words: &'a Words<'a>,
+    sum: Sum,
+    problems: BTreeMap<&'static str, usize>,
+    rows: usize,
+}
+
+/// What passed by.
+#[derive(Debug, Clone)]
+pub struct Summary {
+    /// Rows.
+    pub rows: usize,
+    /// Rows that could not be scored, by reason.
+    pub problems: BTreeMap<&'static str, usize>,
+    /// How the new pairs differ from the run's.
+    pub drift: Vec<Drift>,
+    /// What a row held.
+    pub shape: &'static str,
+    /// The weights that were used.
+    pub fitted: Fitted,
+}
+
+impl<'a> Pass<'a> {
+    /// Ready for tables with the columns `schema`.
+    ///
+    /// # Errors
+    /// Where the columns hold nothing to score, or the run cannot be applied.
+    pub fn new(
+        run: &'a FinishedRun,
+        schema: &Schema,
+        path: &str,
+        mut options: Options,
+        words: &'a Words<'a>,
+    ) -> Result<Self, ScoreError> {
+        let config = &run.manifest.config;
+        let columns = &mut options.columns;
+        columns.seed = config.seed;
+        if columns.embedding_columns.is_none() {
+            columns.embedding_columns.clone_from(&config.data.embedding_columns);
+        }
+        // The names that the run was told, where the new table has them too.
+        let there = |name: &Option<String>| name.clone().filter(|name| schema.contains(name));
+        if columns.response_a_column.is_none() && columns.response_b_column.is_none() {
+            let (a, b) = (there(&config.data.response_a_column), there(&config.data.response_b_column));
+            if a.is_some() && b.is_some() {
+                (columns.response_a_column, columns.response_b_column) = (a, b);
+            }
+        }
+        if columns.prompt_column.is_none() {
+            columns.prompt_column = there(&config.data.prompt_column);
+        }
+        let reader = RowReader::new(schema, path, columns).map_err(|error| match error {
+            PairsError::NoColumn { flag: "--embedding-columns", .. } => {
+                let (a, b) = columns.embedding_columns.clone().unwrap_or_default();
+                ScoreError::NoVectors { path: path.to_owned(), a, b }
+            }
+            other => other.into(),
+        })?;
+        let apparatus = Apparatus::of(run, options.device)?;
+        let weights = Weights::of(run)?;
+        let fitted = if reader.has_texts() { &weights.full } else { &weights.vectors };
+        let fitted = match &options.person {
+            Some(person) => fitted.personal(person),
+            None => fitted.clone(),
+        };
+        let sum = Sum::new(apparatus.features(), apparatus.learned());
+        Ok(Self {
+            run,
+            apparatus,
+            weights,
+            fitted,
+            reader,
+            options,
+            words,
+            sum,
+            problems: BTreeMap::new(),
+            rows: 0,
+        })
+    }
+
+    /// The rows of `frame` with what was found about them.
+    ///
+    /// # Errors
+    /// Where a column does not hold what its name says, or vectors are of another size.
+    pub fn score(&mut self, frame: &DataFrame) -> Result<DataFrame, ScoreError> {
+        let rows = frame.height();
+        let read = self.reader.read(frame)?;
+        let mut pairs = read.pairs;
+        let bad: Vec<usize> = (0..rows).filter(|&row| read.problems[row].is_some()).collect();
+        let dimensions = self.apparatus.dimensions();
+        if let Some(own) = &mut pairs.own_deltas {
+            if own.cols == 0 {
+                *own = Matrix::zeros(rows, dimensions);
+            }
+            for &row in &bad {
+                own.row_mut(row).fill(0.0);
+            }
+        }
+        let deltas = self.apparatus.deltas(&pairs)?.unwrap_or_else(|| Matrix::zeros(rows, dimensions));
+        let activations = if self.reader.has_texts() {
+            self.apparatus.activations(&pairs, &deltas)?
+        } else {
+            self.apparatus.learned_activations(&deltas)?
+        };
+        self.count(&read.problems, &activations, &pairs.length_delta, &deltas)?;
+
+        let good = |row: usize| read.problems[row].is_none();
+        let mut odds: Vec<Option<f64>> = Vec::with_capacity(rows);
+        for row in 0..rows {
+            let score = self.fitted.score(activations.row(row), pairs.length_delta[row]);
+            odds.push(good(row).then_some(score * self.fitted.slope));
+        }
+        let single = self.reader.is_single();
+        let mut out: Vec<Column> = Vec::new();
+        let vectors = self.options.columns.embedding_columns.clone();
+        let is_vector = |name: &str| vectors.as_ref().is_some_and(|(a, b)| name == a || name == b);
+        let mut added: Vec<Column> = Vec::new();
+        if self.reader.has_texts() {
+            added.push(Column::new("wimhf_pair_id".into(), &pairs.pair_id));
+        }
+        if single {
+            added.push(Column::new("wimhf_reward".into(), &odds));
+        } else {
+            let p: Vec<Option<f64>> =
+                odds.iter().map(|odds| odds.map(|x| 1.0 / (1.0 + (-x).exp()))).collect();
+            added.push(Column::new("wimhf_p_a".into(), p));
+            added.push(Column::new("wimhf_log_odds".into(), &odds));
+        }
+        if self.options.explain {
+            let because: Vec<Option<String>> = (0..rows)
+                .map(|row| {
+                    let (z, length) = (activations.row(row), pairs.length_delta[row]);
+                    let why = reasons(&self.fitted, z, length);
+                    let p = odds[row].filter(|_| !single).map(|x| 1.0 / (1.0 + (-x).exp()));
+                    good(row).then(|| (self.words)(&why, z, length, p))
+                })
+                .collect();
+            added.push(Column::new("wimhf_because".into(), because));
+        }
+        added.push(Column::new("wimhf_note".into(), &read.problems));
+        if !self.options.no_features {
+            for (index, feature) in self.run.features.iter().enumerate() {
+                let values: Vec<Option<f32>> = (0..rows)
+                    .map(|row| activations.row(row).get(index).copied().filter(|_| good(row)))
+                    .collect();
+                added.push(Column::new(feature.feature_id.as_str().into(), values));
+            }
+        }
+        for column in frame.columns() {
+            let name = column.name();
+            if !is_vector(name) && added.iter().all(|other| other.name() != name) {
+                out.push(column.clone());
+            }
+        }
+        out.extend(added);
+        let failed = |error: PolarsError| {
+            let message = error.to_string();
+            ScoreError::Input { path: "a batch".into(), message, hint: "report this as a defect".into() }
+        };
+        DataFrame::new(rows, out).map_err(failed)
+    }
+
+    fn count(
+        &mut self,
+        problems: &[Option<&'static str>],
+        activations: &Matrix,
+        lengths: &[f32],
+        deltas: &Matrix,
+    ) -> Result<(), ScoreError> {
+        self.rows += problems.len();
+        for reason in problems.iter().flatten() {
+            *self.problems.entry(reason).or_default() += 1;
+        }
+        if self.reader.is_single() {
+            return Ok(());
+        }
+        let rows: Vec<u32> =
+            (0u32..).zip(problems).filter(|(_, problem)| problem.is_none()).map(|(row, _)| row).collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let sae = self.apparatus.sae();
+        let nmse = sae
+            .nmse(deltas, Some(&rows), sae.features())
+            .map_err(|error| FinishedError::from(AnalyzeError::from(error)))?;
+        let lengths: Vec<f32> = rows.iter().map(|&row| lengths[row as usize]).collect();
+        self.sum.add(&activations.select_rows(&rows), &lengths, Some(nmse));
+        Ok(())
+    }
+
+    /// What passed by, and how it differs from the run's pairs.
+    pub fn summary(self) -> Summary {
+        let looks = self.sum.looks();
+        let mut before = self.weights.looks.clone();
+        if !self.reader.has_texts() {
+            before.prevalence.truncate(self.apparatus.learned());
+        }
+        Summary {
+            rows: self.rows,
+            problems: self.problems,
+            drift: drift::compare(&before, &looks, self.reader.has_texts()),
+            shape: self.reader.describe(),
+            fitted: self.fitted,
+        }
+    }
+}
