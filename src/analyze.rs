@@ -372,7 +372,8 @@ fn express(
     record_metrics(&mut run.manifest, &sides, &described, &trained, quality, &table);
 
     let principles_print = fingerprint("principles", &(&effects_print, &config.principles));
-    let files = ["principles.json", "principles.csv", "constitution.md"];
+    // `constitution.md` is not among them: `wimhf constitution` writes a better one in its place.
+    let files = ["principles.json", "principles.csv"];
     stage(&mut run, observer, "principles", &principles_print, 0, &files, |run, _| {
         let findings = constitution::select::select(&pairs, &sides, &described, &table, &config.principles);
         tables::write_principles_csv(&run.file("principles.csv"), &findings)?;

@@ -32,6 +32,7 @@ pub mod matrix;
 pub mod names;
 pub mod net;
 pub mod pairs;
+pub mod personalize;
 pub mod report;
 pub mod run;
 pub mod sae;

@@ -88,8 +88,12 @@ impl Bucket {
 
     fn prepare(&self) -> rusqlite::Result<()> {
         let connection = &self.connection;
-        // Given back page by page when entries are removed; must come before the first table.
-        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+        // Pages are given back one by one when entries are removed; must come before the first table. Set only once,
+        // as setting it writes.
+        let vacuum: i64 = connection.query_row("PRAGMA auto_vacuum", [], |row| row.get(0))?;
+        if vacuum != 2 {
+            connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+        }
         // Readers and a writer at the same time. Where the file system cannot (network drives), the older journal
         // stays, which is as safe and slower.
         let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;

@@ -6,11 +6,13 @@
 mod analyze;
 mod cache;
 mod concepts;
+mod constitution;
 mod data;
 mod export;
 mod inspect;
 mod judge;
 mod language;
+mod personalize;
 mod progress;
 mod report;
 
@@ -34,6 +36,10 @@ enum Command {
     Analyze(Box<analyze::AnalyzeArguments>),
     /// What a dataset holds, before anything is run on it.
     Inspect(Box<inspect::InspectArguments>),
+    /// Find the few principles from which most of the labels can be told, and measure them.
+    Constitution(constitution::ConstitutionArguments),
+    /// Find what differs between annotators, and give each weights of its own.
+    Personalize(personalize::PersonalizeArguments),
     /// Write a run's page again, or without what is personal, and open it.
     Report(report::ReportArguments),
     /// Write a run's pairs for other tools: Feedback Forensics, trainers, spreadsheets.
@@ -106,6 +112,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure>
     match arguments.command {
         Command::Analyze(arguments) => analyze::run(*arguments),
         Command::Inspect(arguments) => inspect::run(*arguments),
+        Command::Constitution(arguments) => constitution::run(arguments),
+        Command::Personalize(arguments) => personalize::run(arguments),
         Command::Cache(arguments) => cache::run(arguments),
         Command::Concepts(arguments) => concepts::run(arguments),
         Command::Judge(arguments) => judge::run(*arguments),

@@ -13,8 +13,16 @@
 //!
 //! So the chance of printing any principle when nothing is associated with the label is at most
 //! `alpha`, and in practice about half of it, since the direction has to agree as well.
+//!
+//! The inverse constitution ([`mod@reconstruct`]) asks another question of the same labels: which few
+//! principles suffice to tell most of them. [`choose`] makes the list, [`executor`] applies it,
+//! [`edits`] are the user's wishes.
 
 pub mod agreement;
+pub mod choose;
+pub mod edits;
+pub mod executor;
+pub mod reconstruct;
 pub mod select;
 pub mod themes;
 

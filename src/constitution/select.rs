@@ -166,10 +166,10 @@ pub fn select(
 
 /// The columns that decide: the activations, but for features described by terms the terms
 /// themselves. If such a feature matters and its words do not, the words must not become a principle.
-struct Tested<'a> {
-    described: &'a Described,
+pub(crate) struct Tested<'a> {
+    pub(crate) described: &'a Described,
     /// `[pairs, features]`
-    columns: Matrix,
+    pub(crate) columns: Matrix,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -179,7 +179,7 @@ struct Confirmation {
 }
 
 impl<'a> Tested<'a> {
-    fn new(described: &'a Described) -> Self {
+    pub(crate) fn new(described: &'a Described) -> Self {
         let mut columns = described.activations.clone();
         let (width, words) = (columns.cols, described.readings.cols);
         for (row, reading) in
@@ -196,7 +196,7 @@ impl<'a> Tested<'a> {
 
     /// Whether a feature's words say what is measured. A learned feature in the bank's words does not
     /// count: the known concept itself does, and measures those words exactly.
-    fn has_words(&self, feature: usize) -> bool {
+    pub(crate) fn has_words(&self, feature: usize) -> bool {
         let feature = &self.described.features[feature];
         matches!(feature.source.as_str(), "known" | "theme")
             || (feature.kept && feature.describer == "contrast")

@@ -315,7 +315,8 @@ fn text_of<'a>(pairs: &'a Pairs, embedder: &dyn Embedder, recipe: &Recipe, slot:
     let count = pairs.pair_id.len();
     let (pair, response) =
         if slot < count { (slot, &pairs.response_a) } else { (slot - count, &pairs.response_b) };
-    recipe.render(pairs.prompt.get(pair), response.get(pair), embedder)
+    let prompt = if recipe.has_prompt() { pairs.prompt.get(pair) } else { "" };
+    recipe.render(prompt, response.get(pair), embedder)
 }
 
 /// The texts that are not in the cache, handed out piece by piece.

@@ -18,6 +18,7 @@ pub use boxed::BoxedEmbedder;
 pub use dataset::{Embedding, Listener};
 pub use estimate::{Estimate, estimate};
 pub use files::{read_deltas, write_deltas};
+#[cfg(feature = "hub")]
 pub(crate) use local::wanted as files_of_a_model;
 pub use local::{Hardware, LocalEmbedder};
 pub use recipe::Recipe;

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::spending::{LIMIT_HINT, Price, Purse};
 use super::tokens;
 use crate::cache::{ANSWERS, Bucket, Cache, CacheError, Claim, Key, Space, key};
-use crate::net::{Client, Endpoint, Failure, Gate, NetError, Policy, for_each};
+use crate::net::{Client, Endpoint, Failure, FailureKind, Gate, NetError, Policy, for_each};
 use crate::stop;
 
 /// How often the answer to a request is asked for, when nothing in it can be read.
@@ -78,40 +78,58 @@ pub struct Reply {
 /// What the server was found to take; everything at first.
 #[derive(Debug)]
 struct Takes {
-    schema: AtomicBool,
+    /// [`JSON_SCHEMA`], [`JSON_OBJECT`], or 0 for neither.
+    schema: AtomicU8,
     probabilities: AtomicBool,
     temperature: AtomicBool,
     room: AtomicBool,
 }
 
+/// The server holds the model to a schema, the way OpenAI names it.
+const JSON_SCHEMA: u8 = 2;
+/// It knows JSON objects, and perhaps a schema beside them, as llama.cpp's Python server does.
+const JSON_OBJECT: u8 = 1;
+
 impl Takes {
     fn all() -> Self {
         let yes = || AtomicBool::new(true);
-        Self { schema: yes(), probabilities: yes(), temperature: yes(), room: yes() }
+        Self { schema: AtomicU8::new(JSON_SCHEMA), probabilities: yes(), temperature: yes(), room: yes() }
     }
 
-    /// Learns from a refusal: which of our wishes it names, or all of them where it names none. Whether
-    /// there is something left to try.
-    fn learn(&self, message: &str, sent: &Value) -> bool {
+    /// How the wished-for schema was sent.
+    fn sent_schema(sent: &Value) -> Option<u8> {
+        match sent.get("response_format")?.get("type")?.as_str()? {
+            "json_schema" => Some(JSON_SCHEMA),
+            _ => Some(JSON_OBJECT),
+        }
+    }
+
+    /// Learns from a refusal: which of our wishes it names, or all of them where it names none and is one
+    /// of the request (`all`). Whether there is something left to try.
+    fn learn(&self, message: &str, sent: &Value, all: bool) -> bool {
         let lower = message.to_lowercase();
-        let wishes: [(&AtomicBool, &str, &[&str]); 4] = [
-            (&self.schema, "response_format", &["response_format", "json_schema", "schema", "grammar"]),
-            (&self.probabilities, "logprobs", &["logprobs", "top_logprobs"]),
-            (&self.temperature, "temperature", &["temperature"]),
-            (&self.room, "max_tokens", &["max_tokens", "max_completion_tokens"]),
+        let wishes: [(Option<&AtomicBool>, &str, &[&str]); 4] = [
+            (None, "response_format", &["response_format", "json_schema", "grammar"]),
+            (Some(&self.probabilities), "logprobs", &["logprobs"]),
+            (Some(&self.temperature), "temperature", &["temperature"]),
+            (Some(&self.room), "max_tokens", &["max_tokens", "max_completion_tokens"]),
         ];
-        let sent_it = |field: &str| sent.get(field).is_some();
-        let named: Vec<&(&AtomicBool, &str, &[&str])> = wishes
-            .iter()
-            .filter(|(_, field, words)| sent_it(field) && words.iter().any(|word| lower.contains(word)))
-            .collect();
-        let drop: Vec<_> = if named.is_empty() {
-            wishes.iter().filter(|(_, field, _)| sent_it(field)).collect()
-        } else {
-            named
-        };
+        let mut drop: Vec<_> = wishes.iter().filter(|(_, field, _)| sent.get(field).is_some()).collect();
+        let names = |(_, _, words): &&(_, _, &[&str])| words.iter().any(|word| lower.contains(word));
+        if drop.iter().any(names) {
+            drop.retain(names);
+        } else if !all {
+            return false;
+        }
         for (flag, ..) in &drop {
-            flag.store(false, Ordering::Relaxed);
+            match flag {
+                Some(flag) => flag.store(false, Ordering::Relaxed),
+                // One step down from what was sent; another request may have gone further meanwhile.
+                None => {
+                    let next = Self::sent_schema(sent).unwrap_or(JSON_OBJECT).saturating_sub(1);
+                    self.schema.fetch_min(next, Ordering::Relaxed);
+                }
+            }
         }
         !drop.is_empty()
     }
@@ -244,13 +262,14 @@ impl Line {
             // Enough for a model that thinks first; a model that never ends is ended.
             body.insert("max_tokens".into(), (2048 + 4 * ask.room).into());
         }
-        if let Some(schema) = &ask.schema
-            && on(&self.takes.schema)
-        {
-            body.insert(
-                "response_format".into(),
-                json!({ "type": "json_schema", "json_schema": { "name": "answer", "strict": true, "schema": schema } }),
-            );
+        if let Some(schema) = &ask.schema {
+            let named = json!({ "name": "answer", "strict": true, "schema": schema });
+            let format = match self.takes.schema.load(Ordering::Relaxed) {
+                JSON_SCHEMA => Some(json!({ "type": "json_schema", "json_schema": named })),
+                JSON_OBJECT => Some(json!({ "type": "json_object", "schema": schema })),
+                _ => None,
+            };
+            body.extend(format.map(|format| ("response_format".to_owned(), format)));
         }
         if ask.graded && on(&self.takes.probabilities) {
             body.insert("logprobs".into(), true.into());
@@ -287,7 +306,13 @@ impl Line {
                         });
                         self.purse.pay(ask.purpose, tokens_in, tokens_out, self.price);
                     }
-                    Err(_) => self.purse.failed(),
+                    Err(failure) => {
+                        self.purse.failed();
+                        // Some servers call a wish that they do not know a failure of their own (500).
+                        if matches!(failure.kind, FailureKind::Again) {
+                            self.takes.learn(&failure.message, &body, false);
+                        }
+                    }
                 }
                 reply
             });
@@ -298,7 +323,7 @@ impl Line {
                     if hint != LIMIT_HINT
                         && [" 400", " 422", " 404", " 501"].iter().any(|status| message.contains(status))
                         && !message.contains(" 404") | message.to_lowercase().contains("support")
-                        && self.takes.learn(&message, &body) =>
+                        && self.takes.learn(&message, &body, true) =>
                 {
                     continue;
                 }

@@ -111,7 +111,11 @@ impl Client {
         if let Some(key) = &self.endpoint.key {
             request = request.header("Authorization", format!("Bearer {}", key.reveal()));
         }
-        let mut response = request.send_json(body).map_err(|error| self.unreachable(&url, &error))?;
+        let bytes = serde_json::to_vec(body).map_err(|error| {
+            Failure::fatal(format!("a request cannot be written: {error}"), "report this as a defect")
+        })?;
+        let request = request.header("Content-Type", "application/json");
+        let mut response = request.send(&bytes).map_err(|error| self.unreachable(&url, &error))?;
         let status = response.status().as_u16();
         let wait = (response.headers().get("retry-after-ms").and_then(|value| value.to_str().ok()))
             .and_then(|value| value.trim().parse().ok())

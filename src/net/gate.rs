@@ -176,7 +176,7 @@ impl Gate {
         }
         if let FailureKind::Busy(asked) = failure.kind {
             // Requests that were sent together fail together: they say it once.
-            if now.duration_since(state.halved) > Duration::from_millis(500) {
+            if now.duration_since(state.halved) > self.policy.first_wait {
                 state.limit = (state.limit / 2.0).max(1.0);
                 state.halved = now;
             }

@@ -23,7 +23,7 @@ use crate::matrix::Matrix;
 
 pub use error::PairsError;
 pub use inspect::{Inspection, inspect};
-pub use read::{ReadOptions, read, read_all};
+pub use read::{ReadOptions, read, read_all, values};
 pub use source::{Source, dataset_name};
 pub use split::split;
 

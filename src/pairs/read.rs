@@ -401,6 +401,34 @@ fn stack_vectors(to: &mut Matrix, from: Matrix, path: &str) -> Result<(), PairsE
     Ok(())
 }
 
+/// Any column of a source as texts, one value per row in the rows' order; `flag` is what named it.
+///
+/// # Errors
+/// As for [`read()`], and where the column is not there or holds lists.
+pub fn values(source: &str, name: &str, flag: &'static str) -> Result<Vec<Option<String>>, PairsError> {
+    let (files, _) = Source::new(source).files()?;
+    let tables = (files.iter())
+        .map(|file| Table::open(file, &mut Sha256::new()))
+        .collect::<Result<Vec<Table>, _>>()?;
+    let columns = tables.first().map(|table| table.columns.clone()).unwrap_or_default();
+    if columns.dtype(name).is_none() {
+        return Err(no_column(&columns, flag, name, source));
+    }
+    let names = [name.to_owned()];
+    check_shards(&tables, &names)?;
+    let frame = concat(&tables, &names)?;
+    let column = frame.column(name).map_err(|_| no_column(&columns, flag, name, source))?;
+    let texts = shapes::keys(column, source)?;
+    Ok(texts.iter().map(|value| value.map(str::to_owned)).collect())
+}
+
+/// A column that is not there, with the nearest one that is.
+fn no_column(columns: &Columns, flag: &'static str, name: &str, path: &str) -> PairsError {
+    let near = columns.nearest(name).map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
+    let hint = format!("{near}columns seen: {}", columns.describe());
+    PairsError::NoColumn { path: path.to_owned(), flag, name: shorten(name), hint }
+}
+
 /// Every column that was named by hand must be there.
 fn check_names(columns: &Columns, options: &ReadOptions, path: &str) -> Result<(), PairsError> {
     let mut named: Vec<(&'static str, &String)> = Vec::new();
@@ -415,12 +443,7 @@ fn check_names(columns: &Columns, options: &ReadOptions, path: &str) -> Result<(
     }
     match named.into_iter().find(|(_, name)| columns.dtype(name).is_none()) {
         None => Ok(()),
-        Some((flag, name)) => {
-            let near =
-                columns.nearest(name).map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
-            let hint = format!("{near}columns seen: {}", columns.describe());
-            Err(PairsError::NoColumn { path: path.to_owned(), flag, name: shorten(name), hint })
-        }
+        Some((flag, name)) => Err(no_column(columns, flag, name, path)),
     }
 }
 

@@ -3,12 +3,14 @@
 pub mod annotated_pairs;
 mod anonymise;
 pub mod bill;
+pub mod constitution;
 mod evidence;
 pub mod exports;
 mod html;
 pub mod inspection;
 pub mod judged;
 pub mod page;
+pub mod personalize;
 mod plots;
 mod rows;
 pub mod tables;

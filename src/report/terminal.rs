@@ -82,7 +82,7 @@ fn render_into(out: &mut String, analysis: &Analysis, colour: bool) -> std::fmt:
     Ok(())
 }
 
-fn table(colour: bool) -> Table {
+pub(super) fn table(colour: bool) -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_HORIZONTAL_ONLY);
     table.set_content_arrangement(ContentArrangement::Dynamic);
@@ -96,7 +96,7 @@ fn table(colour: bool) -> Table {
     table
 }
 
-fn number(text: String) -> Cell {
+pub(super) fn number(text: String) -> Cell {
     Cell::new(text).set_alignment(CellAlignment::Right)
 }
 

@@ -2,3 +2,4 @@
 
 pub mod correlation;
 pub mod multiplicity;
+pub mod random_effects;

@@ -130,6 +130,8 @@ fn what_the_hub_refuses_is_said_with_what_to_do() {
     revision.env("HF_TOKEN", "hf_secret_token");
     let said = refused(revision);
     assert!(said.contains("revision `mainn`") && said.contains("did you mean `@main`?"), "{said}");
+    let said = refused(from_hub(&place, &server, "hf://one", "x"));
+    assert!(said.contains("OWNER/NAME"), "{said}");
     let said = refused(from_hub(&place, &server, "hf://me/nothing", "x"));
     assert!(said.contains("`me/nothing`"), "{said}");
 }

@@ -1,6 +1,7 @@
 //! The program from outside, in one binary: real files, real processes.
 
 mod bad_input;
+mod constitution;
 mod embedders;
 #[cfg(feature = "hub")]
 #[path = "../support/hub.rs"]
@@ -12,6 +13,7 @@ mod hub_models;
 mod inspect;
 mod interop;
 mod language;
+mod personalize;
 mod planted;
 mod resume;
 mod run_directory;

@@ -10,7 +10,7 @@ use wimhf::sae::DeviceChoice;
 use crate::util::{self, data, json, root, stderr};
 
 /// Whether a statement names an attribute: one of its synonyms (`*` ends a stem) as whole words.
-fn names(statement: &str, attribute: &serde_json::Value) -> bool {
+pub fn names(statement: &str, attribute: &serde_json::Value) -> bool {
     let lower = statement.to_lowercase();
     // Quoted terms are evidence, not names.
     let text: String = lower.split(['“', '”']).step_by(2).collect();

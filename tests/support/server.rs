@@ -196,8 +196,9 @@ fn serve(
         };
         let answer = answer(&request);
         std::thread::sleep(answer.after);
-        let outcome = write(&mut out, &request, &answer);
+        // Before the client can know, so that nobody counts as one of two at once who came after the other.
         running.fetch_sub(1, Ordering::SeqCst);
+        let outcome = write(&mut out, &request, &answer);
         if outcome.is_none() || answer.silent || answer.cut.is_some() {
             let _ = out.shutdown(std::net::Shutdown::Both);
             return None;

@@ -110,6 +110,7 @@ struct DenseConfig {
 }
 
 /// The files of a model that are used, for fetching them: paths relative to its folder. `listing` are those it has.
+#[cfg(feature = "hub")]
 pub(crate) fn wanted(listing: &[String]) -> Vec<String> {
     let plain = |name: &str| {
         matches!(

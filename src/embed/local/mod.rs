@@ -23,6 +23,7 @@ use burn::tensor::Device;
 use rayon::prelude::*;
 use tokenizers::{Tokenizer, TruncationDirection, TruncationParams, TruncationStrategy};
 
+#[cfg(feature = "hub")]
 pub(crate) use folder::wanted;
 
 use self::cpu::Cpu;

@@ -1,0 +1,327 @@
+//! The inverse constitution: `constitution.md`, the text for a system prompt, and the terminal.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use comfy_table::{Attribute, Cell};
+
+use super::terminal::{number, table};
+use super::{points, thousands};
+use crate::constitution::agreement::Agreement;
+use crate::constitution::reconstruct::{ConstitutionPrinciple, Reconstruction};
+use crate::run::{Figure, RunError, write_bytes, write_json};
+
+/// The three files that `wimhf constitution` writes.
+pub const FILES: [&str; 3] = ["constitution.md", "constitution.json", "constitution.prompt.txt"];
+
+/// Writes the constitution to read, to compute with, and to put into a system prompt.
+///
+/// # Errors
+/// Where a file cannot be written.
+pub fn write(folder: &Path, found: &Reconstruction) -> Result<(), RunError> {
+    let [markdown_file, json, prompt_file] = FILES;
+    write_json(&folder.join(json), found)?;
+    write_bytes(&folder.join(prompt_file), prompt(found).as_bytes())?;
+    write_bytes(&folder.join(markdown_file), markdown(found).as_bytes())
+}
+
+/// A share in per cent with its interval: `78.1 % [76.0, 80.2]`.
+fn share(figure: &Figure) -> String {
+    format!("{:.1} % [{:.1}, {:.1}]", figure.value * 100.0, figure.low * 100.0, figure.high * 100.0)
+}
+
+/// A difference in percentage points with one decimal: `+1.2 [+0.3, +2.1]`.
+fn change(figure: &Figure) -> String {
+    let one = |value: f64| {
+        let value = (value * 1000.0).round() / 10.0;
+        if value > 0.0 {
+            format!("+{value:.1}")
+        } else if value < 0.0 {
+            format!("−{:.1}", -value)
+        } else {
+            "0".to_owned()
+        }
+    };
+    format!("{} [{}, {}]", one(figure.value), one(figure.low), one(figure.high))
+}
+
+fn accuracy(agreement: &Agreement) -> String {
+    match (agreement.accuracy_low, agreement.accuracy_high) {
+        (Some(low), Some(high)) => {
+            format!("{:.0} % [{:.0}, {:.0}]", agreement.accuracy * 100.0, low * 100.0, high * 100.0)
+        }
+        _ => "–".into(),
+    }
+}
+
+fn strength(agreement: &Agreement) -> String {
+    super::interval(Some(agreement.strength), agreement.strength_low, agreement.strength_high)
+}
+
+fn name(baseline: &str) -> &str {
+    match baseline {
+        "majority" => "always the more frequent side",
+        "length" => "length only",
+        "all_features" => "every feature (linear)",
+        "embedding" => "embedding probe (black box)",
+        "random_linear" => "as many random principles, linear",
+        "random_vote" => "as many random principles, vote",
+        other => other,
+    }
+}
+
+/// The rows of the table of agreement: name, agreement, distance.
+fn rows(found: &Reconstruction) -> Vec<[String; 3]> {
+    let mut rows = Vec::new();
+    let n = found.principles.len();
+    let own = |executor: &str| if found.executor == executor { " ◂" } else { "" };
+    for (executor, figure) in [("linear", &found.linear), ("vote", &found.vote)] {
+        let figure = figure.as_ref().map_or("–".into(), share);
+        let these = if n == 1 { "the principle".to_owned() } else { format!("the {n} principles") };
+        rows.push([format!("{these}, {executor}{}", own(executor)), figure, String::new()]);
+    }
+    for baseline in &found.baselines {
+        let above = match (&baseline.constitution_above, baseline.as_good) {
+            (Some(figure), _) => change(figure),
+            (None, Some(as_good)) => format!("{:.0} % of them as good", as_good * 100.0),
+            _ => String::new(),
+        };
+        let agreement = baseline.agreement.as_ref().map_or("–".into(), share);
+        rows.push([name(&baseline.name).to_owned(), agreement, above]);
+    }
+    rows
+}
+
+/// Sentences about the set as a whole.
+fn sentences(found: &Reconstruction) -> Vec<String> {
+    let mut said = Vec::new();
+    if let Some(coverage) = &found.coverage {
+        let random = found.coverage_random.map_or(String::new(), |random| {
+            format!(", {:.1} % for as many random principles", random * 100.0)
+        });
+        said.push(format!(
+            "Coverage: {} of the labels have a principle on their side; {:.1} % would against coin flips{random}",
+            share(coverage),
+            found.coverage_floor * 100.0
+        ));
+    }
+    if let Some(redundancy) = &found.redundancy {
+        said.push(format!(
+            "Redundancy: {} of the votes that explain a label repeat another principle's",
+            share(redundancy)
+        ));
+    }
+    said.push(format!(
+        "No principle speaks on {:.1} % of the labels; the votes are evenly split on {:.1} %, where the order decides",
+        found.silent * 100.0,
+        found.vote_split * 100.0
+    ));
+    for (executor, left) in [("linear", &found.left_unexplained), ("vote", &found.left_unexplained_vote)] {
+        let Some(left) = left else { continue };
+        let by = &found.left_unexplained_by;
+        said.push(if left.value > 0.0 {
+            format!(
+                "Left unexplained by the {executor} executor: {by} agrees with {} points more of the labels",
+                change(left)
+            )
+        } else {
+            format!(
+                "Left unexplained by the {executor} executor: nothing that shows ({by} is at {} points)",
+                change(left)
+            )
+        });
+    }
+    for conflict in found.conflicts.iter().take(5) {
+        let wins = conflict.first_wins.as_ref().map_or(String::new(), |wins| {
+            format!("; there the label follows “{}” in {} of {}", conflict.first_short, share(wins), wins.n)
+        });
+        said.push(format!(
+            "Conflict: “{}” and “{}” meet on {} labels and pull apart on {:.0} % of them{wins}",
+            conflict.first_short,
+            conflict.second_short,
+            thousands(conflict.meetings),
+            conflict.opposed * 100.0
+        ));
+    }
+    let repeats: Vec<String> = (found.repetitions.iter())
+        .map(|twin| format!("“{}” (as “{}”, r = {:.2})", twin.short, twin.same_as_short, twin.r))
+        .collect();
+    if !repeats.is_empty() {
+        said.push(format!("Left out as repetition: {}", repeats.join(", ")));
+    }
+    if let Some(asked) = found.asked_for.filter(|asked| *asked > found.principles.len()) {
+        said.push(format!(
+            "{asked} principles were asked for; the labels support no more than {}",
+            found.principles.len()
+        ));
+    }
+    said
+}
+
+/// What the user reads in a terminal or a pipe; ends with a newline.
+pub fn render(found: &Reconstruction, colour: bool) -> String {
+    let mut text = String::new();
+    // Writing into a string cannot fail.
+    let _ = render_into(&mut text, found, colour);
+    text
+}
+
+fn render_into(out: &mut String, found: &Reconstruction, colour: bool) -> std::fmt::Result {
+    if found.principles.is_empty() {
+        writeln!(
+            out,
+            "No constitution: no principle is supported by the {} labels it is chosen on.",
+            thousands(found.labels_explore)
+        )?;
+    } else {
+        writeln!(
+            out,
+            "{} principle{}, chosen for the {} executor on {} labels; every figure is on {} others, with 95 % intervals.",
+            found.principles.len(),
+            if found.principles.len() == 1 { "" } else { "s" },
+            found.executor,
+            thousands(found.labels_explore),
+            thousands(found.labels_held_out)
+        )?;
+        let mut principles = table(colour);
+        principles.set_header(["#", "Principle", "speaks", "accuracy", "strength", "without it", "flags"]);
+        for principle in &found.principles {
+            principles.add_row([
+                number(principle.rank.to_string()),
+                Cell::new(&principle.statement).add_attribute(Attribute::Bold),
+                number(format!("{:.0} %", principle.agreement.relevance * 100.0)),
+                number(accuracy(&principle.agreement)),
+                number(strength(&principle.agreement)),
+                number(loss(found, principle)),
+                Cell::new(principle.flags.join(", ").replace('_', " ")),
+            ]);
+        }
+        writeln!(out, "{principles}")?;
+        writeln!(
+            out,
+            "speaks: share of labels whose two responses clearly differ in it; accuracy: share of those that it gets right; \
+             strength: right minus wrong over all labels, in points; without it: change of the agreement, in points."
+        )?;
+    }
+    writeln!(out)?;
+    writeln!(out, "Agreement with held-out labels, and how far the constitution is above (points)")?;
+    let mut agreement = table(colour);
+    for [name, figure, above] in rows(found) {
+        agreement.add_row([Cell::new(name), number(figure), number(above)]);
+    }
+    writeln!(out, "{agreement}")?;
+    writeln!(
+        out,
+        "For random principles the brackets hold 95 % of 100 lists, not an interval of their mean."
+    )?;
+    if found.curve.len() > 1 {
+        writeln!(out)?;
+        writeln!(out, "Agreement by number of principles (the curve goes on past the list's end)")?;
+        let mut curve = table(colour);
+        curve.set_header(["principles", "linear", "vote"]);
+        for point in &found.curve {
+            let end = if point.principles == found.principles.len() { " ◂" } else { "" };
+            curve.add_row([
+                number(format!("{}{end}", point.principles)),
+                number(share(&point.linear)),
+                number(share(&point.vote)),
+            ]);
+        }
+        writeln!(out, "{curve}")?;
+    }
+    writeln!(out)?;
+    for sentence in sentences(found) {
+        writeln!(out, "{sentence}.")?;
+    }
+    if !found.edits.is_empty() {
+        writeln!(out)?;
+        writeln!(out, "What each edit changes by itself (agreement, points)")?;
+        let mut edits = table(colour);
+        edits.set_header(["edit", "linear", "vote"]);
+        for edit in &found.edits {
+            edits.add_row([Cell::new(&edit.edit), number(change(&edit.linear)), number(change(&edit.vote))]);
+        }
+        writeln!(out, "{edits}")?;
+    }
+    Ok(())
+}
+
+/// What the list's executor loses without a principle.
+fn loss(found: &Reconstruction, principle: &ConstitutionPrinciple) -> String {
+    let loss = if found.executor == "vote" { &principle.drop_vote } else { &principle.drop_linear };
+    loss.as_ref().map_or("–".into(), |loss| {
+        change(&Figure { value: -loss.value, low: -loss.high, high: -loss.low, n: loss.n })
+    })
+}
+
+/// The constitution for a system prompt: words only.
+pub fn prompt(found: &Reconstruction) -> String {
+    if found.principles.is_empty() {
+        return "No principle is supported by the labels.\n".into();
+    }
+    let mut text = String::from(
+        "When you compare or write responses, follow these principles. They stand in order of importance: where they pull \
+         apart, most of them decide, and where that is even, the one that stands first.\n\n",
+    );
+    for principle in &found.principles {
+        // Writing into a string cannot fail.
+        let _ = writeln!(text, "{}. {}.", principle.rank, principle.statement.trim_end_matches('.'));
+    }
+    text
+}
+
+/// `constitution.md`.
+pub fn markdown(found: &Reconstruction) -> String {
+    let mut text = String::new();
+    let _ = markdown_into(&mut text, found);
+    text
+}
+
+fn markdown_into(out: &mut String, found: &Reconstruction) -> std::fmt::Result {
+    writeln!(out, "# The constitution that the labels of {} follow\n", found.dataset)?;
+    if found.principles.is_empty() {
+        writeln!(out, "No principle is supported by the labels.\n")?;
+    } else {
+        writeln!(
+            out,
+            "Chosen for the {} executor on {} labels. In brackets, on {} other labels: how often the principle speaks, how \
+             often it is right when it does (95 % interval), and its strength (right minus wrong over all labels, in points). \
+             Associations, not causes.\n",
+            found.executor,
+            thousands(found.labels_explore),
+            thousands(found.labels_held_out)
+        )?;
+    }
+    for principle in &found.principles {
+        let risk =
+            if principle.flags.iter().any(|flag| flag == "safety_risk") { " **Safety risk.**" } else { "" };
+        writeln!(
+            out,
+            "{}. {}. ({:.0} %; {}; {}){risk}",
+            principle.rank,
+            principle.statement.trim_end_matches('.'),
+            principle.agreement.relevance * 100.0,
+            accuracy(&principle.agreement),
+            points(principle.agreement.strength),
+        )?;
+    }
+    writeln!(out, "\n## How well it reconstructs held-out labels\n")?;
+    writeln!(out, "| executor or baseline | agreement, 95 % interval | constitution above, points |")?;
+    writeln!(out, "|---|---|---|")?;
+    for [name, figure, above] in rows(found) {
+        writeln!(out, "| {} | {figure} | {above} |", name.replace(" ◂", ""))?;
+    }
+    writeln!(out, "\nFor random principles the brackets hold 95 % of 100 lists.\n")?;
+    for sentence in sentences(found) {
+        writeln!(out, "- {sentence}.")?;
+    }
+    if !found.edits.is_empty() {
+        writeln!(out, "\n## What each edit changes by itself\n")?;
+        writeln!(out, "| edit | linear, points | vote, points |\n|---|---|---|")?;
+        for edit in &found.edits {
+            let words = edit.edit.replace('|', "\\|");
+            writeln!(out, "| {words} | {} | {} |", change(&edit.linear), change(&edit.vote))?;
+        }
+    }
+    Ok(())
+}
