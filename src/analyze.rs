@@ -536,6 +536,7 @@ pub(crate) fn dataset_record(read: &ReadReport, pairs: &Pairs) -> DatasetRecord 
             path: source.path.clone(),
             location: location(&source.path),
             shape: source.shape.clone(),
+            rows: source.rows,
             pairs_read: source.pairs_read,
             pairs_used: source.pairs_used,
         })

@@ -21,7 +21,7 @@ const ENDPOINT: &str = "https://huggingface.co";
 const CONVERTED: &str = "refs/convert/parquet";
 /// Without a byte for so long, a download has died.
 const STALLED: Duration = Duration::from_secs(120);
-/// How often a download is taken up again.
+/// How often in a row a download is taken up again without anything more of it coming.
 const RESUMES: u32 = 8;
 /// How long we wait for another process that fetches the same file.
 const PATIENCE: Duration = Duration::from_secs(1800);
@@ -191,24 +191,26 @@ pub fn dataset(name: &str, progress: &mut dyn Progress) -> Result<Fetched, HubEr
             _ => {}
         }
     }
-    if choices.is_empty() && place.path.is_empty() {
+    if choices.is_empty() {
         choices = groups(&found.listing);
     }
     let base = format!("hf://datasets/{}", place.id);
-    if place.path.is_empty() && choices.len() > 1 {
-        let mut shown: Vec<String> = choices.iter().take(12).map(|path| format!("`{base}/{path}`")).collect();
-        if choices.len() > 12 {
-            shown.push(format!("and {} more", choices.len() - 12));
+    let shown = |most: usize| {
+        let mut shown: Vec<String> =
+            choices.iter().take(most).map(|path| format!("`{base}/{path}`")).collect();
+        if choices.len() > most {
+            shown.push(format!("and {} more", choices.len() - most));
         }
-        return Err(HubError::Several { name: name.into(), choices: shown.join(", ") });
+        shown.join(", ")
+    };
+    if place.path.is_empty() && choices.len() > 1 {
+        return Err(HubError::Several { name: name.into(), choices: shown(12) });
     }
     let there = choices.iter().chain(&found.listing).map(String::as_str);
-    let hint = match nearest(&place.path, there.clone()) {
+    let hint = match nearest(&place.path, there) {
         Some(near) => format!("did you mean `{base}/{near}`?"),
-        None => {
-            let some: Vec<&str> = there.filter(|name| is_data(name)).take(8).collect();
-            format!("data there: {}", if some.is_empty() { "none".into() } else { some.join(", ") })
-        }
+        None if choices.is_empty() => "the repository holds no file of a kind that is read".into(),
+        None => format!("data there: {}", shown(8)),
     };
     Err(HubError::Missing { what: format!("data at `{}` in `{}`", place.path, place.id), hint })
 }
@@ -586,6 +588,7 @@ impl Hub {
                 // Another process has fetched it meanwhile.
                 return Ok(());
             }
+            let before = part_bytes(&blobs);
             let outcome = one_download(&api, place.repository(commit), file, progress)?;
             let message = match outcome {
                 Outcome::Done(bytes) => match check(path, bytes) {
@@ -641,7 +644,8 @@ impl Hub {
             if stop::requested() {
                 return Err(NetError::Stopped.into());
             }
-            resumes += 1;
+            // A long file on a bad line arrives as long as something of it comes.
+            resumes = if part_bytes(&blobs) > before { 1 } else { resumes + 1 };
             if resumes > RESUMES {
                 return Err(failed(message));
             }
@@ -771,6 +775,16 @@ fn check(path: &Path, bytes: Option<u64>) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Bytes that were begun and wait to be gone on with.
+fn part_bytes(blobs: &Path) -> u64 {
+    let parts = std::fs::read_dir(blobs).into_iter().flatten().flatten();
+    parts
+        .filter(|entry| entry.path().extension().is_some_and(|extension| extension == "part"))
+        .filter_map(|entry| entry.metadata().ok())
+        .map(|meta| meta.len())
+        .sum()
 }
 
 /// Forgets what was begun and nobody goes on with.

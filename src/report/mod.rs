@@ -85,9 +85,15 @@ pub(crate) fn fidelity(principle: &crate::constitution::Principle) -> String {
 /// "3,104 rows read, 2,950 labels on 2,870 pairs used (own shape); left out: 98 duplicate, 12 empty response".
 pub(crate) fn dataset_line(manifest: &crate::run::Manifest) -> String {
     let data = &manifest.dataset;
+    // A row of some sources is several pairs, and several rows of others are one.
+    let rows: usize = data.sources.iter().map(|source| source.rows).sum();
+    let read = match rows {
+        0 => format!("{} rows", thousands(data.pairs_read)),
+        rows if rows == data.pairs_read => format!("{} rows", thousands(rows)),
+        rows => format!("{} pairs of {} rows", thousands(data.pairs_read), thousands(rows)),
+    };
     let mut line = format!(
-        "{} rows read as {}, {} used ({} distinct pairs",
-        thousands(data.pairs_read),
+        "{read} read as {}, {} used ({} distinct pairs",
         data.shape,
         thousands(data.pairs_used),
         thousands(data.pairs_unique),

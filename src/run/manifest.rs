@@ -167,7 +167,9 @@ pub struct SourceRecord {
     pub location: String,
     /// The recognised shape.
     pub shape: String,
-    /// Rows in the source, or pairs made of them and what made none.
+    /// Rows in its files.
+    pub rows: usize,
+    /// The same, or pairs made of them and what made none.
     pub pairs_read: usize,
     /// Of these, how many became judgements.
     pub pairs_used: usize,

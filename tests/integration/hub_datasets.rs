@@ -243,7 +243,10 @@ fn what_the_hub_refuses_is_said_with_what_to_do() {
         &with_token(&format!("{NAME}@v1.1"), "hf_secret_token"),
         &["revision `v1.1`", "did you mean `@v1.0`?"],
     );
-    refused(&with_token(&format!("{NAME}/trian"), "hf_secret_token"), &["data at `trian`", "hint:"]);
+    refused(
+        &with_token(&format!("{NAME}/trian"), "hf_secret_token"),
+        &["data at `trian`", "data there: `hf://datasets/me/votes/train`"],
+    );
     refused(
         &place.inspect(&server, "hf://datasets/me"),
         &["an owner and a name", "hf://datasets/OWNER/NAME"],
