@@ -210,7 +210,8 @@ pub fn description(text: &str) -> Option<String> {
     if talks.iter().any(|lead| lower.starts_with(lead)) || plain.ends_with('?') {
         return None;
     }
-    if plain.is_empty() || count > 30 || plain.len() > 240 {
+    // A placeholder copied from the prompt ("…") says nothing.
+    if plain.chars().filter(|c| c.is_alphabetic()).count() < 3 || count > 30 || plain.len() > 240 {
         return None;
     }
     let mut chars = plain.chars();
@@ -341,6 +342,7 @@ mod tests {
             (r#"{"concept": "I cannot tell"}"#, None),
             ("Sure! Here it is", None),
             (r#"{"concept": "is it longer?"}"#, None),
+            (r#"{"concept": "…"}"#, None),
         ] {
             assert_eq!(description(text).as_deref(), expected, "{text}");
         }
