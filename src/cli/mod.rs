@@ -50,7 +50,7 @@ enum Command {
     Report(report::ReportArguments),
     /// Write a run's pairs for other tools: Feedback Forensics, trainers, spreadsheets.
     Export(export::ExportArguments),
-    /// Change labels that go against a rule (such as unsafe preferences), with a reason for each.
+    /// Change labels that go against a rule or are unsafe, with a reason for each
     Relabel(Box<relabel::RelabelArguments>),
     /// Score new pairs: features, the probability that A is preferred, and what decides it.
     Score(Box<score::ScoreArguments>),

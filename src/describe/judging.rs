@@ -9,8 +9,8 @@
 //! - every pair is asked in both orders and the answers are averaged, so what the judge thinks of the
 //!   first place cancels in each pair, and what that taste drowns is made up for ([`fidelity`]); an answer
 //!   without its counterpart is missing, not a tie;
-//! - candidates are dropped in rounds (successive halving), the better half of them going on, so that most
-//!   of what is asked is about those that may win;
+//! - candidates are dropped in rounds (successive halving): four go on after the first, two after the second,
+//!   so that most of what is asked is about those that may win;
 //! - choosing is done on `describe` pairs, the fidelity is measured once on fresh `held_out` pairs.
 //!
 //! Which pairs are asked, and in how many calls, depends on the activations alone, not on any answer: the
@@ -343,7 +343,7 @@ pub fn choose<J: Judge>(
         if round + 1 < plan.rounds {
             for (feature, alive) in alive.iter_mut().enumerate() {
                 let of = |at: usize| notebook.correlation(z, feature, candidates[feature][at]).r;
-                keep_better_half(alive, of);
+                keep_best(alive, round, of);
             }
         }
     }
@@ -362,9 +362,13 @@ pub fn choose<J: Judge>(
     Ok((chosen, notebook.spent))
 }
 
-/// Keeps the better half of the candidates, two at least; in their old order.
-fn keep_better_half(alive: &mut Vec<usize>, r: impl Fn(usize) -> f64) {
-    let stay = alive.len().div_ceil(2).max(2);
+/// Candidates that go on after the first round, the second …; however many there were, so that the bill hardly
+/// depends on how many different descriptions were written.
+const STAY: [usize; 2] = [4, 2];
+
+/// Keeps the best candidates after a round (from 0), in their old order.
+fn keep_best(alive: &mut Vec<usize>, round: usize, r: impl Fn(usize) -> f64) {
+    let stay = STAY.get(round).copied().unwrap_or(2);
     let mut scored: Vec<(usize, f64)> = alive
         .iter()
         .map(|&at| (at, r(at)))

@@ -57,7 +57,7 @@ fn render(pairs: &Pairs, prompt: &Prompt, call: &Call, statements: &[String]) ->
     for (at, ([question, first, second], statements)) in texts.iter().zip(&asked).enumerate() {
         let name = format!("pair_{mark}_{}", at + 1);
         shown.push_str(&format!(
-            "# {name}\n{}\n{}\n{}\nStatements about {name}:\n",
+            "# {name}\n{}\n{}\n{}\nStatements about {name} (\"The response …\"):\n",
             excerpt::fence("PROMPT", &mark, question),
             excerpt::fence("RESPONSE A", &mark, first),
             excerpt::fence("RESPONSE B", &mark, second),
@@ -66,7 +66,7 @@ fn render(pairs: &Pairs, prompt: &Prompt, call: &Call, statements: &[String]) ->
         let mut fields = Map::new();
         for (number, statement) in statements.iter().enumerate() {
             let id = format!("s{}", number + 1);
-            shown.push_str(&format!("{id}: The response {statement}\n"));
+            shown.push_str(&format!("{id}: {statement}\n"));
             // Of many, the first two and the last say what all look like.
             if statements.len() <= MANY || number < 2 || number + 1 == statements.len() {
                 blanks.push(format!("\"{id}\": \"?\""));

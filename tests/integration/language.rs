@@ -63,7 +63,10 @@ fn think(user: &str) -> String {
         let Some((_, statements)) = part.split_once("Statements about ") else { continue };
         let mut said = serde_json::Map::new();
         for line in statements.lines() {
-            let Some((id, text)) = line.split_once(": The response ") else { continue };
+            let Some((id, text)) = line.split_once(": ") else { continue };
+            if !id.starts_with('s') || id.len() > 4 {
+                continue;
+            }
             let wanted = words(text);
             let count = |response: &[String]| response.iter().filter(|word| wanted.contains(word)).count();
             let verdict = match count(&a).cmp(&count(&b)) {
@@ -108,7 +111,7 @@ fn command(dir: &Path, server: &Server, out: &str, more: &[&str]) -> Command {
     command
         .env("WIMHF_CACHE_DIR", dir.join(format!("cache-{}", out.split('/').next().unwrap_or("run"))))
         .env("OPENAI_API_KEY", KEY)
-        .args(["analyze", "--device", "cpu", "--features", "8", "--describer", "model"])
+        .args(["analyze", "--device", "cpu", "--features", "8", "--active", "2", "--describer", "model"])
         .args(["--writer", "small-writer", "--judge", "small-judge", "--base-url"])
         .arg(format!("{}/v1", server.url()))
         .args(["d.parquet", "--out", out])
@@ -123,10 +126,38 @@ fn forecast(text: &str) -> (usize, f64) {
     (numbers[1].parse().unwrap(), numbers[2].parse().unwrap())
 }
 
+/// Responses of usual length, each about something of its own.
+fn usual(path: &Path, rows: usize) {
+    use polars::prelude::*;
+    let stems = [
+        "river", "bread", "violin", "moss", "chess", "cloud", "train", "salt", "map", "lamp", "stone", "wool",
+    ];
+    let text = |i: usize, side: usize| {
+        let word = |at: usize| {
+            let stem = stems[(i * 7 + side * 5 + at * (3 + i % 4)) % stems.len()];
+            format!("{stem}{}", ["s", "side", "work", "maker", "light"][(i + at * 2 + side) % 5])
+        };
+        (0..110)
+            .map(|at| {
+                if at % 3 == 0 { word(at / 3) } else { ["goes", "with", "under", "that"][at % 4].to_owned() }
+            })
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let table = df!(
+        "prompt" => (0..rows).map(|i| format!("Write about {} ({i})", stems[i % stems.len()])).collect::<Vec<_>>(),
+        "response_A" => (0..rows).map(|i| text(i, 0)).collect::<Vec<_>>(),
+        "response_B" => (0..rows).map(|i| text(i, 1)).collect::<Vec<_>>(),
+        "label" => (0..rows).map(|i| f64::from(u8::from(i % 3 == 0))).collect::<Vec<_>>()
+    )
+    .unwrap();
+    crate::util::write(path, table);
+}
+
 #[test]
 fn the_bill_is_exact_and_nothing_is_paid_twice() {
     let dir = tempfile::tempdir().unwrap();
-    small(&dir.path().join("d.parquet"), 400, |i| f64::from(u8::from(i % 3 == 0)));
+    usual(&dir.path().join("d.parquet"), 400);
     let server = Server::start(well);
     let dry = run(dir.path(), &server, "run", &["--dry-run"]);
     assert!(dry.status.success(), "{}", stderr(&dry));
@@ -176,7 +207,7 @@ fn the_bill_is_exact_and_nothing_is_paid_twice() {
             stderr(output),
             if std::ptr::eq(output, &dry) { stdout(output) } else { String::new() }
         );
-        assert!(!said.contains(KEY) && !said.contains("Tell me about"), "{said}");
+        assert!(!said.contains(KEY) && !said.contains("Write about"), "{said}");
     }
     let holds_key = |bytes: &[u8]| bytes.windows(KEY.len()).any(|window| window == KEY.as_bytes());
     for folder in ["run", "cache-run"] {
