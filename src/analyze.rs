@@ -709,6 +709,9 @@ impl hub::Progress for Relay<'_> {
     }
 }
 
+/// Held-out pairs below which θ needs the `describe` pairs as well.
+const FEW: usize = 50;
+
 /// The autoencoder, trained now or in a finished stage.
 fn sae_stage(
     run: &mut RunDir,
@@ -735,9 +738,9 @@ fn sae_stage(
     stage(run, observer, "sae", &print, config.epochs_max, &files, |run, observer| {
         let describe = on(sides, Side::Describe);
         let held_out = on(sides, Side::HeldOut);
-        // θ is one number that looks at no label: it is set on all pairs that training has not seen,
-        // so that the asked number of features is active there.
-        let unseen: Vec<u32> = describe.iter().chain(&held_out).copied().collect();
+        // θ is one number that looks at no label and no reconstruction: it is set where all figures are
+        // measured, so that the asked number of features is active there.
+        let unseen = if held_out.len() < FEW { [&describe[..], &held_out].concat() } else { held_out };
         let mut listen = |progress: Progress| {
             if let Progress::Epoch { epoch, loss, validation, .. } = progress {
                 observer.advance(epoch);

@@ -116,7 +116,7 @@ fn no_differences_and_no_groups_are_invented() {
     let mut source = run.source().unwrap();
     let described = run.described().unwrap();
     let mut random = wimhf::seed::stream(11, "shuffled annotators");
-    let (mut invented, mut grouped, repetitions) = (0, 0, 10);
+    let (mut invented, mut grouped, repetitions) = (0, 0, 20);
     for _ in 0..repetitions {
         let who = &mut source.pairs.judgements.annotator;
         for at in (1..who.len()).rev() {
@@ -132,7 +132,8 @@ fn no_differences_and_no_groups_are_invented() {
         grouped += usize::from(found.groups.iter().any(|test| test.p_holm < 0.05));
         assert!(!found.groups.is_empty());
     }
-    assert!(invented <= 1 && grouped <= 1, "{invented} and {grouped} of {repetitions}");
+    // At 5 % four or more of twenty happen in 1.6 % of such tests.
+    assert!(invented <= 3 && grouped <= 3, "{invented} and {grouped} of {repetitions}");
 }
 
 fn command(run: &Path, arguments: &[&str]) -> std::process::Output {
