@@ -67,8 +67,9 @@ pub fn write(
         write_file(path, |file| {
             for &at in &used {
                 let (chosen, rejected) = sides(at);
-                let mut row = serde_json::Map::new();
-                let mut put = |name: &str, value: serde_json::Value| drop(row.insert(name.into(), value));
+                // In the columns' order, which a map of `serde_json` would not keep.
+                let mut row = Vec::new();
+                let mut put = |name: &str, value: serde_json::Value| row.push(format!("\"{name}\":{value}"));
                 put("prompt", pairs.prompt.get(pair(at)).into());
                 put("chosen", chosen.into());
                 put("rejected", rejected.into());
@@ -82,8 +83,7 @@ pub fn write(
                     put("wimhf_weight", weight.into());
                 }
                 let io = |source| RunError::Io { action: "write", path: path.into(), source };
-                serde_json::to_writer(&mut *file, &row).map_err(|error| io(error.into()))?;
-                file.write_all(b"\n").map_err(io)?;
+                writeln!(file, "{{{}}}", row.join(",")).map_err(io)?;
             }
             Ok(())
         })?;
