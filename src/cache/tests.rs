@@ -144,16 +144,23 @@ fn a_damaged_file_is_named_with_what_mends_it() {
 const ENTRIES: usize = 600;
 const BATCH: usize = 16;
 
-/// Not a test: what the next two run as a process of its own.
+/// By itself, one process; the next two run it as several.
 #[test]
-#[ignore = "a part of other tests"]
-fn child() {
-    let Some(folder) = std::env::var_os("WIMHF_TEST_CHILD").map(PathBuf::from) else { return };
+fn one_process_computes_everything_once() {
+    if let Some(folder) = std::env::var_os("WIMHF_TEST_CHILD").map(PathBuf::from) {
+        return compute(&folder);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    compute(folder.path());
+    assert_eq!(computed(folder.path()), (0..ENTRIES).map(|i| (i, 1)).collect());
+}
+
+fn compute(folder: &Path) {
     let mut log = OpenOptions::new().append(true).create(true).open(folder.join("log")).unwrap();
     // One write a line, at the file's end: lines of several processes do not mix.
     let mut say = |line: String| log.write_all(line.as_bytes()).unwrap();
     let me = std::process::id();
-    let mut bucket = Cache::at(&folder).bucket(EMBEDDINGS).unwrap();
+    let mut bucket = Cache::at(folder).bucket(EMBEDDINGS).unwrap();
     let space = bucket.space("model").unwrap();
     let mut waiting: Vec<usize> = (0..ENTRIES).collect();
     while !waiting.is_empty() {
@@ -188,7 +195,7 @@ fn child() {
 
 fn spawn(folder: &Path) -> Child {
     Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "cache::tests::child", "--ignored", "--nocapture"])
+        .args(["--exact", "cache::tests::one_process_computes_everything_once", "--nocapture"])
         .env("WIMHF_TEST_CHILD", folder)
         .stdout(Stdio::null())
         .spawn()

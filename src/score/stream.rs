@@ -9,6 +9,11 @@ use polars::prelude::*;
 use polars_arrow::io::ipc::read::{StreamReader, StreamState, read_stream_metadata};
 use polars_arrow::io::ipc::write::{StreamWriter, WriteOptions};
 
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
+use parquet::errors::ParquetError;
+
 use super::ScoreError;
 
 /// Rows in memory at a time.
@@ -18,17 +23,6 @@ const JSON_BYTES: usize = 16 << 20;
 
 /// Where rows come from.
 pub enum Source {
-    /// A Parquet file, by row.
-    Parquet {
-        /// The file's name.
-        path: String,
-        /// The next row.
-        next: usize,
-        /// All rows.
-        rows: usize,
-        /// The columns.
-        schema: SchemaRef,
-    },
     /// A file of JSON lines.
     Lines {
         /// The file's name.
@@ -42,8 +36,12 @@ pub enum Source {
         /// The first lines.
         first: Option<DataFrame>,
     },
-    /// An Arrow IPC stream.
+    /// An Arrow IPC stream, or a Parquet file turned into one.
     Arrow {
+        /// What it is called in a message, and what to do about it.
+        path: String,
+        /// What to do where it is damaged.
+        hint: &'static str,
         /// The stream.
         reader: Box<StreamReader<Forward>>,
         /// The columns.
@@ -82,6 +80,64 @@ impl Seek for Forward {
     }
 }
 
+/// A Parquet file as the Arrow stream of its batches.
+///
+/// Pages are read as they are needed. polars reads whole row groups, and anew for each part of one: pyarrow puts
+/// a million rows into a group, so that neither time nor memory would have a bound.
+struct Pages {
+    batches: ParquetRecordBatchReader,
+    /// Writes into the bytes that are passed on next; `None` once the stream has ended.
+    writer: Option<arrow_ipc::writer::StreamWriter<Vec<u8>>>,
+    bytes: Vec<u8>,
+    at: usize,
+}
+
+impl Pages {
+    fn open(file: File) -> Result<Self, ParquetError> {
+        let options = ArrowReaderOptions::new();
+        let mut metadata = ArrowReaderMetadata::load(&file, options.clone())?;
+        // Dictionaries would have to be sent again with each batch; their values are what is wanted.
+        let encoded = |dtype: &arrow_schema::DataType| {
+            use arrow_schema::DataType::{Dictionary, RunEndEncoded};
+            matches!(dtype, Dictionary(..) | RunEndEncoded(..))
+        };
+        if metadata.schema().flattened_fields().iter().any(|field| encoded(field.data_type())) {
+            metadata = ArrowReaderMetadata::load(&file, options.with_skip_arrow_metadata(true))?;
+        }
+        let schema = metadata.schema().clone();
+        let batches =
+            ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata).with_batch_size(BATCH).build()?;
+        let mut writer = arrow_ipc::writer::StreamWriter::try_new(Vec::new(), &schema)?;
+        let bytes = std::mem::take(writer.get_mut());
+        Ok(Self { batches, writer: Some(writer), bytes, at: 0 })
+    }
+}
+
+impl Read for Pages {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        while self.at == self.bytes.len() {
+            let Some(mut writer) = self.writer.take() else { return Ok(0) };
+            self.bytes.clear();
+            self.at = 0;
+            *writer.get_mut() = std::mem::take(&mut self.bytes);
+            match self.batches.next() {
+                Some(batch) => {
+                    let batch = batch.map_err(std::io::Error::other)?;
+                    writer.write(&batch).map_err(std::io::Error::other)?;
+                    self.bytes = std::mem::take(writer.get_mut());
+                    self.writer = Some(writer);
+                }
+                None => self.bytes = writer.into_inner().map_err(std::io::Error::other)?,
+            }
+        }
+        let read = buffer.len().min(self.bytes.len() - self.at);
+        buffer[..read].copy_from_slice(&self.bytes[self.at..self.at + read]);
+        self.at += read;
+        Ok(read)
+    }
+}
+
+const FILE_HINT: &str = "download or write it again";
 const ROWS_HINT: &str = "each line must be an object with the columns as keys";
 const STREAM_HINT: &str =
     "send an Arrow IPC stream, for example `pyarrow.ipc.new_stream(sys.stdout.buffer, schema)`";
@@ -103,7 +159,7 @@ impl Source {
     /// Where it is none of these, or damaged.
     pub fn open(name: &str) -> Result<Self, ScoreError> {
         if name == "-" {
-            return Self::arrow("stdin", Box::new(std::io::stdin()));
+            return Self::arrow("stdin", STREAM_HINT, Box::new(std::io::stdin()));
         }
         let path = Path::new(name);
         let input = |message: String, hint: &str| ScoreError::Input {
@@ -120,15 +176,14 @@ impl Source {
         let read = file.read(&mut head).map_err(|error| input(error.to_string(), "check the path"))?;
         let head = &head[..read];
         if head.starts_with(b"PAR1") {
-            let hint = "download or write it again";
-            let mut reader = ParquetReader::new(open()?);
-            let schema = guard(name, hint, || reader.schema())?;
-            let rows = guard(name, hint, || reader.num_rows())?;
-            let schema = Arc::new(Schema::from_arrow_schema(&schema));
-            return Ok(Self::Parquet { path: name.to_owned(), next: 0, rows, schema });
+            let file = open()?;
+            let pages = guard(name, FILE_HINT, || {
+                Pages::open(file).map_err(|error| PolarsError::ComputeError(error.to_string().into()))
+            })?;
+            return Self::arrow(name, FILE_HINT, Box::new(pages));
         }
         if head.starts_with(&[0xff; 4]) {
-            return Self::arrow(name, Box::new(open()?));
+            return Self::arrow(name, STREAM_HINT, Box::new(open()?));
         }
         if head.starts_with(b"ARROW1") {
             return Err(input(
@@ -154,25 +209,20 @@ impl Source {
         })
     }
 
-    fn arrow(name: &str, inner: Box<dyn Read + Send>) -> Result<Self, ScoreError> {
+    fn arrow(name: &str, hint: &'static str, inner: Box<dyn Read + Send>) -> Result<Self, ScoreError> {
         let inner: Box<dyn Read + Send> = Box::new(BufReader::with_capacity(1 << 20, inner));
         let mut forward = Forward { inner, at: 0 };
-        let metadata = guard(name, STREAM_HINT, || read_stream_metadata(&mut forward))?;
+        let metadata = guard(name, hint, || read_stream_metadata(&mut forward))?;
         let schema = Arc::new(Schema::from_arrow_schema(&metadata.schema));
         let reader = Box::new(StreamReader::new(forward, metadata, None));
-        Ok(Self::Arrow { reader, schema, left: None })
+        Ok(Self::Arrow { path: name.to_owned(), hint, reader, schema, left: None })
     }
 
     /// The columns.
     pub fn schema(&self) -> &SchemaRef {
         match self {
-            Self::Parquet { schema, .. } | Self::Lines { schema, .. } | Self::Arrow { schema, .. } => schema,
+            Self::Lines { schema, .. } | Self::Arrow { schema, .. } => schema,
         }
-    }
-
-    /// Rows, where known before.
-    pub fn rows(&self) -> Option<usize> {
-        if let Self::Parquet { rows, .. } = self { Some(*rows) } else { None }
     }
 
     /// The next rows, at most [`BATCH`] (JSON lines: some megabytes); `None` at the end.
@@ -181,44 +231,24 @@ impl Source {
     /// Where they cannot be read.
     pub fn next_batch(&mut self) -> Result<Option<DataFrame>, ScoreError> {
         match self {
-            Self::Parquet { path, next, rows, .. } => {
-                if next >= rows {
-                    return Ok(None);
-                }
-                let length = BATCH.min(*rows - *next);
-                let file = File::open(&*path).map_err(|error| ScoreError::Input {
-                    path: path.clone(),
-                    message: error.to_string(),
-                    hint: "it must stay where it is while it is scored".into(),
-                })?;
-                let frame = guard(path, "download or write it again", || {
-                    ParquetReader::new(file)
-                        .with_slice(Some((*next, length)))
-                        .read_parallel(ParallelStrategy::None)
-                        .set_low_memory(true)
-                        .finish()
-                })?;
-                *next += length;
-                Ok(Some(frame))
-            }
             Self::Lines { path, reader, line, schema, first } => match first.take() {
                 Some(first) => Ok(Some(first)),
                 None => lines(path, reader, line, Some(schema)),
             },
-            Self::Arrow { reader, schema, left } => loop {
+            Self::Arrow { path, hint, reader, schema, left } => loop {
                 if let Some(frame) = left.take().filter(|frame| frame.height() > 0) {
                     let rest = frame.height().saturating_sub(BATCH);
                     *left = (rest > 0).then(|| frame.slice(BATCH as i64, rest));
                     return Ok(Some(frame.slice(0, BATCH)));
                 }
-                let batch = guard("the Arrow stream", STREAM_HINT, || reader.next().transpose())?;
+                let batch = guard(path, hint, || reader.next().transpose())?;
                 match batch {
                     // The end, told or not.
                     None | Some(StreamState::Waiting) => return Ok(None),
                     Some(StreamState::Some(batch)) => {
                         let height = batch.len();
                         let fields: Vec<_> = reader.schema().iter_values().cloned().collect();
-                        let frame = guard("the Arrow stream", STREAM_HINT, || {
+                        let frame = guard(path, hint, || {
                             let columns = fields
                                 .iter()
                                 .zip(batch.into_arrays())
@@ -442,5 +472,86 @@ fn failed(path: &Path, error: PolarsError) -> SinkError {
             path: path.into(),
             message: error.to_string(),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every type that a dataset is likely to have, in one row group of many batches.
+    #[test]
+    fn a_parquet_file_passes_by_as_it_is() {
+        let rows = 2 * BATCH + 77;
+        let missing = |row: usize| row % 11 == 3;
+        let text: Vec<Option<String>> =
+            (0..rows).map(|row| (!missing(row)).then(|| format!("text {} 🦀 {row}", row % 7))).collect();
+        let vectors: Vec<Option<Series>> = (0..rows)
+            .map(|row| (!missing(row)).then(|| Series::new("".into(), [row as f32, -1.5, f32::MIN_POSITIVE])))
+            .collect();
+        let lists = ListChunked::from_iter(vectors).into_series();
+        let arrays = lists.cast(&DataType::Array(Box::new(DataType::Float32), 3)).unwrap();
+        let word = Series::new("word".into(), (0..rows).map(|row| ["no", "yes"][row % 2]).collect::<Vec<_>>());
+        let mut frame = DataFrame::new(
+            rows,
+            vec![
+                Column::new("text".into(), text),
+                Column::new("number".into(), (0..rows as i64).collect::<Vec<_>>()),
+                Column::new("share".into(), (0..rows).map(|row| row as f64 / 7.0).collect::<Vec<_>>()),
+                Column::new("flag".into(), (0..rows).map(|row| row % 3 == 0).collect::<Vec<_>>()),
+                lists.with_name("list".into()).into_column(),
+                arrays.with_name("array".into()).into_column(),
+                word.cast(&DataType::from_categories(Categories::global())).unwrap().into_column(),
+            ],
+        )
+        .unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("all.parquet");
+        ParquetWriter::new(File::create(&path).unwrap())
+            .with_row_group_size(Some(rows))
+            .finish(&mut frame)
+            .unwrap();
+        let mut source = Source::open(&path.display().to_string()).unwrap();
+        let mut sizes = Vec::new();
+        let mut read: Option<DataFrame> = None;
+        while let Some(batch) = source.next_batch().unwrap() {
+            sizes.push(batch.height());
+            match &mut read {
+                Some(read) => drop(read.vstack_mut(&batch).unwrap()),
+                None => read = Some(batch),
+            }
+        }
+        let read = read.unwrap();
+        assert_eq!(sizes, [BATCH, BATCH, 77]);
+        assert_eq!(read.get_column_names(), frame.get_column_names());
+        for (read, wrote) in read.columns().iter().zip(frame.columns()) {
+            let wrote = wrote.cast(read.dtype()).unwrap();
+            assert!(read.equals_missing(&wrote), "{}: {} and {}", read.name(), read.dtype(), wrote.dtype());
+        }
+    }
+
+    #[test]
+    fn a_parquet_file_that_was_cut_or_changed_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cut.parquet");
+        let values: Vec<String> = (0..50_000u32).map(|row| format!("{}", row.wrapping_mul(2_654_435_761))).collect();
+        let mut frame = DataFrame::new(values.len(), vec![Column::new("text".into(), values)]).unwrap();
+        ParquetWriter::new(File::create(&path).unwrap()).finish(&mut frame).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        let name = path.display().to_string();
+        let read = || -> Result<(), ScoreError> {
+            let mut source = Source::open(&name)?;
+            while source.next_batch()?.is_some() {}
+            Ok(())
+        };
+        read().unwrap();
+        std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+        assert!(read().unwrap_err().to_string().contains("hint: download or write it again"));
+        // Pages that are no longer what the footer says.
+        let mut changed = whole.clone();
+        let middle = whole.len() / 2;
+        changed[1000..middle].fill(0xff);
+        std::fs::write(&path, changed).unwrap();
+        assert!(read().unwrap_err().to_string().contains("hint: download or write it again"));
     }
 }
