@@ -22,6 +22,7 @@ use crate::language::prompts::Prompts;
 use crate::language::spending::{Purse, Spent};
 use crate::matrix::Matrix;
 use crate::pairs::{self, Pairs, PairsError, ReadOptions, ReadReport, Side, Source};
+use crate::personalize;
 use crate::report::{annotated_pairs, page, tables};
 use crate::run::{
     DatasetRecord, EmbeddingRecord, LanguageRecord, Manifest, RunDir, RunError, SourceRecord, fingerprint,
@@ -401,6 +402,7 @@ fn express(
     let report_print = fingerprint("report", &(&principles_print, &run.manifest.notes));
     stage(&mut run, observer, "report", &report_print, 0, &["report.html"], |run, _| {
         let bank = bank(config)?;
+        let annotators = personalize::differences(&pairs, &sides, &described, config);
         let page = page::render(page::Input {
             manifest: &analysis.manifest,
             findings: &analysis.findings,
@@ -408,6 +410,7 @@ fn express(
             pairs: &pairs,
             sides: &sides,
             bank: &bank,
+            annotators: annotators.as_ref(),
             anonymise: false,
         });
         write_bytes(&run.file("report.html"), page.as_bytes())?;

@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::{Failure, finished, print};
 use crate::finished::FinishedRun;
+use crate::personalize;
 use crate::report::page;
 use crate::run::write_bytes;
 
@@ -35,6 +36,8 @@ pub fn run(arguments: ReportArguments) -> Result<(), Failure> {
     let source = run.source().map_err(finished)?;
     let described = run.described().map_err(finished)?;
     let bank = run.bank().map_err(finished)?;
+    let annotators =
+        personalize::differences(&source.pairs, &source.sides, &described, &run.manifest.config);
     let page = page::render(page::Input {
         manifest: &run.manifest,
         findings: &run.findings,
@@ -42,6 +45,7 @@ pub fn run(arguments: ReportArguments) -> Result<(), Failure> {
         pairs: &source.pairs,
         sides: &source.sides,
         bank: &bank,
+        annotators: annotators.as_ref(),
         anonymise: arguments.anonymise,
     });
     let name = if arguments.anonymise { "report.anonymised.html" } else { "report.html" };

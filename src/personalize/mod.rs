@@ -228,6 +228,31 @@ pub fn personalize(
     job.run()
 }
 
+/// Labels from which on an annotator has a coefficient of its own, unless told otherwise.
+pub const MIN_PAIRS: usize = 8;
+
+/// How the annotators of a run differ, for its report: the tests, without weighing what weights are worth. `None`
+/// where fewer than two annotators have [`MIN_PAIRS`] labels, or the labels cannot be modelled.
+pub fn differences(
+    pairs: &Pairs,
+    sides: &[Side],
+    described: &Described,
+    config: &crate::config::Config,
+) -> Option<Personalization> {
+    let options = Options {
+        by: Names::annotators(pairs),
+        by_name: "annotator_id".into(),
+        groups: Vec::new(),
+        allowed: Allowed::Subjective,
+        min_pairs: MIN_PAIRS,
+        alpha: config.principles.alpha,
+        evaluate: false,
+        seed: config.seed,
+        redundant_above: config.principles.redundant_above,
+    };
+    personalize(pairs, sides, described, &options).ok().filter(|found| found.annotators_enough > 1)
+}
+
 struct Job<'a> {
     labels: &'a Labelled,
     described: &'a Described,

@@ -161,7 +161,7 @@ pub fn scorer_definition(found: &Personalization) -> serde_json::Value {
     })
 }
 
-fn signed(value: f64) -> String {
+pub(super) fn signed(value: f64) -> String {
     if value.is_nan() {
         return "–".into();
     }
@@ -173,7 +173,7 @@ fn signed(value: f64) -> String {
     }
 }
 
-fn p_value(p: f64) -> String {
+pub(super) fn p_value(p: f64) -> String {
     if p.is_nan() {
         "–".into()
     } else if p >= 0.99995 {

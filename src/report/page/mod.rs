@@ -9,16 +9,20 @@ use std::fmt::Write;
 use super::evidence::{self, Item, MOST};
 use super::html::{Document, escape};
 use super::plots::{self, Interval, Scale};
+use super::personalize::{p_value, signed};
 use super::{RUNGS, dataset_line, explained, fidelity, interval, points, thousands};
 use crate::constitution::{Finding, Findings, Principle, select};
 use crate::describe::Described;
 use crate::describe::known::Bank;
 use crate::effects::table::Labels;
 use crate::pairs::{Pairs, Side};
+use crate::personalize::{Heterogeneity, Personalization};
 use crate::run::Manifest;
 
 pub(super) const STYLE: &str = include_str!("page.css");
 pub(super) const SCRIPT: &str = include_str!("page.js");
+/// Features in which annotators do not differ that are listed all the same, the nearest first.
+const NEAREST: usize = 5;
 /// Pairs for and against, each, of a feature that is no principle.
 const FEWER: usize = 12;
 
@@ -37,6 +41,8 @@ pub struct Input<'a> {
     pub sides: &'a [Side],
     /// The detectors that described them.
     pub bank: &'a Bank,
+    /// How annotators differ, where there are several ([`crate::personalize::differences`]).
+    pub annotators: Option<&'a Personalization>,
     /// Leave out annotators' ids and obvious personal data.
     pub anonymise: bool,
 }
@@ -167,7 +173,14 @@ fn items<'a>(input: Input<'a>, extra: &Extra) -> Vec<Item<'a>> {
         );
         item(&finding.feature_id, finding.text.clone(), effect, None)
     });
-    principles.chain(others).collect()
+    let mut all: Vec<Item<'a>> = principles.chain(others).collect();
+    for test in input.annotators.iter().flat_map(|found| &found.tests).filter(|test| test.subjective) {
+        if all.iter().all(|item| item.feature.feature_id != test.feature_id) {
+            let effect = "Annotators differ in it beyond chance.".to_owned();
+            all.extend(item(&test.feature_id, test.description.clone(), effect, None));
+        }
+    }
+    all
 }
 
 /// A principle's effect as a sentence.
@@ -214,7 +227,13 @@ fn write_body(
         out.push_str("<li><a href=\"#evidence\">Evidence</a></li>");
     }
     out.push_str(
-        "<li><a href=\"#ladder\">How much it explains</a></li><li><a href=\"#dataset\">The data</a></li>\
+        "<li><a href=\"#ladder\">How much it explains</a></li>",
+    );
+    if input.annotators.is_some() {
+        out.push_str("<li><a href=\"#annotators\">Annotators</a></li>");
+    }
+    out.push_str(
+        "<li><a href=\"#dataset\">The data</a></li>\
          <li><a href=\"#made\">How this was made</a></li></ul></nav></header>\n<main id=\"main\">\n",
     );
     short(out, input)?;
@@ -245,6 +264,9 @@ fn write_body(
         &extra.unexplained,
         items,
     )?;
+    if let Some(found) = input.annotators {
+        annotators(out, found, items)?;
+    }
     data(out, input, labels)?;
     made(out, input)?;
     out.push_str("</main>\n<footer><p>Associations in the labels at hand, never causes. This file needs no network and sends nothing.</p></footer>");
@@ -313,6 +335,16 @@ fn short(out: &mut String, input: Input<'_>) -> std::fmt::Result {
             )?;
         }
         out.push_str(". 0.5 is chance.</li>");
+    }
+    let differ: Vec<String> = (input.annotators.iter())
+        .flat_map(|found| found.tests.iter().filter(|test| test.subjective).take(3))
+        .map(|test| {
+            let opposite = format!("{:.0}", test.opposite * 100.0);
+            format!("<strong>{}</strong> (for about {opposite} % of them it works the other way)", escape(&test.short))
+        })
+        .collect();
+    if !differ.is_empty() {
+        write!(out, "<li>Annotators do not agree about: {}.</li>", differ.join("; "))?;
     }
     out.push_str("</ul></section>\n");
     Ok(())
@@ -584,6 +616,65 @@ fn list(
         )?;
     }
     out.push_str("</tbody></table></div>\n");
+    Ok(())
+}
+
+/// Whether the principles are everybody's.
+fn annotators(out: &mut String, found: &Personalization, items: &[Item<'_>]) -> std::fmt::Result {
+    let tested = found.tests.iter().filter(|test| !test.p.is_nan());
+    let subjective: Vec<&Heterogeneity> = tested.clone().filter(|test| test.subjective).collect();
+    let count = tested.clone().count();
+    let shown: Vec<&Heterogeneity> = match subjective.is_empty() {
+        true => tested.take(NEAREST).collect(),
+        false => subjective.clone(),
+    };
+    let verdict = match subjective.len() {
+        0 => format!("None of {count} features differs between them beyond chance; the nearest:"),
+        1 => format!("One of {count} features differs between them beyond chance:"),
+        n => format!("{n} of {count} features differ between them beyond chance:"),
+    };
+    let ends = shown.iter().flat_map(|test| [test.beta_low, test.beta_high]);
+    let scale = Scale::around(0.0, 0.25, ends);
+    write!(
+        out,
+        "<h2 id=\"annotators\">Do annotators agree?</h2>\n<p>{} labels by {} annotators, {} of them with at least {}. {verdict}</p>\n\
+         <div class=\"wide\"><table class=\"stack\"><caption>Mean effect and τ, its standard deviation between annotators, in log-odds per \
+         standard size of the feature, length and the other features held fixed; 95 % intervals</caption><thead><tr><th scope=\"col\">Feature</th>\
+         <th scope=\"col\"><span>Mean effect</span>{}</th><th scope=\"col\" class=\"n\">mean effect</th><th scope=\"col\" class=\"n\">τ</th>\
+         <th scope=\"col\" class=\"n\">other sign</th><th scope=\"col\" class=\"n\">p, corrected</th><th scope=\"col\" class=\"n\">annotators</th></tr></thead><tbody>\n",
+        thousands(found.labels),
+        thousands(found.annotators),
+        thousands(found.annotators_enough),
+        found.min_pairs,
+        plots::axis(&scale, |x| plots::label(format!("{x}")))
+    )?;
+    for test in shown {
+        let finite = [test.beta, test.beta_low, test.beta_high].iter().all(|value| value.is_finite());
+        let drawn = finite.then_some(Interval { value: test.beta, low: test.beta_low, high: test.beta_high });
+        writeln!(
+            out,
+            "<tr><th scope=\"row\">{} <span class=\"soft\">{}</span></th><td class=\"forest\">{}</td>\
+             <td class=\"n\" data-name=\"Mean effect\">{} [{}, {}]</td><td class=\"n\" data-name=\"τ\">{:.2} [{:.2}, {:.2}]</td>\
+             <td class=\"n\" data-name=\"Other sign\">{:.0} %</td><td class=\"n\" data-name=\"p, corrected\">{}</td>\
+             <td class=\"n\" data-name=\"Annotators\">{}</td></tr>",
+            opener(items, &test.feature_id, "", &test.short),
+            escape(&test.feature_id),
+            plots::row(drawn, &scale, plots::INK),
+            signed(test.beta),
+            signed(test.beta_low),
+            signed(test.beta_high),
+            test.tau,
+            test.tau_low,
+            test.tau_high,
+            test.opposite * 100.0,
+            p_value(test.p_holm),
+            thousands(test.annotators)
+        )?;
+    }
+    out.push_str(
+        "</tbody></table></div>\n<p class=\"soft\">Other sign: the share of annotators for whom it works the other way, if effects are normal. \
+         Weights of their own: <code>wimhf personalize</code>.</p>\n",
+    );
     Ok(())
 }
 
