@@ -7,13 +7,12 @@ use std::sync::{LazyLock, Mutex, MutexGuard};
 
 use polars::prelude::*;
 
-use crate::util::{analyze, data, json, parquet, small, stderr, stdout, wimhf, write};
+use crate::util::{analyze, copy_of_sample_run, data, json, parquet, small, stderr, stdout, wimhf, write};
 
-/// A finished run of the sample, made once.
+/// A finished run of the sample that is written to here.
 static SAMPLE: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
     let dir = tempfile::tempdir().unwrap();
-    let output = analyze(dir.path(), &[&data("sample.parquet"), "--out", "run", "--quiet"]);
-    assert!(output.status.success(), "{}", stderr(&output));
+    copy_of_sample_run(dir.path());
     dir
 });
 

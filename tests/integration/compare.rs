@@ -13,9 +13,7 @@ use crate::util::{analyze, data, json, parquet, root, stderr, stdout, wimhf, wri
 
 /// The sample's run, opened.
 fn sample(dir: &Path) -> (FinishedRun, Source, Matrix) {
-    let output = analyze(dir, &[&data("sample.parquet"), "--out", "sample", "--quiet"]);
-    assert!(output.status.success(), "{}", stderr(&output));
-    let run = FinishedRun::open(&dir.join("sample")).unwrap();
+    let run = FinishedRun::open(&copy_of_sample_run(dir)).unwrap();
     let (source, activations) = (run.source().unwrap(), run.activations().unwrap());
     (run, source, activations)
 }

@@ -1,40 +1,12 @@
 //! `wimhf constitution`: the planted attributes come out, close to what can be known of the labels.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::path::Path;
 
 use crate::planted::names;
-use crate::util::{self, data, json, parquet, root, stderr, stdout, wimhf};
-
-/// One finished run of the sample for all tests here; the folder lives as long as the process.
-pub fn sample_run() -> &'static Path {
-    static RUN: OnceLock<PathBuf> = OnceLock::new();
-    RUN.get_or_init(|| {
-        let dir = tempfile::tempdir().unwrap().keep();
-        let output = util::analyze(&dir, &[&data("sample.parquet"), "--seed", "1", "--out", "run"]);
-        assert!(output.status.success(), "{}", stderr(&output));
-        dir.join("run")
-    })
-}
-
-/// A copy of that run that a test may write to.
-pub fn copy_of_sample_run(dir: &Path) -> PathBuf {
-    let to = dir.join("run");
-    let mut folders = vec![sample_run().to_path_buf()];
-    while let Some(folder) = folders.pop() {
-        std::fs::create_dir_all(to.join(folder.strip_prefix(sample_run()).unwrap())).unwrap();
-        for entry in std::fs::read_dir(&folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                std::fs::copy(&path, to.join(path.strip_prefix(sample_run()).unwrap())).unwrap();
-            }
-        }
-    }
-    to
-}
+use crate::util::{
+    self, copy_of_sample_run, data, json, parquet, root, sample_run, stderr, stdout, wimhf,
+};
 
 fn constitution(run: &Path, arguments: &[&str]) -> std::process::Output {
     wimhf(run.parent().unwrap()).arg("constitution").arg(run).args(arguments).output().unwrap()

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::util::{analyze, data, root, stderr, stdout, wimhf};
+use crate::util::{analyze, copy_of_sample_run, root, stderr, stdout, wimhf};
 
 fn pages() -> Vec<PathBuf> {
     let mut pages: Vec<PathBuf> = std::fs::read_dir(root().join("docs"))
@@ -80,8 +80,9 @@ fn words(command: &str) -> Vec<String> {
 fn every_command_in_the_documentation_is_one() {
     let dir = tempfile::tempdir().unwrap();
     let at = dir.path();
-    let output = analyze(at, &[&data("sample.parquet"), "--out", "runs/sample", "--quiet"]);
-    assert!(output.status.success(), "{}", stderr(&output));
+    std::fs::create_dir(at.join("runs")).unwrap();
+    let run = copy_of_sample_run(&at.join("runs"));
+    std::fs::rename(run, at.join("runs/sample")).unwrap();
     let (mut ran, mut parsed) = (0, 0);
     for page in pages() {
         for command in commands(&read(&page)) {

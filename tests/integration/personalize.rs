@@ -8,9 +8,8 @@ use wimhf::finished::{FinishedRun, Source};
 use wimhf::matrix::Matrix;
 use wimhf::personalize::{Allowed, Names, Options, Personalization, personalize};
 
-use crate::constitution::{copy_of_sample_run, sample_run};
 use crate::planted::names;
-use crate::util::{self, json, parquet, root, stderr, stdout, wimhf};
+use crate::util::{self, copy_of_sample_run, json, parquet, root, sample_run, stderr, stdout, wimhf};
 
 fn options(source: &Source) -> Options {
     Options {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 
 use polars::prelude::*;
 
@@ -104,4 +105,33 @@ pub fn contents(run: &Path) -> std::collections::BTreeMap<PathBuf, Vec<u8>> {
         }
     }
     found
+}
+
+/// One finished run of the sample for all tests; nobody writes to it, and the folder lives as long as the process.
+pub fn sample_run() -> &'static Path {
+    static RUN: OnceLock<PathBuf> = OnceLock::new();
+    RUN.get_or_init(|| {
+        let dir = tempfile::tempdir().unwrap().keep();
+        let output = analyze(&dir, &[&data("sample.parquet"), "--seed", "1", "--out", "run"]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        dir.join("run")
+    })
+}
+
+/// A copy of that run, named `run`, that a test may write to.
+pub fn copy_of_sample_run(dir: &Path) -> PathBuf {
+    let to = dir.join("run");
+    let mut folders = vec![sample_run().to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        std::fs::create_dir_all(to.join(folder.strip_prefix(sample_run()).unwrap())).unwrap();
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                std::fs::copy(&path, to.join(path.strip_prefix(sample_run()).unwrap())).unwrap();
+            }
+        }
+    }
+    to
 }
