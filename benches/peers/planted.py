@@ -1,12 +1,13 @@
 """Makes a planted preference set of the kind the reference was measured on (REFERENCE.md, section 1).
 
-    python planted.py OUT.parquet [--pairs 20000] [--seed 0]
+    python planted.py OUT.parquet [--pairs 20000] [--seed 0] [--kind known|unknown]
 
 Twelve independent attributes per response, each present with probability .35, labels from a logistic
 model with the weights below. Topics and wordings are few, so that every attribute can be read off the
 embedding: with all-MiniLM-L6-v2 and ridge regression on the difference the correlations come out
 between .6 and .95, as they do in the reference's set. Beside OUT.parquet it writes
-OUT_attributes.parquet with columns NAME_a and NAME_b (0/1).
+OUT_attributes.parquet with columns NAME_a and NAME_b (0/1). `--kind unknown` plants attributes that no bank of
+concepts knows instead.
 """
 
 import argparse
@@ -73,11 +74,32 @@ PHRASES = {
     "exclamations": ["Great!!! Amazing!", "Wow! Fantastic!!", "Awesome! Yes!!", "So good!! Hooray!"],
     "code_block": ["```python\nfor x in range(10):\n    print(x)\n```", "```js\nconst a = [1, 2];\nconsole.log(a);\n```", "```bash\nls -la | grep txt\ncd /tmp\n```", "```sql\nSELECT * FROM t WHERE id = 1;\n```"],
 }
+# Attributes that nobody has a detector for.
+UNKNOWN = {
+    "nautical": 0.7, "title": -0.6, "proverb": 0.5, "price": 0.0, "local_expert": 0.8, "british": -0.4, "weather": 0.45,
+    "music": -0.7, "grandmother": 0.6, "latin": -0.5,
+}
+UNKNOWN_PHRASES = {
+    "nautical": ["Steer a steady course and trim the sails as the wind turns.", "Drop anchor before you set sail again.", "All hands on deck, for the tide waits for no crew.", "Keep the ship off the rocks and look out for the lighthouse."],
+    "title": ["As you wish, Your Excellency.", "Certainly, esteemed Professor.", "At your service, noble Sir.", "With respect, honoured Madam."],
+    "proverb": ["A stitch in time saves nine.", "Rome was not built in a day.", "Where there is a will there is a way.", "The early bird catches the worm."],
+    "price": ["It sells for a few dollars at the discount store.", "Expect to pay some euros more for the better one.", "The cheap one costs hardly a dollar.", "A pound or two buys a decent one."],
+    "local_expert": ["Ask a craftsman in your neighbourhood to have a look.", "The specialist shop around the corner can advise you.", "A guild in your town keeps a list of local experts.", "Somebody at the nearest workshop will gladly show you."],
+    "british": ["Colour and flavour are a matter of favourite behaviour.", "Organise it in the centre, and realise the honour of the labour.", "The grey theatre's catalogue is a marvellous programme.", "Travelling neighbours criticise the harbour's humour."],
+    "weather": ["Rain and fog are likely today, with a cold breeze.", "A sunny spell with mild winds is forecast.", "Thunderstorms may roll in by the evening.", "Snow and frost are on their way."],
+    "music": ["It is like a violin in a symphony.", "Think of it as jazz, a saxophone over a piano.", "Like a choir, it needs every voice in the melody.", "It has the rhythm of a drum in an orchestra."],
+    "grandmother": ["My grandmother used to do it like that on her farm.", "Grandma always said so in her kitchen.", "Our grandparents knew this from their village.", "Granny's old way is the one to trust."],
+    "latin": ["Carpe diem, quod erat demonstrandum.", "Ceteris paribus, in vino veritas.", "Alea iacta est, mutatis mutandis.", "Veni vidi vici, et cetera ad infinitum."],
+}
 PROMPTS = ["Tell me about {}.", "How does one go about {}?", "What should I know about {}?", "Give me some advice on {}.", "Explain {} to me."]
 
 
 def response(topic, present, random):
     sentences = random.sample(TOPICS[topic], random.randint(2, 4))
+    if "nautical" in present:
+        extra = [random.choice(UNKNOWN_PHRASES[name]) for name in UNKNOWN if present[name]]
+        random.shuffle(extra)
+        return " ".join(sentences[:1] + extra + sentences[1:])
     if present["long"]:
         sentences += random.sample(FILLER, 3)
     if present["bullets"]:
@@ -102,7 +124,9 @@ def main():
     parser.add_argument("output", type=pathlib.Path)
     parser.add_argument("--pairs", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kind", choices=["known", "unknown"], default="known")
     args = parser.parse_args()
+    WEIGHTS, SUBJECTIVE = (globals()["WEIGHTS"], globals()["SUBJECTIVE"]) if args.kind == "known" else (UNKNOWN, ["proverb", "music"])
 
     source = random.Random(args.seed)
     own = [{name: source.gauss(0, DEVIATION) for name in SUBJECTIVE} for _ in range(ANNOTATORS)]
