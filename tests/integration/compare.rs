@@ -9,7 +9,7 @@ use wimhf::finished::{FinishedRun, Source};
 use wimhf::matrix::Matrix;
 use wimhf::pairs::Pairs;
 
-use crate::util::{analyze, data, json, parquet, root, stderr, stdout, wimhf, write};
+use crate::util::{analyze, copy_of_sample_run, json, parquet, root, stderr, stdout, wimhf, write};
 
 /// The sample's run, opened.
 fn sample(dir: &Path) -> (FinishedRun, Source, Matrix) {

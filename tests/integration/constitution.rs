@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::planted::names;
 use crate::util::{
-    self, copy_of_sample_run, data, json, parquet, root, sample_run, stderr, stdout, wimhf,
+    self, copy_of_sample_run, data, json, parquet, root, stderr, stdout, wimhf,
 };
 
 fn constitution(run: &Path, arguments: &[&str]) -> std::process::Output {
