@@ -182,6 +182,8 @@ pub struct Measured {
     pub trained: TrainReport,
     /// How well it does on held-out pairs.
     pub quality: Quality,
+    /// The detectors.
+    bank: Bank,
     /// Fingerprint of all this.
     print: String,
 }
@@ -218,8 +220,8 @@ pub fn measure(request: &Request, observer: &mut dyn Observer) -> Result<Measure
         ),
     );
     let described = describe_stage(&mut prepared, request, &prompts, observer, &print)?;
-    let Prepared { run, pairs, sides, deltas, trained, quality, .. } = prepared;
-    Ok(Measured { run, pairs, sides, deltas, described, trained, quality, print })
+    let Prepared { run, bank, pairs, sides, deltas, trained, quality, .. } = prepared;
+    Ok(Measured { run, pairs, sides, deltas, described, trained, quality, bank, print })
 }
 
 /// What describing by language models will cost, by stage, before any of them is asked.
@@ -362,7 +364,7 @@ fn express(
     config: &Config,
     observer: &mut dyn Observer,
 ) -> Result<Analysis, AnalyzeError> {
-    let Measured { mut run, pairs, sides, deltas, described, trained, quality, print } = measured;
+    let Measured { mut run, pairs, sides, deltas, described, trained, quality, bank, print } = measured;
     let themes_print = fingerprint("themes", &print);
     let described = themes_stage(&mut run, observer, &pairs, &sides, described, &themes_print)?;
 
@@ -401,7 +403,6 @@ fn express(
     };
     let report_print = fingerprint("report", &(&principles_print, &run.manifest.notes));
     stage(&mut run, observer, "report", &report_print, 0, &["report.html"], |run, _| {
-        let bank = bank(config)?;
         let annotators = personalize::differences(&pairs, &sides, &described, config);
         let page = page::render(page::Input {
             manifest: &analysis.manifest,

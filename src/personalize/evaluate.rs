@@ -21,13 +21,15 @@ use super::population::{Belief, Population, sigmoid};
 pub const KS: [usize; 6] = [1, 2, 4, 8, 16, 32];
 /// Folds of annotators.
 pub(super) const FOLDS: usize = 5;
-/// Random choices of the k labels that are averaged.
-const DRAWS: usize = 5;
+/// Random choices of the k labels that are averaged: many where there are few labels, which is where luck weighs most.
+const DRAWS: std::ops::RangeInclusive<usize> = 5..=20;
+/// Labels divided by this are the choices.
+const DRAWN: usize = 60_000;
 /// Labels that must be left to predict.
 const LEFT: usize = 4;
 /// Resamplings of the annotators, and the work that they may be.
 const RESAMPLES: usize = 1000;
-const WORK: usize = 400_000_000;
+const WORK: usize = 20_000_000;
 /// Spread, per standard size of the activation, that stands for none: with it, weights are not shrunk.
 const UNSHRUNK: f64 = 10.0;
 /// Number of own labels that the calibration is shown for.
@@ -236,7 +238,8 @@ fn predict(
             let test = &held_out[lent..];
             let mut pool = rest.clone();
             pool.extend(&held_out[..lent]);
-            for _ in 0..DRAWS {
+            let draws = (DRAWN / labels.y.len().max(1)).clamp(*DRAWS.start(), *DRAWS.end());
+            for _ in 0..draws {
                 pool.shuffle(&mut random);
                 let some = &pool[..k];
                 let fit = |features: &[usize], tau: &[f64]| {

@@ -44,6 +44,9 @@ fn a_second_call_reuses_every_stage_and_changed_settings_redo_what_they_touch() 
     assert!(before == contents(&run), "the same seed gives the same files");
 }
 
+/// Settings with which a run takes moments.
+const SMALL: [&str; 4] = ["--features", "8", "--active", "2"];
+
 /// `kill -9` at twenty moments spread over the run, then the same command: the same result, and no
 /// stage that was recorded as finished is done again.
 #[test]
@@ -51,18 +54,18 @@ fn kill_at_twenty_moments_and_go_on() {
     let dir = tempfile::tempdir().unwrap();
     small(&dir.path().join("d.parquet"), 300, |i| f64::from(u8::from(i % 3 == 0)));
     let started = Instant::now();
-    let whole = analyze(dir.path(), &["d.parquet", "--out", "whole"]);
+    let whole = analyze(dir.path(), &[&["d.parquet", "--out", "whole"], &SMALL[..]].concat());
     let took = started.elapsed();
     assert!(whole.status.success(), "{}", stderr(&whole));
     let expected = contents(&dir.path().join("whole"));
 
-    let mut killed = 0;
-    let mut partial = 0;
-    for moment in 0..20u32 {
+    // One after the other for itself, two at a time: the moments lie where they lie.
+    let moment = |moment: u32| -> (bool, bool) {
         let name = format!("run{moment}");
         let run = dir.path().join(&name);
         let mut child = wimhf(dir.path())
             .args(["analyze", "--device", "cpu", "d.parquet", "--out", &name])
+            .args(SMALL)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -70,15 +73,15 @@ fn kill_at_twenty_moments_and_go_on() {
         std::thread::sleep(Duration::from_secs_f64(took.as_secs_f64() * f64::from(moment) / 20.0));
         // SIGKILL on Unix: nothing can be cleaned up.
         child.kill().unwrap();
-        killed += usize::from(!child.wait().unwrap().success());
+        let killed = !child.wait().unwrap().success();
         let finished: Vec<String> = if run.join("run.json").exists() {
             statuses(&run).into_iter().map(|(stage, _)| stage).collect()
         } else {
             Vec::new()
         };
-        partial += usize::from(!finished.is_empty() && !finished.contains(&"report".to_owned()));
+        let partial = !finished.is_empty() && !finished.contains(&"report".to_owned());
 
-        let again = analyze(dir.path(), &["d.parquet", "--out", &name]);
+        let again = analyze(dir.path(), &[&["d.parquet", "--out", name.as_str()], &SMALL[..]].concat());
         assert!(again.status.success(), "after moment {moment}: {}", stderr(&again));
         for (stage, status) in statuses(&run) {
             let expected = if finished.contains(&stage) { "reused" } else { "done" };
@@ -94,7 +97,15 @@ fn kill_at_twenty_moments_and_go_on() {
             assert!(found[file] == *content, "{} differs after moment {moment}", file.display());
         }
         assert_eq!(again.stdout.len() > 200, whole.stdout.len() > 200);
-    }
+        (killed, partial)
+    };
+    let moment = &moment;
+    let outcomes: Vec<(bool, bool)> = std::thread::scope(|scope| {
+        let half = |odd: u32| scope.spawn(move || (0..10).map(|i| moment(2 * i + odd)).collect::<Vec<_>>());
+        [half(0), half(1)].into_iter().flat_map(|half| half.join().unwrap()).collect()
+    });
+    let killed = outcomes.iter().filter(|(killed, _)| *killed).count();
+    let partial = outcomes.iter().filter(|(_, partial)| *partial).count();
     assert!(killed >= 5, "only {killed} of 20 kills hit the program");
     assert!(partial >= 1, "no kill fell between two stages");
 }

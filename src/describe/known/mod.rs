@@ -358,7 +358,9 @@ impl Bank {
     fn assemble(entries: Vec<Entry>, path: &Path) -> Result<Self, BankError> {
         let mut hash = Sha256::new();
         let (mut concepts, mut detectors) = (Vec::new(), Vec::new());
-        for entry in entries {
+        // Compiling their patterns is most of what a small run takes.
+        let made: Vec<Result<Detector, String>> = entries.par_iter().map(Detector::new).collect();
+        for (entry, detector) in entries.into_iter().zip(made) {
             hash.update(format!("{entry:?}"));
             let refuse =
                 |reason: String| BankError::Concept { path: path.into(), id: entry.id.clone(), reason };
@@ -366,7 +368,7 @@ impl Bank {
             if entry.id.is_empty() || !entry.id.chars().all(named) {
                 return Err(refuse("an id is made of a-z, 0-9 and _".into()));
             }
-            detectors.push(Detector::new(&entry).map_err(refuse)?);
+            detectors.push(detector.map_err(refuse)?);
             concepts.push(Concept {
                 prefer: entry.prefer.unwrap_or_else(|| entry.description.clone()),
                 id: entry.id,
