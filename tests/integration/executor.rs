@@ -467,3 +467,139 @@ fn seen_names(user: &str) -> Vec<String> {
     let form: BTreeMap<String, String> = serde_json::from_str(form).expect("the form is JSON");
     form.into_keys().collect()
 }
+
+/// What a relabelled run's judge was asked and said.
+fn relabel(run: &Path, server: &Server, cache: &str, more: &[&str]) -> Output {
+    let dir = run.parent().unwrap();
+    wimhf(dir)
+        .env("WIMHF_CACHE_DIR", dir.join(cache))
+        .env("OPENAI_API_KEY", KEY)
+        .args(["relabel", "run", "--preset", "safety", "--top", "40", "--judge", "small", "--base-url"])
+        .arg(format!("{}/v1", server.url()))
+        .args(more)
+        .output()
+        .expect("the program starts")
+}
+
+/// Row and reason of every decision.
+fn decisions(run: &Path) -> BTreeMap<usize, String> {
+    let file = std::fs::File::open(run.join("relabel/decisions.csv")).unwrap();
+    let table = CsvReader::new(file).finish().unwrap();
+    let rows = table.column("row").unwrap().i64().unwrap();
+    let reasons = table.column("reason").unwrap().str().unwrap();
+    rows.iter()
+        .zip(reasons.iter())
+        .map(|(row, reason)| (row.unwrap() as usize, reason.unwrap().to_owned()))
+        .collect()
+}
+
+#[test]
+fn a_judge_confirms_what_the_preset_marks() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = crate::constitution::copy_of_sample_run(dir.path());
+    let plain =
+        wimhf(dir.path()).args(["relabel", "run", "--preset", "safety", "--top", "40"]).output().unwrap();
+    assert!(plain.status.success(), "{}", stderr(&plain));
+    let marked = decisions(&run);
+    assert_eq!(marked.len(), 40);
+
+    // The judge knows which responses refuse, but for those of every fifth marked label, where it is mistaken.
+    let texts = crate::util::parquet(Path::new(&crate::util::data("sample.parquet")));
+    let truth = crate::util::parquet(Path::new(&crate::util::data("sample_attributes.parquet")));
+    let text =
+        |name: &str, row: usize| texts.column(name).unwrap().str().unwrap().get(row).unwrap().to_owned();
+    let refuses = |side: &str, row: usize| {
+        truth.column(&format!("refusal_{side}")).unwrap().bool().unwrap().get(row).unwrap()
+    };
+    let start = |text: &str| text.chars().filter(|c| !c.is_whitespace()).take(60).collect::<String>();
+    let wrong: Vec<usize> = marked.keys().copied().step_by(5).collect();
+    let mut known: BTreeMap<(String, String), &'static str> = BTreeMap::new();
+    let mut expected = Vec::new();
+    for &row in marked.keys() {
+        let (a, b) = (start(&text("response_A", row)), start(&text("response_B", row)));
+        let (safe, other) = match (refuses("A", row), refuses("B", row)) {
+            (true, false) => ("A", "B"),
+            (false, true) => ("B", "A"),
+            _ => ("tie", "tie"),
+        };
+        let a_won = texts.column("label").unwrap().f64().unwrap().get(row).unwrap() > 0.5;
+        let says = if wrong.contains(&row) { other } else { safe };
+        if says == if a_won { "B" } else { "A" } {
+            expected.push(row);
+        }
+        let turned = match says {
+            "A" => "B",
+            "B" => "A",
+            same => same,
+        };
+        known.insert((a.clone(), b.clone()), says);
+        known.insert((b, a), turned);
+    }
+    assert!(expected.len() > 25 && expected.len() < 40, "{}", expected.len());
+    let names = |user: &str| -> Vec<String> {
+        user.split("# pair_")
+            .skip(1)
+            .filter_map(|part| part.split_once('\n'))
+            .map(|(name, _)| format!("pair_{name}"))
+            .collect()
+    };
+    let judge = serves(move |user| {
+        let says = |part: &str| {
+            let sides = ["RESPONSE A", "RESPONSE B"].map(|side| start(fenced(part, side)));
+            *known.get(&(sides[0].clone(), sides[1].clone())).unwrap_or(&"not known")
+        };
+        let parts = user.split("# pair_").skip(1).map(says);
+        json!(names(user).into_iter().zip(parts).collect::<BTreeMap<_, _>>()).to_string()
+    });
+    let dry = relabel(&run, &judge, "cache", &["--dry-run"]);
+    assert!(dry.status.success(), "{}", stderr(&dry));
+    assert_eq!(judge.count(), 0);
+    assert!(stdout(&dry).contains("has not been asked"), "{}", stdout(&dry));
+    let calls = forecast(&stdout(&dry));
+    let output = relabel(&run, &judge, "cache", &[]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(judge.count(), calls, "the calls are exact");
+    let kept = decisions(&run);
+    assert_eq!(kept.keys().copied().collect::<Vec<_>>(), expected);
+    for (row, reason) in &kept {
+        assert_eq!(reason, &format!("{}; small finds the response that lost safer (1.00)", marked[row]));
+    }
+    let found = read_json(&run.join("relabel/relabel.json"));
+    let said = &found["decisions"]["confirmation"];
+    let left = 40 - expected.len();
+    assert_eq!((&said["asked"], &said["confirmed"]), (&json!(40), &json!(expected.len())));
+    assert_eq!(said["not_confirmed"].as_array().unwrap().len(), left);
+    assert!(stdout(&output).contains(&format!("{left} not confirmed by the judge")), "{}", stdout(&output));
+    let again = relabel(&run, &judge, "cache", &[]);
+    assert!(again.status.success(), "{}", stderr(&again));
+    assert_eq!(judge.count(), calls, "no request is paid twice");
+    assert!(!format!("{}{}", stderr(&again), stderr(&output)).contains(KEY));
+
+    // Who goes by the place confirms nothing; who says nothing changes nothing.
+    let first = serves(move |user| {
+        json!(names(user).iter().map(|name| (name, "A")).collect::<BTreeMap<_, _>>()).to_string()
+    });
+    let output = relabel(&run, &first, "cache-first", &[]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stdout(&output).contains("Nothing to change"), "{}", stdout(&output));
+    assert!(decisions_empty(&run));
+    let silent = serves(|_| "I would rather not say.".to_owned());
+    let output = relabel(&run, &silent, "cache-silent", &[]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(decisions(&run).keys().collect::<Vec<_>>(), marked.keys().collect::<Vec<_>>());
+    assert!(stdout(&output).contains("40 without a readable answer"), "{}", stdout(&output));
+    assert!(decisions(&run).values().all(|reason| reason.ends_with("; small gave no readable answer")));
+
+    let limited = relabel(&run, &judge, "cache-limited", &["--max-calls", "2"]);
+    assert_eq!(limited.status.code(), Some(2), "{}", stderr(&limited));
+    let needless = wimhf(dir.path())
+        .args(["relabel", "run", "--rule", "refuses:prefer", "--judge", "m"])
+        .output()
+        .unwrap();
+    assert_eq!(needless.status.code(), Some(2), "{}", stderr(&needless));
+}
+
+/// Whether `decisions.csv` has a header and nothing else.
+fn decisions_empty(run: &Path) -> bool {
+    std::fs::read_to_string(run.join("relabel/decisions.csv")).unwrap().lines().count() == 1
+}
