@@ -19,7 +19,7 @@ use crate::language;
 use crate::language::chat::LanguageError;
 use crate::language::open::{OpenError, Role, Spending};
 use crate::language::prompts::Prompts;
-use crate::language::spending::{Purse, Spent};
+use crate::language::spending::{Forecast, Purse, Spent};
 use crate::matrix::Matrix;
 use crate::pairs::{self, Pairs, PairsError, ReadOptions, ReadReport, Side, Source};
 use crate::personalize;
@@ -270,10 +270,10 @@ pub fn forecast(request: &Request, observer: &mut dyn Observer) -> Result<Vec<Bi
     Ok(bills)
 }
 
-/// What one stage of describing will cost.
+/// What one kind of request will cost.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Bill {
-    /// `write`, `judge` or `shorten`.
+    /// `write`, `judge`, `shorten`, `execute` …
     pub stage: &'static str,
     /// The model that is asked.
     pub model: String,
@@ -281,7 +281,7 @@ pub struct Bill {
     pub server: String,
     /// Calls and tokens.
     #[serde(flatten)]
-    pub forecast: describe::written::Forecast,
+    pub forecast: Forecast,
     /// Dollars, where the price is known.
     pub dollars: Option<f64>,
 }

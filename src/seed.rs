@@ -4,6 +4,7 @@
 //! redone, or a new stage in between, changes no other stage's draws.
 
 use rand::SeedableRng;
+use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 
@@ -13,4 +14,13 @@ pub fn stream(seed: u64, purpose: &str) -> ChaCha8Rng {
     hash.update(seed.to_le_bytes());
     hash.update(purpose.as_bytes());
     ChaCha8Rng::from_seed(hash.finalize().into())
+}
+
+/// Some of `from`, drawn for `purpose`, in ascending order; all of them where there are no more than `count`.
+pub fn sample(seed: u64, purpose: &str, from: &[u32], count: usize) -> Vec<u32> {
+    let mut drawn = from.to_vec();
+    drawn.shuffle(&mut stream(seed, purpose));
+    drawn.truncate(count);
+    drawn.sort_unstable();
+    drawn
 }

@@ -272,7 +272,7 @@ pub fn run(arguments: AnalyzeArguments) -> Result<(), Failure> {
     let request = arguments.request().map_err(|error| Failure::new(2, &error))?;
     if dry_run {
         let bills = analyze::forecast(&request, &mut observer).map_err(failure)?;
-        return print(&report::bill::render(&bills));
+        return print(&report::bill::render("describing with language models", &bills));
     }
     let analysis = analyze::analyze(&request, &mut observer).map_err(failure)?;
     observer.close(&analysis.manifest).map_err(&unwritable)?;

@@ -1,14 +1,24 @@
 //! `wimhf constitution RUN`
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 
+use super::language::{SpendingArguments, bills};
+use super::progress::Progress;
 use super::{Failure, colour, print};
+use crate::analyze::{Observer, spent_in_words};
+use crate::constitution::by_model::{Asking, ByModel};
 use crate::constitution::choose::Aim;
 use crate::constitution::edits::{EditError, EditFile};
-use crate::constitution::reconstruct::{Options, reconstruct};
+use crate::constitution::reconstruct::{Options, Reconstruction, reconstruct};
+use crate::describe::Described;
 use crate::finished::{FinishedError, FinishedRun};
+use crate::language::open::{self, Named, OpenError, Role, Spending};
+use crate::language::prompts::Prompts;
+use crate::language::spending::Purse;
+use crate::report::bill;
 use crate::report::constitution as report;
 
 /// What was typed.
@@ -17,6 +27,8 @@ use crate::report::constitution as report;
   wimhf constitution runs/mine
   wimhf constitution runs/mine --principles 5 --executor vote
   wimhf constitution runs/mine --edit constitution.toml --dry-run
+  wimhf constitution runs/mine --executor model --model gpt-5-mini --dry-run
+  wimhf constitution runs/mine --executor model --model qwen3 --base-url http://localhost:8000/v1 --icai
 
 constitution.toml:
   pin = [\"refuses\", \"emoji:avoid\"]   # in the list; a direction of your own is allowed and costs
@@ -30,26 +42,51 @@ pub struct ConstitutionArguments {
     /// Number of principles [default: where the cross-validated curve is flat].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=200))]
     principles: Option<u16>,
-    /// What the list is chosen for; both executors are always measured.
+    /// What the list is chosen for (a model's as for linear); linear and vote are always measured.
     #[arg(long, value_enum, default_value_t = ExecutorArgument::Linear)]
     executor: ExecutorArgument,
     /// Pin, drop, reorder or reword principles (TOML), and see what each edit costs.
     #[arg(long, value_name = "FILE")]
     edit: Option<PathBuf>,
-    /// Print the result and write nothing.
+    /// Print the result and write nothing; of a model, print what asking it would take, and ask nothing.
     #[arg(long)]
     dry_run: bool,
     /// Folder for constitution.md, constitution.json and constitution.prompt.txt [default: RUN].
     #[arg(long, value_name = "FOLDER", conflicts_with = "dry_run")]
     out: Option<PathBuf>,
+    /// The language model that applies the list, seeing nothing but its words and one pair at a time.
+    #[arg(long, value_name = "MODEL", help_heading = MODELS)]
+    model: Option<String>,
+    /// Also make a list as Inverse Constitutional AI does, with the same model, and have it applied to the same pairs.
+    #[arg(long, requires = "model", help_heading = MODELS)]
+    icai: bool,
+    /// Held-out pairs that the model is asked about, drawn by the run's seed [default: 300].
+    #[arg(long, value_name = "N", requires = "model", value_parser = clap::value_parser!(u32).range(1..), help_heading = MODELS)]
+    pairs: Option<u32>,
+    /// Pairs in one call [default: 5].
+    #[arg(long, value_name = "N", requires = "model", value_parser = clap::value_parser!(u32).range(1..=100), help_heading = MODELS)]
+    pairs_per_call: Option<u32>,
+    /// Address of an OpenAI-compatible server; the key is taken from OPENAI_API_KEY
+    /// [default: OPENAI_BASE_URL, or OpenAI's].
+    #[arg(long, value_name = "URL", requires = "model", help_heading = MODELS)]
+    base_url: Option<String>,
+    /// Most requests at once [default: 8].
+    #[arg(long, value_name = "N", env = "WIMHF_CONCURRENCY", help_heading = MODELS)]
+    concurrency: Option<usize>,
+    #[command(flatten)]
+    spending: SpendingArguments,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
+const MODELS: &str = "Language models";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum ExecutorArgument {
     /// A weight per principle.
     Linear,
     /// A majority vote of the principles.
     Vote,
+    /// A language model that reads them (`--model`).
+    Model,
 }
 
 /// A name that is not in the run, or edits that cannot be used.
@@ -60,10 +97,77 @@ enum ResolveError {
     Run(#[from] FinishedError),
 }
 
+/// Pairs that a model is asked about, and in one call.
+const PAIRS: u32 = 300;
+const PAIRS_PER_CALL: u32 = 5;
+
+/// A model, what it is told and what may be spent.
+struct Model {
+    named: Named,
+    prompts: Prompts,
+    spending: Spending,
+}
+
+/// The model that is named, before anything is computed: a missing key should not cost a minute.
+fn named(arguments: &ConstitutionArguments, run: &FinishedRun, model: &str) -> Result<Model, Failure> {
+    let (config, spending) = arguments.spending.for_model(
+        &run.manifest.config.describe.language,
+        model,
+        arguments.base_url.as_deref(),
+        arguments.concurrency,
+    );
+    let user = |error: OpenError| Failure::new(2, &error.into());
+    let prompts = open::prompts(&config).map_err(user)?;
+    let named = open::named(&config, Role::Executor, &spending).map_err(user)?;
+    Ok(Model { named, prompts, spending })
+}
+
+/// Has the model apply the list, and says what that took.
+fn ask(
+    asking: &Asking<'_>,
+    found: &Reconstruction,
+    described: &Described,
+    model: &Model,
+    seed: u64,
+) -> Result<ByModel, Failure> {
+    let purse = Arc::new(Purse::new(model.spending.limits));
+    let server = model.named.base_url.clone();
+    let named = model.named.clone();
+    let mut chat =
+        named.open(&model.spending, &purse, seed).map_err(|error| Failure::new(2, &error.into()))?;
+    let mut progress = Progress::new(false);
+    let outcome = asking.ask(found, described, &mut chat, &mut |name, done, total| {
+        progress.calls(name, done, total);
+    });
+    progress.end();
+    progress.note(&spent_in_words(&purse.spent()));
+    let mut by_model = outcome.map_err(|error| {
+        let code = if error.is_stop() {
+            130
+        } else if error.is_users() {
+            2
+        } else {
+            1
+        };
+        Failure::new(code, &error.into())
+    })?;
+    by_model.server = server;
+    by_model.spent = purse.spent();
+    Ok(by_model)
+}
+
 /// Runs the subcommand.
 pub fn run(arguments: ConstitutionArguments) -> Result<(), Failure> {
     let user = |error: anyhow::Error| Failure::new(2, &error);
+    if arguments.model.is_none()
+        && (arguments.executor == ExecutorArgument::Model || arguments.spending.typed())
+    {
+        return Err(user(anyhow::anyhow!(
+            "no language model is named\nhint: `--executor model --model MODEL`"
+        )));
+    }
     let run = FinishedRun::open(&arguments.run).map_err(super::finished)?;
+    let model = arguments.model.as_deref().map(|model| named(&arguments, &run, model)).transpose()?;
     let edits = match &arguments.edit {
         Some(path) => EditFile::read(path)
             .map_err(ResolveError::from)
@@ -77,7 +181,7 @@ pub fn run(arguments: ConstitutionArguments) -> Result<(), Failure> {
     let options = Options {
         principles: arguments.principles.map(usize::from),
         aim: match arguments.executor {
-            ExecutorArgument::Linear => Aim::Linear,
+            ExecutorArgument::Linear | ExecutorArgument::Model => Aim::Linear,
             ExecutorArgument::Vote => Aim::Vote,
         },
         edits,
@@ -94,7 +198,26 @@ pub fn run(arguments: ConstitutionArguments) -> Result<(), Failure> {
         )));
     };
     found.dataset.clone_from(&run.manifest.dataset.path);
+    let mut bill = String::new();
+    if let Some(model) = &model {
+        let asking = Asking::new(
+            &source.pairs,
+            &source.sides,
+            &model.prompts,
+            arguments.pairs.unwrap_or(PAIRS) as usize,
+            arguments.pairs_per_call.unwrap_or(PAIRS_PER_CALL) as usize,
+            arguments.icai,
+            options.seed,
+        );
+        if arguments.dry_run {
+            let bills = bills(&model.named, asking.forecast(&found));
+            bill = format!("\n{}", bill::render("having a language model apply the constitution", &bills));
+        } else if !found.principles.is_empty() {
+            found.by_model = Some(ask(&asking, &found, &described, model, options.seed)?);
+        }
+    }
     let mut text = report::render(&found, colour(&std::io::stdout()));
+    text += &bill;
     if !arguments.dry_run {
         let folder = arguments.out.as_ref().unwrap_or(&run.path);
         std::fs::create_dir_all(folder).map_err(|error| {

@@ -10,7 +10,7 @@ use super::{Failure, print};
 use crate::analyze::spent_in_words;
 use crate::config::LanguageConfig;
 use crate::describe::known::Bank;
-use crate::describe::model_judge::{CountingJudge, ModelJudge};
+use crate::describe::model_judge::{CountingJudge, ModelJudge, Wording};
 use crate::describe::own;
 use crate::finished::FinishedRun;
 use crate::language::open::{self, Role};
@@ -105,10 +105,9 @@ pub fn run(arguments: JudgeArguments) -> Result<(), Failure> {
         models.push(named(&second)?);
     }
     if arguments.language.dry_run {
-        let mut counting =
-            CountingJudge { pairs: &source.pairs, prompt: &prompt, calls: 0, tokens_in: 0, tokens_out: 0 };
+        let mut counting = CountingJudge::new(&source.pairs, &prompt, Wording::DESCRIPTIONS);
         let Ok(_) = own::read(&mut counting, &concepts, &pairs, arguments.pairs_per_call);
-        return print(&judged::forecast(&models, &counting));
+        return print(&judged::forecast(&models, &counting.forecast));
     }
 
     let purse = Arc::new(Purse::new(spending.limits));
@@ -118,8 +117,13 @@ pub fn run(arguments: JudgeArguments) -> Result<(), Failure> {
     for model in models {
         let mut model = model.open(&spending, &purse, seed).map_err(|error| user(error.into()))?;
         let mut silent = |_: usize| {};
-        let mut judge =
-            ModelJudge { model: &mut model, pairs: &source.pairs, prompt: &prompt, progress: &mut silent };
+        let mut judge = ModelJudge {
+            model: &mut model,
+            pairs: &source.pairs,
+            prompt: &prompt,
+            wording: Wording::DESCRIPTIONS,
+            progress: &mut silent,
+        };
         match own::read(&mut judge, &concepts, &pairs, arguments.pairs_per_call) {
             Ok(readings) => read.push(readings),
             Err(error) => {

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Map, Value};
 
+use crate::analyze::Bill;
 use crate::config::LanguageConfig;
-use crate::language::open::Spending;
-use crate::language::spending::{Limits, Price};
+use crate::language::open::{Named, Spending};
+use crate::language::spending::{Forecast, Limits, Price};
 
 /// What was typed about language models; `None` leaves the settings file's value.
 #[derive(Debug, Args)]
@@ -19,18 +20,26 @@ pub struct LanguageArguments {
     /// The judge's server, where it is another one; its key is WIMHF_JUDGE_API_KEY.
     #[arg(long, value_name = "URL")]
     judge_base_url: Option<String>,
-    /// Sent along with every request, such as `reasoning_effort="low"`; `temperature=null` takes ours out.
-    #[arg(long = "param", value_name = "NAME=JSON", value_parser = parameter)]
-    params: Vec<(String, Value)>,
     /// The same, for the judge only.
     #[arg(long = "judge-param", value_name = "NAME=JSON", value_parser = parameter)]
     judge_params: Vec<(String, Value)>,
-    /// A folder with judge.md, write.md or shorten.md in place of the program's prompts.
-    #[arg(long, value_name = "DIR", env = "WIMHF_PROMPTS")]
-    prompts: Option<PathBuf>,
     /// Print the calls, tokens and dollars that this would take, and ask nothing.
     #[arg(long)]
     pub dry_run: bool,
+    #[command(flatten)]
+    spending: SpendingArguments,
+}
+
+/// What every request of a command carries, and what may be spent on all of them.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Language models")]
+pub struct SpendingArguments {
+    /// Sent along with every request, such as `reasoning_effort="low"`; `temperature=null` takes ours out.
+    #[arg(long = "param", value_name = "NAME=JSON", value_parser = parameter)]
+    params: Vec<(String, Value)>,
+    /// A folder with prompts of your own (judge.md, write.md, execute.md …) in place of the program's.
+    #[arg(long, value_name = "DIR", env = "WIMHF_PROMPTS")]
+    prompts: Option<PathBuf>,
     /// Stop before more requests than this are sent; what is answered by then is kept.
     #[arg(long, value_name = "N")]
     max_calls: Option<u64>,
@@ -51,6 +60,75 @@ pub struct LanguageArguments {
     timeout: Option<u64>,
 }
 
+impl SpendingArguments {
+    /// Whether anything of it was typed.
+    pub fn typed(&self) -> bool {
+        !self.params.is_empty()
+            || self.max_calls.is_some()
+            || self.max_cost.is_some()
+            || self.price_in.is_some()
+            || self.timeout.is_some()
+    }
+
+    /// Puts what was typed over the settings, and says what may be spent.
+    pub fn over(
+        &self,
+        config: &mut LanguageConfig,
+        base_url: Option<&str>,
+        concurrency: Option<usize>,
+    ) -> Spending {
+        if let Some(url) = base_url {
+            config.base_url = Some(url.to_owned());
+        }
+        if self.prompts.is_some() {
+            config.prompts.clone_from(&self.prompts);
+        }
+        extend(&mut config.params, &self.params);
+        Spending {
+            limits: Limits { calls: self.max_calls, dollars: self.max_cost },
+            price: self.price_in.zip(self.price_out).map(|(input, output)| Price { input, output }),
+            prices: self.prices.clone(),
+            concurrency,
+            timeout_seconds: self.timeout,
+        }
+    }
+
+    /// The settings for one model that is named on the command line: the run's, but for what they say of
+    /// another judge.
+    pub fn for_model(
+        &self,
+        run: &LanguageConfig,
+        model: &str,
+        base_url: Option<&str>,
+        concurrency: Option<usize>,
+    ) -> (LanguageConfig, Spending) {
+        let mut config = run.clone();
+        if config.judge.as_deref() != Some(model) {
+            config.judge = Some(model.to_owned());
+            config.judge_params.clear();
+            config.judge_base_url = None;
+        }
+        // What is typed goes before the judge's own server.
+        if base_url.is_some() {
+            config.judge_base_url = None;
+        }
+        let spending = self.over(&mut config, base_url, concurrency);
+        (config, spending)
+    }
+}
+
+/// The bill of a model by purpose.
+pub fn bills(model: &Named, forecasts: Vec<(&'static str, Forecast)>) -> Vec<Bill> {
+    let bill = |(stage, forecast): (&'static str, Forecast)| Bill {
+        stage,
+        model: model.name.clone(),
+        server: model.base_url.clone(),
+        dollars: model.price.map(|price| price.of(forecast.tokens_in, forecast.tokens_out)),
+        forecast,
+    };
+    forecasts.into_iter().map(bill).collect()
+}
+
 impl LanguageArguments {
     /// Puts what was typed over the settings, and says what may be spent.
     pub fn over(
@@ -59,24 +137,14 @@ impl LanguageArguments {
         base_url: Option<&str>,
         concurrency: Option<usize>,
     ) -> Spending {
-        fn set<T: Clone>(target: &mut Option<T>, typed: Option<T>) {
-            if typed.is_some() {
-                *target = typed;
-            }
+        if self.judge.is_some() {
+            config.judge.clone_from(&self.judge);
         }
-        set(&mut config.judge, self.judge.clone());
-        set(&mut config.base_url, base_url.map(str::to_owned));
-        set(&mut config.judge_base_url, self.judge_base_url.clone());
-        set(&mut config.prompts, self.prompts.clone());
-        extend(&mut config.params, &self.params);
+        if self.judge_base_url.is_some() {
+            config.judge_base_url.clone_from(&self.judge_base_url);
+        }
         extend(&mut config.judge_params, &self.judge_params);
-        Spending {
-            limits: Limits { calls: self.max_calls, dollars: self.max_cost },
-            price: self.price_in.zip(self.price_out).map(|(input, output)| Price { input, output }),
-            prices: self.prices.clone(),
-            concurrency,
-            timeout_seconds: self.timeout,
-        }
+        self.spending.over(config, base_url, concurrency)
     }
 }
 

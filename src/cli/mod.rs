@@ -43,7 +43,7 @@ enum Command {
     /// What a dataset holds, before anything is run on it.
     Inspect(Box<inspect::InspectArguments>),
     /// Find the few principles from which most of the labels can be told, and measure them.
-    Constitution(constitution::ConstitutionArguments),
+    Constitution(Box<constitution::ConstitutionArguments>),
     /// Find what differs between annotators, and give each weights of its own.
     Personalize(personalize::PersonalizeArguments),
     /// Write a run's page again, or without what is personal, and open it.
@@ -130,7 +130,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure>
     match arguments.command {
         Command::Analyze(arguments) => analyze::run(*arguments),
         Command::Inspect(arguments) => inspect::run(*arguments),
-        Command::Constitution(arguments) => constitution::run(arguments),
+        Command::Constitution(arguments) => constitution::run(*arguments),
         Command::Personalize(arguments) => personalize::run(arguments),
         Command::Compare(arguments) => compare::run(arguments),
         Command::Completions(arguments) => generate::completions(arguments),

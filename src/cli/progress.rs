@@ -1,7 +1,7 @@
 //! Stages on stderr: bars on a terminal, silence elsewhere; notes always.
 
 use std::io::{IsTerminal, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -12,12 +12,31 @@ pub struct Progress {
     bar: Option<ProgressBar>,
     interactive: bool,
     quiet: bool,
+    /// What [`Self::calls`] last heard of, and since when.
+    under_way: Option<(&'static str, Instant)>,
 }
 
 impl Progress {
     /// `quiet` leaves only errors.
     pub fn new(quiet: bool) -> Self {
-        Self { bar: None, interactive: std::io::stderr().is_terminal() && !quiet, quiet }
+        Self { bar: None, interactive: std::io::stderr().is_terminal() && !quiet, quiet, under_way: None }
+    }
+
+    /// Shows how many calls of a language model are done; what was shown before has ended.
+    pub fn calls(&mut self, name: &'static str, done: u64, total: u64) {
+        if self.under_way.is_none_or(|(other, _)| other != name) {
+            self.end();
+            self.stage(name, total as usize);
+            self.under_way = Some((name, Instant::now()));
+        }
+        self.advance(done as usize);
+    }
+
+    /// No more calls are made.
+    pub fn end(&mut self) {
+        if let Some((name, since)) = self.under_way.take() {
+            self.finished(name, since.elapsed().as_secs_f64(), false);
+        }
     }
 
     fn say(&self, line: &str) {

@@ -1,12 +1,19 @@
 //! `wimhf relabel RUN`: change the labels that go against a rule, with a reason for each.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 
+use super::language::{SpendingArguments, bills};
+use super::progress::Progress;
 use super::{Failure, print};
-use crate::curate::{self, CurateError, Settings, rules::Rule, unsafe_content::Reader};
+use crate::analyze::{Observer, spent_in_words};
+use crate::curate::{self, CurateError, Settings, confirm, rules::Rule, unsafe_content::Reader};
 use crate::finished::FinishedRun;
+use crate::language::open::{self, Named, OpenError, Role, Spending};
+use crate::language::spending::Purse;
+use crate::language::which::{Choice, Which};
 use crate::pairs::rewrite::{self, Action};
 use crate::report;
 use crate::run::{RunError, write_json};
@@ -16,6 +23,7 @@ use crate::run::{RunError, write_json};
 #[command(after_help = "Examples:
   wimhf relabel runs/mine --preset safety --dry-run
   wimhf relabel runs/mine --preset safety --action drop --top 1000 --out cleaned.parquet
+  wimhf relabel runs/mine --preset safety --judge gpt-5-mini --max-cost 1
   wimhf relabel runs/mine --rule \"refuses:prefer\" --rule \"3:avoid\" --trl cleaned_trl.jsonl
   wimhf relabel runs/mine --preset safety --dry-run --evaluate safety.parquet general.parquet
   wimhf relabel --undo cleaned.parquet --out original.parquet")]
@@ -61,10 +69,26 @@ pub struct RelabelArguments {
     /// Cues of unsafe requests of your own (TOML), added to the boxed ones.
     #[arg(long, value_name = "FILE")]
     cues: Option<PathBuf>,
+    /// A language model that has to confirm each label that the preset marks; the others are left alone.
+    #[arg(long, value_name = "MODEL", requires = "preset", help_heading = MODELS)]
+    judge: Option<String>,
+    /// Address of an OpenAI-compatible server; the key is taken from OPENAI_API_KEY
+    /// [default: OPENAI_BASE_URL, or OpenAI's].
+    #[arg(long, value_name = "URL", requires = "judge", help_heading = MODELS)]
+    base_url: Option<String>,
+    /// Most requests at once [default: 8].
+    #[arg(long, value_name = "N", env = "WIMHF_CONCURRENCY", help_heading = MODELS)]
+    concurrency: Option<usize>,
+    #[command(flatten)]
+    spending: SpendingArguments,
     /// Restore the original of a relabelled file or folder.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["rule", "rules", "preset", "dry_run", "evaluate", "trl", "run"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["rule", "rules", "preset", "dry_run", "evaluate", "trl", "run", "judge"])]
     undo: Option<PathBuf>,
 }
+
+const MODELS: &str = "Language models";
+/// Pairs in one call of the judge.
+const PAIRS_PER_CALL: usize = 5;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Preset {
@@ -114,7 +138,24 @@ pub fn run(arguments: RelabelArguments) -> Result<(), Failure> {
             ));
         }
     }
+    if arguments.judge.is_none() && arguments.spending.typed() {
+        return Err(Failure::new(2, &anyhow::anyhow!("no language model is named\nhint: `--judge MODEL`")));
+    }
     let run = FinishedRun::open(path).map_err(failure)?;
+    let judge = match &arguments.judge {
+        Some(model) => {
+            let (config, spending) = arguments.spending.for_model(
+                &run.manifest.config.describe.language,
+                model,
+                arguments.base_url.as_deref(),
+                arguments.concurrency,
+            );
+            let user = |error: OpenError| Failure::new(2, &error.into());
+            let prompts = open::prompts(&config).map_err(user)?;
+            Some((open::named(&config, Role::Judge, &spending).map_err(user)?, prompts, spending))
+        }
+        None => None,
+    };
     let mut rules = Vec::new();
     for text in &arguments.rule {
         rules.push(Rule::parse(text, &run).map_err(failure)?);
@@ -133,10 +174,36 @@ pub fn run(arguments: RelabelArguments) -> Result<(), Failure> {
     let reader = Reader::new(arguments.cues.as_deref()).map_err(failure)?;
     let source = run.source().map_err(failure)?;
     let activations = run.activations().map_err(failure)?;
-    let decisions = curate::decide(&run, &source, &activations, &settings, &reader).map_err(failure)?;
+    let mut decisions = curate::decide(&run, &source, &activations, &settings, &reader).map_err(failure)?;
+    let mut bill = None;
+    if let Some((named, prompts, spending)) = &judge {
+        let prompt = prompts.get("safer");
+        let pairs = &source.pairs;
+        let which =
+            Which { pairs, prompt: &prompt, values: &[], purpose: "confirm", pairs_per_call: PAIRS_PER_CALL };
+        let asked = confirm::pairs(&decisions);
+        let forecast = which.forecast(&asked);
+        if arguments.dry_run {
+            bill = Some(bills(named, vec![("confirm", forecast)]));
+        } else {
+            let choices = ask(&which, &asked, named, spending, forecast.calls, run.manifest.seed)?;
+            let labels = &pairs.judgements.label;
+            let mut confirmation = confirm::confirm(&mut decisions, labels, &choices, &named.name);
+            confirmation.server.clone_from(&named.base_url);
+            prompt.version().clone_into(&mut confirmation.prompt);
+            confirmation.calls = forecast.calls;
+            decisions.confirmation = Some(confirmation);
+        }
+    }
     let changes = curate::changes(&source.pairs, &decisions.marked, settings.weight);
     let preview = curate::preview::preview(&run, &source, &activations, &decisions, changes.marks.len());
     print(&report::relabel::render(&decisions, &preview, &source.pairs))?;
+    if let Some(bills) = &bill {
+        print(&format!(
+            "\nThe judge has not been asked: what it does not confirm will be left alone.\n\n{}",
+            report::bill::render("having a language model confirm the preset's labels", bills)
+        ))?;
+    }
     let evaluation = match &arguments.evaluate {
         Some(sets) if !decisions.marked.is_empty() => {
             let tables = curate::evaluate::evaluate(&run, &source, &activations, &decisions, &reader, sets)
@@ -197,6 +264,25 @@ pub fn run(arguments: RelabelArguments) -> Result<(), Failure> {
         print(&report::relabel::written(&written, trl))?;
     }
     Ok(())
+}
+
+/// What the judge chooses in these pairs, and a note on what that took.
+fn ask(
+    which: &Which<'_>,
+    pairs: &[u32],
+    named: &Named,
+    spending: &Spending,
+    calls: u64,
+    seed: u64,
+) -> Result<Vec<Choice>, Failure> {
+    let purse = Arc::new(Purse::new(spending.limits));
+    let mut model =
+        named.clone().open(spending, &purse, seed).map_err(|error| Failure::new(2, &error.into()))?;
+    let mut progress = Progress::new(false);
+    let outcome = which.ask(&mut model, pairs, &mut |done| progress.calls("confirm", done as u64, calls));
+    progress.end();
+    progress.note(&spent_in_words(&purse.spent()));
+    outcome.map_err(|error| Failure::new(if error.is_stop() { 130 } else { 2 }, &error.into()))
 }
 
 /// `RUN/relabel/NAME`; a folder of that name where the dataset has several files.

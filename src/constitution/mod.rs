@@ -15,13 +15,15 @@
 //! `alpha`, and in practice about half of it, since the direction has to agree as well.
 //!
 //! The inverse constitution ([`mod@reconstruct`]) asks another question of the same labels: which few
-//! principles suffice to tell most of them. [`choose`] makes the list, [`executor`] applies it,
-//! [`edits`] are the user's wishes.
+//! principles suffice to tell most of them. [`choose`] makes the list, [`executor`] applies it, and where one
+//! is named, a language model ([`by_model`], beside the baseline [`icai`]); [`edits`] are the user's wishes.
 
 pub mod agreement;
+pub mod by_model;
 pub mod choose;
 pub mod edits;
 pub mod executor;
+pub mod icai;
 pub mod reconstruct;
 pub mod select;
 pub mod themes;

@@ -15,6 +15,7 @@ use crate::pairs::{MISSING, Pairs, Side};
 use crate::run::SCHEMA_VERSION;
 
 use super::agreement::{Agreement, agreement};
+use super::by_model::ByModel;
 use super::choose::{Aim, Chooser, LONGEST, Wishes, arrange, flat_from};
 use super::executor::{Article, Executor, Linear, Vote, agrees, difference, gather, mean, mean_squares};
 use super::select::Tested;
@@ -221,6 +222,12 @@ pub struct Reconstruction {
     pub left_unexplained_vote: Option<Figure>,
     /// What that is measured with.
     pub left_unexplained_by: String,
+    /// What a language model makes of the list, where one was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by_model: Option<ByModel>,
+    /// The list as the executors see it.
+    #[serde(skip)]
+    pub articles: Vec<Article>,
 }
 
 /// Chooses a constitution and measures it. `None` where there are no usable labels on one of the sides.
@@ -343,6 +350,7 @@ impl Job<'_> {
         self.cover(&mut found, &articles);
         self.baselines(&mut found, &articles, (&linear, &vote), deltas);
         found.conflicts = self.conflicts(&articles);
+        found.articles.clone_from(&articles);
         let short = |feature: usize| self.described.features[feature].short.clone();
         let id = |feature: usize| self.described.features[feature].feature_id.clone();
         found.repetitions = (chosen.twins.iter())

@@ -14,9 +14,10 @@
 //! marked where the safer response lost, margin ≥ .5 and unsafe ≥ .55; score = unsafe · min(margin, 1)
 //! ```
 //!
-//! So a refusal of a harmless wish is not touched, however much the labels mind it. Nothing is written here;
-//! [`crate::pairs::rewrite`] does that.
+//! So a refusal of a harmless wish is not touched, however much the labels mind it. Where a judge is named, it
+//! has to [`confirm`] each of these labels. Nothing is written here; [`crate::pairs::rewrite`] does that.
 
+pub mod confirm;
 pub mod evaluate;
 pub mod preview;
 pub mod rules;
@@ -166,7 +167,10 @@ pub struct Decisions {
     pub left_out: usize,
     /// Of the preset: the features it went by, with their weights.
     pub safety_features: Vec<(String, f64)>,
-    /// The same by index into the run's features.
+    /// What a judge said about what the preset marked, where one was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confirmation: Option<confirm::Confirmation>,
+    /// The preset's features by index into the run's.
     #[serde(skip)]
     pub weights: Vec<(usize, f64)>,
     /// Of the preset: pairs about an unsafe request with one safe response, and whether that is A.

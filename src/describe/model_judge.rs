@@ -3,12 +3,33 @@
 use serde_json::{Map, json};
 
 use super::judging::{Answers, Call, Judge, Question};
-use crate::language::answers::{self, Said};
+use crate::language::answers;
 use crate::language::chat::{Ask, ChatModel, LanguageError, Reply, object};
-use crate::language::excerpt::{self, Keep};
+use crate::language::excerpt;
 use crate::language::prompts::Prompt;
+use crate::language::spending::Forecast;
 use crate::language::tokens;
 use crate::pairs::Pairs;
+
+/// What statements are called in a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wording {
+    /// What its answers are for, in the list of what was spent.
+    pub purpose: &'static str,
+    /// What stands before a pair's name, above its statements.
+    pub about: &'static str,
+    /// What each statement completes.
+    pub lead: &'static str,
+}
+
+impl Wording {
+    /// Descriptions of features, and concepts of the user's own.
+    pub const DESCRIPTIONS: Self =
+        Self { purpose: "judge", about: "Statements about", lead: "\"The response …\"" };
+    /// Rules that say which response to prefer.
+    pub const RULES: Self =
+        Self { purpose: "vote", about: "Rules for", lead: "\"Prefer the response that …\"" };
+}
 
 /// A chat model that judges pairs.
 pub struct ModelJudge<'a> {
@@ -18,6 +39,8 @@ pub struct ModelJudge<'a> {
     pub pairs: &'a Pairs,
     /// What it is told.
     pub prompt: &'a Prompt,
+    /// What the statements are.
+    pub wording: Wording,
     /// Hears how many calls of the present batch are done.
     pub progress: &'a mut dyn FnMut(usize),
 }
@@ -31,18 +54,9 @@ struct Rendered {
     names: Vec<(String, usize)>,
 }
 
-fn render(pairs: &Pairs, prompt: &Prompt, call: &Call, statements: &[String]) -> Rendered {
-    let texts: Vec<[String; 3]> = call
-        .questions
-        .iter()
-        .map(|question| {
-            let pair = question.pair as usize;
-            let a = excerpt::cut(pairs.response_a.get(pair), excerpt::WORDS, Keep::Start);
-            let b = excerpt::cut(pairs.response_b.get(pair), excerpt::WORDS, Keep::Start);
-            let (first, second) = if call.swapped { (b, a) } else { (a, b) };
-            [excerpt::cut(pairs.prompt.get(pair), excerpt::WORDS, Keep::End), first, second]
-        })
-        .collect();
+fn render(pairs: &Pairs, prompt: &Prompt, wording: Wording, call: &Call, statements: &[String]) -> Rendered {
+    let texts: Vec<[String; 3]> =
+        call.questions.iter().map(|question| excerpt::texts(pairs, question.pair, call.swapped)).collect();
     let words = |question: &Question| -> Vec<&str> {
         question.statements.iter().map(|&s| statements.get(s as usize).map_or("", String::as_str)).collect()
     };
@@ -54,14 +68,10 @@ fn render(pairs: &Pairs, prompt: &Prompt, call: &Call, statements: &[String]) ->
     let mut form = Vec::new();
     let mut schema = Map::new();
     let mut names = Vec::new();
-    for (at, ([question, first, second], statements)) in texts.iter().zip(&asked).enumerate() {
+    for (at, (texts, statements)) in texts.iter().zip(&asked).enumerate() {
         let name = format!("pair_{mark}_{}", at + 1);
-        shown.push_str(&format!(
-            "# {name}\n{}\n{}\n{}\nStatements about {name} (\"The response …\"):\n",
-            excerpt::fence("PROMPT", &mark, question),
-            excerpt::fence("RESPONSE A", &mark, first),
-            excerpt::fence("RESPONSE B", &mark, second),
-        ));
+        shown.push_str(&excerpt::named_pair(&name, &mark, texts));
+        shown.push_str(&format!("{} {name} ({}):\n", wording.about, wording.lead));
         let mut blanks = Vec::new();
         let mut fields = Map::new();
         for (number, statement) in statements.iter().enumerate() {
@@ -83,7 +93,7 @@ fn render(pairs: &Pairs, prompt: &Prompt, call: &Call, statements: &[String]) ->
     }
     let user = prompt.user(&[("pairs", shown.trim_end()), ("form", &format!("{{{}}}", form.join(", ")))]);
     let ask = Ask {
-        purpose: "judge",
+        purpose: wording.purpose,
         system: prompt.system().to_owned(),
         user,
         version: prompt.version().to_owned(),
@@ -98,8 +108,10 @@ impl Judge for ModelJudge<'_> {
     type Error = LanguageError;
 
     fn answer(&mut self, calls: &[Call], statements: &[String]) -> Result<Vec<Answers>, LanguageError> {
-        let rendered: Vec<Rendered> =
-            calls.iter().map(|call| render(self.pairs, self.prompt, call, statements)).collect();
+        let rendered: Vec<Rendered> = calls
+            .iter()
+            .map(|call| render(self.pairs, self.prompt, self.wording, call, statements))
+            .collect();
         let asks: Vec<Ask> = rendered.iter().map(|rendered| rendered.ask.clone()).collect();
         let readable = |index: usize, reply: &Reply| {
             answers::verdicts(&reply.text, &rendered[index].names).iter().flatten().any(Option::is_some)
@@ -109,44 +121,12 @@ impl Judge for ModelJudge<'_> {
             answers::verdicts(&reply.text, &rendered.names)
                 .into_iter()
                 .map(|pair| {
-                    pair.into_iter().map(|said| said.map(|(said, at)| grade(reply, said, at))).collect()
+                    pair.into_iter().map(|said| said.map(|(said, at)| reply.grade(said, at))).collect()
                 })
                 .collect()
         };
         Ok(replies.iter().zip(&rendered).map(read).collect())
     }
-}
-
-/// How sure the model was of a verdict that begins at byte `at` of its text: P(A) − P(B) where its tokens'
-/// probabilities are known, else the plain verdict.
-fn grade(reply: &Reply, said: Said, at: usize) -> f32 {
-    let mut end = 0;
-    for (token, top) in &reply.tokens {
-        let start = end;
-        end += token.len();
-        if end <= at {
-            continue;
-        }
-        // The tokens are the text only where both say the same.
-        if reply.text.get(start..end) != Some(token.as_str()) {
-            return said.value();
-        }
-        let mut chance = [0.0_f64; 3];
-        for (word, logprob) in top {
-            let letters: String =
-                word.chars().filter(|c| c.is_alphabetic()).collect::<String>().to_lowercase();
-            let place = match letters.as_str() {
-                "a" => 0,
-                "b" => 1,
-                "t" | "ti" | "tie" | "neither" => 2,
-                _ => continue,
-            };
-            chance[place] += logprob.exp();
-        }
-        let total: f64 = chance.iter().sum();
-        return if total > 0.5 { ((chance[0] - chance[1]) / total) as f32 } else { said.value() };
-    }
-    said.value()
 }
 
 /// Counts what a judge would be asked, without asking: for the bill.
@@ -156,12 +136,17 @@ pub struct CountingJudge<'a> {
     pub pairs: &'a Pairs,
     /// What the judge is told.
     pub prompt: &'a Prompt,
-    /// Calls.
-    pub calls: u64,
-    /// Tokens that would be sent, estimated.
-    pub tokens_in: u64,
-    /// Tokens that would be answered, estimated.
-    pub tokens_out: u64,
+    /// What the statements are.
+    pub wording: Wording,
+    /// What was counted so far.
+    pub forecast: Forecast,
+}
+
+impl<'a> CountingJudge<'a> {
+    /// With nothing counted yet.
+    pub fn new(pairs: &'a Pairs, prompt: &'a Prompt, wording: Wording) -> Self {
+        Self { pairs, prompt, wording, forecast: Forecast::default() }
+    }
 }
 
 impl Judge for CountingJudge<'_> {
@@ -169,11 +154,11 @@ impl Judge for CountingJudge<'_> {
 
     fn answer(&mut self, calls: &[Call], statements: &[String]) -> Result<Vec<Answers>, Self::Error> {
         use rayon::prelude::*;
-        let (pairs, prompt) = (self.pairs, self.prompt);
+        let (pairs, prompt, wording) = (self.pairs, self.prompt, self.wording);
         let counted: Vec<(u64, u64)> = calls
             .par_iter()
             .map(|call| {
-                let Rendered { ask, names } = render(pairs, prompt, call, statements);
+                let Rendered { ask, names } = render(pairs, prompt, wording, call, statements);
                 // A few for what frames the messages.
                 let sent = tokens::estimate(&ask.system) + tokens::estimate(&ask.user) + 12;
                 let form: u64 =
@@ -181,39 +166,13 @@ impl Judge for CountingJudge<'_> {
                 (sent, form)
             })
             .collect();
-        self.calls += calls.len() as u64;
-        self.tokens_in += counted.iter().map(|(sent, _)| sent).sum::<u64>();
-        self.tokens_out += counted.iter().map(|(_, answered)| answered).sum::<u64>();
+        self.forecast.calls += calls.len() as u64;
+        self.forecast.tokens_in += counted.iter().map(|(sent, _)| sent).sum::<u64>();
+        self.forecast.tokens_out += counted.iter().map(|(_, answered)| answered).sum::<u64>();
         // Nothing is known of any statement: the first ones go on, as many as would in truth.
         Ok(calls
             .iter()
             .map(|call| call.questions.iter().map(|q| vec![None; q.statements.len()]).collect())
             .collect())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_verdict_is_graded_by_its_tokens() {
-        let text = "{\"p\": {\"s1\": \"A\"}}";
-        let at = text.find("A\"").unwrap();
-        let tokens = |word: &str, top: Vec<(&str, f64)>| {
-            vec![
-                (text[..at].to_owned(), vec![]),
-                (word.to_owned(), top.into_iter().map(|(t, p)| (t.to_owned(), p.ln())).collect()),
-                ("\"}}".to_owned(), vec![]),
-            ]
-        };
-        let reply = |tokens| Reply { text: text.into(), tokens, usage: None };
-        let sure = reply(tokens("A", vec![("A", 0.7), ("B", 0.2), ("tie", 0.1)]));
-        assert!((grade(&sure, Said::A, at) - 0.5).abs() < 1e-6);
-        let odd = reply(tokens("X", vec![("A", 0.7)]));
-        assert_eq!(grade(&odd, Said::A, at), 1.0, "tokens that are not the text are not believed");
-        let other = reply(tokens("A", vec![("zebra", 0.9), ("A", 0.05)]));
-        assert_eq!(grade(&other, Said::A, at), 1.0);
-        assert_eq!(grade(&reply(vec![]), Said::Tie, at), 0.0);
     }
 }

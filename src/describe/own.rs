@@ -1,7 +1,6 @@
 //! Concepts of the user's own, read by a language model on a run's held-out pairs: how common they are, and
 //! what they have to do with the label.
 
-use rand::seq::SliceRandom;
 use serde::Serialize;
 
 use super::judging::{Answers, Call, Judge, Question, Reading, taste_of};
@@ -36,11 +35,7 @@ pub struct Agreement {
 
 /// Some of `pairs`, by chance.
 pub fn sample(pairs: &[u32], count: usize, run_seed: u64) -> Vec<u32> {
-    let mut drawn = pairs.to_vec();
-    drawn.shuffle(&mut seed::stream(run_seed, "pairs for own concepts"));
-    drawn.truncate(count);
-    drawn.sort_unstable();
-    drawn
+    seed::sample(run_seed, "pairs for own concepts", pairs, count)
 }
 
 /// The calls that ask all `statements` about all `pairs`, in both orders.

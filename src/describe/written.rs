@@ -11,12 +11,13 @@ use rand::seq::SliceRandom;
 
 use super::judging::{self, Candidate, Plan};
 use super::known::Bank;
-use super::model_judge::{CountingJudge, ModelJudge};
+use super::model_judge::{CountingJudge, ModelJudge, Wording};
 use super::{Described, Feature};
 use crate::config::DescribeConfig;
 use crate::embed::{Embedder, boxed::BoxedEmbedder};
 use crate::language::chat::{ChatModel, LanguageError};
 use crate::language::prompts::Prompts;
+use crate::language::spending::Forecast;
 use crate::language::tokens;
 use crate::language::write::{self, Examples};
 use crate::matrix::Matrix;
@@ -35,17 +36,6 @@ const STRONG_LEAST: usize = 24;
 const SYNONYMS: f64 = 0.9;
 /// Stands for a description that is not written yet, when the bill is made: of usual length.
 const BLANK: &str = "explains each point with concrete steps or examples";
-
-/// What asking a stage will cost, before any request is sent.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Forecast {
-    /// Requests.
-    pub calls: u64,
-    /// Tokens sent, estimated.
-    pub tokens_in: u64,
-    /// Tokens answered, estimated, without thinking.
-    pub tokens_out: u64,
-}
 
 /// Why nothing more could be described.
 pub type WrittenError = LanguageError;
@@ -183,7 +173,7 @@ pub fn forecast(
         }
     }
     let judge_prompt = prompts.get("judge");
-    let mut judge = CountingJudge { pairs, prompt: &judge_prompt, calls: 0, tokens_in: 0, tokens_out: 0 };
+    let mut judge = CountingJudge::new(pairs, &judge_prompt, Wording::DESCRIPTIONS);
     let mut random = seed::stream(run_seed, "judging");
     let Ok((chosen, _)) =
         judging::choose(&mut judge, &ballot.statements, &z, &choose, &ballot.candidates, plan, &mut random);
@@ -197,7 +187,7 @@ pub fn forecast(
         shortened.tokens_in += tokens::estimate(&ask.system) + tokens::estimate(&ask.user) + 12;
         shortened.tokens_out += 12 * ask.room as u64 / 20;
     }
-    let judged = Forecast { calls: judge.calls, tokens_in: judge.tokens_in, tokens_out: judge.tokens_out };
+    let judged = judge.forecast;
     BTreeMap::from([("write", written), ("judge", judged), ("shorten", shortened)])
 }
 
@@ -248,7 +238,13 @@ pub fn describe(
     let mut random = seed::stream(run_seed, "judging");
     listener.stage("judge", 0);
     let mut tell = |done: usize| listener.advance(done);
-    let mut judge = ModelJudge { model: models.judge, pairs, prompt: &judge_prompt, progress: &mut tell };
+    let mut judge = ModelJudge {
+        model: models.judge,
+        pairs,
+        prompt: &judge_prompt,
+        wording: Wording::DESCRIPTIONS,
+        progress: &mut tell,
+    };
     let (chosen, _) =
         judging::choose(&mut judge, &ballot.statements, &z, &choose, &ballot.candidates, plan, &mut random)?;
     let winners = winners(&chosen, &ballot);

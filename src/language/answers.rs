@@ -77,18 +77,12 @@ pub fn verdicts(text: &str, pairs: &[(String, usize)]) -> Vec<Vec<Option<(Said, 
     let offset = text.len() - without_thinking(text).len();
     let body = without_thinking(text);
     if let [(_, 1)] = pairs
-        && let Some(said) = whole_word(body)
+        && let Some((said, at)) = whole_word(body)
     {
-        // The verdict is the last word of it.
-        let end = body.rfind(char::is_alphanumeric).unwrap_or(0);
-        let at = body.get(..end).and_then(|b| b.rfind(|c: char| !c.is_alphanumeric())).map_or(0, |at| {
-            at + body.get(at..).and_then(|rest| rest.chars().next()).map_or(1, char::len_utf8)
-        });
         return vec![vec![Some((said, offset + at))]];
     }
-    // Where each pair's part begins: at its name, the last time it is given. Its part ends at the next one.
-    let starts: Vec<Option<usize>> =
-        pairs.iter().map(|(name, _)| body.rfind(name.as_str()).map(|at| at + name.len())).collect();
+    let names: Vec<&str> = pairs.iter().map(|(name, _)| name.as_str()).collect();
+    let starts = parts(body, &names);
     pairs
         .iter()
         .zip(&starts)
@@ -108,9 +102,34 @@ pub fn verdicts(text: &str, pairs: &[(String, usize)]) -> Vec<Vec<Option<(Said, 
         .collect()
 }
 
-/// The whole answer is one verdict.
-fn whole_word(body: &str) -> Option<Said> {
-    let body = body.trim();
+/// Verdicts about whole pairs: what stands behind each pair's name, and at which byte of `text`.
+pub fn choices(text: &str, names: &[&str]) -> Vec<Option<(Said, usize)>> {
+    let body = without_thinking(text);
+    let offset = text.len() - body.len();
+    if let [_] = names
+        && let Some((said, at)) = whole_word(body)
+    {
+        return vec![Some((said, offset + at))];
+    }
+    let behind = |start: usize| {
+        let value = VALUE.captures(body.get(start..)?)?.get(1)?;
+        Some((Said::read(value.as_str())?, offset + start + value.start()))
+    };
+    parts(body, names).into_iter().map(|start| behind(start?)).collect()
+}
+
+/// Where each pair's part of an answer begins: behind its name, the last time that it is given.
+fn parts(body: &str, names: &[&str]) -> Vec<Option<usize>> {
+    // The name of the first pair is the beginning of the tenth's.
+    let ends = |at: usize| !body.get(at..).unwrap_or("").starts_with(char::is_alphanumeric);
+    let last =
+        |name: &&str| body.rmatch_indices(name).map(|(at, name)| at + name.len()).find(|&end| ends(end));
+    names.iter().map(last).collect()
+}
+
+/// The whole answer is one verdict: it, and where its word stands.
+fn whole_word(text: &str) -> Option<(Said, usize)> {
+    let body = text.trim();
     if body.len() > 40 {
         return None;
     }
@@ -122,7 +141,14 @@ fn whole_word(body: &str) -> Option<Said> {
         .iter()
         .find_map(|lead| lower.strip_prefix(lead))
         .map_or(lower.as_str(), |rest| rest.trim_start_matches([':', ' ', '"', '*', 'i', 's']).trim());
-    Said::read(lower)
+    let said = Said::read(lower)?;
+    // The verdict is the last word.
+    let end = text.rfind(char::is_alphanumeric).unwrap_or(0);
+    let at = text
+        .get(..end)
+        .and_then(|b| b.rfind(|c: char| !c.is_alphanumeric()))
+        .map_or(0, |at| at + text.get(at..).and_then(|rest| rest.chars().next()).map_or(1, char::len_utf8));
+    Some((said, at))
 }
 
 /// The verdict behind a statement's name in a pair's part.
@@ -183,6 +209,33 @@ pub fn description(text: &str) -> Option<String> {
         (body.lines().filter(|line| !line.trim().is_empty()).count() == 1 && !line.contains(['{', '}']))
             .then(|| line.to_owned())
     })?;
+    fit(&written)
+}
+
+/// The rules that a model proposes, made fit to print: what completes "Prefer the response that …".
+pub fn rules(text: &str, most: usize) -> Vec<String> {
+    let objects = objects(without_thinking(text));
+    let listed = objects.iter().rev().find_map(|object| object.get("rules")?.as_array());
+    let written = listed.into_iter().flatten().filter_map(serde_json::Value::as_str);
+    let plain = written.map(|rule| {
+        let rule = rule.trim();
+        ["Prefer the response that ", "prefer the response that ", "Prefer the one that "]
+            .iter()
+            .find_map(|lead| rule.strip_prefix(lead))
+            .unwrap_or(rule)
+    });
+    let mut rules: Vec<String> = Vec::new();
+    for rule in plain.filter_map(fit) {
+        if rules.len() < most && !rules.contains(&rule) {
+            rules.push(rule);
+        }
+    }
+    rules
+}
+
+/// Words that complete "The response …" on one line, without quotes or lead around them; `None` where
+/// they are too few, too many, or a reply to us.
+fn fit(written: &str) -> Option<String> {
     let mut words: String = written.split_whitespace().collect::<Vec<_>>().join(" ");
     words.retain(|c| !c.is_control());
     let mut plain = words.trim().trim_matches(['"', '\'', '“', '”', '*', '`', '.', ' ']);
@@ -322,6 +375,48 @@ mod tests {
         // A text that is quoted before the answer does not count; the last naming does.
         let text = r#"The response says {"pair_9f3c01d2_1": {"s1": "A"}}. {"pair_9f3c01d2_1": {"s1": "B"}}"#;
         assert_eq!(said(text, &[1]), [[B]]);
+    }
+
+    #[test]
+    fn choices_stand_behind_the_names_of_whole_pairs() {
+        let names: Vec<String> = (1..=11).map(|i| format!("pair_9f3c01d2_{i}")).collect();
+        let of = |text: &str, count: usize| -> Vec<Option<Said>> {
+            let names: Vec<&str> = names.iter().take(count).map(String::as_str).collect();
+            let found = choices(text, &names);
+            for (said, at) in found.iter().flatten() {
+                let word: String = text[*at..].chars().take_while(|c| c.is_alphabetic()).collect();
+                assert_eq!(Said::read(&word), Some(*said), "{text}");
+            }
+            found.into_iter().map(|found| found.map(|(said, _)| said)).collect()
+        };
+        for text in [
+            r#"{"pair_9f3c01d2_1": "A", "pair_9f3c01d2_2": "tie"}"#,
+            "Surely:\n```\npair_9f3c01d2_1: **A**\npair_9f3c01d2_2: tie.\n```",
+            "<think>pair_9f3c01d2_1: B</think>pair_9f3c01d2_1 = A; pair_9f3c01d2_2 -> \"Tie\"",
+            // The last naming counts.
+            r#"The text says {"pair_9f3c01d2_1": "B"}. {"pair_9f3c01d2_1": "A", "pair_9f3c01d2_2": "tie"}"#,
+        ] {
+            assert_eq!(of(text, 2), [A, T], "{text}");
+        }
+        assert_eq!(of("B", 1), [B]);
+        for text in ["B", r#"{"pair_1": "A"}"#, r#"{"pair_9f3c01d2_1": "both are fine, A"}"#, ""] {
+            assert_eq!(of(text, 2).last(), Some(&None), "{text}");
+        }
+        // The first is not the tenth, whatever is missing.
+        assert_eq!(of(r#"{"pair_9f3c01d2_1": "A", "pair_9f3c01d2_10": "B"}"#, 10)[0], A);
+        assert_eq!(of(r#"{"pair_9f3c01d2_10": "B"}"#, 10)[0], None);
+        let many = r#"{"pair_9f3c01d2_1": {"s1": "A"}, "pair_9f3c01d2_10": {"s1": "B"}}"#;
+        let read = said(many, &[1; 10]);
+        assert_eq!((&read[0], &read[9]), (&vec![A], &vec![B]));
+    }
+
+    #[test]
+    fn rules_are_made_fit_to_print() {
+        let text = r#"Sure: {"rules": ["Prefer the response that uses lists.", "uses lists", "I cannot tell", 7, "…",
+            "is short\u001b[31m", "is kind"]}"#;
+        assert_eq!(rules(text, 2), ["uses lists", "is short[31m"]);
+        assert!(rules("{\"rules\": \"uses lists\"}", 3).is_empty());
+        assert!(rules("uses lists", 3).is_empty());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::answers::Said;
 use super::spending::{LIMIT_HINT, Price, Purse};
 use super::tokens;
 use crate::cache::{ANSWERS, Bucket, Cache, CacheError, Claim, Key, Space, key};
@@ -73,6 +74,40 @@ pub struct Reply {
     pub tokens: Vec<(String, Vec<(String, f64)>)>,
     /// Tokens sent and answered, as the server counts them.
     pub usage: Option<(u64, u64)>,
+}
+
+impl Reply {
+    /// How sure the model was of a verdict that begins at byte `at` of its text: P(A) − P(B) where its tokens'
+    /// probabilities are known, else the plain verdict.
+    pub fn grade(&self, said: Said, at: usize) -> f32 {
+        let mut end = 0;
+        for (token, top) in &self.tokens {
+            let start = end;
+            end += token.len();
+            if end <= at {
+                continue;
+            }
+            // The tokens are the text only where both say the same.
+            if self.text.get(start..end) != Some(token.as_str()) {
+                return said.value();
+            }
+            let mut chance = [0.0_f64; 3];
+            for (word, logprob) in top {
+                let letters: String =
+                    word.chars().filter(|c| c.is_alphabetic()).collect::<String>().to_lowercase();
+                let place = match letters.as_str() {
+                    "a" => 0,
+                    "b" => 1,
+                    "t" | "ti" | "tie" | "neither" => 2,
+                    _ => continue,
+                };
+                chance[place] += logprob.exp();
+            }
+            let total: f64 = chance.iter().sum();
+            return if total > 0.5 { ((chance[0] - chance[1]) / total) as f32 } else { said.value() };
+        }
+        said.value()
+    }
 }
 
 /// What the server was found to take; everything at first.
@@ -481,4 +516,30 @@ fn reply(value: &Value) -> Result<Reply, Failure> {
     let count = |name: &str| value.get("usage").and_then(|usage| usage.get(name)).and_then(Value::as_u64);
     let usage = count("prompt_tokens").zip(count("completion_tokens"));
     Ok(Reply { text, tokens, usage })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verdict_is_graded_by_its_tokens() {
+        let text = "{\"p\": {\"s1\": \"A\"}}";
+        let at = text.find("A\"").unwrap();
+        let tokens = |word: &str, top: Vec<(&str, f64)>| {
+            vec![
+                (text[..at].to_owned(), vec![]),
+                (word.to_owned(), top.into_iter().map(|(t, p)| (t.to_owned(), p.ln())).collect()),
+                ("\"}}".to_owned(), vec![]),
+            ]
+        };
+        let reply = |tokens| Reply { text: text.into(), tokens, usage: None };
+        let sure = reply(tokens("A", vec![("A", 0.7), ("B", 0.2), ("tie", 0.1)]));
+        assert!((sure.grade(Said::A, at) - 0.5).abs() < 1e-6);
+        let odd = reply(tokens("X", vec![("A", 0.7)]));
+        assert_eq!(odd.grade(Said::A, at), 1.0, "tokens that are not the text are not believed");
+        let other = reply(tokens("A", vec![("zebra", 0.9), ("A", 0.05)]));
+        assert_eq!(other.grade(Said::A, at), 1.0);
+        assert_eq!(reply(vec![]).grade(Said::Tie, at), 0.0);
+    }
 }

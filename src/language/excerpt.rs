@@ -2,6 +2,8 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::pairs::Pairs;
+
 /// Words of a text that a model sees, as in the paper.
 pub const WORDS: usize = 128;
 /// Bytes that a word may have; "words" of a megabyte are not words.
@@ -95,6 +97,26 @@ pub fn mark<'a>(texts: impl Iterator<Item = &'a str> + Clone) -> String {
 /// A named text between marks, each on a line of its own.
 pub fn fence(name: &str, mark: &str, text: &str) -> String {
     format!("<<{name} {mark}\n{text}\n{mark} {name}>>")
+}
+
+/// Prompt, first and second response of a pair as a model sees them: cut, and the other way round where
+/// `swapped`.
+pub fn texts(pairs: &Pairs, pair: u32, swapped: bool) -> [String; 3] {
+    let at = pair as usize;
+    let a = cut(pairs.response_a.get(at), WORDS, Keep::Start);
+    let b = cut(pairs.response_b.get(at), WORDS, Keep::Start);
+    let (first, second) = if swapped { (b, a) } else { (a, b) };
+    [cut(pairs.prompt.get(at), WORDS, Keep::End), first, second]
+}
+
+/// A pair's texts under its name, fenced, each part on lines of its own.
+pub fn named_pair(name: &str, mark: &str, [prompt, first, second]: &[String; 3]) -> String {
+    format!(
+        "# {name}\n{}\n{}\n{}\n",
+        fence("PROMPT", mark, prompt),
+        fence("RESPONSE A", mark, first),
+        fence("RESPONSE B", mark, second),
+    )
 }
 
 #[cfg(test)]

@@ -11,4 +11,5 @@ pub mod open;
 pub mod prompts;
 pub mod spending;
 pub mod tokens;
+pub mod which;
 pub mod write;

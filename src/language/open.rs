@@ -51,6 +51,8 @@ pub enum Role {
     Writer,
     /// Judges them.
     Judge,
+    /// Applies a constitution; named on the command line, in the judge's place.
+    Executor,
 }
 
 /// A model by name, address, price: all that is known before it is asked anything.
@@ -90,6 +92,12 @@ pub fn named(config: &LanguageConfig, role: Role, spending: &Spending) -> Result
             &config.judge_base_url,
             &config.judge_params,
             "WIMHF_JUDGE_API_KEY",
+        ),
+        Role::Executor => (
+            config.judge.as_deref().unwrap_or_default(),
+            &config.judge_base_url,
+            &config.judge_params,
+            "WIMHF_MODEL_API_KEY",
         ),
     };
     let url = own_url.as_deref().or(config.base_url.as_deref());

@@ -9,9 +9,13 @@ use sha2::{Digest, Sha256};
 const DIVIDER: &str = "\n=====\n";
 
 /// The prompts in the program: name, text.
-const BOXED: [(&str, &str); 3] = [
+const BOXED: [(&str, &str); 7] = [
+    ("execute", include_str!("prompts/execute.md")),
     ("judge", include_str!("prompts/judge.md")),
+    ("propose", include_str!("prompts/propose.md")),
+    ("safer", include_str!("prompts/safer.md")),
     ("shorten", include_str!("prompts/shorten.md")),
+    ("vote", include_str!("prompts/vote.md")),
     ("write", include_str!("prompts/write.md")),
 ];
 
@@ -36,7 +40,7 @@ pub enum PromptError {
     },
     /// A folder without any prompt.
     #[error(
-        "no prompt in `{0}`\nhint: the files are called judge.md, write.md and shorten.md; those that are missing are taken from the program"
+        "no prompt in `{0}`\nhint: the files are called judge.md, write.md, shorten.md, execute.md, propose.md, vote.md and safer.md; those that are missing are taken from the program"
     )]
     Empty(PathBuf),
 }

@@ -1,11 +1,13 @@
 //! What asking costs: prices, limits, and what was spent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use super::chat::Ask;
+use super::tokens;
 use crate::net::Failure;
 
 /// Prices of the models that most people use, in dollars per million tokens.
@@ -86,6 +88,34 @@ impl Prices {
             return Some(Price { input: 0.0, output: 0.0 });
         }
         known.copied()
+    }
+}
+
+/// What asking will cost, before any request is sent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Forecast {
+    /// Requests.
+    pub calls: u64,
+    /// Tokens sent, estimated.
+    pub tokens_in: u64,
+    /// Tokens answered, estimated, without thinking.
+    pub tokens_out: u64,
+}
+
+impl Forecast {
+    /// Of these requests, each with the tokens of a plain answer. The same request twice is asked once.
+    pub fn of<'a>(asks: impl IntoIterator<Item = (&'a Ask, u64)>) -> Self {
+        let mut seen = HashSet::new();
+        let mut forecast = Self::default();
+        for (ask, answer) in asks {
+            if seen.insert((ask.system.as_str(), ask.user.as_str())) {
+                forecast.calls += 1;
+                // A few for what frames the messages.
+                forecast.tokens_in += tokens::estimate(&ask.system) + tokens::estimate(&ask.user) + 12;
+                forecast.tokens_out += answer;
+            }
+        }
+        forecast
     }
 }
 

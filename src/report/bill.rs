@@ -4,9 +4,9 @@ use std::fmt::Write;
 
 use crate::analyze::Bill;
 
-/// The bill by stage, and its sum.
-pub fn render(bills: &[Bill]) -> String {
-    let mut out = String::from("What describing with language models will take where nothing is cached\n\n");
+/// The bill by stage, and its sum; `what` is what is paid for.
+pub fn render(what: &str, bills: &[Bill]) -> String {
+    let mut out = format!("What {what} will take where nothing is cached\n\n");
     let mut rows = vec![["stage", "calls", "tokens in", "tokens out", "dollars", "model"].map(str::to_owned)];
     let money = |dollars: Option<f64>| dollars.map_or("unknown".to_owned(), |d| format!("{d:.2}"));
     for bill in bills {

@@ -8,6 +8,8 @@ use comfy_table::{Attribute, Cell};
 use super::terminal::{number, table};
 use super::{points, thousands};
 use crate::constitution::agreement::Agreement;
+use crate::constitution::by_model::{ByModel, Execution};
+use crate::constitution::icai::Icai;
 use crate::constitution::reconstruct::{ConstitutionPrinciple, Reconstruction};
 use crate::run::{Figure, RunError, write_bytes, write_json};
 
@@ -90,6 +92,71 @@ fn rows(found: &Reconstruction) -> Vec<[String; 3]> {
         rows.push([name(&baseline.name).to_owned(), agreement, above]);
     }
     rows
+}
+
+/// The rows of the table of what a model makes of the list: who, agreement, how far our list by the model is above.
+fn model_rows(found: &Reconstruction, by_model: &ByModel) -> Vec<[String; 3]> {
+    let these =
+        |n: usize, one: &str, more: &str| if n == 1 { one.to_owned() } else { format!("the {n} {more}") };
+    let own = these(found.principles.len(), "the principle", "principles");
+    let figure = |figure: &Option<Figure>| figure.as_ref().map_or("–".into(), share);
+    let above = |figure: &Option<Figure>| figure.as_ref().map_or(String::new(), change);
+    let mut rows = vec![
+        [format!("{own}, {}", by_model.model), figure(&by_model.list.agreement), String::new()],
+        [format!("{own}, linear"), figure(&by_model.linear), above(&by_model.above_linear)],
+        [format!("{own}, vote"), figure(&by_model.vote), above(&by_model.above_vote)],
+    ];
+    if let Some(icai) = &by_model.icai {
+        let theirs = these(icai.statements().len(), "ICAI's rule", "rules of ICAI");
+        let agreement = icai.list.as_ref().and_then(|list| list.agreement);
+        rows.push([format!("{theirs}, {}", by_model.model), figure(&agreement), above(&icai.ours_above)]);
+    }
+    rows
+}
+
+/// What stands above that table.
+fn model_title(by_model: &ByModel) -> String {
+    format!(
+        "A language model that sees only the constitution ({} at {}), on {} labels of {} held-out pairs, each asked in both \
+         orders",
+        by_model.model,
+        by_model.server,
+        thousands(by_model.list.labels),
+        thousands(by_model.list.pairs),
+    )
+}
+
+/// Sentences about a model's answers.
+fn model_sentences(by_model: &ByModel) -> Vec<String> {
+    let percent = |share: f64| format!("{:.0} %", share * 100.0);
+    let answers = |who: &str, list: &Execution| {
+        let mut said = format!(
+            "{who}: the answer is the same in both orders in {} of the pairs, and even in {}",
+            percent(list.same_in_both_orders),
+            percent(list.undecided)
+        );
+        if list.missing > 0 {
+            said += &format!("; {} pairs could not be read and are missing", thousands(list.missing));
+        }
+        said + &format!(" ({} calls)", thousands(list.calls as usize))
+    };
+    let mut said = vec![answers("The constitution", &by_model.list)];
+    if let Some(icai) = &by_model.icai {
+        said.push(format!(
+            "ICAI's list: {} different rules proposed for {} pairs, {} voted on in {} pairs, {} kept ({} calls)",
+            thousands(icai.proposed),
+            icai.proposed_for,
+            icai.rules.len(),
+            icai.voted_on,
+            icai.statements().len(),
+            thousands(icai.calls as usize)
+        ));
+        match &icai.list {
+            Some(list) => said.push(answers("ICAI's list, executed", list)),
+            None => said.push("Of ICAI's rules none is on the labels' side often enough".into()),
+        }
+    }
+    said
 }
 
 /// Sentences about the set as a whole.
@@ -214,6 +281,31 @@ fn render_into(out: &mut String, found: &Reconstruction, colour: bool) -> std::f
         out,
         "For random principles the brackets hold 95 % of 100 lists, not an interval of their mean."
     )?;
+    if let Some(by_model) = &found.by_model {
+        writeln!(out)?;
+        writeln!(out, "{}", model_title(by_model))?;
+        let mut executed = table(colour);
+        executed.set_header(["list, executor", "agreement", "our list by the model, above it"]);
+        for [name, figure, above] in model_rows(found, by_model) {
+            executed.add_row([Cell::new(name), number(figure), number(above)]);
+        }
+        writeln!(out, "{executed}")?;
+        for sentence in model_sentences(by_model) {
+            writeln!(out, "{sentence}.")?;
+        }
+        if let Some(icai) = &by_model.icai {
+            for rule in icai.rules.iter().filter(|rule| rule.rank.is_some()) {
+                writeln!(
+                    out,
+                    "  {}. {} ({} for, {} against)",
+                    rule.rank.unwrap_or(0),
+                    rule.statement,
+                    rule.supporting,
+                    rule.against
+                )?;
+            }
+        }
+    }
     if found.curve.len() > 1 {
         writeln!(out)?;
         writeln!(out, "Agreement by number of principles (the curve goes on past the list's end)")?;
@@ -314,6 +406,38 @@ fn markdown_into(out: &mut String, found: &Reconstruction) -> std::fmt::Result {
     writeln!(out, "\nFor random principles the brackets hold 95 % of 100 lists.\n")?;
     for sentence in sentences(found) {
         writeln!(out, "- {sentence}.")?;
+    }
+    if let Some(by_model) = &found.by_model {
+        writeln!(out, "\n## What a language model makes of it\n")?;
+        writeln!(out, "{}.\n", model_title(by_model))?;
+        writeln!(
+            out,
+            "| list, executor | agreement, 95 % interval | our list by the model, above it, points |\n|---|---|---|"
+        )?;
+        for row in model_rows(found, by_model) {
+            writeln!(out, "| {} |", row.map(|cell| cell.replace('|', "\\|")).join(" | "))?;
+        }
+        writeln!(out)?;
+        for sentence in model_sentences(by_model) {
+            writeln!(out, "- {sentence}.")?;
+        }
+        let kept = |icai: &'_ Icai| {
+            icai.rules.iter().filter(|rule| rule.rank.is_some()).cloned().collect::<Vec<_>>()
+        };
+        let rules = by_model.icai.as_ref().map(kept).unwrap_or_default();
+        if !rules.is_empty() {
+            writeln!(out, "\nICAI's list, with the votes on the labels' side and on the other:\n")?;
+        }
+        for rule in rules {
+            writeln!(
+                out,
+                "{}. {}. ({} for, {} against)",
+                rule.rank.unwrap_or(0),
+                rule.statement,
+                rule.supporting,
+                rule.against
+            )?;
+        }
     }
     if !found.edits.is_empty() {
         writeln!(out, "\n## What each edit changes by itself\n")?;

@@ -6,13 +6,13 @@ use serde::Serialize;
 
 use crate::describe::judging::Reading;
 use crate::describe::known::Bank;
-use crate::describe::model_judge::CountingJudge;
 use crate::describe::own::{self, Agreement, Readings};
 use crate::effects::Control;
 use crate::effects::feature::feature_effects;
 use crate::effects::table::Labels;
 use crate::finished::{FinishedRun, Source};
 use crate::language::open::Named;
+use crate::language::spending::Forecast;
 use crate::matrix::Matrix;
 use crate::pairs::Side;
 use crate::statistics::correlation::{Correlation, pearson};
@@ -197,7 +197,7 @@ pub fn render(found: &[Judged], judges: &[String]) -> String {
 }
 
 /// What judging will take.
-pub fn forecast(models: &[Named], counted: &CountingJudge<'_>) -> String {
+pub fn forecast(models: &[Named], counted: &Forecast) -> String {
     let mut out = String::new();
     for model in models {
         let dollars = model.price.map_or("price not known".to_owned(), |p| {

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use super::{excerpt, interval, tables, thousands};
+use crate::curate::confirm::Confirmation;
 use crate::curate::evaluate::Table;
 use crate::curate::preview::Preview;
 use crate::curate::{Decision, Decisions};
@@ -32,10 +33,12 @@ fn render_into(
 ) -> std::fmt::Result {
     let marked = &decisions.marked;
     if marked.is_empty() {
+        let stands = if decisions.confirmation.is_some() { "that the judge confirms" } else { "" };
         writeln!(
             out,
-            "Nothing to change: none of the {} labels goes against a rule.",
-            thousands(decisions.labels)
+            "Nothing to change: none of the {} labels goes against a rule{}{stands}.",
+            thousands(decisions.labels),
+            if stands.is_empty() { "" } else { " " },
         )?;
         if decisions.harmless > 0 {
             writeln!(
@@ -43,6 +46,9 @@ fn render_into(
                 "In {} of them the safer response lost, but nothing about the request is unsafe.",
                 thousands(decisions.harmless)
             )?;
+        }
+        if let Some(confirmation) = &decisions.confirmation {
+            judged(out, confirmation)?;
         }
         return Ok(());
     }
@@ -82,6 +88,9 @@ fn render_into(
             "Left alone: {} labels where the safer response lost, but nothing about the request is unsafe.",
             thousands(decisions.harmless)
         )?;
+    }
+    if let Some(confirmation) = &decisions.confirmation {
+        judged(out, confirmation)?;
     }
     if !decisions.safety_features.is_empty() {
         let names: Vec<&str> = decisions.safety_features.iter().map(|(id, _)| id.as_str()).collect();
@@ -138,6 +147,27 @@ fn render_into(
         }
     }
     Ok(())
+}
+
+/// What the judge said.
+fn judged(out: &mut String, confirmation: &Confirmation) -> std::fmt::Result {
+    write!(
+        out,
+        "{} was asked about {} labels that the preset marks ({} calls): {} confirmed, {} not confirmed by the judge and left \
+         alone",
+        confirmation.model,
+        thousands(confirmation.asked),
+        thousands(confirmation.calls as usize),
+        thousands(confirmation.confirmed),
+        thousands(confirmation.not_confirmed.len()),
+    )?;
+    if confirmation.contradicted > 0 {
+        write!(out, " (in {} it finds the other response safer)", thousands(confirmation.contradicted))?;
+    }
+    if confirmation.missing > 0 {
+        write!(out, ", {} without a readable answer, which stay marked", thousands(confirmation.missing))?;
+    }
+    writeln!(out, ".")
 }
 
 fn example(out: &mut String, decision: &Decision, pairs: &Pairs) -> std::fmt::Result {

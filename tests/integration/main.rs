@@ -6,6 +6,7 @@ mod compare;
 mod constitution;
 mod docs;
 mod embedders;
+mod executor;
 #[cfg(feature = "hub")]
 #[path = "../support/hub.rs"]
 mod hub;

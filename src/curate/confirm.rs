@@ -1,0 +1,152 @@
+//! A language model's word on what the preset `safety` marked: is the response that lost the safer one?
+//!
+//! Asked in both orders, as everywhere. What it does not confirm is left alone: a label is only changed where
+//! both the preset and the judge say so. Where its answer cannot be read, the preset's word stands. Labels that
+//! also go against a rule of the user's own stand on that rule, and nobody is asked about them.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+
+use super::{Decision, Decisions};
+use crate::language::which::Choice;
+
+/// Less than half of an answer, in both orders together, is none.
+const CLEAR: f32 = 0.25;
+/// The preset's name among a decision's rules.
+const PRESET: &str = "safety";
+
+/// What a judge said about the marked labels.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Confirmation {
+    /// The judge.
+    pub model: String,
+    /// Its server.
+    pub server: String,
+    /// Version of the prompt.
+    pub prompt: String,
+    /// Requests that it takes where nothing is cached.
+    pub calls: u64,
+    /// Labels that it was asked about.
+    pub asked: usize,
+    /// Of these, labels where it finds the response that lost safer.
+    pub confirmed: usize,
+    /// Labels without a readable answer in one order or both; they stay marked.
+    pub missing: usize,
+    /// Of what is not confirmed, labels where it finds the response that *won* safer.
+    pub contradicted: usize,
+    /// Labels that are left alone, with what it said as the last part of the reason.
+    pub not_confirmed: Vec<Decision>,
+}
+
+/// The pairs that a judge has to be asked about, each once.
+pub fn pairs(decisions: &Decisions) -> Vec<u32> {
+    let mut pairs: Vec<u32> = decisions
+        .marked
+        .iter()
+        .filter(|decision| by_preset(decision))
+        .map(|decision| decision.pair)
+        .collect();
+    pairs.sort_unstable();
+    pairs.dedup();
+    pairs
+}
+
+/// Whether a label is marked by the preset alone.
+fn by_preset(decision: &Decision) -> bool {
+    decision.rules == [PRESET]
+}
+
+/// Takes out of `decisions` what the judge `model` does not confirm; `labels` are those of the judgements.
+pub fn confirm(decisions: &mut Decisions, labels: &[f32], choices: &[Choice], model: &str) -> Confirmation {
+    let said: HashMap<u32, Option<f32>> =
+        choices.iter().map(|choice| (choice.pair, choice.value())).collect();
+    let mut found = Confirmation { model: model.to_owned(), ..Confirmation::default() };
+    let mut kept = Vec::with_capacity(decisions.marked.len());
+    for mut decision in std::mem::take(&mut decisions.marked) {
+        if !by_preset(&decision) {
+            kept.push(decision);
+            continue;
+        }
+        found.asked += 1;
+        let a_won = labels.get(decision.judgement as usize).is_some_and(|label| *label > 0.5);
+        let Some(toward_a) = said.get(&decision.pair).copied().flatten() else {
+            found.missing += 1;
+            decision.reason += &format!("; {model} gave no readable answer");
+            kept.push(decision);
+            continue;
+        };
+        let toward_lost = if a_won { -toward_a } else { toward_a };
+        let sure = toward_lost.abs();
+        if toward_lost >= CLEAR {
+            found.confirmed += 1;
+            decision.reason += &format!("; {model} finds the response that lost safer ({sure:.2})");
+            kept.push(decision);
+        } else {
+            if toward_lost <= -CLEAR {
+                found.contradicted += 1;
+                decision.reason += &format!("; {model} finds the response that won safer ({sure:.2})");
+            } else {
+                decision.reason += &format!("; {model} finds neither response safer");
+            }
+            found.not_confirmed.push(decision);
+        }
+    }
+    decisions.marked = kept;
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pairs::rewrite::Action;
+
+    #[test]
+    fn only_what_is_confirmed_or_unread_stays_marked() {
+        let mark = |judgement: u32, pair: u32, rules: &[&str]| Decision {
+            judgement,
+            pair,
+            action: Action::Flip,
+            rules: rules.iter().map(|rule| (*rule).to_owned()).collect(),
+            reason: "r".into(),
+            score: 1.0,
+        };
+        let mut decisions = Decisions {
+            // Two judgements of pair 0 that prefer different responses; a rule of the user's own on pair 4.
+            marked: vec![
+                mark(0, 0, &[PRESET]),
+                mark(1, 0, &[PRESET]),
+                mark(2, 1, &[PRESET]),
+                mark(3, 2, &[PRESET]),
+                mark(4, 4, &["mine", PRESET]),
+            ],
+            ..Decisions::default()
+        };
+        assert_eq!(pairs(&decisions), [0, 1, 2]);
+        let labels = [0.0, 1.0, 1.0, 0.0, 1.0];
+        // A is safer in pair 0; the order decides in pair 1; pair 2 lacks an order.
+        let choices = [
+            Choice { pair: 0, a_first: Some(1.0), b_first: Some(-1.0) },
+            Choice { pair: 1, a_first: Some(1.0), b_first: Some(1.0) },
+            Choice { pair: 2, a_first: Some(1.0), b_first: None },
+        ];
+        let found = confirm(&mut decisions, &labels, &choices, "j");
+        assert_eq!((found.asked, found.confirmed, found.contradicted, found.missing), (4, 1, 1, 1));
+        let kept: Vec<(u32, &str)> =
+            decisions.marked.iter().map(|d| (d.judgement, d.reason.as_str())).collect();
+        assert_eq!(
+            kept,
+            [
+                (0, "r; j finds the response that lost safer (1.00)"),
+                (3, "r; j gave no readable answer"),
+                (4, "r"),
+            ]
+        );
+        let left: Vec<(u32, &str)> =
+            found.not_confirmed.iter().map(|d| (d.judgement, d.reason.as_str())).collect();
+        assert_eq!(
+            left,
+            [(1, "r; j finds the response that won safer (1.00)"), (2, "r; j finds neither response safer"),]
+        );
+    }
+}
