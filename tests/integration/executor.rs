@@ -496,7 +496,7 @@ fn decisions(run: &Path) -> BTreeMap<usize, String> {
 #[test]
 fn a_judge_confirms_what_the_preset_marks() {
     let dir = tempfile::tempdir().unwrap();
-    let run = crate::constitution::copy_of_sample_run(dir.path());
+    let run = crate::util::copy_of_sample_run(dir.path());
     let plain =
         wimhf(dir.path()).args(["relabel", "run", "--preset", "safety", "--top", "40"]).output().unwrap();
     assert!(plain.status.success(), "{}", stderr(&plain));
