@@ -105,8 +105,9 @@ impl Pages {
             metadata = ArrowReaderMetadata::load(&file, options.with_skip_arrow_metadata(true))?;
         }
         let schema = metadata.schema().clone();
-        let batches =
-            ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata).with_batch_size(BATCH).build()?;
+        let batches = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata)
+            .with_batch_size(BATCH)
+            .build()?;
         let mut writer = arrow_ipc::writer::StreamWriter::try_new(Vec::new(), &schema)?;
         let bytes = std::mem::take(writer.get_mut());
         Ok(Self { batches, writer: Some(writer), bytes, at: 0 })
@@ -491,7 +492,8 @@ mod tests {
             .collect();
         let lists = ListChunked::from_iter(vectors).into_series();
         let arrays = lists.cast(&DataType::Array(Box::new(DataType::Float32), 3)).unwrap();
-        let word = Series::new("word".into(), (0..rows).map(|row| ["no", "yes"][row % 2]).collect::<Vec<_>>());
+        let word =
+            Series::new("word".into(), (0..rows).map(|row| ["no", "yes"][row % 2]).collect::<Vec<_>>());
         let mut frame = DataFrame::new(
             rows,
             vec![
@@ -534,7 +536,8 @@ mod tests {
     fn a_parquet_file_that_was_cut_or_changed_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cut.parquet");
-        let values: Vec<String> = (0..50_000u32).map(|row| format!("{}", row.wrapping_mul(2_654_435_761))).collect();
+        let values: Vec<String> =
+            (0..50_000u32).map(|row| format!("{}", row.wrapping_mul(2_654_435_761))).collect();
         let mut frame = DataFrame::new(values.len(), vec![Column::new("text".into(), values)]).unwrap();
         ParquetWriter::new(File::create(&path).unwrap()).finish(&mut frame).unwrap();
         let whole = std::fs::read(&path).unwrap();

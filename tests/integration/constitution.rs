@@ -4,9 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use crate::planted::names;
-use crate::util::{
-    self, copy_of_sample_run, data, json, parquet, root, stderr, stdout, wimhf,
-};
+use crate::util::{self, copy_of_sample_run, data, json, parquet, root, stderr, stdout, wimhf};
 
 fn constitution(run: &Path, arguments: &[&str]) -> std::process::Output {
     wimhf(run.parent().unwrap()).arg("constitution").arg(run).args(arguments).output().unwrap()

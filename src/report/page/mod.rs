@@ -8,8 +8,8 @@ use std::fmt::Write;
 
 use super::evidence::{self, Item, MOST};
 use super::html::{Document, escape};
-use super::plots::{self, Interval, Scale};
 use super::personalize::{p_value, signed};
+use super::plots::{self, Interval, Scale};
 use super::{RUNGS, dataset_line, explained, fidelity, interval, points, thousands};
 use crate::constitution::{Finding, Findings, Principle, select};
 use crate::describe::Described;
@@ -226,9 +226,7 @@ fn write_body(
     if has_items {
         out.push_str("<li><a href=\"#evidence\">Evidence</a></li>");
     }
-    out.push_str(
-        "<li><a href=\"#ladder\">How much it explains</a></li>",
-    );
+    out.push_str("<li><a href=\"#ladder\">How much it explains</a></li>");
     if input.annotators.is_some() {
         out.push_str("<li><a href=\"#annotators\">Annotators</a></li>");
     }
@@ -340,7 +338,10 @@ fn short(out: &mut String, input: Input<'_>) -> std::fmt::Result {
         .flat_map(|found| found.tests.iter().filter(|test| test.subjective).take(3))
         .map(|test| {
             let opposite = format!("{:.0}", test.opposite * 100.0);
-            format!("<strong>{}</strong> (for about {opposite} % of them it works the other way)", escape(&test.short))
+            format!(
+                "<strong>{}</strong> (for about {opposite} % of them it works the other way)",
+                escape(&test.short)
+            )
         })
         .collect();
     if !differ.is_empty() {
