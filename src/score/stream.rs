@@ -17,7 +17,7 @@ use parquet::errors::ParquetError;
 use super::ScoreError;
 
 /// Rows in memory at a time.
-pub const BATCH: usize = 8192;
+pub const BATCH: usize = 4096;
 /// Bytes of JSON lines read at a time.
 const JSON_BYTES: usize = 16 << 20;
 

@@ -635,10 +635,10 @@ fn annotators(out: &mut String, found: &Personalization, items: &[Item<'_>]) -> 
         n => format!("{n} of {count} features differ between them beyond chance:"),
     };
     let ends = shown.iter().flat_map(|test| [test.beta_low, test.beta_high]);
-    let scale = Scale::around(0.0, 0.25, ends);
+    let scale = Scale::around(0.0, 0.5, ends);
     write!(
         out,
-        "<h2 id=\"annotators\">Do annotators agree?</h2>\n<p>{} labels by {} annotators, {} of them with at least {}. {verdict}</p>\n\
+        "<h2 id=\"annotators\">Do annotators agree?</h2>\n<p>{} labels of all three sides by {} annotators, {} of them with at least {}. {verdict}</p>\n\
          <div class=\"wide\"><table class=\"stack\"><caption>Mean effect and τ, its standard deviation between annotators, in log-odds per \
          standard size of the feature, length and the other features held fixed; 95 % intervals</caption><thead><tr><th scope=\"col\">Feature</th>\
          <th scope=\"col\"><span>Mean effect</span>{}</th><th scope=\"col\" class=\"n\">mean effect</th><th scope=\"col\" class=\"n\">τ</th>\
