@@ -173,14 +173,7 @@ fn items<'a>(input: Input<'a>, extra: &Extra) -> Vec<Item<'a>> {
         );
         item(&finding.feature_id, finding.text.clone(), effect, None)
     });
-    let mut all: Vec<Item<'a>> = principles.chain(others).collect();
-    for test in input.annotators.iter().flat_map(|found| &found.tests).filter(|test| test.subjective) {
-        if all.iter().all(|item| item.feature.feature_id != test.feature_id) {
-            let effect = "Annotators differ in it beyond chance.".to_owned();
-            all.extend(item(&test.feature_id, test.description.clone(), effect, None));
-        }
-    }
-    all
+    principles.chain(others).collect()
 }
 
 /// A principle's effect as a sentence.
@@ -263,7 +256,7 @@ fn write_body(
         items,
     )?;
     if let Some(found) = input.annotators {
-        annotators(out, found, items)?;
+        annotators(out, found)?;
     }
     data(out, input, labels)?;
     made(out, input)?;
@@ -621,7 +614,7 @@ fn list(
 }
 
 /// Whether the principles are everybody's.
-fn annotators(out: &mut String, found: &Personalization, items: &[Item<'_>]) -> std::fmt::Result {
+fn annotators(out: &mut String, found: &Personalization) -> std::fmt::Result {
     let tested = found.tests.iter().filter(|test| !test.p.is_nan());
     let subjective: Vec<&Heterogeneity> = tested.clone().filter(|test| test.subjective).collect();
     let count = tested.clone().count();
@@ -658,7 +651,7 @@ fn annotators(out: &mut String, found: &Personalization, items: &[Item<'_>]) -> 
              <td class=\"n\" data-name=\"Mean effect\">{} [{}, {}]</td><td class=\"n\" data-name=\"τ\">{:.2} [{:.2}, {:.2}]</td>\
              <td class=\"n\" data-name=\"Other sign\">{:.0} %</td><td class=\"n\" data-name=\"p, corrected\">{}</td>\
              <td class=\"n\" data-name=\"Annotators\">{}</td></tr>",
-            opener(items, &test.feature_id, "", &test.short),
+            escape(&test.short),
             escape(&test.feature_id),
             plots::row(drawn, &scale, plots::INK),
             signed(test.beta),
