@@ -1,23 +1,18 @@
 //! `wimhf constitution RUN`
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 
-use super::language::{SpendingArguments, bills};
-use super::progress::Progress;
+use super::language::{NamedModel, SpendingArguments, bills};
 use super::{Failure, colour, print};
-use crate::analyze::{Observer, spent_in_words};
 use crate::constitution::by_model::{Asking, ByModel};
 use crate::constitution::choose::Aim;
 use crate::constitution::edits::{EditError, EditFile};
 use crate::constitution::reconstruct::{Options, Reconstruction, reconstruct};
 use crate::describe::Described;
 use crate::finished::{FinishedError, FinishedRun};
-use crate::language::open::{self, Named, OpenError, Role, Spending};
-use crate::language::prompts::Prompts;
-use crate::language::spending::Purse;
+use crate::language::open::Role;
 use crate::report::bill;
 use crate::report::constitution as report;
 
@@ -101,46 +96,17 @@ enum ResolveError {
 const PAIRS: u32 = 300;
 const PAIRS_PER_CALL: u32 = 5;
 
-/// A model, what it is told and what may be spent.
-struct Model {
-    named: Named,
-    prompts: Prompts,
-    spending: Spending,
-}
-
-/// The model that is named, before anything is computed: a missing key should not cost a minute.
-fn named(arguments: &ConstitutionArguments, run: &FinishedRun, model: &str) -> Result<Model, Failure> {
-    let (config, spending) = arguments.spending.for_model(
-        &run.manifest.config.describe.language,
-        model,
-        arguments.base_url.as_deref(),
-        arguments.concurrency,
-    );
-    let user = |error: OpenError| Failure::new(2, &error.into());
-    let prompts = open::prompts(&config).map_err(user)?;
-    let named = open::named(&config, Role::Executor, &spending).map_err(user)?;
-    Ok(Model { named, prompts, spending })
-}
-
 /// Has the model apply the list, and says what that took.
 fn ask(
     asking: &Asking<'_>,
     found: &Reconstruction,
     described: &Described,
-    model: &Model,
+    model: &NamedModel,
     seed: u64,
 ) -> Result<ByModel, Failure> {
-    let purse = Arc::new(Purse::new(model.spending.limits));
-    let server = model.named.base_url.clone();
-    let named = model.named.clone();
-    let mut chat =
-        named.open(&model.spending, &purse, seed).map_err(|error| Failure::new(2, &error.into()))?;
-    let mut progress = Progress::new(false);
-    let outcome = asking.ask(found, described, &mut chat, &mut |name, done, total| {
-        progress.calls(name, done, total);
-    });
-    progress.end();
-    progress.note(&spent_in_words(&purse.spent()));
+    let (outcome, spent) = model.ask(seed, |chat, progress| {
+        asking.ask(found, described, chat, &mut |name, done, total| progress.calls(name, done, total))
+    })?;
     let mut by_model = outcome.map_err(|error| {
         let code = if error.is_stop() {
             130
@@ -151,8 +117,8 @@ fn ask(
         };
         Failure::new(code, &error.into())
     })?;
-    by_model.server = server;
-    by_model.spent = purse.spent();
+    by_model.server.clone_from(&model.named.base_url);
+    by_model.spent = spent;
     Ok(by_model)
 }
 
@@ -167,7 +133,11 @@ pub fn run(arguments: ConstitutionArguments) -> Result<(), Failure> {
         )));
     }
     let run = FinishedRun::open(&arguments.run).map_err(super::finished)?;
-    let model = arguments.model.as_deref().map(|model| named(&arguments, &run, model)).transpose()?;
+    let model = |name: &str| {
+        let (config, url) = (&run.manifest.config.describe.language, arguments.base_url.as_deref());
+        arguments.spending.model(config, name, Role::Executor, url, arguments.concurrency)
+    };
+    let model = arguments.model.as_deref().map(model).transpose()?;
     let edits = match &arguments.edit {
         Some(path) => EditFile::read(path)
             .map_err(ResolveError::from)

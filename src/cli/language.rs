@@ -1,14 +1,20 @@
 //! The options of every command that asks language models.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 use serde_json::{Map, Value};
 
-use crate::analyze::Bill;
+use super::Failure;
+use super::progress::Progress;
+use crate::analyze::{Bill, Observer, spent_in_words};
 use crate::config::LanguageConfig;
-use crate::language::open::{Named, Spending};
-use crate::language::spending::{Forecast, Limits, Price};
+use crate::language::chat::ChatModel;
+use crate::language::open::{self, Named, OpenError, Role, Spending};
+use crate::language::prompts::Prompts;
+use crate::language::spending::{Forecast, Limits, Price, Purse, Spent};
 
 /// What was typed about language models; `None` leaves the settings file's value.
 #[derive(Debug, Args)]
@@ -93,15 +99,16 @@ impl SpendingArguments {
         }
     }
 
-    /// The settings for one model that is named on the command line: the run's, but for what they say of
-    /// another judge.
-    pub fn for_model(
+    /// One model that is named on the command line, looked up before anything is computed: a missing key should
+    /// not cost a minute. The settings are the run's, but for what they say of another judge.
+    pub fn model(
         &self,
         run: &LanguageConfig,
         model: &str,
+        role: Role,
         base_url: Option<&str>,
         concurrency: Option<usize>,
-    ) -> (LanguageConfig, Spending) {
+    ) -> Result<NamedModel, Failure> {
         let mut config = run.clone();
         if config.judge.as_deref() != Some(model) {
             config.judge = Some(model.to_owned());
@@ -113,7 +120,38 @@ impl SpendingArguments {
             config.judge_base_url = None;
         }
         let spending = self.over(&mut config, base_url, concurrency);
-        (config, spending)
+        let user = |error: OpenError| Failure::new(2, &error.into());
+        let prompts = open::prompts(&config).map_err(user)?;
+        let named = open::named(&config, role, &spending).map_err(user)?;
+        Ok(NamedModel { named, prompts, spending })
+    }
+}
+
+/// A model, what it is told and what may be spent on it.
+pub struct NamedModel {
+    /// Its name and server.
+    pub named: Named,
+    /// What it is told.
+    pub prompts: Prompts,
+    spending: Spending,
+}
+
+impl NamedModel {
+    /// Lets `ask` talk to it with the progress shown, says what that took, and gives back both.
+    pub fn ask<T, E>(
+        &self,
+        seed: u64,
+        ask: impl FnOnce(&mut ChatModel, &mut Progress) -> Result<T, E>,
+    ) -> Result<(Result<T, E>, BTreeMap<String, Spent>), Failure> {
+        let purse = Arc::new(Purse::new(self.spending.limits));
+        let opened = self.named.clone().open(&self.spending, &purse, seed);
+        let mut model = opened.map_err(|error| Failure::new(2, &error.into()))?;
+        let mut progress = Progress::new(false);
+        let outcome = ask(&mut model, &mut progress);
+        progress.end();
+        let spent = purse.spent();
+        progress.note(&spent_in_words(&spent));
+        Ok((outcome, spent))
     }
 }
 

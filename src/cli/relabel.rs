@@ -1,19 +1,15 @@
 //! `wimhf relabel RUN`: change the labels that go against a rule, with a reason for each.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 
 use super::language::{SpendingArguments, bills};
-use super::progress::Progress;
 use super::{Failure, print};
-use crate::analyze::{Observer, spent_in_words};
 use crate::curate::{self, CurateError, Settings, confirm, rules::Rule, unsafe_content::Reader};
 use crate::finished::FinishedRun;
-use crate::language::open::{self, Named, OpenError, Role, Spending};
-use crate::language::spending::Purse;
-use crate::language::which::{Choice, Which};
+use crate::language::open::Role;
+use crate::language::which::Which;
 use crate::pairs::rewrite::{self, Action};
 use crate::report;
 use crate::run::{RunError, write_json};
@@ -142,20 +138,11 @@ pub fn run(arguments: RelabelArguments) -> Result<(), Failure> {
         return Err(Failure::new(2, &anyhow::anyhow!("no language model is named\nhint: `--judge MODEL`")));
     }
     let run = FinishedRun::open(path).map_err(failure)?;
-    let judge = match &arguments.judge {
-        Some(model) => {
-            let (config, spending) = arguments.spending.for_model(
-                &run.manifest.config.describe.language,
-                model,
-                arguments.base_url.as_deref(),
-                arguments.concurrency,
-            );
-            let user = |error: OpenError| Failure::new(2, &error.into());
-            let prompts = open::prompts(&config).map_err(user)?;
-            Some((open::named(&config, Role::Judge, &spending).map_err(user)?, prompts, spending))
-        }
-        None => None,
+    let judge = |name: &str| {
+        let (config, url) = (&run.manifest.config.describe.language, arguments.base_url.as_deref());
+        arguments.spending.model(config, name, Role::Judge, url, arguments.concurrency)
     };
+    let judge = arguments.judge.as_deref().map(judge).transpose()?;
     let mut rules = Vec::new();
     for text in &arguments.rule {
         rules.push(Rule::parse(text, &run).map_err(failure)?);
@@ -176,20 +163,25 @@ pub fn run(arguments: RelabelArguments) -> Result<(), Failure> {
     let activations = run.activations().map_err(failure)?;
     let mut decisions = curate::decide(&run, &source, &activations, &settings, &reader).map_err(failure)?;
     let mut bill = None;
-    if let Some((named, prompts, spending)) = &judge {
-        let prompt = prompts.get("safer");
+    if let Some(judge) = &judge {
+        let prompt = judge.prompts.get("safer");
         let pairs = &source.pairs;
         let which =
             Which { pairs, prompt: &prompt, values: &[], purpose: "confirm", pairs_per_call: PAIRS_PER_CALL };
         let asked = confirm::pairs(&decisions);
         let forecast = which.forecast(&asked);
         if arguments.dry_run {
-            bill = Some(bills(named, vec![("confirm", forecast)]));
+            bill = Some(bills(&judge.named, vec![("confirm", forecast)]));
         } else {
-            let choices = ask(&which, &asked, named, spending, forecast.calls, run.manifest.seed)?;
+            let (outcome, _) = judge.ask(run.manifest.seed, |model, progress| {
+                let mut done = |done| progress.calls("confirm", done as u64, forecast.calls);
+                which.ask(model, &asked, &mut done)
+            })?;
+            let choices = outcome
+                .map_err(|error| Failure::new(if error.is_stop() { 130 } else { 2 }, &error.into()))?;
             let labels = &pairs.judgements.label;
-            let mut confirmation = confirm::confirm(&mut decisions, labels, &choices, &named.name);
-            confirmation.server.clone_from(&named.base_url);
+            let mut confirmation = confirm::confirm(&mut decisions, labels, &choices, &judge.named.name);
+            confirmation.server.clone_from(&judge.named.base_url);
             prompt.version().clone_into(&mut confirmation.prompt);
             confirmation.calls = forecast.calls;
             decisions.confirmation = Some(confirmation);
@@ -264,25 +256,6 @@ pub fn run(arguments: RelabelArguments) -> Result<(), Failure> {
         print(&report::relabel::written(&written, trl))?;
     }
     Ok(())
-}
-
-/// What the judge chooses in these pairs, and a note on what that took.
-fn ask(
-    which: &Which<'_>,
-    pairs: &[u32],
-    named: &Named,
-    spending: &Spending,
-    calls: u64,
-    seed: u64,
-) -> Result<Vec<Choice>, Failure> {
-    let purse = Arc::new(Purse::new(spending.limits));
-    let mut model =
-        named.clone().open(spending, &purse, seed).map_err(|error| Failure::new(2, &error.into()))?;
-    let mut progress = Progress::new(false);
-    let outcome = which.ask(&mut model, pairs, &mut |done| progress.calls("confirm", done as u64, calls));
-    progress.end();
-    progress.note(&spent_in_words(&purse.spent()));
-    outcome.map_err(|error| Failure::new(if error.is_stop() { 130 } else { 2 }, &error.into()))
 }
 
 /// `RUN/relabel/NAME`; a folder of that name where the dataset has several files.

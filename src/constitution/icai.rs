@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
 
 use super::by_model::{ByModelError, Execution, Progress};
+use crate::describe::judging::CLEAR;
 use crate::describe::model_judge::{CountingJudge, ModelJudge, Wording};
 use crate::describe::own::{self, Readings};
 use crate::effects::Figure;
@@ -35,8 +36,6 @@ const CLUSTERS: usize = 20;
 const VOTED_ON: usize = 100;
 /// Share of those pairs in which a rule must be on the label's side.
 const SUPPORT: f64 = 0.1;
-/// A verdict below this, both orders together, is none, as for concepts of the user's own.
-const CLEAR: f32 = 0.25;
 /// Stands for a rule that is not proposed yet, when the bill is made: of usual length.
 pub(crate) const BLANK: &str = "explains each point with concrete steps or examples";
 

@@ -9,10 +9,9 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use super::{Decision, Decisions};
+use crate::describe::judging::CLEAR;
 use crate::language::which::Choice;
 
-/// Less than half of an answer, in both orders together, is none.
-const CLEAR: f32 = 0.25;
 /// The preset's name among a decision's rules.
 const PRESET: &str = "safety";
 

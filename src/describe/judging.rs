@@ -125,6 +125,9 @@ pub struct Reading {
     pub b_first: f32,
 }
 
+/// A mean of both orders that is nearer to 0 than this is no verdict: half an answer of one of them.
+pub const CLEAR: f32 = 0.25;
+
 /// How much more often a judge names the first response than the second, from −1 to 1; 0 without readings.
 pub fn taste_of(readings: &[Reading]) -> f64 {
     let sum: f64 = readings.iter().map(|r| f64::from(r.a_first) + f64::from(r.b_first)).sum();

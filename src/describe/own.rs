@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use super::judging::{Answers, Call, Judge, Question, Reading, taste_of};
+use super::judging::{Answers, CLEAR, Call, Judge, Question, Reading, taste_of};
 use crate::seed;
 
 /// A concept's readings, and what could not be read.
@@ -102,9 +102,9 @@ pub fn taste(readings: &[Reading]) -> f64 {
 
 fn agreement(answers: impl Iterator<Item = (f32, f32)>) -> Agreement {
     let class = |value: f32| {
-        if value > 0.25 {
+        if value > CLEAR {
             0
-        } else if value < -0.25 {
+        } else if value < -CLEAR {
             1
         } else {
             2

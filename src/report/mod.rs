@@ -124,7 +124,7 @@ pub(crate) const RUNGS: [(&str, &str); 8] = [
 
 /// The share of the embedding probe's signal above chance that all features explain, as METHOD §3
 /// defines signal: (AUC − .5) / (AUC_ref − .5). `None` where the probe finds no signal.
-pub(crate) fn explained(auc: &std::collections::BTreeMap<String, Option<crate::run::Figure>>) -> Option<f64> {
+fn explained(auc: &std::collections::BTreeMap<String, Option<crate::run::Figure>>) -> Option<f64> {
     let value = |rung: &str| auc.get(rung).copied().flatten();
     let probe = value("embedding")?;
     (probe.low > 0.5).then_some(())?;
@@ -132,9 +132,38 @@ pub(crate) fn explained(auc: &std::collections::BTreeMap<String, Option<crate::r
     Some((all.value - 0.5) / (probe.value - 0.5))
 }
 
+/// That share as a sentence.
+pub(crate) fn explained_in_words(
+    auc: &std::collections::BTreeMap<String, Option<crate::run::Figure>>,
+) -> Option<String> {
+    let share = explained(auc)?;
+    // The features read markup, prompts and lengths, which the vectors may not hold: the probe is no ceiling.
+    Some(if share < 0.995 {
+        format!(
+            "All features together carry {:.0} % of the signal that a black-box probe finds in the embeddings; the rest is left unexplained.",
+            share * 100.0
+        )
+    } else {
+        "All features together predict the labels at least as well as a black-box probe of the embeddings."
+            .into()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_share_is_above_all_of_it() {
+        let auc = |all: f64, low: f64| {
+            let figure = |value, low| Some(crate::run::Figure { value, low, high: 1.0, n: 100 });
+            [("all".to_owned(), figure(all, 0.5)), ("embedding".to_owned(), figure(0.7, low))].into()
+        };
+        let said = |all, low| explained_in_words(&auc(all, low));
+        assert!(said(0.65, 0.6).unwrap().contains("carry 75 % of the signal"));
+        assert!(said(0.75, 0.6).unwrap().contains("at least as well"));
+        assert_eq!(said(0.75, 0.45), None, "the probe finds nothing");
+    }
 
     #[test]
     fn numbers_read_like_numbers() {

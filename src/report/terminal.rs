@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 
-use super::{RUNGS, dataset_line, explained, fidelity, interval, thousands};
+use super::{RUNGS, dataset_line, explained_in_words, fidelity, interval, thousands};
 use crate::analyze::Analysis;
 use crate::constitution::{Finding, Principle};
 
@@ -56,12 +56,8 @@ fn render_into(out: &mut String, analysis: &Analysis, colour: bool) -> std::fmt:
         writeln!(out)?;
         writeln!(out, "How well each set predicts held-out labels (AUC, 95 % interval)")?;
         writeln!(out, "{}", ladder_table(analysis, colour))?;
-        if let Some(share) = explained(&metrics.auc) {
-            writeln!(
-                out,
-                "All features together carry {:.0} % of the signal that a black-box probe finds in the same embeddings.",
-                share * 100.0
-            )?;
+        if let Some(sentence) = explained_in_words(&metrics.auc) {
+            writeln!(out, "{sentence}")?;
         }
     }
 

@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 use polars::prelude::*;
 use serde_json::{Value, json};
 
+use crate::chat::{fenced, user_of, whole};
 use crate::server::{Answer, Request, Server};
 use crate::util::{contents, json as read_json, stderr, stdout, wimhf};
 
@@ -77,15 +78,6 @@ fn analysed(hostile: &[&str]) -> PathBuf {
     dir
 }
 
-/// What stands between a fence's two marks.
-fn fenced<'a>(part: &'a str, name: &str) -> &'a str {
-    let Some(start) = part.find(&format!("<<{name} ")) else { return "" };
-    let rest = &part[start..];
-    let (head, body) = rest.split_once('\n').unwrap_or((rest, ""));
-    let mark = head.rsplit(' ').next().unwrap_or("");
-    body.split(&format!("\n{mark} {name}>>")).next().unwrap_or("")
-}
-
 /// A pair as a model reads it: its name, its row in the dataset, and whether A and B are lists.
 struct Seen {
     name: String,
@@ -108,19 +100,6 @@ fn seen(user: &str) -> Vec<Seen> {
         found.push(Seen { name: format!("pair_{name}"), row: row.unwrap_or(usize::MAX), lists, rules });
     }
     found
-}
-
-fn user_of(request: &Request) -> String {
-    let body: Value = serde_json::from_slice(&request.body).expect("a request is JSON");
-    body["messages"][1]["content"].as_str().expect("a request has what the user says").to_owned()
-}
-
-fn whole(content: &str, prompt: &str) -> String {
-    json!({
-        "choices": [{ "message": { "role": "assistant", "content": content }, "finish_reason": "stop" }],
-        "usage": { "prompt_tokens": prompt.len() / 4, "completion_tokens": content.len() / 4 },
-    })
-    .to_string()
 }
 
 /// Prefers lists where the constitution says so, and `even` where neither or both are lists.

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::chat::{fenced, user_of, whole};
 use crate::server::{Answer, Request, Server};
 use crate::util::{contents, json as read_json, small, stderr, stdout, wimhf};
 
@@ -23,15 +24,6 @@ fn words(text: &str) -> Vec<String> {
         .filter(|word| word.len() > 3)
         .map(str::to_owned)
         .collect()
-}
-
-/// What stands between a fence's two marks.
-fn fenced<'a>(part: &'a str, name: &str) -> &'a str {
-    let Some(start) = part.find(&format!("<<{name} ")) else { return "" };
-    let rest = &part[start..];
-    let (head, body) = rest.split_once('\n').unwrap_or((rest, ""));
-    let mark = head.rsplit(' ').next().unwrap_or("");
-    body.split(&format!("\n{mark} {name}>>")).next().unwrap_or("")
 }
 
 /// The model's answer to a prompt.
@@ -81,20 +73,6 @@ fn think(user: &str) -> String {
         }
     }
     Value::Object(out).to_string()
-}
-
-fn user_of(request: &Request) -> String {
-    let body: Value = serde_json::from_slice(&request.body).expect("a request is JSON");
-    body["messages"][1]["content"].as_str().expect("a request has what the user says").to_owned()
-}
-
-fn whole(content: &str, prompt: &str) -> String {
-    // Tokens as a plain tokenizer counts them: four characters each.
-    json!({
-        "choices": [{ "message": { "role": "assistant", "content": content }, "finish_reason": "stop" }],
-        "usage": { "prompt_tokens": prompt.len() / 4, "completion_tokens": content.len() / 4 },
-    })
-    .to_string()
 }
 
 fn well(request: &Request) -> Answer {

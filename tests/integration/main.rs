@@ -2,6 +2,7 @@
 
 mod act;
 mod bad_input;
+mod chat;
 mod compare;
 mod constitution;
 mod docs;

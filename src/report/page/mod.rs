@@ -10,7 +10,7 @@ use super::evidence::{self, Item, MOST};
 use super::html::{Document, escape};
 use super::personalize::{p_value, signed};
 use super::plots::{self, Interval, Scale};
-use super::{RUNGS, dataset_line, explained, fidelity, interval, points, thousands};
+use super::{RUNGS, dataset_line, explained_in_words, fidelity, interval, points, thousands};
 use crate::constitution::{Finding, Findings, Principle, select};
 use crate::describe::Described;
 use crate::describe::known::Bank;
@@ -532,13 +532,8 @@ fn ladder(out: &mut String, manifest: &Manifest) -> std::fmt::Result {
         }
     }
     out.push_str("</tbody></table></div>\n");
-    if let Some(share) = explained(&metrics.auc) {
-        writeln!(
-            out,
-            "<p>All features together carry {:.0} % of the signal that a black-box probe finds in the same embeddings{}</p>",
-            share * 100.0,
-            if share < 1.0 { "; the rest is left unexplained." } else { "." }
-        )?;
+    if let Some(sentence) = explained_in_words(&metrics.auc) {
+        writeln!(out, "<p>{sentence}</p>")?;
     }
     Ok(())
 }
