@@ -403,7 +403,7 @@ fn express(
     };
     let report_print = fingerprint("report", &(&principles_print, &run.manifest.notes));
     stage(&mut run, observer, "report", &report_print, 0, &["report.html"], |run, _| {
-        let annotators = personalize::differences(&pairs, &sides, &described, config);
+        let annotators = personalize::differences(&pairs, &described, config);
         let page = page::render(page::Input {
             manifest: &analysis.manifest,
             findings: &analysis.findings,
@@ -755,31 +755,29 @@ fn sae_stage(
         let checkpoint =
             Checkpoint { path: run.file("stages/sae.checkpoint.safetensors"), print: print.clone() };
         let train = on(sides, Side::Train);
-        let (model, mut report) = match settings.mode {
-            SaeMode::Words => sae::learn_by_words(deltas, pairs, &train, &unseen, &config)?,
-            SaeMode::Reconstruction => sae::train_resumable(
-                deltas,
-                &train,
-                &describe,
-                &unseen,
-                &config,
-                &compute,
-                Some(&checkpoint),
-                &mut listen,
-            )?,
+        type Listen<'a> = &'a mut dyn FnMut(Progress) -> Control;
+        let learn = |train: &[u32],
+                     config: &SaeConfig,
+                     checkpoint: Option<&Checkpoint>,
+                     listen: Listen<'_>| {
+            let (validation, calibrate) = (&describe, &unseen);
+            match settings.mode {
+                SaeMode::Words => sae::learn_by_words(deltas, pairs, train, validation, calibrate, config),
+                SaeMode::Reconstruction => sae::train_resumable(
+                    deltas, train, validation, calibrate, config, &compute, checkpoint, listen,
+                ),
+                SaeMode::Both => sae::learn_both(
+                    deltas, pairs, train, validation, calibrate, config, &compute, checkpoint, listen,
+                ),
+            }
         };
+        let (model, mut report) = learn(&train, &config, Some(&checkpoint), &mut listen)?;
         // The same again from either half of the training pairs: what comes back is the data's.
         let mut halves = Vec::new();
         for parity in [0, 1] {
             let half: Vec<u32> = train.iter().copied().skip(parity).step_by(2).collect();
             let config = SaeConfig { seed: config.seed.wrapping_add(1 + parity as u64), ..config.clone() };
-            let learned = match settings.mode {
-                SaeMode::Words => sae::learn_by_words(deltas, pairs, &half, &unseen, &config),
-                SaeMode::Reconstruction => {
-                    let mut quiet = |_: Progress| Control::Continue;
-                    sae::train(deltas, &half, &describe, &unseen, &config, &compute, &mut quiet)
-                }
-            };
+            let learned = learn(&half, &config, None, &mut |_: Progress| Control::Continue);
             // Half of a small dataset may be too small; its stability is unknown then, not zero.
             halves.extend(learned.ok().map(|(half, _)| half));
         }

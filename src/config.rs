@@ -169,28 +169,48 @@ impl Default for EmbedConfig {
 
 /// The sparse autoencoder (METHOD §2).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(from = "SaeTable")]
 pub struct SaeSettings {
     /// What the features are led by.
     pub mode: SaeMode,
-    /// Number of features, M. 32 served every dataset of the paper.
+    /// Number of features, M.
     pub features: usize,
-    /// Features active per pair on average, K. The paper's 4 loses more of the label's signal than it
-    /// makes plain (docs/autoencoder.md).
+    /// Features active per pair on average, K; a quarter of M unless told otherwise. The paper's eighth loses
+    /// more of the label's signal than it makes plain (docs/autoencoder.md).
     pub active: usize,
 }
 
 impl Default for SaeSettings {
     fn default() -> Self {
-        Self { mode: SaeMode::Reconstruction, features: 32, active: 8 }
+        Self::of(SaeMode::default(), None, None)
     }
 }
 
 impl SaeSettings {
-    /// Sizes that serve [`SaeMode::Words`]: what people write in has more sides than what an
-    /// autoencoder of 32 features reconstructs, and a response has many of them at once.
-    pub fn words() -> Self {
-        Self { mode: SaeMode::Words, features: 64, active: 16 }
+    /// A mode with its usual sizes, where none are given.
+    pub fn of(mode: SaeMode, features: Option<usize>, active: Option<usize>) -> Self {
+        let usual = match mode {
+            // What served every dataset of the paper.
+            SaeMode::Reconstruction => 32,
+            SaeMode::Words | SaeMode::Both => 64,
+        };
+        let features = features.unwrap_or(usual);
+        Self { mode, features, active: active.unwrap_or((features / 4).max(1)) }
+    }
+}
+
+/// The settings as they are written: what is left out follows from the rest.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct SaeTable {
+    mode: SaeMode,
+    features: Option<usize>,
+    active: Option<usize>,
+}
+
+impl From<SaeTable> for SaeSettings {
+    fn from(table: SaeTable) -> Self {
+        Self::of(table.mode, table.features, table.active)
     }
 }
 
@@ -198,8 +218,11 @@ impl SaeSettings {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SaeMode {
-    /// The sparse autoencoder of the paper: what reconstructs the difference of the vectors.
+    /// The first [`RECONSTRUCTING`](crate::sae::RECONSTRUCTING) features reconstruct, those beyond are led by
+    /// words.
     #[default]
+    Both,
+    /// The sparse autoencoder of the paper: what reconstructs the difference of the vectors.
     Reconstruction,
     /// Directions of the vectors that the words of the two responses follow.
     Words,

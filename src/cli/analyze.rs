@@ -45,14 +45,14 @@ pub struct AnalyzeArguments {
     /// Where the autoencoder runs; `auto` takes a GPU if there is one.
     #[arg(long, value_enum, default_value_t = DeviceArgument::Auto, env = "WIMHF_DEVICE")]
     device: DeviceArgument,
-    /// What learned features are led by: the vectors' `reconstruction`, as in the paper, or the `words`
-    /// in which the two responses differ [default: reconstruction].
+    /// What learned features are led by: the vectors' `reconstruction`, as in the paper, the `words` in which the
+    /// two responses differ, or `both`: the first 32 by reconstruction, those beyond by words [default: both].
     #[arg(long, value_enum, value_name = "MODE", env = "WIMHF_SAE_MODE")]
     sae_mode: Option<SaeModeArgument>,
-    /// Number of learned features, M [default: 32; 64 with `--sae-mode words`].
+    /// Number of learned features, M [default: 64; 32 with `--sae-mode reconstruction`].
     #[arg(long, value_name = "M", env = "WIMHF_FEATURES")]
     features: Option<usize>,
-    /// Features active per pair on average, K [default: 8; 16 with `--sae-mode words`].
+    /// Features active per pair on average, K [default: a quarter of M].
     #[arg(long, value_name = "K", env = "WIMHF_ACTIVE")]
     active: Option<usize>,
     /// Shares of train, describe and held-out pairs [default: 0.35,0.2,0.45].
@@ -121,8 +121,30 @@ pub struct AnalyzeArguments {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum SaeModeArgument {
+    Both,
     Reconstruction,
     Words,
+}
+
+/// What was typed over what the settings file says; sizes follow from the rest where neither names them.
+fn sae_settings(
+    file: &SaeSettings,
+    mode: Option<SaeModeArgument>,
+    features: Option<usize>,
+    active: Option<usize>,
+) -> SaeSettings {
+    let mode = match mode {
+        None => file.mode,
+        Some(SaeModeArgument::Both) => SaeMode::Both,
+        Some(SaeModeArgument::Reconstruction) => SaeMode::Reconstruction,
+        Some(SaeModeArgument::Words) => SaeMode::Words,
+    };
+    if mode != file.mode {
+        return SaeSettings::of(mode, features, active);
+    }
+    let own = *file != SaeSettings::of(mode, Some(file.features), None);
+    let features = features.unwrap_or(file.features);
+    SaeSettings::of(mode, Some(features), active.or(own.then_some(file.active)))
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -173,18 +195,7 @@ impl AnalyzeArguments {
             }
         }
         set(&mut config.seed, self.seed);
-        // A mode comes with its sizes, unless the settings file already asks for it with others.
-        match self.sae_mode {
-            Some(SaeModeArgument::Words) if config.sae.mode != SaeMode::Words => {
-                config.sae = SaeSettings::words();
-            }
-            Some(SaeModeArgument::Reconstruction) if config.sae.mode != SaeMode::Reconstruction => {
-                config.sae = SaeSettings::default();
-            }
-            _ => {}
-        }
-        set(&mut config.sae.features, self.features);
-        set(&mut config.sae.active, self.active);
+        config.sae = sae_settings(&config.sae, self.sae_mode, self.features, self.active);
         set(&mut config.split.columns, self.split_columns);
         set(&mut config.split.shares, self.split);
         let data = self.data.over(&mut config);
@@ -282,6 +293,27 @@ pub fn run(arguments: AnalyzeArguments) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_follow_from_what_is_said() {
+        use SaeModeArgument::{Reconstruction, Words};
+        let usual = SaeSettings::default();
+        let sizes = |settings: SaeSettings| (settings.features, settings.active);
+        let of = |file: &SaeSettings, mode, m, k| sizes(sae_settings(file, mode, m, k));
+        assert_eq!(of(&usual, None, None, None), (64, 16));
+        assert_eq!(of(&usual, Some(Reconstruction), None, None), (32, 8));
+        assert_eq!(of(&usual, Some(Words), None, Some(4)), (64, 4));
+        assert_eq!(of(&usual, None, Some(32), None), (32, 8));
+        assert_eq!(of(&usual, None, Some(32), Some(4)), (32, 4));
+        assert_eq!(of(&usual, None, Some(3), None), (3, 1));
+        // A K that the settings file names stands.
+        let file = SaeSettings::of(SaeMode::Both, Some(48), Some(5));
+        assert_eq!(of(&file, None, None, None), (48, 5));
+        assert_eq!(of(&file, None, Some(96), None), (96, 5));
+        let read: crate::config::Config =
+            toml::from_str("[sae]\nmode = \"reconstruction\"\nactive = 4").unwrap();
+        assert_eq!(sizes(read.sae), (32, 4));
+    }
 
     #[test]
     fn the_default_run_directory_is_named_after_the_data() {

@@ -127,6 +127,9 @@ impl SpendingArguments {
     }
 }
 
+/// What came of asking, and what it took, by model.
+pub type Asked<T, E> = (Result<T, E>, BTreeMap<String, Spent>);
+
 /// A model, what it is told and what may be spent on it.
 pub struct NamedModel {
     /// Its name and server.
@@ -142,7 +145,7 @@ impl NamedModel {
         &self,
         seed: u64,
         ask: impl FnOnce(&mut ChatModel, &mut Progress) -> Result<T, E>,
-    ) -> Result<(Result<T, E>, BTreeMap<String, Spent>), Failure> {
+    ) -> Result<Asked<T, E>, Failure> {
         let purse = Arc::new(Purse::new(self.spending.limits));
         let opened = self.named.clone().open(&self.spending, &purse, seed);
         let mut model = opened.map_err(|error| Failure::new(2, &error.into()))?;

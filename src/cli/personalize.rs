@@ -108,8 +108,7 @@ pub fn run(arguments: PersonalizeArguments) -> Result<(), Failure> {
         seed: run.manifest.seed,
         redundant_above: config.principles.redundant_above,
     };
-    let mut found = personalize(&source.pairs, &source.sides, &described, &options)
-        .map_err(|error| user(error.into()))?;
+    let mut found = personalize(&source.pairs, &described, &options).map_err(|error| user(error.into()))?;
     found.dataset.clone_from(&run.manifest.dataset.path);
     let text = report::render(&found, colour(&std::io::stdout()));
     finish(&arguments, &found, text)

@@ -36,7 +36,7 @@ pub fn run(arguments: ReportArguments) -> Result<(), Failure> {
     let source = run.source().map_err(finished)?;
     let described = run.described().map_err(finished)?;
     let bank = run.bank().map_err(finished)?;
-    let annotators = personalize::differences(&source.pairs, &source.sides, &described, &run.manifest.config);
+    let annotators = personalize::differences(&source.pairs, &described, &run.manifest.config);
     let page = page::render(page::Input {
         manifest: &run.manifest,
         findings: &run.findings,

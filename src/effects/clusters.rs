@@ -65,6 +65,11 @@ impl Clusters {
         self.rows
     }
 
+    /// Cluster of a judgement in the first dimension (the prompt, where there is one).
+    pub(crate) fn first(&self, row: usize) -> u32 {
+        self.terms.first().and_then(|term| term.id.get(row)).copied().unwrap_or(row as u32)
+    }
+
     /// Σ over clusters of (summed scores)(summed scores)ᵀ.
     ///
     /// `scores` is row-major `[used, k]`; `rows` says which judgements those are (all, where `None`).

@@ -1,5 +1,7 @@
 //! How well sets of features predict labels they were not fitted on, from length to the embedding.
 
+use rayon::prelude::*;
+
 use super::Figure;
 use super::auc::auc;
 use super::feature::Control;
@@ -8,6 +10,13 @@ use super::logistic::Outcome;
 use super::penalised::{Penalty, fit};
 use super::sample::Sample;
 use crate::matrix::Matrix;
+
+/// Penalties that a rung chooses from, as scikit-learn's C over standardised columns; weakest first.
+const CS: [f64; 6] = [1.0, 0.3, 0.1, 0.03, 0.01, 0.003];
+/// Folds that they are compared on.
+const FOLDS: u32 = 5;
+/// Judgements per column from which on the penalty no longer matters.
+const PLENTY: usize = 50;
 
 /// One rung of the ladder.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,10 +33,10 @@ pub struct Rung {
 ///
 /// `activations` is `[pairs, features]`: first the `learned` columns of the autoencoder, then the
 /// `known` concepts, then whatever else there is (a rung `all` where there is something); `deltas` is
-/// `[pairs, dimensions]`. Every rung but the embedding is an
-/// L2 logistic (C = 1) over the length difference and its features, standardised by the explore
-/// judgements' standard deviation; length is in all of them, so that a rung says what its features add
-/// to it. The top 5 and 10 are the learned features that the L1 path over the explore judgements takes
+/// `[pairs, dimensions]`. Every rung but the embedding is an L2 logistic over the length difference and
+/// its features, standardised by the explore judgements' standard deviation, with the penalty that predicts
+/// best within the explore judgements (a hundred features and a thousand labels need a strong one); length is
+/// in all of them, so that a rung says what its features add to it. The top 5 and 10 are the learned features that the L1 path over the explore judgements takes
 /// first. The embedding rung is what one would measure without this program: a logistic with C = 1
 /// over the raw deltas and nothing else.
 pub fn ladder(
@@ -113,10 +122,48 @@ fn features_auc(
     let rows: Vec<u32> = (0..(explore.len() + held_out.len()) as u32).collect();
     let (fitted, measured) = rows.split_at(explore.len());
     // Penalising by the variance is the same as standardising.
-    let factors = variances(&design, explore.len());
-    let penalty = Penalty { factors, ..Penalty::default() };
+    let mut penalty = Penalty { factors: variances(&design, explore.len()), ..Penalty::default() };
+    penalty.c = strength(&design, explore, &penalty);
     let linear = fit(&design, fitted, explore.y(), &penalty).map_err(reason)?;
     measure(&linear.score(&design, measured), held_out)
+}
+
+/// The C with the best likelihood of judgements that it was not fitted on, prompts kept together.
+///
+/// `design` has the rows of `explore` first. Only `explore` is looked at.
+fn strength(design: &Matrix, explore: &Sample, penalty: &Penalty) -> f64 {
+    let weakest = CS[0];
+    if design.cols < 2 || explore.len() >= PLENTY * design.cols {
+        return weakest;
+    }
+    // Cluster numbers follow the data's order; the folds should not.
+    let fold = |row: usize| explore.clusters().first(row).wrapping_mul(0x9e37_79b1) >> 16 & 0xffff;
+    let folds: Vec<(Vec<u32>, Vec<u32>)> = (0..FOLDS)
+        .map(|number| (0..explore.len() as u32).partition(|&row| fold(row as usize) % FOLDS != number))
+        .collect();
+    let labels = |rows: &[u32]| -> Vec<f64> { rows.iter().map(|&row| explore.y()[row as usize]).collect() };
+    let unlikely = |c: f64| -> Option<f64> {
+        let penalty = Penalty { c, ..penalty.clone() };
+        let parts: Option<Vec<f64>> = folds
+            .par_iter()
+            .map(|(fitted, left)| {
+                let linear = fit(design, fitted, &labels(fitted), &penalty).ok()?;
+                let eta = linear.score(design, left);
+                let loss = |(eta, y): (&f64, f64)| eta.max(0.0) - y * eta + (-eta.abs()).exp().ln_1p();
+                Some(eta.iter().zip(labels(left)).map(loss).sum())
+            })
+            .collect();
+        parts.map(|parts| parts.iter().sum())
+    };
+    let mut best = (f64::INFINITY, weakest);
+    for c in CS {
+        if let Some(loss) = unlikely(c)
+            && loss < best.0
+        {
+            best = (loss, c);
+        }
+    }
+    best.1
 }
 
 /// Variance of every column over the first `rows` rows.

@@ -462,6 +462,42 @@ fn the_ladder_rises_where_features_are_planted() {
     assert_eq!(missing, ["top5", "top10", "learned", "embedding"]);
 }
 
+#[test]
+fn a_rung_of_many_features_and_few_labels_is_penalised_until_it_predicts() {
+    // Two of 80 columns move the label; 240 labels are too few to tell them from the others.
+    let (matrix, all) = planted(11, 2_000, 80);
+    let part = |from: usize, to: usize| {
+        let rows: Vec<u32> = (from as u32..to as u32).collect();
+        Sample::new(all.y()[from..to].to_vec(), all.length()[from..to].to_vec(), rows, &[]).unwrap()
+    };
+    let (explore, held_out) = (part(0, 240), part(240, 2_000));
+    let rungs = ladder(&matrix, matrix.cols, 0, None, &explore, &held_out);
+    let chosen = rungs.iter().find(|rung| rung.name == "learned").unwrap().auc.as_ref().unwrap().value;
+    // The same with C = 1 over standardised columns, by hand.
+    let mut design = Matrix { values: Vec::new(), cols: matrix.cols + 1 };
+    for (row, &length) in all.length().iter().enumerate() {
+        design.values.push(length as f32);
+        design.values.extend_from_slice(matrix.row(row));
+    }
+    let factors = (0..design.cols)
+        .map(|column| {
+            let values: Vec<f64> = design.column(column)[..240].iter().map(|&v| f64::from(v)).collect();
+            let mean = values.iter().sum::<f64>() / 240.0;
+            values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / 240.0
+        })
+        .collect();
+    let rows: Vec<u32> = (0..2_000).collect();
+    let linear = penalised::fit(
+        &design,
+        &rows[..240],
+        explore.y(),
+        &penalised::Penalty { factors, ..penalised::Penalty::default() },
+    )
+    .unwrap();
+    let weak = auc(&linear.score(&design, &rows[240..]), held_out.y(), held_out.clusters()).unwrap().value;
+    assert!(chosen > weak + 0.01, "{chosen} against {weak}");
+}
+
 /// Judgements with few distinct values, so that ties, empty cells and separation are common.
 fn judgements() -> impl Strategy<Value = Vec<(f32, i32, f64, u32, u32)>> {
     let z = prop_oneof![3 => Just(0.0_f32), 2 => -2.0_f32..2.0, 1 => Just(1.0_f32)];

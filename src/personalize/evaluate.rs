@@ -1,9 +1,10 @@
 //! What personal weights are worth, measured honestly.
 //!
-//! Annotators are divided into folds. For those of a fold, everything that is learned from others (the
-//! population's weights, which features are personal, τ) comes from the other folds' labels, without any
-//! prompt that the fold is tested on. Of an annotator's own labels k are used to find its weights; the rest
-//! of its held-out labels are predicted.
+//! Annotators are divided into folds. For those of a fold, everything that is learned from labels of others (the
+//! population's weights, which features are personal, τ) comes from the other folds, without any prompt that the
+//! fold is tested on. Of an annotator's own labels k are used to find its weights; all the others are predicted, on
+//! whichever side of the split they are: features and their words were found without labels, so that no side has
+//! seen one.
 
 use rand::RngExt;
 use rand::seq::SliceRandom;
@@ -153,10 +154,8 @@ pub(super) fn evaluate(
             .filter(|&who| fold[who] == number && everything[who].len() >= min_pairs.max(1 + LEFT))
             .collect();
         // Prompts that this fold is tested on teach nothing about it.
-        let tested: std::collections::HashSet<u32> = (here.iter().flat_map(|&who| &everything[who]))
-            .filter(|&&row| labels.held_out[row as usize])
-            .map(|&row| labels.prompt[row as usize])
-            .collect();
+        let tested: std::collections::HashSet<u32> =
+            (here.iter().flat_map(|&who| &everything[who])).map(|&row| labels.prompt[row as usize]).collect();
         let train: Vec<u32> = (labels.all().into_iter())
             .filter(|&row| {
                 let who = labels.annotator[row as usize] as usize;
@@ -219,9 +218,7 @@ fn predict(
     seed: u64,
 ) -> Vec<Vec<Predictions>> {
     let mut random = crate::seed::stream(seed, &format!("personalize {}", labels.names[who as usize]));
-    let (mut held_out, rest): (Vec<u32>, Vec<u32>) =
-        own.iter().partition(|&&row| labels.held_out[row as usize]);
-    held_out.shuffle(&mut random);
+    let mut own = own.to_vec();
     let all = &learned.population.features;
     let wide_all: Vec<f64> = learned.scales.iter().map(|scale| UNSHRUNK / scale).collect();
     let wide: Vec<f64> = (learned.features.iter())
@@ -230,31 +227,24 @@ fn predict(
     (KS.iter())
         .map(|&k| {
             let mut out = vec![Predictions::default(); WAYS.len()];
-            // Labels to learn from come from the other sides; held-out ones only where those are too few.
-            let lent = k.saturating_sub(rest.len());
-            if lent + LEFT > held_out.len() {
+            if k + LEFT > own.len() {
                 return out;
             }
-            let test = &held_out[lent..];
-            let mut pool = rest.clone();
-            pool.extend(&held_out[..lent]);
             let draws = (DRAWN / labels.y.len().max(1)).clamp(*DRAWS.start(), *DRAWS.end());
             for _ in 0..draws {
-                pool.shuffle(&mut random);
-                let some = &pool[..k];
-                let fit = |features: &[usize], tau: &[f64]| {
-                    belief(columns, features, &learned.population, tau, labels, some)
+                own.shuffle(&mut random);
+                // Every way is tested on the same labels: the telling pairs come out of one half as the random ones do.
+                let (pool, test) = own.split_at((own.len() / 2).max(k));
+                let mut predict = |way: usize, features: &[usize], tau: &[f64], some: &[u32]| {
+                    let belief = belief(columns, features, &learned.population, tau, labels, some);
+                    out[way].append(scores(columns, labels, test, who, learned, features, &belief));
                 };
-                let shrunk = fit(&learned.features, &learned.tau);
-                let alone = fit(&learned.features, &wide);
-                out[0].append(scores(columns, labels, test, who, learned, &learned.features, &shrunk));
-                out[2].append(scores(columns, labels, test, who, learned, &learned.features, &alone));
-                out[3].append(scores(columns, labels, test, who, learned, all, &fit(all, &wide_all)));
+                let some = &pool[..k];
+                predict(0, &learned.features, &learned.tau, some);
+                predict(1, &learned.features, &learned.tau, &most_telling(columns, labels, pool, learned, k));
+                predict(2, &learned.features, &wide, some);
+                predict(3, all, &wide_all, some);
             }
-            let telling = most_telling(columns, labels, &pool, learned, k);
-            let active =
-                belief(columns, &learned.features, &learned.population, &learned.tau, labels, &telling);
-            out[1] = scores(columns, labels, test, who, learned, &learned.features, &active);
             out
         })
         .collect()
@@ -465,7 +455,6 @@ mod tests {
             annotator: vec![0; 4],
             judgement: vec![0, 1, 2, 3],
             prompt: vec![0; 4],
-            held_out: vec![false; 4],
             names: vec!["x".into()],
         };
         let learned = Learned {

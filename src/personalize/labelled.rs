@@ -1,7 +1,7 @@
 //! Labels with who gave them.
 
 use crate::effects::Sample;
-use crate::pairs::{MISSING, Pairs, Side};
+use crate::pairs::{MISSING, Pairs};
 
 /// A name per judgement, in the order of [`crate::pairs::Judgements`]: annotators, or whatever else the
 /// user groups by.
@@ -52,15 +52,13 @@ pub struct Labelled {
     pub judgement: Vec<u32>,
     /// Same number = same prompt.
     pub prompt: Vec<u32>,
-    /// Whether it is on the held-out side.
-    pub held_out: Vec<bool>,
     /// The annotators.
     pub names: Vec<String>,
 }
 
 impl Labelled {
     /// The usable labels of a dataset.
-    pub fn new(pairs: &Pairs, sides: &[Side], by: &Names) -> Self {
+    pub fn new(pairs: &Pairs, by: &Names) -> Self {
         let judgements = &pairs.judgements;
         let mut out = Self { names: by.names.clone(), ..Self::default() };
         for (at, (&pair, &label)) in judgements.pair.iter().zip(&judgements.label).enumerate() {
@@ -75,7 +73,6 @@ impl Labelled {
             out.annotator.push(by.of.get(at).copied().unwrap_or(MISSING));
             out.judgement.push(at as u32);
             out.prompt.push(if key == MISSING { MISSING / 2 + pair } else { key });
-            out.held_out.push(sides[row] == Side::HeldOut);
         }
         out
     }

@@ -25,7 +25,7 @@ use crate::constitution::choose::{Chooser, LONGEST, Wishes};
 use crate::constitution::select::Tested;
 use crate::describe::Described;
 use crate::effects::Outcome;
-use crate::pairs::{Pairs, Side};
+use crate::pairs::Pairs;
 use crate::run::SCHEMA_VERSION;
 
 pub use evaluate::{CalibrationBin, Evaluation, Gain, KS};
@@ -218,11 +218,10 @@ pub struct Personalization {
 /// [`PersonalizeError`], where there are no annotators or no labels to learn from.
 pub fn personalize(
     pairs: &Pairs,
-    sides: &[Side],
     described: &Described,
     options: &Options,
 ) -> Result<Personalization, PersonalizeError> {
-    let labels = Labelled::new(pairs, sides, &options.by);
+    let labels = Labelled::new(pairs, &options.by);
     let tested = Tested::new(described);
     let job = Job { labels: &labels, described, tested: &tested, options };
     job.run()
@@ -235,7 +234,6 @@ pub const MIN_PAIRS: usize = 8;
 /// where fewer than two annotators have [`MIN_PAIRS`] labels, or the labels cannot be modelled.
 pub fn differences(
     pairs: &Pairs,
-    sides: &[Side],
     described: &Described,
     config: &crate::config::Config,
 ) -> Option<Personalization> {
@@ -250,7 +248,7 @@ pub fn differences(
         seed: config.seed,
         redundant_above: config.principles.redundant_above,
     };
-    personalize(pairs, sides, described, &options).ok().filter(|found| found.annotators_enough > 1)
+    personalize(pairs, described, &options).ok().filter(|found| found.annotators_enough > 1)
 }
 
 struct Job<'a> {

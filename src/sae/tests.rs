@@ -753,25 +753,66 @@ fn worded(number: u64, rows: usize) -> (crate::pairs::Pairs, Matrix, Vec<Vec<f32
     (pairs, deltas, present)
 }
 
+/// How many attributes some feature follows on the pairs `rows`.
+fn followed(sae: &Sae, deltas: &Matrix, present: &[Vec<f32>], rows: &[u32]) -> usize {
+    let z = sae.activations(&deltas.select_rows(rows)).unwrap();
+    let best = |attribute: &Vec<f32>| {
+        let truth: Vec<f64> = rows.iter().map(|&row| f64::from(attribute[row as usize])).collect();
+        let against = |feature: usize| {
+            let z: Vec<f64> = z.column(feature).into_iter().map(f64::from).collect();
+            crate::statistics::correlation::pearson(&z, &truth).r.abs()
+        };
+        (0..z.cols).map(against).fold(0.0, f64::max)
+    };
+    present.iter().filter(|attribute| best(attribute) > 0.7).count()
+}
+
+#[test]
+fn features_beyond_those_that_reconstruct_are_led_by_words() {
+    let (pairs, deltas, present) = worded(2, 3_000);
+    let rows: Vec<u32> = (0..3_000).collect();
+    let (train_rows, rest) = rows.split_at(1_500);
+    let (validation, unseen) = rest.split_at(500);
+    let config = SaeConfig { features: 40, active: 10, ..SaeConfig::default() };
+    let learn = |pairs: &crate::pairs::Pairs| {
+        learn_both(&deltas, pairs, train_rows, validation, unseen, &config, &Compute::cpu(), None, &mut quiet)
+            .unwrap()
+    };
+    let (sae, report) = learn(&pairs);
+    let first = SaeConfig { features: 32, active: 8, ..config.clone() };
+    let (plain, own) =
+        train(&deltas, train_rows, validation, unseen, &first, &Compute::cpu(), &mut quiet).unwrap();
+    assert_eq!((sae.features(), report.features, report.active), (40, 40, 10));
+    // The first 32 are the autoencoder as it is alone; one threshold gates both kinds.
+    assert_eq!(sae.encoder.values[..plain.encoder.values.len()], plain.encoder.values);
+    assert_eq!(sae.decoder.values[..plain.decoder.values.len()], plain.decoder.values);
+    assert!((sae.threshold / plain.threshold - 1.0).abs() < 1e-3, "{} {}", sae.threshold, plain.threshold);
+    assert_eq!(report.nmse_prefixes[..2], own.nmse_prefixes[..]);
+    assert!(report.nmse_prefixes[2].0 == 40 && report.nmse < own.nmse, "{report:?}");
+    let active = train::count_active(&sae, &deltas, unseen).unwrap().iter().sum::<usize>();
+    assert!((active as f64 / unseen.len() as f64 - 10.0).abs() < 0.01, "{active}");
+    let (both, alone) =
+        (followed(&sae, &deltas, &present, unseen), followed(&plain, &deltas, &present, unseen));
+    assert!(both == 6 && alone < 6, "{both} against {alone}");
+    let mirrored = Matrix { values: deltas.values.iter().map(|x| -x).collect(), cols: deltas.cols };
+    let (z, turned) = (sae.activations(&deltas).unwrap(), sae.activations(&mirrored).unwrap());
+    assert!(z.values.iter().zip(&turned.values).all(|(a, b)| *a == -*b));
+
+    let nothing = || crate::pairs::TextColumn(std::iter::repeat_n(Some(""), 3_000).collect());
+    let bare = crate::pairs::Pairs { response_a: nothing(), response_b: nothing(), ..pairs.clone() };
+    let (sae, report) = learn(&bare);
+    assert_eq!(sae, plain);
+    assert!(report.notes.last().unwrap().starts_with("32 features, all of them by reconstruction"));
+}
+
 #[test]
 fn words_lead_to_weak_directions_that_reconstruction_passes_by() {
     let (pairs, deltas, present) = worded(1, 3_000);
     let rows: Vec<u32> = (0..3_000).collect();
     let (train_rows, unseen) = rows.split_at(1_500);
     let config = SaeConfig { features: 8, active: 4, prefixes: vec![8], ..SaeConfig::default() };
-    let found = |sae: &Sae| {
-        let z = sae.activations(&deltas.select_rows(unseen)).unwrap();
-        let best = |attribute: &Vec<f32>| {
-            let truth: Vec<f64> = attribute[1_500..].iter().map(|&v| f64::from(v)).collect();
-            let against = |feature: usize| {
-                let z: Vec<f64> = z.column(feature).into_iter().map(f64::from).collect();
-                crate::statistics::correlation::pearson(&z, &truth).r.abs()
-            };
-            (0..z.cols).map(against).fold(0.0, f64::max)
-        };
-        present.iter().filter(|attribute| best(attribute) > 0.7).count()
-    };
-    let (sae, report) = learn_by_words(&deltas, &pairs, train_rows, unseen, &config).unwrap();
+    let found = |sae: &Sae| followed(sae, &deltas, &present, unseen);
+    let (sae, report) = learn_by_words(&deltas, &pairs, train_rows, &[], unseen, &config).unwrap();
     assert_eq!(found(&sae), 6, "{report:?}");
     assert!((report.active_mean - 4.0).abs() < 0.01 && report.dead == 0, "{report:?}");
     let mirrored = Matrix { values: deltas.values.iter().map(|x| -x).collect(), cols: deltas.cols };
@@ -782,13 +823,13 @@ fn words_lead_to_weak_directions_that_reconstruction_passes_by() {
     assert!(found(&plain) < 3, "reconstruction goes for the content: {}", found(&plain));
 
     // The same from each half; and from pairs without words there is nothing to learn.
-    let half = |rows: &[u32]| learn_by_words(&deltas, &pairs, rows, unseen, &config).unwrap().0;
+    let half = |rows: &[u32]| learn_by_words(&deltas, &pairs, rows, &[], unseen, &config).unwrap().0;
     let halves = [half(&train_rows[..750]), half(&train_rows[750..])];
     let back = stability(&sae, &halves, &deltas, unseen).unwrap();
     assert!(back.iter().filter(|&&r| r > 0.7).count() >= 6, "{back:?}");
     let nothing = || crate::pairs::TextColumn(std::iter::repeat_n(Some(""), 3_000).collect());
     let bare = crate::pairs::Pairs { response_a: nothing(), response_b: nothing(), ..pairs.clone() };
-    let refused = learn_by_words(&deltas, &bare, train_rows, unseen, &config).unwrap_err();
+    let refused = learn_by_words(&deltas, &bare, train_rows, &[], unseen, &config).unwrap_err();
     assert!(matches!(refused, SaeError::NoWords { terms: 0, .. }), "{refused}");
 }
 

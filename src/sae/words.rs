@@ -12,7 +12,8 @@
 //! l_j                terms loading on direction j, all but the 80 strongest soft-thresholded away
 //! encoder_j          ridge regression of the score S l_j on the delta, its penalty by generalised
 //!                    cross-validation; scaled so that pre has mean square one
-//! decoder            least squares of the delta on the gated activations
+//! decoder            least squares of the delta on the gated activations, shrunk by how much of it holds on
+//!                    pairs that it was not fitted on
 //! ```
 //!
 //! Sources: varimax (Kaiser 1958), penalised matrix decomposition of a cross-covariance (Witten,
@@ -47,7 +48,8 @@ const TEMPER: f32 = 0.2;
 /// Ridge penalties to choose from, in mean eigenvalues.
 const PENALTIES: [f64; 6] = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0];
 
-/// Learns on the pairs `train` of `deltas` `[pairs, dimensions]` and their texts, sets θ on `calibrate`.
+/// Learns on the pairs `train` of `deltas` `[pairs, dimensions]` and their texts, weighs the decoder on
+/// `validation`, sets θ on `calibrate`.
 /// Fewer features than asked where there are fewer terms, dimensions or pairs. Of `config` only M, K,
 /// the prefixes and the seed matter. Figures in the report are measured on `calibrate`.
 ///
@@ -58,11 +60,12 @@ pub fn learn(
     deltas: &dyn Deltas,
     pairs: &Pairs,
     train: &[u32],
+    validation: &[u32],
     calibrate: &[u32],
     config: &SaeConfig,
 ) -> Result<(Sae, TrainReport), SaeError> {
     check_config(config)?;
-    for rows in [train, calibrate] {
+    for rows in [train, validation, calibrate] {
         check_rows(rows, deltas)?;
         check_finite(rows, deltas)?;
     }
@@ -109,7 +112,7 @@ pub fn learn(
     }
     let mut sae = Sae { decoder: encoder.clone(), encoder, threshold: 0.0 };
     sae.calibrate(deltas, calibrate, active)?;
-    fit_decoder(&mut sae, deltas, &rows)?;
+    fit_decoder(&mut sae, 0, deltas, &rows, validation)?;
     for prefix in config.prefixes.iter().copied().filter(|&p| 0 < p && p < features).chain([features]) {
         report.nmse_prefixes.push((prefix, sae.nmse(deltas, Some(calibrate), prefix)?));
     }
@@ -386,20 +389,26 @@ fn varimax(loadings: &Mat<f32>) -> Mat<f32> {
     rotation
 }
 
-/// Sets the decoder of `sae` to the least squares solution for the rows' gated activations.
+/// Sets the decoder's rows from `from` on to the least squares solution for what the ones before leave of
+/// the pairs `rows`, then multiplies them by the one factor between 0 and 1 that suits the pairs `unseen`.
 ///
 /// # Errors
 /// What [`Sae::activations`] reports.
-fn fit_decoder(sae: &mut Sae, deltas: &dyn Deltas, rows: &[u32]) -> Result<(), SaeError> {
-    let (features, dimensions) = (sae.features(), sae.dimensions());
+pub(super) fn fit_decoder(
+    sae: &mut Sae,
+    from: usize,
+    deltas: &dyn Deltas,
+    rows: &[u32],
+    unseen: &[u32],
+) -> Result<(), SaeError> {
+    let (features, dimensions) = (sae.features() - from, sae.dimensions());
     let mut square = Mat::<f64>::zeros(features, features);
     let mut toward = Mat::<f64>::zeros(features, dimensions);
     for rows in rows.chunks(4096) {
-        let x = deltas.gather(rows)?;
-        let z = sae.activations(&x)?;
+        let (rest, z) = sae.rest(from, &deltas.gather(rows)?)?;
         let z = faer::MatRef::from_row_major_slice(&z.values, rows.len(), features);
-        let x = faer::MatRef::from_row_major_slice(&x.values, rows.len(), dimensions);
-        let (part, onto) = (product(z.transpose(), z), product(z.transpose(), x));
+        let rest = faer::MatRef::from_row_major_slice(&rest.values, rows.len(), dimensions);
+        let (part, onto) = (product(z.transpose(), z), product(z.transpose(), rest));
         square += Mat::from_fn(features, features, |i, j| f64::from(part[(i, j)]));
         toward += Mat::from_fn(features, dimensions, |i, j| f64::from(onto[(i, j)]));
     }
@@ -407,11 +416,47 @@ fn fit_decoder(sae: &mut Sae, deltas: &dyn Deltas, rows: &[u32]) -> Result<(), S
     for j in 0..features {
         square[(j, j)] += (1e-6 * mean).max(f64::MIN_POSITIVE);
     }
-    if let Ok(factor) = square.llt(Side::Lower) {
-        let solved = factor.solve(&toward);
-        for j in 0..features {
-            sae.decoder.row_mut(j).iter_mut().enumerate().for_each(|(d, w)| *w = solved[(j, d)] as f32);
+    let Ok(factor) = square.llt(Side::Lower) else { return Ok(()) };
+    let solved = factor.solve(&toward);
+    let solved = Mat::from_fn(features, dimensions, |j, d| solved[(j, d)] as f32);
+
+    // Few pairs leave a solution that fits them alone.
+    let (mut along, mut size) = (0.0, 0.0);
+    for rows in unseen.chunks(4096) {
+        let (rest, z) = sae.rest(from, &deltas.gather(rows)?)?;
+        let guess =
+            product(faer::MatRef::from_row_major_slice(&z.values, rows.len(), features), solved.as_ref());
+        for (row, rest) in rest.values.chunks_exact(dimensions).enumerate() {
+            for (d, &rest) in rest.iter().enumerate() {
+                let guess = f64::from(guess[(row, d)]);
+                along += guess * f64::from(rest);
+                size += guess * guess;
+            }
         }
     }
+    let by = if size > 0.0 { (along / size).clamp(0.0, 1.0) as f32 } else { 1.0 };
+    for j in 0..features {
+        let weights = sae.decoder.row_mut(from + j);
+        weights.iter_mut().enumerate().for_each(|(d, weight)| *weight = by * solved[(j, d)]);
+    }
     Ok(())
+}
+
+impl Sae {
+    /// What the features before `from` leave of `x`, `[pairs, dimensions]`, and the activations of those from
+    /// there on, `[pairs, features − from]`.
+    fn rest(&self, from: usize, x: &Matrix) -> Result<(Matrix, Matrix), SaeError> {
+        let mut before = self.activations(x)?;
+        let mut after = Matrix { values: Vec::new(), cols: before.cols - from };
+        for row in before.values.chunks_exact_mut(before.cols.max(1)) {
+            after.values.extend_from_slice(&row[from..]);
+            row[from..].fill(0.0);
+        }
+        let mut rest = x.clone();
+        if from > 0 {
+            let guess = self.reconstruct(&before)?;
+            rest.values.iter_mut().zip(&guess.values).for_each(|(x, guess)| *x -= guess);
+        }
+        Ok((rest, after))
+    }
 }

@@ -10,7 +10,7 @@ use polars::prelude::*;
 use serde_json::{Value, json};
 
 use crate::chat::{fenced, user_of, whole};
-use crate::server::{Answer, Request, Server};
+use crate::server::{Answer, Server};
 use crate::util::{contents, json as read_json, stderr, stdout, wimhf};
 
 const KEY: &str = "sk-secret-0815-fedcba";

@@ -26,7 +26,7 @@ fn options(source: &Source) -> Options {
 }
 
 fn run_on(source: &Source, described: &Described, options: &Options) -> Personalization {
-    personalize(&source.pairs, &source.sides, described, options).unwrap()
+    personalize(&source.pairs, described, options).unwrap()
 }
 
 /// The planted attributes in the place of the features, `[pairs, attributes]`.
