@@ -784,7 +784,8 @@ fn sae_stage(
         if halves.len() == 2 {
             report.stability = sae::stability(&model, &halves, deltas, &unseen)?;
         }
-        let card = SaeCard::new(&model, report.active, &config.prefixes, &run.manifest.embedder);
+        let prefixes: Vec<usize> = report.nmse_prefixes.iter().map(|&(prefix, _)| prefix).collect();
+        let card = SaeCard::new(&model, report.active, &prefixes, &run.manifest.embedder);
         model.save(&run.file("stages"), &card)?;
         write_json(&run.file("stages/training.json"), &report)?;
         Ok(())

@@ -175,27 +175,32 @@ pub struct SaeSettings {
     pub mode: SaeMode,
     /// Number of features, M.
     pub features: usize,
-    /// Features active per pair on average, K; a quarter of M unless told otherwise. The paper's eighth loses
-    /// more of the label's signal than it makes plain (docs/autoencoder.md).
+    /// Features active per pair on average, K.
     pub active: usize,
 }
 
 impl Default for SaeSettings {
     fn default() -> Self {
-        Self::of(SaeMode::default(), None, None)
+        Self::of(None, None, None)
     }
 }
 
 impl SaeSettings {
-    /// A mode with its usual sizes, where none are given.
-    pub fn of(mode: SaeMode, features: Option<usize>, active: Option<usize>) -> Self {
-        let usual = match mode {
-            // What served every dataset of the paper.
-            SaeMode::Reconstruction => 32,
-            SaeMode::Words | SaeMode::Both => 64,
+    /// What is asked for, and the usual for the rest: sizes that suit the mode, and for the paper's sizes the
+    /// paper's method. K as measured in docs/autoencoder.md: the paper's M/8 loses more of the label's signal than
+    /// it makes plain, and what people write in is there together.
+    pub fn of(mode: Option<SaeMode>, features: Option<usize>, active: Option<usize>) -> Self {
+        const PAPER: usize = 32;
+        let mode = mode.unwrap_or(match features {
+            Some(features) if features <= PAPER => SaeMode::Reconstruction,
+            _ => SaeMode::Both,
+        });
+        let (usual, share) = match mode {
+            SaeMode::Reconstruction => (PAPER, 4),
+            SaeMode::Words | SaeMode::Both => (64, 2),
         };
         let features = features.unwrap_or(usual);
-        Self { mode, features, active: active.unwrap_or((features / 4).max(1)) }
+        Self { mode, features, active: active.unwrap_or((features / share).max(1)) }
     }
 }
 
@@ -203,7 +208,7 @@ impl SaeSettings {
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct SaeTable {
-    mode: SaeMode,
+    mode: Option<SaeMode>,
     features: Option<usize>,
     active: Option<usize>,
 }
@@ -218,8 +223,7 @@ impl From<SaeTable> for SaeSettings {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SaeMode {
-    /// The first [`RECONSTRUCTING`](crate::sae::RECONSTRUCTING) features reconstruct, those beyond are led by
-    /// words.
+    /// A quarter of the features reconstructs, the others are led by words.
     #[default]
     Both,
     /// The sparse autoencoder of the paper: what reconstructs the difference of the vectors.
@@ -253,7 +257,7 @@ impl Default for DescribeConfig {
         Self {
             concepts: None,
             min_fidelity: 0.2,
-            min_stability: 0.65,
+            min_stability: 0.8,
             alpha: 0.05,
             describer: Describer::Offline,
             language: LanguageConfig::default(),

@@ -46,13 +46,14 @@ pub struct AnalyzeArguments {
     #[arg(long, value_enum, default_value_t = DeviceArgument::Auto, env = "WIMHF_DEVICE")]
     device: DeviceArgument,
     /// What learned features are led by: the vectors' `reconstruction`, as in the paper, the `words` in which the
-    /// two responses differ, or `both`: the first 32 by reconstruction, those beyond by words [default: both].
+    /// two responses differ, or `both`: a quarter by reconstruction, the others by words [default: both;
+    /// reconstruction where M is at most 32, as in the paper].
     #[arg(long, value_enum, value_name = "MODE", env = "WIMHF_SAE_MODE")]
     sae_mode: Option<SaeModeArgument>,
     /// Number of learned features, M [default: 64; 32 with `--sae-mode reconstruction`].
     #[arg(long, value_name = "M", env = "WIMHF_FEATURES")]
     features: Option<usize>,
-    /// Features active per pair on average, K [default: a quarter of M].
+    /// Features active per pair on average, K [default: half of M; a quarter with `--sae-mode reconstruction`].
     #[arg(long, value_name = "K", env = "WIMHF_ACTIVE")]
     active: Option<usize>,
     /// Shares of train, describe and held-out pairs [default: 0.35,0.2,0.45].
@@ -133,18 +134,20 @@ fn sae_settings(
     features: Option<usize>,
     active: Option<usize>,
 ) -> SaeSettings {
-    let mode = match mode {
-        None => file.mode,
-        Some(SaeModeArgument::Both) => SaeMode::Both,
-        Some(SaeModeArgument::Reconstruction) => SaeMode::Reconstruction,
-        Some(SaeModeArgument::Words) => SaeMode::Words,
-    };
-    if mode != file.mode {
+    let mode = mode.map(|mode| match mode {
+        SaeModeArgument::Both => SaeMode::Both,
+        SaeModeArgument::Reconstruction => SaeMode::Reconstruction,
+        SaeModeArgument::Words => SaeMode::Words,
+    });
+    if mode.is_some_and(|mode| mode != file.mode) {
         return SaeSettings::of(mode, features, active);
     }
-    let own = *file != SaeSettings::of(mode, Some(file.features), None);
-    let features = features.unwrap_or(file.features);
-    SaeSettings::of(mode, Some(features), active.or(own.then_some(file.active)))
+    // What the file says beyond what would follow from its other sizes stands.
+    let own_mode = file.mode != SaeSettings::of(None, Some(file.features), None).mode;
+    let own_active = file.active != SaeSettings::of(Some(file.mode), Some(file.features), None).active;
+    let mode = mode.or(own_mode.then_some(file.mode));
+    let active = active.or(own_active.then_some(file.active));
+    SaeSettings::of(mode, Some(features.unwrap_or(file.features)), active)
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -296,18 +299,21 @@ mod tests {
 
     #[test]
     fn sizes_follow_from_what_is_said() {
-        use SaeModeArgument::{Reconstruction, Words};
+        use SaeModeArgument::{Both, Reconstruction, Words};
         let usual = SaeSettings::default();
         let sizes = |settings: SaeSettings| (settings.features, settings.active);
         let of = |file: &SaeSettings, mode, m, k| sizes(sae_settings(file, mode, m, k));
-        assert_eq!(of(&usual, None, None, None), (64, 16));
+        assert_eq!(of(&usual, None, None, None), (64, 32));
+        let paper = sae_settings(&usual, None, Some(32), Some(4));
+        assert_eq!((paper.mode, paper.active), (SaeMode::Reconstruction, 4), "its sizes, its method");
+        assert_eq!(sae_settings(&usual, Some(Both), Some(32), None).mode, SaeMode::Both);
         assert_eq!(of(&usual, Some(Reconstruction), None, None), (32, 8));
         assert_eq!(of(&usual, Some(Words), None, Some(4)), (64, 4));
         assert_eq!(of(&usual, None, Some(32), None), (32, 8));
         assert_eq!(of(&usual, None, Some(32), Some(4)), (32, 4));
         assert_eq!(of(&usual, None, Some(3), None), (3, 1));
         // A K that the settings file names stands.
-        let file = SaeSettings::of(SaeMode::Both, Some(48), Some(5));
+        let file = SaeSettings::of(Some(SaeMode::Both), Some(48), Some(5));
         assert_eq!(of(&file, None, None, None), (48, 5));
         assert_eq!(of(&file, None, Some(96), None), (96, 5));
         let read: crate::config::Config =

@@ -1,7 +1,7 @@
-//! Features of both kinds in one model: the first reconstruct, those beyond are led by words.
+//! Features of both kinds in one model: a quarter reconstructs, the others are led by words.
 //!
-//! Either kind finds what the other one misses (docs/autoencoder.md), and beyond 32 features a better
-//! reconstruction says little more about the labels (the paper's sweep over M, METHOD §2).
+//! Either kind finds what the other one misses: what varies most is content, and what words tell is tone, form
+//! and phrases. What each is worth was measured (docs/autoencoder.md).
 //!
 //! ```text
 //! encoder   the autoencoder's rows, then the words' rows · θ_autoencoder / θ_words: one θ gates both
@@ -17,21 +17,20 @@ use super::{
 };
 use crate::pairs::Pairs;
 
-/// Features that reconstruct; those beyond are led by words. As many as the paper has.
-pub const RECONSTRUCTING: usize = 32;
+/// One feature of so many reconstructs.
+const ONE_OF: usize = 4;
 
-/// The settings of the two parts: K is shared as M is. No second part where M is not beyond
-/// [`RECONSTRUCTING`].
+/// The settings of the two parts: K is shared as M is. No second part for a single feature.
 fn parts(config: &SaeConfig) -> (SaeConfig, Option<SaeConfig>) {
-    let beyond = config.features.saturating_sub(RECONSTRUCTING);
-    if beyond == 0 {
-        return (config.clone(), None);
-    }
+    let first = (config.features / ONE_OF).max(1);
     let share = |features: usize| {
         let active = (config.active as f64 * features as f64 / config.features as f64).round() as usize;
         SaeConfig { features, active: active.clamp(1, features), ..config.clone() }
     };
-    (share(RECONSTRUCTING), Some(share(beyond)))
+    if first >= config.features {
+        return (config.clone(), None);
+    }
+    (share(first), Some(share(config.features - first)))
 }
 
 /// Learns both parts on the pairs `train` of `deltas` `[pairs, dimensions]`; `validation` stops the
@@ -99,9 +98,10 @@ mod tests {
             let second = second.map(|second| (second.features, second.active));
             ((first.features, first.active), second)
         };
-        assert_eq!(of(32, 4), ((32, 4), None), "the paper's sizes are the paper's method");
-        assert_eq!(of(64, 16), ((32, 8), Some((32, 8))));
-        assert_eq!(of(33, 1), ((32, 1), Some((1, 1))));
-        assert_eq!(of(96, 96), ((32, 32), Some((64, 64))));
+        assert_eq!(of(64, 32), ((16, 8), Some((48, 24))));
+        assert_eq!(of(96, 96), ((24, 24), Some((72, 72))));
+        assert_eq!(of(10, 1), ((2, 1), Some((8, 1))));
+        assert_eq!(of(2, 1), ((1, 1), Some((1, 1))));
+        assert_eq!(of(1, 1), ((1, 1), None));
     }
 }

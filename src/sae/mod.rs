@@ -8,7 +8,7 @@
 //!   objective    a GPU's step by Burn: Matryoshka reconstruction loss and its auxiliary term
 //!   select       batch top-k with its gradient: WGSL on a GPU, Rust on the CPU
 //! words        another way to the same kind of model: directions that words follow
-//! both         a model whose first features reconstruct and whose further ones are led by words
+//! both         a model whose first features reconstruct and whose others are led by words
 //! stability    which features come back when half of the pairs are learned from
 //! model        the trained Sae on the host: activations, reconstruction, NMSE
 //! checkpoint   training put aside after each epoch
@@ -41,7 +41,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-pub use both::{RECONSTRUCTING, learn as learn_both};
+pub use both::learn as learn_both;
 pub use checkpoint::Checkpoint;
 pub use deltas::{DeltaFile, Deltas};
 pub use device::{Compute, DeviceChoice, choose};

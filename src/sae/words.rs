@@ -7,9 +7,9 @@
 //!
 //! ```text
 //! S [pairs, terms]   +1 where only A has the term, −1 where only B has it; v = mean S²
-//! L = SᵀX R / n      loadings of the terms, X R being X lightly whitened: R = U / √(e + 30 ē)
+//! L = SᵀX R / n      loadings of the terms, X R being X lightly whitened: R = U / √(e + 3 ē)
 //! Q                  the M leading right singular vectors of L; V = varimax of L Q / v^.2
-//! l_j                terms loading on direction j, all but the 80 strongest soft-thresholded away
+//! l_j                terms loading on direction j, all but the 50 strongest soft-thresholded away
 //! encoder_j          ridge regression of the score S l_j on the delta, its penalty by generalised
 //!                    cross-validation; scaled so that pre has mean square one
 //! decoder            least squares of the delta on the gated activations, shrunk by how much of it holds on
@@ -40,9 +40,9 @@ const TERMS: usize = 3000;
 const TERM_SHARE: f64 = 0.004;
 const TERM_PAIRS: u32 = 5;
 /// Terms that a feature's score is made of.
-const KEPT: usize = 80;
+const KEPT: usize = 50;
 /// What is added to the eigenvalues before whitening, in their mean.
-const FLOOR: f32 = 30.0;
+const FLOOR: f32 = 3.0;
 /// Power of a term's variance that its loading is divided by before the rotation.
 const TEMPER: f32 = 0.2;
 /// Ridge penalties to choose from, in mean eigenvalues.
