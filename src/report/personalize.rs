@@ -325,7 +325,7 @@ fn evaluation(out: &mut String, found: &Personalization, colour: bool) -> std::f
     }
     writeln!(
         out,
-        "What k labels of a new annotator are worth: gain in AUC on its other held-out labels (interval over annotators). \
+        "What k labels of a new annotator are worth: gain in AUC on its other labels (interval over annotators). \
          Everything else comes from other annotators; personal features were found in {} of {} folds.",
         evaluation.folds_personal, evaluation.folds
     )?;

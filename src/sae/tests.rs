@@ -773,22 +773,22 @@ fn a_quarter_of_the_features_reconstructs_and_words_lead_the_others() {
     let rows: Vec<u32> = (0..3_000).collect();
     let (train_rows, rest) = rows.split_at(1_500);
     let (validation, unseen) = rest.split_at(500);
-    let config = SaeConfig { features: 40, active: 12, ..SaeConfig::default() };
+    let config = SaeConfig { features: 32, active: 12, ..SaeConfig::default() };
     let learn = |pairs: &crate::pairs::Pairs| {
         learn_both(&deltas, pairs, train_rows, validation, unseen, &config, &Compute::cpu(), None, &mut quiet)
             .unwrap()
     };
     let (sae, report) = learn(&pairs);
-    let first = SaeConfig { features: 10, active: 3, ..config.clone() };
+    let first = SaeConfig { features: 8, active: 3, ..config.clone() };
     let (plain, own) =
         train(&deltas, train_rows, validation, unseen, &first, &Compute::cpu(), &mut quiet).unwrap();
-    assert_eq!((sae.features(), report.features, report.active), (40, 40, 12));
-    // The first ten are the autoencoder as it is alone; one threshold gates both kinds.
+    assert_eq!((sae.features(), report.features, report.active), (32, 32, 12));
+    // The first eight are the autoencoder as it is alone; one threshold gates both kinds.
     assert_eq!(sae.encoder.values[..plain.encoder.values.len()], plain.encoder.values);
     assert_eq!(sae.decoder.values[..plain.decoder.values.len()], plain.decoder.values);
     assert!((sae.threshold / plain.threshold - 1.0).abs() < 1e-3, "{} {}", sae.threshold, plain.threshold);
-    assert_eq!(report.nmse_prefixes[..2], own.nmse_prefixes[..]);
-    assert!(report.nmse_prefixes[2].0 == 40 && report.nmse < own.nmse, "{report:?}");
+    assert_eq!(report.nmse_prefixes[..1], own.nmse_prefixes[..]);
+    assert!(report.nmse_prefixes[1].0 == 32 && report.nmse < own.nmse, "{report:?}");
     let active = train::count_active(&sae, &deltas, unseen).unwrap().iter().sum::<usize>();
     assert!((active as f64 / unseen.len() as f64 - 12.0).abs() < 0.01, "{active}");
     let (both, alone) =
@@ -802,7 +802,7 @@ fn a_quarter_of_the_features_reconstructs_and_words_lead_the_others() {
     let bare = crate::pairs::Pairs { response_a: nothing(), response_b: nothing(), ..pairs.clone() };
     let (sae, report) = learn(&bare);
     assert_eq!(sae, plain);
-    assert!(report.notes.last().unwrap().starts_with("10 features, all of them by reconstruction"));
+    assert!(report.notes.last().unwrap().starts_with("8 features, all of them by reconstruction"));
 }
 
 #[test]
