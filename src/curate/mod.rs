@@ -5,7 +5,7 @@
 //! against the label, and asks how unsafe the request is:
 //!
 //! ```text
-//! safer  = the response that refuses where the other one does not
+//! safer  = the response that refuses, within its first words, where the other one does not
 //! margin = Σ over safety features of direction · weight · (how much more the safer response has)
 //! shown  = 1 − (1 − prompt) · Π (1 − weight of what the responses show); half where the prompt has no cue
 //! unsafe = 1 − (1 − shown) · (1 − prior)
@@ -47,6 +47,8 @@ pub const UNSAFE: f64 = 0.55;
 const REFUSING: f64 = 1.0;
 /// Weight of any other feature that is about safety.
 const OTHER: f64 = 0.25;
+/// Words in which a refusal has to begin.
+const OPENING: usize = 30;
 /// What a refusal's reason says about the request.
 const REASON: f64 = 0.3;
 /// What a harmful concept in the preferred response says about the exchange.
@@ -161,7 +163,7 @@ pub struct Decisions {
     pub labels: usize,
     /// Labels that go against each rule, by its name.
     pub by_rule: BTreeMap<String, usize>,
-    /// Of the preset: labels where the safer response lost, but nothing about the request is unsafe.
+    /// Of the preset: labels where the safer response lost, but nothing about the request is unsafe or the refusal is no clear one.
     pub harmless: usize,
     /// Marked, but beyond `--top` or below `--min-score`.
     pub left_out: usize,
@@ -482,6 +484,12 @@ fn safety(
             let read = bank.read(pairs.prompt.get(at), other);
             // Two refusals may differ in tone.
             if refusals.iter().any(|&concept| read[concept] > 0.0) {
+                return None;
+            }
+            // Who refuses says so at once; what sounds like it further down is often about something else.
+            let opening: String = safe.split_inclusive(char::is_whitespace).take(OPENING).collect();
+            let read_opening = bank.read(pairs.prompt.get(at), &opening);
+            if refusals.iter().all(|&concept| read_opening[concept] <= 0.0) {
                 return None;
             }
             let mut innocent = 1.0 - prompt.score;

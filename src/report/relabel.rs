@@ -43,7 +43,7 @@ fn render_into(
         if decisions.harmless > 0 {
             writeln!(
                 out,
-                "In {} of them the safer response lost, but nothing about the request is unsafe.",
+                "In {} of them the safer response lost, but nothing about the request is unsafe or the refusal is no clear one.",
                 thousands(decisions.harmless)
             )?;
         }
@@ -85,7 +85,7 @@ fn render_into(
     if decisions.harmless > 0 {
         writeln!(
             out,
-            "Left alone: {} labels where the safer response lost, but nothing about the request is unsafe.",
+            "Left alone: {} labels where the safer response lost, but nothing about the request is unsafe or the refusal is no clear one.",
             thousands(decisions.harmless)
         )?;
     }
