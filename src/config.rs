@@ -257,7 +257,7 @@ impl Default for DescribeConfig {
         Self {
             concepts: None,
             min_fidelity: 0.2,
-            min_stability: 0.8,
+            min_stability: 0.86,
             alpha: 0.05,
             describer: Describer::Offline,
             language: LanguageConfig::default(),
