@@ -2,6 +2,7 @@
 
 mod act;
 mod bad_input;
+mod browser;
 mod chat;
 mod compare;
 mod constitution;
@@ -25,4 +26,3 @@ mod run_directory;
 #[path = "../support/server.rs"]
 mod server;
 mod util;
-mod web;
