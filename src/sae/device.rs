@@ -58,7 +58,7 @@ impl Compute {
 
 /// Chooses the device; looks for adapters at most once per process and opens at most one.
 ///
-/// A software rasteriser (llvmpipe, SwiftShader, WARP) takes some 30 times as long as the CPU
+/// A software rasteriser (llvmpipe, SwiftShader, WARP) takes tens of times as long as the CPU
 /// backend, so `auto` passes it by. An adapter has to compute a small selection correctly before
 /// it is used.
 ///
