@@ -70,7 +70,7 @@ fn kill_at_twenty_moments_and_go_on() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        std::thread::sleep(Duration::from_secs_f64(took.as_secs_f64() * f64::from(moment) / 20.0));
+        std::thread::sleep(Duration::from_secs_f64(took.as_secs_f64() * f64::from(moment % 20) / 20.0));
         // SIGKILL on Unix: nothing can be cleaned up.
         child.kill().unwrap();
         let killed = !child.wait().unwrap().success();
@@ -105,9 +105,13 @@ fn kill_at_twenty_moments_and_go_on() {
         [half(0), half(1)].into_iter().flat_map(|half| half.join().unwrap()).collect()
     });
     let killed = outcomes.iter().filter(|(killed, _)| *killed).count();
-    let partial = outcomes.iter().filter(|(_, partial)| *partial).count();
     assert!(killed >= 5, "only {killed} of 20 kills hit the program");
-    assert!(partial >= 1, "no kill fell between two stages");
+    // Beside other tests the moments drift: go on until one falls between two stages.
+    let mut partial = outcomes.iter().any(|(_, partial)| *partial);
+    for more in 20..60 {
+        partial = partial || moment(more).1;
+    }
+    assert!(partial, "no kill fell between two stages");
 }
 
 #[cfg(unix)]
