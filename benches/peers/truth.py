@@ -49,6 +49,31 @@ def attributes_of(path, source, pairs):
     return names, np.column_stack([(column(n, "_a") - column(n, "_b"))[rows] for n in names]) * sign[:, None], sign != 0
 
 
+def tuned_probe(path, pairs, deltas_of):
+    """AUC of a logistic on the raw deltas whose C is chosen by five folds within train + describe; NaN without vectors."""
+    from sklearn.linear_model import LogisticRegressionCV
+    from sklearn.metrics import roc_auc_score
+
+    if "vec_a" not in pq.read_schema(path).names:
+        return float("nan")
+    x, y = deltas_of(), pairs["label"].to_numpy()
+    held, labelled = (pairs["side"] == "held_out").to_numpy(), np.isfinite(y) & (y != 0.5)
+    fit, test = labelled & ~held, labelled & held
+    grid = [0.1, 0.3, 1, 3, 10, 30, 100]
+    probe = LogisticRegressionCV(Cs=grid, cv=5, scoring="neg_log_loss", max_iter=1000).fit(x[fit], y[fit] > 0.5)
+    return float(roc_auc_score(y[test] > 0.5, probe.decision_function(x[test])))
+
+
+def oriented_deltas(path, pairs):
+    """vec_a − vec_b as the run has its pairs."""
+    table = pq.read_table(path, columns=["response_A", "response_B", "vec_a", "vec_b"])
+    vectors = lambda name: np.array(table[name].combine_chunks().flatten()).reshape(table.num_rows, -1)
+    words = lambda name: np.array([len((text or "").split()) for text in table[name].to_pylist()])
+    rows = pairs["row"].to_numpy()
+    sign = np.sign((words("response_A") - words("response_B"))[rows]) * np.sign(pairs["length_delta"].to_numpy())
+    return (vectors("vec_a") - vectors("vec_b"))[rows] * np.where(sign == 0, 1, sign)[:, None]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("input", type=pathlib.Path)
@@ -77,7 +102,8 @@ def main():
             held = (pairs["side"] == "held_out").to_numpy()
             auc = {name: figure and figure["value"] for name, figure in metrics["auc"].items()}
             one = {
-                "seed": seed, **{f"auc_{n}": auc.get(n) for n in ("length", "learned", "learned_and_known", "embedding")},
+                "seed": seed, "auc_embedding_tuned": tuned_probe(args.input, pairs, lambda: oriented_deltas(args.input, pairs)),
+                **{f"auc_{n}": auc.get(n) for n in ("length", "learned", "learned_and_known", "embedding")},
                 "nmse": metrics["nmse"], "active": metrics["active_mean"], "dead": metrics["dead"],
                 "kept": int(learned["kept"].sum()), "stability": float(learned["stability"].mean()),
                 "stability_kept": float(learned[learned["kept"]]["stability"].mean()),

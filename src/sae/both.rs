@@ -4,7 +4,7 @@
 //! and phrases. What each is worth was measured (docs/autoencoder.md).
 //!
 //! ```text
-//! encoder   the autoencoder's rows, then the words' rows · θ_autoencoder / θ_words: one θ gates both
+//! encoder   [features, dimensions]: the autoencoder's rows, then the words' rows · θ_autoencoder / θ_words: one θ gates both
 //! decoder   the autoencoder's, then least squares of what these leave on the words' activations
 //! θ         such that K of all are active per pair
 //! ```

@@ -21,7 +21,8 @@ pub struct Sae {
     /// `[features, dimensions]`.
     #[serde(skip)]
     pub encoder: Matrix,
-    /// `[features, dimensions]`, rows of norm one.
+    /// `[features, dimensions]`; rows of norm one where reconstruction was trained for, least squares where
+    /// words led.
     #[serde(skip)]
     pub decoder: Matrix,
     /// θ, in the units of the deltas.
@@ -131,6 +132,23 @@ impl Sae {
             self.encoder.row_mut(feature).iter_mut().for_each(|weight| *weight = -*weight);
             self.decoder.row_mut(feature).iter_mut().for_each(|weight| *weight = -*weight);
         }
+    }
+
+    /// What the features before `from` leave of `x`, `[pairs, dimensions]`, and the activations of those from
+    /// there on, `[pairs, features − from]`.
+    pub(super) fn rest(&self, from: usize, x: &Matrix) -> Result<(Matrix, Matrix), SaeError> {
+        let mut before = self.activations(x)?;
+        let mut after = Matrix { values: Vec::new(), cols: before.cols - from };
+        for row in before.values.chunks_exact_mut(before.cols.max(1)) {
+            after.values.extend_from_slice(&row[from..]);
+            row[from..].fill(0.0);
+        }
+        let mut rest = x.clone();
+        if from > 0 {
+            let guess = self.reconstruct(&before)?;
+            rest.values.iter_mut().zip(&guess.values).for_each(|(x, guess)| *x -= guess);
+        }
+        Ok((rest, after))
     }
 
     fn check(&self, deltas: &Matrix) -> Result<(), SaeError> {
