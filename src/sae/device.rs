@@ -76,6 +76,7 @@ pub fn choose(choice: DeviceChoice) -> Result<Compute, SaeError> {
     let found = if ask { adapter() } else { None };
     match (choice, found) {
         (DeviceChoice::Cpu, _) => Ok(Compute::cpu()),
+        (DeviceChoice::Auto, None) if !ask => Ok(cpu("no graphics hardware was found".into())),
         (DeviceChoice::Auto, None) => Ok(cpu("no graphics adapter was found".into())),
         (DeviceChoice::Auto, Some(found)) if found.software => {
             Ok(cpu(format!("{} is a software adapter and slower", found.name)))
