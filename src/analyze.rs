@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::cache::{self, Cache};
-use crate::config::{Config, ConfigError, Describer, SaeMode};
+use crate::config::{Config, ConfigError, Describer};
 use crate::constitution::{self, Findings};
 use crate::describe::judging::Plan;
 use crate::describe::written::Models;
@@ -29,7 +29,8 @@ use crate::run::{
     write_bytes, write_json,
 };
 use crate::sae::{
-    self, Checkpoint, Control, DeviceChoice, Progress, Sae, SaeCard, SaeConfig, SaeError, TrainReport,
+    self, Checkpoint, Control, DeviceChoice, Material, Progress, Sae, SaeCard, SaeConfig, SaeError,
+    TrainReport,
 };
 
 /// What to analyse, and where to leave the result.
@@ -296,6 +297,18 @@ fn plan_of(config: &Config) -> Plan {
     }
 }
 
+/// A run before anything is learned.
+pub(crate) struct Gathered {
+    pub run: RunDir,
+    pub bank: Bank,
+    pub pairs: Pairs,
+    pub sides: Vec<Side>,
+    /// `[pairs, dimensions]`
+    pub deltas: Matrix,
+    /// Fingerprint of all this.
+    pub embed_print: String,
+}
+
 /// A run up to its autoencoder.
 struct Prepared {
     run: RunDir,
@@ -312,6 +325,18 @@ struct Prepared {
 
 /// Reads, splits, embeds and trains.
 fn prepare(request: &Request, observer: &mut dyn Observer) -> Result<Prepared, AnalyzeError> {
+    let Gathered { mut run, bank, pairs, sides, deltas, embed_print } = gather(request, observer)?;
+    let (model, card, trained, sae_print) =
+        sae_stage(&mut run, observer, &pairs, &sides, &deltas, request, &embed_print)?;
+    let quality = Quality::on(&model, &deltas, &on(&sides, Side::HeldOut), &card.prefixes)?;
+    Ok(Prepared { run, bank, pairs, sides, deltas, model, card, trained, quality, sae_print })
+}
+
+/// Reads, splits and embeds.
+///
+/// # Errors
+/// See [`AnalyzeError`].
+pub(crate) fn gather(request: &Request, observer: &mut dyn Observer) -> Result<Gathered, AnalyzeError> {
     let config = &request.config;
     config.validate()?;
     let bank = bank(config)?;
@@ -351,10 +376,7 @@ fn prepare(request: &Request, observer: &mut dyn Observer) -> Result<Prepared, A
     })?;
 
     let (deltas, embed_print) = embed_stage(&mut run, observer, &mut pairs, request, &pairs_print)?;
-    let (model, card, trained, sae_print) =
-        sae_stage(&mut run, observer, &pairs, &sides, &deltas, request, &embed_print)?;
-    let quality = Quality::on(&model, &deltas, &on(&sides, Side::HeldOut), &card.prefixes)?;
-    Ok(Prepared { run, bank, pairs, sides, deltas, model, card, trained, quality, sae_print })
+    Ok(Gathered { run, bank, pairs, sides, deltas, embed_print })
 }
 
 /// Adds themes, measures effects on held-out labels, selects principles and writes the report: what is
@@ -470,7 +492,7 @@ fn note(run: &mut RunDir, observer: &mut dyn Observer, text: &str) {
 }
 
 /// The pairs on a side, in order.
-fn on(sides: &[Side], side: Side) -> Vec<u32> {
+pub(crate) fn on(sides: &[Side], side: Side) -> Vec<u32> {
     (0u32..).zip(sides).filter(|(_, at)| **at == side).map(|(pair, _)| pair).collect()
 }
 
@@ -754,36 +776,15 @@ fn sae_stage(
         };
         let checkpoint =
             Checkpoint { path: run.file("stages/sae.checkpoint.safetensors"), print: print.clone() };
-        let train = on(sides, Side::Train);
-        type Listen<'a> = &'a mut dyn FnMut(Progress) -> Control;
-        let learn = |train: &[u32],
-                     config: &SaeConfig,
-                     checkpoint: Option<&Checkpoint>,
-                     listen: Listen<'_>| {
-            let (validation, calibrate) = (&describe, &unseen);
-            match settings.mode {
-                SaeMode::Words => sae::learn_by_words(deltas, pairs, train, validation, calibrate, config),
-                SaeMode::Reconstruction => sae::train_resumable(
-                    deltas, train, validation, calibrate, config, &compute, checkpoint, listen,
-                ),
-                SaeMode::Both => sae::learn_both(
-                    deltas, pairs, train, validation, calibrate, config, &compute, checkpoint, listen,
-                ),
-            }
+        let material = Material {
+            deltas,
+            pairs,
+            train: &on(sides, Side::Train),
+            validation: &describe,
+            calibrate: &unseen,
+            compute: &compute,
         };
-        let (model, mut report) = learn(&train, &config, Some(&checkpoint), &mut listen)?;
-        // The same again from either half of the training pairs: what comes back is the data's.
-        let mut halves = Vec::new();
-        for parity in [0, 1] {
-            let half: Vec<u32> = train.iter().copied().skip(parity).step_by(2).collect();
-            let config = SaeConfig { seed: config.seed.wrapping_add(1 + parity as u64), ..config.clone() };
-            let learned = learn(&half, &config, None, &mut |_: Progress| Control::Continue);
-            // Half of a small dataset may be too small; its stability is unknown then, not zero.
-            halves.extend(learned.ok().map(|(half, _)| half));
-        }
-        if halves.len() == 2 {
-            report.stability = sae::stability(&model, &halves, deltas, &unseen)?;
-        }
+        let (model, report) = material.learn(settings.mode, &config, Some(&checkpoint), &mut listen)?;
         let prefixes: Vec<usize> = report.nmse_prefixes.iter().map(|&(prefix, _)| prefix).collect();
         let card = SaeCard::new(&model, report.active, &prefixes, &run.manifest.embedder);
         model.save(&run.file("stages"), &card)?;

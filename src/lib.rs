@@ -43,6 +43,7 @@ pub mod score;
 pub mod seed;
 pub mod statistics;
 pub mod stop;
+pub mod sweep;
 
 #[cfg(test)]
 #[path = "../tests/support/server.rs"]

@@ -46,3 +46,10 @@ impl Matrix {
         Self { values, cols: self.cols }
     }
 }
+
+/// Makes faer's decompositions work on one thread, for the whole process: split over threads, they add in an
+/// order that depends on how many there are, and so would every result. Called before each of them.
+pub(crate) fn fixed_order() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| faer::set_global_parallelism(faer::Par::Seq));
+}

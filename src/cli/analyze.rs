@@ -14,6 +14,7 @@ use crate::config::{Config, Describer, SaeMode, SaeSettings, What};
 use crate::pairs::dataset_name;
 use crate::report;
 use crate::sae::DeviceChoice;
+use crate::sweep::{self, Grid};
 
 /// What was typed; `None` leaves the settings file's value.
 #[derive(Debug, Args)]
@@ -28,6 +29,7 @@ use crate::sae::DeviceChoice;
   wimhf analyze dataset.parquet --embedder hf://sentence-transformers/all-MiniLM-L6-v2
   wimhf analyze dataset.parquet --embedder openai:text-embedding-3-small --price 0.02
   wimhf analyze dataset.parquet --embedder openai:nomic-embed-text --base-url http://localhost:11434/v1
+  wimhf analyze dataset.parquet --sweep='mode=both,words features=32,64 seeds=3'
   wimhf analyze dataset.parquet --describer model --writer gpt-5 --judge gpt-5-mini --dry-run
   wimhf analyze dataset.parquet --describer model --writer qwen3 --base-url http://localhost:8000/v1")]
 pub struct AnalyzeArguments {
@@ -56,6 +58,19 @@ pub struct AnalyzeArguments {
     /// Features active per pair on average, K [default: half of M; a quarter with `--sae-mode reconstruction`].
     #[arg(long, value_name = "K", env = "WIMHF_ACTIVE")]
     active: Option<usize>,
+    /// Instead of an analysis, compare settings of the autoencoder over several seeds, with the same vectors and
+    /// without a look at the held-out pairs: every combination of lists such as `mode=both,words
+    /// features=32,64 active=8,16 seeds=3` [without lists: every mode with its usual sizes, 3 seeds].
+    #[arg(
+        long,
+        value_name = "LISTS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "",
+        value_parser = Grid::parse,
+        conflicts_with_all = ["sae_mode", "features", "active", "dry_run"]
+    )]
+    sweep: Option<Grid>,
     /// Shares of train, describe and held-out pairs [default: 0.35,0.2,0.45].
     #[arg(long, value_name = "T,D,H", value_parser = numbers::<3>, env = "WIMHF_SPLIT")]
     split: Option<[f64; 3]>,
@@ -283,10 +298,16 @@ pub fn run(arguments: AnalyzeArguments) -> Result<(), Failure> {
     };
     let mut observer = Log::new(Progress::new(arguments.quiet), path.as_deref()).map_err(&unwritable)?;
     let dry_run = arguments.language.dry_run;
+    let grid = arguments.sweep.clone();
     let request = arguments.request().map_err(|error| Failure::new(2, &error))?;
     if dry_run {
         let bills = analyze::forecast(&request, &mut observer).map_err(failure)?;
         return print(&report::bill::render("describing with language models", &bills));
+    }
+    if let Some(grid) = grid {
+        let found = sweep::sweep(&request, &grid, &mut observer).map_err(failure)?;
+        let run = request.out.display().to_string();
+        return print(&report::sweep::render(&found, &run, colour(&std::io::stdout())));
     }
     let analysis = analyze::analyze(&request, &mut observer).map_err(failure)?;
     observer.close(&analysis.manifest).map_err(&unwritable)?;

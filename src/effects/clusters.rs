@@ -189,6 +189,7 @@ pub(crate) fn repair(covariance: Mat<f64>) -> Mat<f64> {
     if (0..covariance.nrows()).all(|j| covariance[(j, j)] >= 0.0) {
         return covariance;
     }
+    crate::matrix::fixed_order();
     let Ok(eigen) = covariance.self_adjoint_eigen(faer::Side::Lower) else { return covariance };
     let values = eigen.S().column_vector();
     let clipped =

@@ -15,6 +15,8 @@ use crate::matrix::Matrix;
 const CS: [f64; 6] = [1.0, 0.3, 0.1, 0.03, 0.01, 0.003];
 /// Folds that they are compared on.
 const FOLDS: u32 = 5;
+/// Share of its penalty that length keeps: none to speak of, and the fit is still determined.
+const FREE: f64 = 1e-6;
 /// Judgements per column from which on the penalty no longer matters.
 const PLENTY: usize = 50;
 
@@ -36,7 +38,7 @@ pub struct Rung {
 /// `[pairs, dimensions]`. Every rung but the embedding is an L2 logistic over the length difference and
 /// its features, standardised by the explore judgements' standard deviation, with the penalty that predicts
 /// best within the explore judgements (a hundred features and a thousand labels need a strong one); length is
-/// in all of them, so that a rung says what its features add to it. The top 5 and 10 are the learned features that the L1 path over the explore judgements takes
+/// in all of them and not penalised, so that a rung says what its features add to it. The top 5 and 10 are the learned features that the L1 path over the explore judgements takes
 /// first. The embedding rung is what one would measure without this program: a logistic with C = 1
 /// over the raw deltas and nothing else.
 pub fn ladder(
@@ -83,10 +85,9 @@ pub fn ladder(
     }
     rungs.push(Rung {
         name: "embedding",
-        auc: deltas.ok_or("no embeddings").and_then(|deltas| {
-            let probe = fit(deltas, explore.row(), explore.y(), &Penalty::default()).map_err(reason)?;
-            measure(&probe.score(deltas, held_out.row()), held_out)
-        }),
+        auc: deltas
+            .ok_or("no embeddings")
+            .and_then(|deltas| measure(&embedding_score(deltas, explore, held_out)?, held_out)),
         features: Vec::new(),
     });
     rungs
@@ -101,13 +102,39 @@ fn columns(matrix: &Matrix, count: usize) -> std::borrow::Cow<'_, Matrix> {
     std::borrow::Cow::Owned(Matrix { values, cols: count })
 }
 
-/// AUC on `held_out` of length and the given features, fitted on `explore`.
 fn features_auc(
     activations: &Matrix,
     features: &[usize],
     explore: &Sample,
     held_out: &Sample,
 ) -> Result<Figure, &'static str> {
+    measure(&features_score(activations, features, explore, held_out)?, held_out)
+}
+
+/// Log-odds of the judgements `held_out` by the raw deltas, fitted on `explore`: the `embedding` rung.
+///
+/// # Errors
+/// Why it could not be fitted.
+pub fn embedding_score(
+    deltas: &Matrix,
+    explore: &Sample,
+    held_out: &Sample,
+) -> Result<Vec<f64>, &'static str> {
+    let probe = fit(deltas, explore.row(), explore.y(), &Penalty::default()).map_err(reason)?;
+    Ok(probe.score(deltas, held_out.row()))
+}
+
+/// Log-odds of the judgements `held_out` by length and the given columns of `activations`
+/// `[pairs, features]`, fitted on `explore`: what every other rung is.
+///
+/// # Errors
+/// Why it could not be fitted.
+pub fn features_score(
+    activations: &Matrix,
+    features: &[usize],
+    explore: &Sample,
+    held_out: &Sample,
+) -> Result<Vec<f64>, &'static str> {
     let cols = features.len() + 1;
     let mut design = Matrix { values: Vec::with_capacity(cols * (explore.len() + held_out.len())), cols };
     for sample in [explore, held_out] {
@@ -123,9 +150,13 @@ fn features_auc(
     let (fitted, measured) = rows.split_at(explore.len());
     // Penalising by the variance is the same as standardising.
     let mut penalty = Penalty { factors: variances(&design, explore.len()), ..Penalty::default() };
+    // Length is what the features add to: where they say nothing, it alone is left.
+    if let Some(length) = penalty.factors.first_mut() {
+        *length *= FREE;
+    }
     penalty.c = strength(&design, explore, &penalty);
     let linear = fit(&design, fitted, explore.y(), &penalty).map_err(reason)?;
-    measure(&linear.score(&design, measured), held_out)
+    Ok(linear.score(&design, measured))
 }
 
 /// The C with the best likelihood of judgements that it was not fitted on, prompts kept together.

@@ -687,6 +687,7 @@ impl Fitted {
 /// Cholesky factor of a symmetric matrix; `None` when it is not positive definite.
 pub(crate) fn cholesky(matrix: &Mat<f64>) -> Option<Llt<f64>> {
     // faer reports a bad pivot only where it is ≤ 0 or NaN; one that is rounding noise is as bad.
+    crate::matrix::fixed_order();
     let factor = matrix.llt(Side::Lower).ok()?;
     let sound = (0..matrix.nrows()).all(|j| {
         let pivot = factor.L()[(j, j)];

@@ -27,7 +27,7 @@ pub mod table;
 pub use crate::run::Figure;
 pub use crate::statistics::correlation::{Correlation, pearson};
 pub use crate::statistics::multiplicity;
-pub use auc::auc;
+pub use auc::{Ranking, auc};
 pub use clusters::Clusters;
 pub(crate) use feature::win_influence;
 pub use feature::{

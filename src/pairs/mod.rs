@@ -221,15 +221,18 @@ pub enum Side {
     Describe,
     /// Every figure that is shown comes from these.
     HeldOut,
+    /// Left alone: a sweep looks at no pair that the analysis after it is measured on.
+    Apart,
 }
 
 impl Side {
-    /// The name in files: `train`, `describe`, `held_out`.
+    /// The name in files: `train`, `describe`, `held_out`; `apart` stands in none.
     pub fn name(self) -> &'static str {
         match self {
             Side::Train => "train",
             Side::Describe => "describe",
             Side::HeldOut => "held_out",
+            Side::Apart => "apart",
         }
     }
 }

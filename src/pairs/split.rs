@@ -86,7 +86,7 @@ fn split_keys(count: usize, columns: &[&[u32]], shares: [f64; 3], seed: u64) -> 
             *match side {
                 Side::Train => train,
                 Side::Describe => describe,
-                Side::HeldOut => held_out,
+                Side::HeldOut | Side::Apart => held_out,
             } -= size as f64;
         }
     };

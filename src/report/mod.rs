@@ -16,6 +16,7 @@ mod plots;
 pub mod relabel;
 mod rows;
 pub mod score;
+pub mod sweep;
 pub mod tables;
 pub mod terminal;
 pub mod trl;

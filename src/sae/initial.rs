@@ -11,6 +11,7 @@ use rand::{RngExt, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 
 use super::linear::{product, sum_blocks};
+use crate::matrix::fixed_order;
 
 /// Rows to estimate from, at most.
 pub(super) const SAMPLE: usize = 16_384;
@@ -70,6 +71,7 @@ pub(super) fn principal_components(
     wanted: usize,
     random: &mut ChaCha8Rng,
 ) -> (Mat<f32>, Vec<f32>) {
+    fixed_order();
     let n = rows.len() / dimensions;
     let width = (wanted + 8).min(dimensions);
     let mut basis = Mat::from_fn(dimensions, width, |_, _| random.random_range(-1.0f32..1.0));
@@ -153,6 +155,7 @@ fn rotate(rows: &[f32], components: MatRef<'_, f32>, variances: &[f32], random: 
 
 /// The orthogonal matrix nearest to `matrix`; `None` where it has none.
 pub(super) fn orthogonal(matrix: MatRef<'_, f32>) -> Option<Mat<f32>> {
+    fixed_order();
     let svd = matrix.thin_svd().ok()?;
     let nearest = product(svd.U(), svd.V().transpose());
     nearest.is_all_finite().then_some(nearest)

@@ -9,6 +9,7 @@
 //!   select       batch top-k with its gradient: WGSL on a GPU, Rust on the CPU
 //! words        another way to the same kind of model: directions that words follow
 //! both         a model whose first features reconstruct and whose others are led by words
+//! learn        any of the three, and its stability
 //! stability    which features come back when half of the pairs are learned from
 //! model        the trained Sae on the host: activations, reconstruction, NMSE
 //! checkpoint   training put aside after each epoch
@@ -28,6 +29,7 @@ mod device;
 mod fused;
 mod initial;
 mod kernels;
+mod learn;
 mod linear;
 mod model;
 mod objective;
@@ -45,6 +47,7 @@ pub use both::learn as learn_both;
 pub use checkpoint::Checkpoint;
 pub use deltas::{DeltaFile, Deltas};
 pub use device::{Compute, DeviceChoice, choose};
+pub use learn::Material;
 pub use model::Sae;
 pub use stability::stability;
 pub use store::{CARD_FILE, SaeCard, WEIGHTS_FILE};

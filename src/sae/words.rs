@@ -30,7 +30,8 @@ use super::linear::{product, sum_blocks};
 use super::model::check_rows;
 use super::train::{check_config, check_finite, count_active, non_zero};
 use super::{Deltas, Sae, SaeConfig, SaeError, TrainReport, initial};
-use crate::{matrix::Matrix, pairs::Pairs, seed};
+use crate::matrix::{Matrix, fixed_order};
+use crate::{pairs::Pairs, seed};
 
 /// Pairs that directions are estimated from, at most.
 const SAMPLE: usize = 32_768;
@@ -271,6 +272,7 @@ fn encoder(
     let features = features.min(terms).min(dimensions);
     let covariance =
         sum_blocks(x, dimensions, dimensions, dimensions, |rows| product(rows.transpose(), rows));
+    fixed_order();
     let Ok(eigen) = covariance.self_adjoint_eigen(Side::Lower) else {
         return Vec::new();
     };
@@ -416,6 +418,7 @@ pub(super) fn fit_decoder(
     for j in 0..features {
         square[(j, j)] += (1e-6 * mean).max(f64::MIN_POSITIVE);
     }
+    fixed_order();
     let Ok(factor) = square.llt(Side::Lower) else { return Ok(()) };
     let solved = factor.solve(&toward);
     let solved = Mat::from_fn(features, dimensions, |j, d| solved[(j, d)] as f32);
