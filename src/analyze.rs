@@ -1018,6 +1018,7 @@ fn record_metrics(
     metrics.judgements_held_out = table.labels_held_out;
     metrics.ties_held_out = table.ties_held_out;
     metrics.auc = table.auc.clone();
+    metrics.auc_minus_embedding = table.auc_minus_embedding.clone();
     metrics.auc_missing = table.auc_missing.clone();
     metrics.nmse = quality.nmse;
     metrics.nmse_prefixes = quality.nmse_prefixes;

@@ -25,7 +25,7 @@ use crate::effects::table::Labels;
 use crate::effects::{Figure, Ranking, Sample};
 use crate::matrix::Matrix;
 use crate::pairs::{self, Pairs, PairsError, Side};
-use crate::run::{RunError, fingerprint, write_bytes, write_json};
+use crate::run::{Manifest, RunError, fingerprint, write_bytes, write_json};
 use crate::sae::{self, Control, Material, Sae, SaeCard, SaeConfig, SaeError, TrainReport, stability};
 
 /// Most cells of a sweep.
@@ -257,14 +257,21 @@ pub struct Sweep {
 /// # Errors
 /// See [`AnalyzeError`].
 pub fn sweep(request: &Request, grid: &Grid, observer: &mut dyn Observer) -> Result<Sweep, AnalyzeError> {
+    let before = Manifest::read(&request.out.join("run.json")).ok();
     let Gathered { mut run, bank, pairs, sides, deltas, embed_print } = gather(request, observer)?;
     let config = &request.config;
     let compute = sae::choose(request.device)?;
     for text in [Some(compute.note.clone()), left_out(grid)].into_iter().flatten() {
         observer.note(&text);
     }
-    run.manifest.device.clone_from(&compute.adapter);
-    run.manifest.backend = compute.backend.to_owned();
+    // An analysis that stands in this directory keeps its own record.
+    if let Some(before) = before
+        && before.stages.iter().any(|stage| stage.name == "sae")
+        && !request.force
+    {
+        let stages = std::mem::take(&mut run.manifest.stages);
+        run.manifest = Manifest { stages, ..before };
+    }
     let sides = own_sides(&pairs, &sides, config)?;
     let seconds = std::time::Instant::now();
     observer.stage("concepts", pairs.pair_id.len());

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::Figure;
-use super::auc::auc;
+use super::auc::Ranking;
 use super::feature::Control;
 use super::lasso::Lasso;
 use super::logistic::Outcome;
@@ -17,6 +17,8 @@ const CS: [f64; 6] = [1.0, 0.3, 0.1, 0.03, 0.01, 0.003];
 const FOLDS: u32 = 5;
 /// Share of its penalty that length keeps: none to speak of, and the fit is still determined.
 const FREE: f64 = 1e-6;
+/// Why a rung has no AUC.
+const ONE_CLASS: &str = "the held-out labels are all the same";
 /// Judgements per column from which on the penalty no longer matters.
 const PLENTY: usize = 50;
 
@@ -27,6 +29,9 @@ pub struct Rung {
     pub name: &'static str,
     /// AUC on held-out judgements, or why there is none.
     pub auc: Result<Figure, &'static str>,
+    /// This rung's AUC minus that of the embedding, on the same judgements; `None` for the embedding itself and
+    /// where either is missing.
+    pub minus_embedding: Option<Figure>,
     /// The activation columns that it uses.
     pub features: Vec<usize>,
 }
@@ -51,12 +56,22 @@ pub fn ladder(
 ) -> Vec<Rung> {
     let learned = learned.min(activations.cols);
     let both = (learned + known).min(activations.cols);
-    let of_features = |name, features: Vec<usize>| Rung {
-        name,
-        auc: features_auc(activations, &features, explore, held_out),
-        features,
+    let probe = deltas.ok_or("no embeddings").and_then(|deltas| {
+        Ranking::new(&embedding_score(deltas, explore, held_out)?, held_out.y()).ok_or(ONE_CLASS)
+    });
+    let clusters = held_out.clusters();
+    let of_features = |name, features: Vec<usize>| {
+        let ranking = features_score(activations, &features, explore, held_out)
+            .and_then(|score| Ranking::new(&score, held_out.y()).ok_or(ONE_CLASS));
+        let minus = |(ranking, probe): (&Ranking, &Ranking)| ranking.minus(probe, clusters);
+        Rung {
+            name,
+            minus_embedding: ranking.as_ref().ok().zip(probe.as_ref().ok()).and_then(minus),
+            auc: ranking.and_then(|ranking| ranking.figure(clusters).ok_or(ONE_CLASS)),
+            features,
+        }
     };
-    let nothing = |name, why| Rung { name, auc: Err(why), features: Vec::new() };
+    let nothing = |name, why| Rung { name, auc: Err(why), minus_embedding: None, features: Vec::new() };
     let mut rungs = vec![of_features("length", Vec::new())];
 
     if learned == 0 {
@@ -85,9 +100,8 @@ pub fn ladder(
     }
     rungs.push(Rung {
         name: "embedding",
-        auc: deltas
-            .ok_or("no embeddings")
-            .and_then(|deltas| measure(&embedding_score(deltas, explore, held_out)?, held_out)),
+        auc: probe.as_ref().map_err(|why| *why).and_then(|probe| probe.figure(clusters).ok_or(ONE_CLASS)),
+        minus_embedding: None,
         features: Vec::new(),
     });
     rungs
@@ -100,15 +114,6 @@ fn columns(matrix: &Matrix, count: usize) -> std::borrow::Cow<'_, Matrix> {
     }
     let values = matrix.values.chunks_exact(matrix.cols).flat_map(|row| &row[..count]).copied().collect();
     std::borrow::Cow::Owned(Matrix { values, cols: count })
-}
-
-fn features_auc(
-    activations: &Matrix,
-    features: &[usize],
-    explore: &Sample,
-    held_out: &Sample,
-) -> Result<Figure, &'static str> {
-    measure(&features_score(activations, features, explore, held_out)?, held_out)
 }
 
 /// Log-odds of the judgements `held_out` by the raw deltas, fitted on `explore`: the `embedding` rung.
@@ -212,11 +217,6 @@ fn variances(matrix: &Matrix, rows: usize) -> Vec<f64> {
         }
     }
     variance
-}
-
-fn measure(score: &[f64], held_out: &Sample) -> Result<Figure, &'static str> {
-    let one_class = "the held-out labels are all the same";
-    auc(score, held_out.y(), held_out.clusters()).ok_or(one_class)
 }
 
 fn reason(outcome: Outcome) -> &'static str {

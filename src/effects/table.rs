@@ -58,6 +58,8 @@ pub struct EffectTable {
     pub q_bh: Vec<Option<f64>>,
     /// The ladder, by rung.
     pub auc: BTreeMap<String, Option<Figure>>,
+    /// AUC of each rung minus that of the embedding.
+    pub auc_minus_embedding: BTreeMap<String, Figure>,
     /// Why a rung is missing.
     pub auc_missing: BTreeMap<String, String>,
     /// Held-out labels without ties.
@@ -193,6 +195,9 @@ pub fn measure(pairs: &Pairs, sides: &[Side], described: &Described, deltas: &Ma
     {
         if let Err(why) = rung.auc {
             table.auc_missing.insert(rung.name.into(), why.into());
+        }
+        if let Some(minus) = rung.minus_embedding {
+            table.auc_minus_embedding.insert(rung.name.into(), minus);
         }
         table.auc.insert(rung.name.into(), rung.auc.ok());
     }

@@ -123,31 +123,32 @@ pub(crate) const RUNGS: [(&str, &str); 8] = [
     ("embedding", "embedding probe"),
 ];
 
-/// The share of the embedding probe's signal above chance that all features explain, as METHOD §3
-/// defines signal: (AUC − .5) / (AUC_ref − .5). `None` where the probe finds no signal.
-fn explained(auc: &std::collections::BTreeMap<String, Option<crate::run::Figure>>) -> Option<f64> {
-    let value = |rung: &str| auc.get(rung).copied().flatten();
-    let probe = value("embedding")?;
+/// All features against the embedding probe, as a sentence. `None` where the probe finds no signal.
+pub(crate) fn explained_in_words(metrics: &crate::run::Metrics) -> Option<String> {
+    let probe = metrics.auc.get("embedding").copied().flatten()?;
     (probe.low > 0.5).then_some(())?;
-    let all = value("all").or(value("learned_and_known"))?;
-    Some((all.value - 0.5) / (probe.value - 0.5))
+    let gap = &metrics.auc_minus_embedding;
+    let gap = gap.get("all").or_else(|| gap.get("learned_and_known"))?;
+    let figure =
+        format!("difference in AUC {} [{}, {}]", signed(gap.value), signed(gap.low), signed(gap.high));
+    // The features read markup, prompts and lengths, which the vectors may not hold: the probe is no ceiling.
+    Some(if gap.high < 0.0 {
+        format!(
+            "A black-box probe of the embeddings predicts better than all features together ({figure}): that much is \
+             left unexplained."
+        )
+    } else if gap.low > 0.0 {
+        format!("All features together predict better than a black-box probe of the embeddings ({figure}).")
+    } else {
+        format!(
+            "All features together and a black-box probe of the embeddings cannot be told apart ({figure})."
+        )
+    })
 }
 
-/// That share as a sentence.
-pub(crate) fn explained_in_words(
-    auc: &std::collections::BTreeMap<String, Option<crate::run::Figure>>,
-) -> Option<String> {
-    let share = explained(auc)?;
-    // The features read markup, prompts and lengths, which the vectors may not hold: the probe is no ceiling.
-    Some(if share < 0.995 {
-        format!(
-            "All features together carry {:.0} % of the signal that a black-box probe finds in the embeddings; the rest is left unexplained.",
-            share * 100.0
-        )
-    } else {
-        "All features together predict the labels at least as well as a black-box probe of the embeddings."
-            .into()
-    })
+/// To three digits, with a sign.
+pub(crate) fn signed(value: f64) -> String {
+    format!("{value:+.3}").replace('-', "−")
 }
 
 #[cfg(test)]
@@ -155,15 +156,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_share_is_above_all_of_it() {
-        let auc = |all: f64, low: f64| {
-            let figure = |value, low| Some(crate::run::Figure { value, low, high: 1.0, n: 100 });
-            [("all".to_owned(), figure(all, 0.5)), ("embedding".to_owned(), figure(0.7, low))].into()
+    fn the_probe_is_compared_with_an_interval() {
+        let figure = |value, low, high| crate::run::Figure { value, low, high, n: 100 };
+        let said = |probe_low: f64, low: f64, high: f64| {
+            explained_in_words(&crate::run::Metrics {
+                auc: [("embedding".to_owned(), Some(figure(0.7, probe_low, 0.8)))].into(),
+                auc_minus_embedding: [("all".to_owned(), figure((low + high) / 2.0, low, high))].into(),
+                ..Default::default()
+            })
         };
-        let said = |all, low| explained_in_words(&auc(all, low));
-        assert!(said(0.65, 0.6).unwrap().contains("carry 75 % of the signal"));
-        assert!(said(0.75, 0.6).unwrap().contains("at least as well"));
-        assert_eq!(said(0.75, 0.45), None, "the probe finds nothing");
+        assert!(said(0.6, -0.03, -0.01).unwrap().contains("left unexplained"));
+        assert!(
+            said(0.6, -0.03, 0.01)
+                .unwrap()
+                .contains("told apart (difference in AUC −0.010 [−0.030, +0.010])")
+        );
+        assert!(said(0.6, 0.01, 0.03).unwrap().contains("predict better"));
+        assert_eq!(said(0.45, 0.01, 0.03), None, "the probe finds nothing");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::thousands;
+use super::{signed, thousands};
 use crate::config::{SaeMode, SaeSettings};
 use crate::effects::Figure;
 use crate::sweep::Sweep;
@@ -135,10 +135,4 @@ fn render_into(out: &mut String, sweep: &Sweep, run: &str, colour: bool) -> std:
         None => writeln!(out, "No usable labels on the measured pairs, so no setting is suggested.")?,
     }
     writeln!(out, "Read on: {run}/sweep.json, {run}/sweep.csv")
-}
-
-/// With a sign, to three digits.
-fn signed(value: f64) -> String {
-    let text = format!("{:+.3}", value);
-    text.replace('-', "−")
 }

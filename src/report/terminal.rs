@@ -56,7 +56,7 @@ fn render_into(out: &mut String, analysis: &Analysis, colour: bool) -> std::fmt:
         writeln!(out)?;
         writeln!(out, "How well each set predicts held-out labels (AUC, 95 % interval)")?;
         writeln!(out, "{}", ladder_table(analysis, colour))?;
-        if let Some(sentence) = explained_in_words(&metrics.auc) {
+        if let Some(sentence) = explained_in_words(metrics) {
             writeln!(out, "{sentence}")?;
         }
     }

@@ -219,6 +219,8 @@ pub struct Figure {
 pub struct Metrics {
     /// AUC of each rung of the ladder; a rung that could not be computed is `null`.
     pub auc: BTreeMap<String, Option<Figure>>,
+    /// AUC of each rung minus that of the embedding probe on the same labels, with the interval of the difference.
+    pub auc_minus_embedding: BTreeMap<String, Figure>,
     /// Why a rung is `null`.
     pub auc_missing: BTreeMap<String, String>,
     /// Normalised mean squared error of the autoencoder; [0, 1], lower is better.

@@ -25,4 +25,5 @@ mod resume;
 mod run_directory;
 #[path = "../support/server.rs"]
 mod server;
+mod sweep;
 mod util;

@@ -44,6 +44,32 @@ fn a_second_call_reuses_every_stage_and_changed_settings_redo_what_they_touch() 
     assert!(before == contents(&run), "the same seed gives the same files");
 }
 
+/// Sums are formed in one order, however many threads share the work: files are the same to the last bit.
+#[test]
+fn the_number_of_threads_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let sample = crate::util::data("sample.parquet");
+    let mut runs = ["1", "2", "3"].map(|threads| {
+        let output = wimhf(dir.path())
+            .args(["analyze", "--device", "cpu", "--seed", "1", &sample, "--out", threads])
+            .env("RAYON_NUM_THREADS", threads)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        contents(&dir.path().join(threads))
+    });
+    // The page and the checkpointed training say when and how long.
+    for run in &mut runs {
+        run.remove(std::path::Path::new("report.html"));
+        assert!(run.len() > 15);
+    }
+    for (file, content) in &runs[0] {
+        for other in &runs[1..] {
+            assert!(other[file] == *content, "{}", file.display());
+        }
+    }
+}
+
 /// Settings with which a run takes moments.
 const SMALL: [&str; 4] = ["--features", "8", "--active", "2"];
 

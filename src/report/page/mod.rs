@@ -532,7 +532,7 @@ fn ladder(out: &mut String, manifest: &Manifest) -> std::fmt::Result {
         }
     }
     out.push_str("</tbody></table></div>\n");
-    if let Some(sentence) = explained_in_words(&metrics.auc) {
+    if let Some(sentence) = explained_in_words(metrics) {
         writeln!(out, "<p>{sentence}</p>")?;
     }
     Ok(())
