@@ -101,8 +101,10 @@ def main():
             z = table[learned["feature_id"].tolist()].to_numpy()
             held = (pairs["side"] == "held_out").to_numpy()
             auc = {name: figure and figure["value"] for name, figure in metrics["auc"].items()}
+            gap = metrics["auc_minus_embedding"].get("learned") or {}
             one = {
-                "seed": seed, "auc_embedding_tuned": tuned_probe(args.input, pairs, lambda: oriented_deltas(args.input, pairs)),
+                "seed": seed, "learned_minus_embedding": [round(gap[k], 4) for k in ("value", "low", "high")] if gap else None,
+                "auc_embedding_tuned": tuned_probe(args.input, pairs, lambda: oriented_deltas(args.input, pairs)),
                 **{f"auc_{n}": auc.get(n) for n in ("length", "learned", "learned_and_known", "embedding")},
                 "nmse": metrics["nmse"], "active": metrics["active_mean"], "dead": metrics["dead"],
                 "kept": int(learned["kept"].sum()), "stability": float(learned["stability"].mean()),

@@ -62,8 +62,12 @@ pub struct Heterogeneity {
     /// Share of the annotators whose effect has the other sign, if effects are normal.
     #[serde(with = "nan_as_null")]
     pub opposite: f64,
-    /// Differs between annotators beyond chance, also when the stronger ones are accounted for.
+    /// Differs between annotators beyond chance, also when the stronger ones are accounted for: what is
+    /// said about annotators.
     pub subjective: bool,
+    /// The same at a false discovery rate instead of a family-wise error rate: what weights may depend on. They
+    /// are shrunk by τ, so that one feature too many costs little and one too few costs all of its gain.
+    pub personal: bool,
     /// Flagged as safety-relevant: left alone unless named.
     pub safety: bool,
     /// Root mean square of the activation.
@@ -282,9 +286,10 @@ pub(super) fn measure(
 /// The most features that may be personal by themselves; each costs labels of every annotator.
 const MOST_SUBJECTIVE: usize = 10;
 
-/// Marks the subjective features: significant after correction, one after the other, each with the
-/// annotators' deviations on the earlier ones held fixed, so that what merely moves with a subjective
-/// feature is not taken for one.
+/// Marks the subjective and the personal features: significant after correction (Holm; Benjamini and Hochberg),
+/// one after the other, each with the annotators' deviations on the earlier ones held fixed, so that what merely
+/// moves with a subjective feature is not taken for one. The first step is the same for both: where nothing
+/// differs, anything is found with probability `alpha` at most.
 pub(super) fn mark_subjective(
     found: &mut [Heterogeneity],
     columns: &Matrix,
@@ -296,13 +301,13 @@ pub(super) fn mark_subjective(
     let y: Vec<f64> = rows.iter().map(|&row| labels.y[row as usize]).collect();
     let annotator: Vec<u32> = rows.iter().map(|&row| labels.annotator[row as usize]).collect();
     let base: Vec<f64> = rows.iter().map(|&row| population.eta(columns, labels, row)).collect();
-    let mut chosen: Vec<usize> = Vec::new();
+    let (mut chosen, mut certain): (Vec<usize>, Vec<usize>) = (Vec::new(), Vec::new());
     let mut eta = base.clone();
     let by_annotator = labels.by_annotator(rows);
     while chosen.len() < MOST_SUBJECTIVE {
         let tests: Vec<f64> = (found.par_iter().enumerate())
             .map(|(at, row)| {
-                let open = row.tau > 0.0 && row.p_holm < alpha && !chosen.contains(&at);
+                let open = row.tau > 0.0 && !chosen.contains(&at);
                 if !open {
                     return f64::NAN;
                 }
@@ -319,10 +324,11 @@ pub(super) fn mark_subjective(
         let family = found.iter().filter(|row| !row.p.is_nan()).count() as f64;
         let best =
             (0..tests.len()).filter(|&at| !tests[at].is_nan()).min_by(|&a, &b| tests[a].total_cmp(&tests[b]));
-        let Some(best) = best.filter(|&at| tests[at] * (family - chosen.len() as f64).max(1.0) < alpha)
-        else {
-            break;
-        };
+        let likely = |at: &usize| tests[*at] * family < alpha * (chosen.len() + 1) as f64;
+        let Some(best) = best.filter(likely) else { break };
+        if found[best].p_holm < alpha && tests[best] * (family - certain.len() as f64).max(1.0) < alpha {
+            certain.push(best);
+        }
         chosen.push(best);
         let features: Vec<usize> = chosen.iter().map(|&at| found[at].feature).collect();
         let tau: Vec<f64> = chosen.iter().map(|&at| found[at].tau / found[at].scale).collect();
@@ -340,6 +346,9 @@ pub(super) fn mark_subjective(
             .collect();
     }
     for at in chosen {
+        found[at].personal = true;
+    }
+    for at in certain {
         found[at].subjective = true;
     }
 }

@@ -306,7 +306,8 @@ impl Job<'_> {
             let first = own.first().map(|&row| labels.y[row as usize] > 0.5);
             own.len() > 1 && own.iter().all(|&row| Some(labels.y[row as usize] > 0.5) == first)
         };
-        tests.sort_by(|a, b| b.subjective.cmp(&a.subjective).then(f64::total_cmp(&order(a.p), &order(b.p))));
+        let sure = |test: &Heterogeneity| (test.subjective, test.personal);
+        tests.sort_by(|a, b| sure(b).cmp(&sure(a)).then(f64::total_cmp(&order(a.p), &order(b.p))));
         let mut found = Personalization {
             schema_version: SCHEMA_VERSION,
             by: options.by_name.clone(),
@@ -390,7 +391,7 @@ impl Job<'_> {
         match &self.options.allowed {
             Allowed::Named(features) => features.clone(),
             Allowed::Subjective => {
-                let personal = |test: &&Heterogeneity| test.subjective && !self.is_safety(test.feature);
+                let personal = |test: &&Heterogeneity| test.personal && !self.is_safety(test.feature);
                 tests.iter().filter(personal).map(|test| test.feature).collect()
             }
         }
@@ -493,7 +494,7 @@ impl Job<'_> {
         }
         let left: Vec<&str> = (found.tests.iter())
             .filter(|test| {
-                test.subjective
+                test.personal
                     && test.safety
                     && found.features.iter().all(|feature| feature.feature_id != test.feature_id)
             })

@@ -267,6 +267,17 @@ fn render_into(out: &mut String, found: &Personalization, colour: bool) -> std::
         false => subjective.into_iter().take(LISTED).collect(),
     };
     writeln!(out, "{}", tests_table(&shown, colour))?;
+    let likely: Vec<&str> = (found.tests.iter())
+        .filter(|test| test.personal && !test.subjective && !test.safety)
+        .map(|test| test.short.as_str())
+        .collect();
+    if !likely.is_empty() {
+        writeln!(
+            out,
+            "Likely to differ, too, and therefore with weights of its own (false discovery rate 5 %): {}.",
+            likely.join(", ")
+        )?;
+    }
     writeln!(
         out,
         "mean effect and τ (spread between annotators, REML): log-odds per standard size of the feature, length and the other \

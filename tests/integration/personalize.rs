@@ -63,7 +63,7 @@ fn truth_as_features(source: &Source, truth: &serde_json::Value) -> Described {
 }
 
 #[test]
-fn planted_differences_are_found_and_worth_about_half_of_what_the_truth_is() {
+fn planted_differences_are_found_and_worth_half_of_what_the_truth_is() {
     let truth = json(&root().join("data/sample_truth.json"));
     let run = FinishedRun::open(sample_run()).unwrap();
     let source = run.source().unwrap();
@@ -94,8 +94,7 @@ fn planted_differences_are_found_and_worth_about_half_of_what_the_truth_is() {
     let gain = |result: &Personalization, k| result.evaluation.gain(k, "random", "shrunk").unwrap().auc_gain;
     let (ours, best) = (gain(&found, 16), gain(&oracle, 16));
     assert!(best.value > 0.0, "{best:?}");
-    // 40 annotators leave an interval of a whole gain's width: it has to exclude nothing gained, and to reach half.
-    assert!(ours.low > 0.0 && ours.high >= best.value / 2.0, "{ours:?} where the truth gains {best:?}");
+    assert!(ours.low > 0.0 && ours.value >= best.value / 2.0, "{ours:?} where the truth gains {best:?}");
     assert!(gain(&found, 32).value > gain(&found, 2).value);
     // Without shrinkage a few labels do harm.
     let unshrunk = found.evaluation.gain(8, "random", "unshrunk_all").unwrap().auc_gain;
@@ -127,7 +126,7 @@ fn no_differences_and_no_groups_are_invented() {
         options.evaluate = false;
         options.groups = vec![("group".into(), Names::from_values(&group))];
         let found = run_on(&source, &described, &options);
-        invented += usize::from(found.tests.iter().any(|test| test.subjective));
+        invented += usize::from(found.tests.iter().any(|test| test.subjective || test.personal));
         grouped += usize::from(found.groups.iter().any(|test| test.p_holm < 0.05));
         assert!(!found.groups.is_empty());
     }
