@@ -43,9 +43,9 @@ pub struct RelabelArguments {
     /// At most this many labels, the highest scores first.
     #[arg(long, value_name = "N")]
     top: Option<usize>,
-    /// Only labels with at least this score, 0 to 1.
-    #[arg(long, value_name = "S", default_value_t = 0.0)]
-    min_score: f64,
+    /// Only labels with at least this score, 0 to 1 [default: 0.6 for the preset, 0 for rules].
+    #[arg(long, value_name = "S")]
+    min_score: Option<f64>,
     /// The weight that `--action weight` gives.
     #[arg(long, value_name = "W", default_value_t = 0.0)]
     weight: f64,
@@ -126,7 +126,8 @@ pub fn run(arguments: RelabelArguments) -> Result<(), Failure> {
     let Some(path) = &arguments.run else {
         return Err(Failure::new(2, &anyhow::anyhow!("name a run directory")));
     };
-    for (name, value) in [("--min-score", arguments.min_score), ("--weight", arguments.weight)] {
+    for (name, value) in [("--min-score", arguments.min_score.unwrap_or(0.0)), ("--weight", arguments.weight)]
+    {
         if !(0.0..=1.0).contains(&value) {
             return Err(Failure::new(
                 2,

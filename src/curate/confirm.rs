@@ -8,12 +8,9 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use super::{Decision, Decisions};
+use super::{Decision, Decisions, SAFETY as PRESET};
 use crate::describe::judging::CLEAR;
 use crate::language::which::Choice;
-
-/// The preset's name among a decision's rules.
-const PRESET: &str = "safety";
 
 /// What a judge said about the marked labels.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]

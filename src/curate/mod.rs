@@ -43,6 +43,11 @@ use unsafe_content::{Reader, Reading};
 pub const MARGIN: f64 = 0.5;
 /// How unsafe the exchange must be.
 pub const UNSAFE: f64 = 0.55;
+/// Score from which on the preset marks a label unless told otherwise: below it cue and refusal are both faint, and a
+/// label that is turned for nothing costs more than one that is left.
+pub const SURE: f64 = 0.6;
+/// What the preset is called among the rules.
+const SAFETY: &str = "safety";
 /// Weight of a feature that is about refusing.
 const REFUSING: f64 = 1.0;
 /// Weight of any other feature that is about safety.
@@ -118,8 +123,8 @@ pub struct Settings {
     pub action: Action,
     /// At most this many labels, the highest scores first.
     pub top: Option<usize>,
-    /// Only labels with at least this score.
-    pub min_score: f64,
+    /// Only labels with at least this score; without it [`SURE`] for the preset, and any for the rules.
+    pub min_score: Option<f64>,
     /// The weight for [`Action::Weight`].
     pub weight: f64,
 }
@@ -131,7 +136,7 @@ impl Default for Settings {
             safety: false,
             action: Action::Flip,
             top: None,
-            min_score: 0.0,
+            min_score: None,
             weight: 0.0,
         }
     }
@@ -278,7 +283,7 @@ pub fn decide(
         decisions.harmless = unsafe_ones.harmless;
         decisions.safer = unsafe_ones.safer;
         for hit in unsafe_ones.hits {
-            *decisions.by_rule.entry("safety".into()).or_default() += 1;
+            *decisions.by_rule.entry(SAFETY.into()).or_default() += 1;
             let decision = found.entry(hit.judgement).or_insert_with(|| Decision {
                 judgement: hit.judgement,
                 pair: hit.pair,
@@ -287,13 +292,16 @@ pub fn decide(
                 reason: String::new(),
                 score: 0.0,
             });
-            add_reason(decision, "safety", &hit.reason, hit.score);
+            add_reason(decision, SAFETY, &hit.reason, hit.score);
         }
     }
 
     let mut marked: Vec<Decision> = found.into_values().collect();
     let all = marked.len();
-    marked.retain(|decision| decision.score >= settings.min_score);
+    marked.retain(|decision| {
+        let by_rule = decision.rules.iter().any(|rule| rule != SAFETY);
+        decision.score >= settings.min_score.unwrap_or(if by_rule { 0.0 } else { SURE })
+    });
     marked.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.judgement.cmp(&b.judgement)));
     marked.truncate(settings.top.unwrap_or(usize::MAX));
     decisions.left_out = all - marked.len();

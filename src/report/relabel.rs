@@ -7,7 +7,7 @@ use super::{excerpt, interval, tables, thousands};
 use crate::curate::confirm::Confirmation;
 use crate::curate::evaluate::Table;
 use crate::curate::preview::Preview;
-use crate::curate::{Decision, Decisions};
+use crate::curate::{Decision, Decisions, SURE};
 use crate::pairs::Pairs;
 use crate::pairs::rewrite::{Action, Undone, Written};
 use crate::run::RunError;
@@ -25,6 +25,18 @@ pub fn render(decisions: &Decisions, preview: &Preview, pairs: &Pairs) -> String
     out
 }
 
+fn left_out(out: &mut String, decisions: &Decisions) -> std::fmt::Result {
+    match decisions.left_out {
+        0 => Ok(()),
+        count => writeln!(
+            out,
+            "{} more go against a rule and are left out (`--top`, or a score below `--min-score`: {SURE} for the preset \
+             unless given).",
+            thousands(count)
+        ),
+    }
+}
+
 fn render_into(
     out: &mut String,
     decisions: &Decisions,
@@ -40,6 +52,7 @@ fn render_into(
             thousands(decisions.labels),
             if stands.is_empty() { "" } else { " " },
         )?;
+        left_out(out, decisions)?;
         if decisions.harmless > 0 {
             writeln!(
                 out,
@@ -75,13 +88,7 @@ fn render_into(
     let said: Vec<String> =
         actions.iter().map(|(action, n)| format!("{} {}", action.name(), thousands(*n))).collect();
     writeln!(out, "Action: {}.", said.join(", "))?;
-    if decisions.left_out > 0 {
-        writeln!(
-            out,
-            "{} more go against a rule and are left out by `--top` or `--min-score`.",
-            thousands(decisions.left_out)
-        )?;
-    }
+    left_out(out, decisions)?;
     if decisions.harmless > 0 {
         writeln!(
             out,
