@@ -3,7 +3,7 @@
 //!     cargo bench --bench autoencoder                        100,000 × 384 and × 1536, M = 32, K = 4
 //!     cargo bench --bench autoencoder -- scale               10,000, 100,000 and 1,000,000 rows × 384
 //!     cargo bench --bench autoencoder -- file                1,000,000 × 768 from a file (3 GB under target/tmp)
-//!     cargo bench --bench autoencoder -- gpu                 the same on the graphics adapter, Burn's path
+//!     cargo bench --bench autoencoder -- gpu                 the same on the graphics adapter
 //!
 //! The peer is `benches/peers/autoencoder_peer.py`; its packages stand in `benches/peers/requirements.txt`
 //! and `WIMHF_BENCH_PYTHON` names the interpreter that has them. An epoch sees every pair and its mirror

@@ -11,7 +11,7 @@ use burn::tensor::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{SaeError, select};
+use super::{SaeError, resident, select};
 
 /// `--device`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -37,6 +37,9 @@ pub struct Compute {
     pub adapter: String,
     /// One line for the user: what is used, and why.
     pub note: String,
+    /// The size in bytes that a buffer can have, where this is a GPU on which our own training kernels proved to
+    /// compute what they should; `None` elsewhere: then training runs in Burn's operations.
+    pub largest: Option<usize>,
 }
 
 impl Compute {
@@ -52,6 +55,7 @@ impl Compute {
             backend: "cpu",
             adapter: "cpu".into(),
             note: "device: CPU, as asked".into(),
+            largest: None,
         }
     }
 }
@@ -101,13 +105,14 @@ fn hardware() -> bool {
             .any(|path| std::path::Path::new(path).exists())
 }
 
-fn gpu(found: &Adapter, device: &Device) -> Compute {
+fn gpu(found: &'static Adapter, device: &Device) -> Compute {
     let warning = if found.software { "; a software adapter, slower than `--device cpu`" } else { "" };
     Compute {
         device: device.clone(),
         backend: "wgpu",
         adapter: found.name.clone(),
         note: format!("device: {}{warning}", found.name),
+        largest: trusted(found, device).then_some(found.largest),
     }
 }
 
@@ -118,6 +123,8 @@ struct Adapter {
     api: WgpuBackend,
     kind: DeviceKind,
     software: bool,
+    /// Bytes of the largest buffer that a kernel can be given.
+    largest: usize,
 }
 
 /// The best adapter of this machine.
@@ -162,11 +169,25 @@ fn find() -> Option<Adapter> {
             let rank = if software { 1 } else { rank };
             if best.as_ref().is_none_or(|(best, _)| rank > *best) {
                 let name = format!("{} ({})", info.name, info.backend);
-                best = Some((rank, Adapter { name, api, kind, software }));
+                let limits = adapter.limits();
+                let largest = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
+                let largest = usize::try_from(largest).unwrap_or(usize::MAX);
+                best = Some((rank, Adapter { name, api, kind, software, largest }));
             }
         }
     }
     best.map(|(_, adapter)| adapter)
+}
+
+/// Whether our own training kernels compute on this adapter what the CPU does: a few steps on a small problem, with
+/// dead features. Drivers have faults, and a wrong step would show in nothing but worse features.
+fn trusted(adapter: &'static Adapter, device: &Device) -> bool {
+    static TRUSTED: OnceLock<bool> = OnceLock::new();
+    *TRUSTED.get_or_init(|| {
+        let proved =
+            catch_unwind(AssertUnwindSafe(|| resident::agrees_with_the_cpu(device, adapter.largest)));
+        matches!(proved, Ok(Ok(true)))
+    })
 }
 
 /// Opens the adapter and lets it prove itself; the reason where it cannot.

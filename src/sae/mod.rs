@@ -5,7 +5,8 @@
 //! train        deltas [pairs, dimensions] ──► Sae + TrainReport     (on the device chosen)
 //!   initial      a decoder to start from, read off the data
 //!   fused        a step on the CPU, by hand; `kernels` are its inner loops
-//!   objective    a GPU's step by Burn: Matryoshka reconstruction loss and its auxiliary term
+//!   resident     the same step on a GPU: five kernels in WGSL, all data on the device
+//!   objective    the same step in Burn's own operations, for GPUs on which those kernels fail their test
 //!   select       batch top-k with its gradient: WGSL on a GPU, Rust on the CPU
 //! words        another way to the same kind of model: directions that words follow
 //! both         a model whose first features reconstruct and whose others are led by words
@@ -33,6 +34,7 @@ mod learn;
 mod linear;
 mod model;
 mod objective;
+mod resident;
 mod select;
 mod stability;
 mod store;

@@ -7,6 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use super::fused::{Fused, Source};
 use super::kernels::{Adam, Item, Kernels, PANEL, STRIDE};
 use super::objective::{Dead, Network, Objective};
+use super::resident::Resident;
 use super::select::keep_largest;
 use super::train::{Shape, Trainer};
 use super::*;
@@ -241,6 +242,22 @@ impl Problem {
         step.look(&Table { values: &self.x, cols: self.dimensions }, self.rows)
     }
 
+    /// The same by the kernels for graphics cards, rows on the device or in pieces; after one step.
+    fn resident(&self, compute: &Compute, largest: usize) -> (f64, Vec<f32>, Vec<f32>) {
+        let config = SaeConfig { batch: self.rows, ..SaeConfig::default() };
+        let shape = Shape { features: self.features, active: self.active, prefixes: self.prefixes.clone() };
+        let table = Table { values: &self.x, cols: self.dimensions };
+        let index: Vec<u32> = (0..self.rows as u32).collect();
+        let device = &compute.device;
+        let mut step =
+            Resident::new(&self.decoder, &shape, &config, &table, &index, device, largest).unwrap();
+        step.set(&self.encoder, &self.dead);
+        let host = |tensor: Tensor<1>| Ok(values(tensor));
+        step.run(&table, &[&index], &host).unwrap();
+        let [by_encoder, by_decoder] = step.last_gradients(&values);
+        (step.take_loss(&host).unwrap(), by_encoder, by_decoder)
+    }
+
     /// `gradient` `[dimensions, features]` without its part along the decoder's columns.
     fn tangential(&self, gradient: &[f64]) -> Vec<f64> {
         let m = self.features;
@@ -264,6 +281,93 @@ impl Source for Table<'_> {
         }
         Ok(())
     }
+}
+
+/// Loss and gradients of one step by the WGSL kernels, against the CPU's, which stand against finite
+/// differences in `f64`: many shapes, ties, zeros, denormals, one row, one column, several workgroups.
+#[test]
+fn the_kernels_for_graphics_cards_equal_the_hand_written_step() {
+    let Some(compute) = gpu() else { return };
+    assert!(compute.largest.is_some(), "{} fails the kernels' own test", compute.adapter);
+    let mut problems = vec![
+        Problem::new(11, 6, 5, 7, false),
+        Problem::new(12, 6, 5, 9, true),
+        Problem::new(13, 1, 4, 3, false),
+        Problem::new(14, 9, 1, 2, false),
+        Problem::new(15, 53, 8, 33, true),
+        Problem::new(16, 4, 70, 17, true),
+        Problem::new(18, 300, 17, 40, true),
+        Problem::new(19, 40, 300, 65, true),
+        Problem::new(20, 70, 600, 300, true),
+    ];
+    let mut many = Problem::new(17, 40, 12, 20, true);
+    many.prefixes = vec![1, 5, 12, 20];
+    problems.push(many);
+    for (number, kind) in [(21, 1), (22, 2), (23, 3)] {
+        let mut problem = Problem::new(number, 31, 19, 12, true);
+        match kind {
+            // Rows that are equal, so that activations tie.
+            1 => problem.x.copy_within(0..19 * 15, 19 * 15),
+            // Rows and features of nothing.
+            2 => {
+                problem.x[..19 * 5].fill(0.0);
+                problem.encoder.iter_mut().step_by(12).for_each(|weight| *weight = 0.0);
+            }
+            // Values too small to be normal: they may count as nothing on a card.
+            _ => problem.x[..19 * 4].iter_mut().for_each(|value| *value *= 1e-38),
+        }
+        problems.push(problem);
+    }
+    let apart = |a: &[f32], b: &[f32]| {
+        let size = b.iter().map(|b| f64::from(*b).powi(2)).sum::<f64>().sqrt();
+        let apart = a.iter().zip(b).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum::<f64>().sqrt();
+        apart / size.max(1e-30)
+    };
+    for (number, problem) in problems.iter().enumerate() {
+        let (loss, by_encoder, by_decoder) = problem.fused();
+        for largest in [usize::MAX, 0] {
+            let (ours, encoder, decoder) = problem.resident(&compute, largest);
+            assert!((ours / loss - 1.0).abs() < 1e-5, "problem {number}: {ours} here, {loss} on the CPU");
+            assert_eq!(encoder.len(), by_encoder.len());
+            assert!(
+                apart(&encoder, &by_encoder) < 1e-5,
+                "problem {number}: {}",
+                apart(&encoder, &by_encoder)
+            );
+            assert!(
+                apart(&decoder, &by_decoder) < 1e-5,
+                "problem {number}: {}",
+                apart(&decoder, &by_decoder)
+            );
+        }
+    }
+}
+
+/// Several epochs: the same losses and weights as the CPU, from rows on the device and from rows in pieces, and the
+/// same bits when it is done again.
+#[test]
+fn training_on_a_graphics_card_goes_the_cpus_way() {
+    let Some(compute) = gpu() else { return };
+    let (deltas, _) = planted(6, 700, 33, 12, 0.3);
+    let all: Vec<u32> = (0..600).collect();
+    let validation: Vec<u32> = (600..700).collect();
+    let config = SaeConfig { features: 20, active: 3, batch: 64, epochs_max: 5, ..SaeConfig::default() };
+    let run = |compute: &Compute| {
+        train(&deltas, &all, &validation, &validation, &config, compute, &mut quiet).unwrap()
+    };
+    let (cpu, report) = run(&Compute::cpu());
+    let (gpu, same) = run(&compute);
+    let in_pieces = Compute { largest: Some(0), ..compute.clone() };
+    assert_eq!(run(&compute).0, gpu);
+    assert_eq!(run(&in_pieces).0, gpu);
+    for (a, b) in report.losses.iter().zip(&same.losses) {
+        assert!((a.0 / b.0 - 1.0).abs() < 1e-3 && (a.1 / b.1 - 1.0).abs() < 1e-3, "{a:?} {b:?}");
+    }
+    assert!((report.nmse / same.nmse - 1.0).abs() < 1e-2, "{} {}", report.nmse, same.nmse);
+    assert_eq!(cpu.features(), gpu.features());
+    // Burn's own operations stay for adapters that fail the kernels' test.
+    let by_burn = run(&Compute { largest: None, ..compute.clone() }).1;
+    assert!((report.nmse / by_burn.nmse - 1.0).abs() < 1e-2, "{} {}", report.nmse, by_burn.nmse);
 }
 
 #[test]

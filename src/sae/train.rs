@@ -18,6 +18,7 @@ use super::{
     linear::times_transposed,
     model::{check_rows, spread, usable},
     objective::{Dead, Network, Objective},
+    resident::Resident,
     select::{passes, threshold_bits},
 };
 use crate::{matrix::Matrix, seed};
@@ -347,7 +348,7 @@ fn fit(
             let mut random = seed::stream(config.seed, "sae");
             let sample = rows.gather(&initial::sample(&rows.index, &mut random))?;
             let decoder = initial::decoder(&sample, dimensions, &shape.prefixes, &mut random);
-            let engine = Engine::new(decoder, shape, config, compute);
+            let engine = Engine::new(decoder, shape, config, rows, compute)?;
             let best = engine.weights(compute)?;
             let loss = judge.loss(&best);
             aside = Aside { best_loss: loss, improved_loss: loss, ..Aside::default() };
@@ -424,21 +425,37 @@ fn even_chunk<T>(items: &[T], count: usize, i: usize) -> &[T] {
     items.get(items.len() * i / count..items.len() * (i + 1) / count).unwrap_or_default()
 }
 
-/// Who does the steps: our own loops on the CPU, Burn on a GPU.
+/// Who does the steps: our own loops on the CPU, our own kernels on a GPU, or Burn's operations there.
 #[allow(clippy::large_enum_variant)] // there is one of it
 enum Engine {
     Fused { step: Box<Fused>, loss: f64 },
+    Resident(Box<Resident>),
     Burn { trainer: Box<Trainer>, loss: Option<Tensor<1>> },
 }
 
 impl Engine {
-    fn new(decoder: Vec<f32>, shape: &Shape, config: &SaeConfig, compute: &Compute) -> Self {
-        if compute.is_gpu() {
-            let trainer = Box::new(Trainer::new(decoder, shape, config, &compute.device));
-            Self::Burn { trainer, loss: None }
-        } else {
-            Self::Fused { step: Box::new(Fused::new(&decoder, shape, config)), loss: 0.0 }
-        }
+    fn new(
+        decoder: Vec<f32>,
+        shape: &Shape,
+        config: &SaeConfig,
+        rows: &Rows<'_>,
+        compute: &Compute,
+    ) -> Result<Self, SaeError> {
+        Ok(match compute.largest {
+            _ if !compute.is_gpu() => {
+                Self::Fused { step: Box::new(Fused::new(&decoder, shape, config)), loss: 0.0 }
+            }
+            Some(largest) => {
+                let (index, device) = (&rows.index, &compute.device);
+                Self::Resident(Box::new(Resident::new(
+                    &decoder, shape, config, rows, index, device, largest,
+                )?))
+            }
+            None => {
+                let trainer = Box::new(Trainer::new(decoder, shape, config, &compute.device));
+                Self::Burn { trainer, loss: None }
+            }
+        })
     }
 
     /// What a checkpoint says, with the best weights so far; `None` where it does not fit.
@@ -468,6 +485,10 @@ impl Engine {
     ) -> Result<(), SaeError> {
         match self {
             Self::Fused { step, loss } => *loss += step.steps(rows, batches)?,
+            Self::Resident(resident) => {
+                let batches: Vec<&[u32]> = batches.collect();
+                resident.run(rows, &batches, &|tensor| host(tensor, compute))?;
+            }
             Self::Burn { trainer, loss } => {
                 for batch in batches {
                     let new = trainer.step(rows.gather(batch)?, batch.len(), compute)?;
@@ -482,6 +503,7 @@ impl Engine {
     fn take_loss(&mut self, compute: &Compute) -> Result<f64, SaeError> {
         match self {
             Self::Fused { loss, .. } => Ok(std::mem::take(loss)),
+            Self::Resident(resident) => resident.take_loss(&|tensor| host(tensor, compute)),
             Self::Burn { loss, .. } => loss.take().map_or(Ok(0.0), |loss| scalar(loss, compute)),
         }
     }
@@ -491,6 +513,10 @@ impl Engine {
             Self::Fused { step, .. } => {
                 let [encoder, decoder] = step.weights();
                 Ok(Weights { encoder, decoder })
+            }
+            Self::Resident(resident) => {
+                let [encoder, decoder] = resident.weights();
+                Ok(Weights { encoder: host(encoder, compute)?, decoder: host(decoder, compute)? })
             }
             Self::Burn { trainer, .. } => trainer.weights(compute),
         }
