@@ -6,17 +6,19 @@
 //   encoder  [M, D]
 //   pre      [B, M]      out: pre[r, m] = x[index[r]] · encoder[m]
 //
-// A workgroup computes 16 rows by 16 features; both operands pass through shared memory in pieces of 16. Every
-// sum runs along D in one order.
+// A workgroup computes 32 rows by 32 features, two by two in each worker; both operands pass through shared memory in
+// pieces of 32. Every sum runs along D in one order.
 @group(0) @binding(0) var<storage, read_write> x: array<f32>;
 @group(0) @binding(1) var<storage, read_write> plan: array<u32>;
 @group(0) @binding(2) var<storage, read_write> state: array<u32>;
 @group(0) @binding(3) var<storage, read_write> encoder: array<f32>;
 @group(0) @binding(4) var<storage, read_write> pre: array<f32>;
 
-// One column more than the tile, so that neighbours lie in different banks.
-var<workgroup> of_rows: array<f32, 272>;
-var<workgroup> of_features: array<f32, 272>;
+// One column more than the piece, so that neighbours lie in different banks.
+const PIECE: u32 = 32u;
+const PITCH: u32 = 33u;
+var<workgroup> of_rows: array<f32, 1056>;
+var<workgroup> of_features: array<f32, 1056>;
 var<workgroup> width: u32;
 
 @compute @workgroup_size(256, 1, 1)
@@ -36,33 +38,39 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 
     let down = worker / 16u;
     let across = worker % 16u;
-    let row = group.y * 16u + down;
-    let loaded_feature = group.x * 16u + down;
-    let feature = group.x * 16u + across;
-    var row_start = 0u;
-    if row < count {
-        row_start = plan[plan[10] + first + row] * dimensions;
-    }
-    var sum = 0.0;
-    for (var start = 0u; start < dimensions; start += 16u) {
-        let d = start + across;
-        var value = 0.0;
-        if row < count && d < dimensions {
-            value = x[row_start + d];
-        }
-        of_rows[down * 17u + across] = value;
-        value = 0.0;
-        if loaded_feature < features && d < dimensions {
-            value = encoder[loaded_feature * dimensions + d];
-        }
-        of_features[down * 17u + across] = value;
-        workgroupBarrier();
-        for (var k = 0u; k < 16u; k++) {
-            sum += of_rows[down * 17u + k] * of_features[across * 17u + k];
+    var sums = vec4<f32>(0.0);
+    for (var start = 0u; start < dimensions; start += PIECE) {
+        for (var i = worker; i < 32u * PIECE; i += 256u) {
+            let at = i / PIECE;
+            let d = start + i % PIECE;
+            let row = group.y * 32u + at;
+            var value = 0.0;
+            if row < count && d < dimensions {
+                value = x[plan[plan[10] + first + row] * dimensions + d];
+            }
+            of_rows[at * PITCH + i % PIECE] = value;
+            let feature = group.x * 32u + at;
+            value = 0.0;
+            if feature < features && d < dimensions {
+                value = encoder[feature * dimensions + d];
+            }
+            of_features[at * PITCH + i % PIECE] = value;
         }
         workgroupBarrier();
+        for (var k = 0u; k < PIECE; k++) {
+            let upper = of_rows[down * PITCH + k];
+            let lower = of_rows[(down + 16u) * PITCH + k];
+            let left = of_features[across * PITCH + k];
+            let right = of_features[(across + 16u) * PITCH + k];
+            sums += vec4<f32>(upper, upper, lower, lower) * vec4<f32>(left, right, left, right);
+        }
+        workgroupBarrier();
     }
-    if row < count && feature < features {
-        pre[row * features + feature] = sum;
+    for (var i = 0u; i < 4u; i++) {
+        let row = group.y * 32u + down + 16u * (i / 2u);
+        let feature = group.x * 32u + across + 16u * (i % 2u);
+        if row < count && feature < features {
+            pre[row * features + feature] = sums[i];
+        }
     }
 }

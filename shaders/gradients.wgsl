@@ -3,9 +3,9 @@
 //   x, plan, state, decoder, pre, planes, rows   see residuals.wgsl
 //   gradients  out: [M, 2, D] by encoder and by decoder, then [M] their squares' sum
 //
-// With n rows and P prefixes: ∂/∂E_m = 2/(nP) Σ_r slope · x_r and ∂/∂W_m = 2/(nP) Σ_r z · v_block(m); what dead features do
-// for the rest counts with 2·weight/‖rest‖² instead. The decoder's is made orthogonal to its row: only that part
-// changes anything. Also here: batches since the feature fired.
+// With n rows and P prefixes: ∂/∂E_m = 2/(nP) Σ_r slope · x_r and ∂/∂W_m = 2/(nP) Σ_r z · Σ_{p ≥ block(m)} s_p; what dead features
+// do for the rest counts with 2·weight/‖rest‖² instead. The decoder's is made orthogonal to its row: only that part
+// changes anything. Also here: batches since the feature fired. The rows in which it is active stand in a mask first; B ≤ 4096.
 @group(0) @binding(0) var<storage, read_write> x: array<f32>;
 @group(0) @binding(1) var<storage, read_write> plan: array<u32>;
 @group(0) @binding(2) var<storage, read_write> state: array<u32>;
@@ -19,6 +19,9 @@ const MAGNITUDE: u32 = 0x7fffffffu;
 
 var<workgroup> parts: array<f32, 256>;
 var<workgroup> fired: atomic<u32>;
+// Bit r: the feature is active in row r; the same for its help while it is dead.
+var<workgroup> active_ones: array<atomic<u32>, 128>;
+var<workgroup> helping_ones: array<atomic<u32>, 128>;
 
 fn summed(worker: u32, value: f32) -> f32 {
     workgroupBarrier();
@@ -53,6 +56,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     if worker == 0u {
         atomicStore(&fired, 0u);
     }
+    if worker < 128u {
+        atomicStore(&active_ones[worker], 0u);
+        atomicStore(&helping_ones[worker], 0u);
+    }
 
     var left = 0.0;
     for (var r = worker; r < count; r += 256u) {
@@ -63,8 +70,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         let bits = bitcast<u32>(pre[r * features + m]) & MAGNITUDE;
         if bits >= threshold && bits != 0u {
             atomicStore(&fired, 1u);
+            atomicOr(&active_ones[r / 32u], 1u << (r % 32u));
+        }
+        if helped && bits >= threshold_helped && bits != 0u {
+            atomicOr(&helping_ones[r / 32u], 1u << (r % 32u));
         }
     }
+    workgroupBarrier();
+    let words = (count + 31u) / 32u;
     let scale = 2.0 / (f32(count) * f32(prefixes));
     let scale_helped = 2.0 * bitcast<f32>(plan[8]) / left;
 
@@ -74,19 +87,24 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     for (var d = worker; d < dimensions; d += 256u) {
         var encoder_sum = 0.0;
         var decoder_sum = 0.0;
-        for (var r = 0u; r < count; r++) {
-            let value = pre[r * features + m];
-            let bits = bitcast<u32>(value) & MAGNITUDE;
-            let is_active = bits >= threshold && bits != 0u;
-            let is_helped = helped && bits >= threshold_helped && bits != 0u;
-            if is_active || is_helped {
+        for (var word = 0u; word < words; word++) {
+            let ones = atomicLoad(&active_ones[word]);
+            let helpers = atomicLoad(&helping_ones[word]);
+            var either = ones | helpers;
+            while either != 0u {
+                let bit = firstTrailingBit(either);
+                either &= either - 1u;
+                let r = 32u * word + bit;
+                let value = pre[r * features + m];
                 let plane = r * (prefixes + 1u) * dimensions + d;
                 var slope = 0.0;
-                if is_active {
+                if ((ones >> bit) & 1u) != 0u {
                     slope += scale * rows[r * features + m];
-                    decoder_sum += scale * value * planes[plane + block * dimensions];
+                    for (var p = block; p < prefixes; p++) {
+                        decoder_sum += scale * value * planes[plane + p * dimensions];
+                    }
                 }
-                if is_helped {
+                if ((helpers >> bit) & 1u) != 0u {
                     slope += scale_helped * rows[(most + r) * features + m];
                     decoder_sum += scale_helped * value * planes[plane + prefixes * dimensions];
                 }

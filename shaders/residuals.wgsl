@@ -4,12 +4,13 @@
 //   x, plan, state   see encode.wgsl; `state` holds the thresholds
 //   decoder          [M, D]
 //   pre              [B, M]
-//   planes           [B, P + 1, D]   out: v_b = Σ_{p ≥ b} s_p with s_p = x̂_p − x; the last plane is s_P plus what
-//                                    dead features add
-//   rows             out: slopes [B, M] (decoder[m] · v_block(m) where active, else 0), slopes of the dead [B, M],
+//   planes           [B, P + 1, D]   out: s_p = x̂_p − x for every prefix p; the last plane is s_P plus what dead
+//                                    features add
+//   rows             out: slopes [B, M] (decoder[m] · Σ_{p ≥ block(m)} s_p where active, else 0), slopes of the dead [B, M],
 //                    norms [B, 3]: Σ_p ‖s_p‖², ‖s_P‖², ‖last plane‖²
 //
-// Reconstructions of all prefixes come from one walk over the features. B is the largest batch.
+// Which features are active stands in a mask first, so that everything else walks over these alone, in order;
+// reconstructions of all prefixes come from one such walk. M ≤ 4096. B is the largest batch.
 @group(0) @binding(0) var<storage, read_write> x: array<f32>;
 @group(0) @binding(1) var<storage, read_write> plan: array<u32>;
 @group(0) @binding(2) var<storage, read_write> state: array<u32>;
@@ -21,6 +22,9 @@
 const MAGNITUDE: u32 = 0x7fffffffu;
 
 var<workgroup> parts: array<vec4<f32>, 256>;
+// Bit m: feature m is active in this row; the same for dead features that help.
+var<workgroup> active_ones: array<atomic<u32>, 128>;
+var<workgroup> helping_ones: array<atomic<u32>, 128>;
 var<workgroup> uniform_features: u32;
 var<workgroup> uniform_count: u32;
 
@@ -47,36 +51,58 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let row_start = plan[plan[10] + plan[plan[9] + 4u * step] + r] * dimensions;
     let plane_start = r * (prefixes + 1u) * dimensions;
 
+    let words = (features + 31u) / 32u;
+    if worker < 128u {
+        atomicStore(&active_ones[worker], 0u);
+        atomicStore(&helping_ones[worker], 0u);
+    }
+    workgroupBarrier();
+    for (var m = worker; m < features; m += 256u) {
+        let bits = bitcast<u32>(pre[r * features + m]) & MAGNITUDE;
+        if bits >= threshold && bits != 0u {
+            atomicOr(&active_ones[m / 32u], 1u << (m % 32u));
+        }
+        if helping && bits >= threshold_helped && bits != 0u && state[8u + m] >= dead_after {
+            atomicOr(&helping_ones[m / 32u], 1u << (m % 32u));
+        }
+        rows[r * features + m] = 0.0;
+        rows[(most + r) * features + m] = 0.0;
+    }
+    workgroupBarrier();
+
     var norms = vec4<f32>(0.0);
     for (var d = worker; d < dimensions; d += 256u) {
         var rest = -x[row_start + d];
-        var m = 0u;
-        for (var p = 0u; p < prefixes; p++) {
-            let end = plan[16u + p];
-            for (; m < end; m++) {
-                let value = pre[r * features + m];
-                if (bitcast<u32>(value) & MAGNITUDE) >= threshold {
-                    rest += value * decoder[m * dimensions + d];
+        var p = 0u;
+        for (var word = 0u; word < words; word++) {
+            var ones = atomicLoad(&active_ones[word]);
+            while ones != 0u {
+                let m = 32u * word + firstTrailingBit(ones);
+                ones &= ones - 1u;
+                while m >= plan[16u + p] {
+                    planes[plane_start + p * dimensions + d] = rest;
+                    norms.x += rest * rest;
+                    p++;
                 }
+                rest += pre[r * features + m] * decoder[m * dimensions + d];
             }
+        }
+        for (; p < prefixes; p++) {
             planes[plane_start + p * dimensions + d] = rest;
             norms.x += rest * rest;
         }
         norms.y += rest * rest;
         if helping {
-            for (var m = 0u; m < features; m++) {
-                let value = pre[r * features + m];
-                if (bitcast<u32>(value) & MAGNITUDE) >= threshold_helped && state[8u + m] >= dead_after {
-                    rest += value * decoder[m * dimensions + d];
+            for (var word = 0u; word < words; word++) {
+                var ones = atomicLoad(&helping_ones[word]);
+                while ones != 0u {
+                    let m = 32u * word + firstTrailingBit(ones);
+                    ones &= ones - 1u;
+                    rest += pre[r * features + m] * decoder[m * dimensions + d];
                 }
             }
             planes[plane_start + prefixes * dimensions + d] = rest;
             norms.z += rest * rest;
-        }
-        var sum = 0.0;
-        for (var p = prefixes; p > 0u; p--) {
-            sum += planes[plane_start + (p - 1u) * dimensions + d];
-            planes[plane_start + (p - 1u) * dimensions + d] = sum;
         }
     }
     parts[worker] = norms;
@@ -97,36 +123,37 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     storageBarrier();
     workgroupBarrier();
 
-    // Eight workers a feature.
+    // Eight workers a feature, 32 active features at a time.
     let lane = worker % 8u;
-    for (var base = 0u; base < features; base += 32u) {
-        let m = base + worker / 8u;
+    let own = worker / 8u;
+    for (var word = 0u; word < words; word++) {
+        let ones = atomicLoad(&active_ones[word]);
+        let helpers = atomicLoad(&helping_ones[word]);
+        let m = 32u * word + own;
+        let is_active = ((ones >> own) & 1u) != 0u;
+        let is_helped = ((helpers >> own) & 1u) != 0u;
         var along = vec2<f32>(0.0);
-        if m < features {
-            let bits = bitcast<u32>(pre[r * features + m]) & MAGNITUDE;
-            let is_active = bits >= threshold && bits != 0u;
-            let is_helped = helping && bits >= threshold_helped && bits != 0u && state[8u + m] >= dead_after;
-            if is_active || is_helped {
-                var block = 0u;
-                while m >= plan[16u + block] {
-                    block++;
+        if is_active || is_helped {
+            var block = 0u;
+            while m >= plan[16u + block] {
+                block++;
+            }
+            let last = plane_start + prefixes * dimensions;
+            for (var d = lane; d < dimensions; d += 8u) {
+                let weight = decoder[m * dimensions + d];
+                if is_active {
+                    for (var plane = plane_start + block * dimensions; plane < last; plane += dimensions) {
+                        along.x += weight * planes[plane + d];
+                    }
                 }
-                let own = plane_start + block * dimensions;
-                let last = plane_start + prefixes * dimensions;
-                for (var d = lane; d < dimensions; d += 8u) {
-                    let weight = decoder[m * dimensions + d];
-                    if is_active {
-                        along.x += weight * planes[own + d];
-                    }
-                    if is_helped {
-                        along.y += weight * planes[last + d];
-                    }
+                if is_helped {
+                    along.y += weight * planes[last + d];
                 }
             }
         }
         parts[worker] = vec4<f32>(along, 0.0, 0.0);
         workgroupBarrier();
-        if lane == 0u && m < features {
+        if lane == 0u && (is_active || is_helped) {
             var sum = parts[worker].xy;
             for (var i = 1u; i < 8u; i++) {
                 sum += parts[worker + i].xy;

@@ -11,6 +11,8 @@
 @group(0) @binding(2) var<storage, read_write> pre: array<u32>;
 
 const MAGNITUDE: u32 = 0x7fffffffu;
+// No magnitude has the sign's bit.
+const NOTHING: u32 = 0x80000000u;
 
 var<workgroup> counts: array<atomic<u32>, 256>;
 var<workgroup> above: array<u32, 256>;
@@ -18,6 +20,7 @@ var<workgroup> above: array<u32, 256>;
 var<workgroup> found: u32;
 var<workgroup> wanted: u32;
 var<workgroup> candidates: atomic<u32>;
+var<workgroup> idle: u32;
 
 @compute @workgroup_size(256, 1, 1)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) worker: u32) {
@@ -26,6 +29,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let values = count * features;
     let dead_after = plan[4];
     let helping = group.x == 1u;
+    if worker == 0u {
+        idle = select(0u, 1u, helping && state[4] == 0u);
+    }
+    if workgroupUniformLoad(&idle) != 0u {
+        if worker == 0u {
+            state[3] = 0xffffffffu;
+        }
+        return;
+    }
     if worker == 0u {
         found = 0u;
         wanted = count * select(plan[2], min(2u * plan[2], state[4]), helping);
@@ -53,11 +65,18 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             leading = 0xffffffffu << (shift + 8u);
         }
         let prefix = found;
-        for (var i = worker; i < values; i += 256u) {
-            if !helping || state[8u + i % features] >= dead_after {
-                let bits = pre[i] & MAGNITUDE;
-                if (bits & leading) == prefix {
-                    atomicAdd(&counts[(bits >> shift) & 255u], 1u);
+        for (var i = worker; i < values; i += 1024u) {
+            // Four values are asked for before the first is looked at: their ways from memory overlap.
+            var four = vec4<u32>(NOTHING);
+            for (var j = 0u; j < 4u; j++) {
+                let at = i + 256u * j;
+                if at < values && (!helping || state[8u + at % features] >= dead_after) {
+                    four[j] = pre[at] & MAGNITUDE;
+                }
+            }
+            for (var j = 0u; j < 4u; j++) {
+                if four[j] != NOTHING && (four[j] & leading) == prefix {
+                    atomicAdd(&counts[(four[j] >> shift) & 255u], 1u);
                 }
             }
         }
@@ -92,9 +111,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         if keep >= among {
             // Everything passes.
             threshold = 0u;
-        }
-        if helping && state[4] == 0u {
-            threshold = 0xffffffffu;
         }
         state[2u + group.x] = threshold;
     }

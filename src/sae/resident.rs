@@ -4,7 +4,7 @@
 //! and in its buffers:
 //!
 //! ```text
-//! encode      pre = x · Eᵀ                              tiles of 16 rows × 16 features
+//! encode      pre = x · Eᵀ                              tiles of 32 rows × 32 features
 //! select      the thresholds of batch top-k             radix select on bits, the dead beside the rest
 //! residuals   x̂_p − x for all prefixes, slopes          a workgroup a row
 //! gradients   by encoder and decoder, projected         a workgroup a feature
@@ -50,6 +50,8 @@ const RESIDENT: usize = 1 << 31;
 const PIECE: usize = 1 << 26;
 /// Pieces under way: one is computed, one is on its way.
 const AHEAD: usize = 2;
+/// Features, and rows in a batch, that the kernels' masks have room for.
+pub(super) const MOST: usize = 4096;
 /// Numbers before the prefixes in the plan, and before the features in the state.
 const HEAD: usize = 16;
 const STATE: usize = 8;
@@ -95,7 +97,7 @@ enum Kernel {
 /// Invocations per workgroup in each of them.
 const WORKGROUP: u32 = 256;
 /// Rows and features that a workgroup of `encode` serves.
-const TILE: usize = 16;
+const TILE: usize = 32;
 
 impl KernelSource for Kernel {
     fn source(&self) -> SourceTemplate {

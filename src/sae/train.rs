@@ -18,7 +18,7 @@ use super::{
     linear::times_transposed,
     model::{check_rows, spread, usable},
     objective::{Dead, Network, Objective},
-    resident::Resident,
+    resident::{MOST, Resident},
     select::{passes, threshold_bits},
 };
 use crate::{matrix::Matrix, seed};
@@ -445,13 +445,13 @@ impl Engine {
             _ if !compute.is_gpu() => {
                 Self::Fused { step: Box::new(Fused::new(&decoder, shape, config)), loss: 0.0 }
             }
-            Some(largest) => {
+            Some(largest) if shape.features <= MOST && config.batch <= MOST => {
                 let (index, device) = (&rows.index, &compute.device);
                 Self::Resident(Box::new(Resident::new(
                     &decoder, shape, config, rows, index, device, largest,
                 )?))
             }
-            None => {
+            _ => {
                 let trainer = Box::new(Trainer::new(decoder, shape, config, &compute.device));
                 Self::Burn { trainer, loss: None }
             }
