@@ -127,10 +127,10 @@ fn render_into(out: &mut String, sweep: &Sweep, run: &str, colour: bool) -> std:
             writeln!(
                 out,
                 "▸ keeps most distinct features among the settings whose AUC is not shown to be behind the best \
-                 ({others} of {} are). To go on with it:",
-                sweep.rows.len()
+                 ({others} of {} are).\nTo go on with it, the same command without `--sweep` and with: {}",
+                sweep.rows.len(),
+                arguments(&row.settings)
             )?;
-            writeln!(out, "  wimhf analyze {} --out {run} {}", sweep.dataset, arguments(&row.settings))?;
         }
         None => writeln!(out, "No usable labels on the measured pairs, so no setting is suggested.")?,
     }
