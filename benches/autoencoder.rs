@@ -3,7 +3,7 @@
 //!     cargo bench --bench autoencoder                        100,000 × 384 and × 1536, M = 32, K = 4
 //!     cargo bench --bench autoencoder -- scale               10,000, 100,000 and 1,000,000 rows × 384
 //!     cargo bench --bench autoencoder -- file                1,000,000 × 768 from a file (3 GB under target/tmp)
-//!     cargo bench --bench autoencoder -- gpu                 the same on the graphics adapter
+//!     cargo bench --bench autoencoder -- gpu                 the same on the graphics adapter, PyTorch on CUDA beside it
 //!
 //! The peer is `benches/peers/autoencoder_peer.py`; its packages stand in `benches/peers/requirements.txt`
 //! and `WIMHF_BENCH_PYTHON` names the interpreter that has them. An epoch sees every pair and its mirror
@@ -63,7 +63,9 @@ fn main() {
         "pairs", "D", "CPU", "wall", "peer", "ratio", "reference", "ratio", "% GEMM", "% mem", "peak MB"
     );
     for (pairs, dimensions, reference) in if asked("scale") { &SCALE[..] } else { &CASES[..] } {
-        let peer = if asked("scale") { None } else { peer(*pairs, *dimensions) };
+        let on_card = asked("gpu");
+        let peer = if asked("scale") || on_card { None } else { peer(*pairs, *dimensions) };
+        let card = if on_card && !asked("scale") { card(*pairs, *dimensions) } else { Vec::new() };
         let deltas = made_up(*pairs, *dimensions);
         forget_peak();
         let (cpu, wall) = epoch(&deltas, &compute);
@@ -82,6 +84,13 @@ fn main() {
             100.0 * bytes / cpu / 1e9 / bandwidth,
             peak_memory(),
         );
+        for (way, seconds) in card {
+            println!(
+                "{:>15} PyTorch on the card, {way}: {seconds:.3} s, {:.1} times as long",
+                "",
+                seconds / wall
+            );
+        }
     }
     println!("ratio: how many times as much the other takes. Reference: its own machine.");
 }
@@ -170,12 +179,28 @@ fn epoch(deltas: &dyn sae::Deltas, compute: &Compute) -> (f64, f64) {
 
 /// The peer's CPU seconds per epoch, or `None` and why.
 fn peer(pairs: usize, dimensions: usize) -> Option<f64> {
+    let report = ask_peer(pairs, dimensions, &[])?;
+    let seconds = report["cpu_seconds"].as_array()?.iter().filter_map(serde_json::Value::as_f64);
+    Some(seconds.fold(f64::INFINITY, f64::min))
+}
+
+/// The peer's wall seconds per epoch on a card that CUDA reaches: step by step (`eager`), and as one recorded CUDA
+/// graph (`graph`). Nothing, and why, without one.
+fn card(pairs: usize, dimensions: usize) -> Vec<(String, f64)> {
+    let report = ask_peer(pairs, dimensions, &["--card", "cuda", "--epochs", "4"]).unwrap_or_default();
+    let ways = report["wall_seconds"].as_object().into_iter().flatten();
+    ways.filter_map(|(way, seconds)| Some((way.clone(), seconds.as_f64()?))).collect()
+}
+
+fn ask_peer(pairs: usize, dimensions: usize, more: &[&str]) -> Option<serde_json::Value> {
     let python = std::env::var("WIMHF_BENCH_PYTHON").unwrap_or_else(|_| "python3".into());
     let report = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("autoencoder_peer.json");
     let _ = std::fs::remove_file(&report);
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/peers/autoencoder_peer.py");
     let output = Command::new(&python)
-        .args([script, "--time", &pairs.to_string(), &dimensions.to_string(), "--json"])
+        .args([script, "--time", &pairs.to_string(), &dimensions.to_string()])
+        .args(more)
+        .arg("--json")
         .arg(&report)
         .env_remove("OPENBLAS_CORETYPE")
         .env_remove("OPENBLAS_L2_SIZE")
@@ -193,9 +218,7 @@ fn peer(pairs: usize, dimensions: usize) -> Option<f64> {
         println!("pip install -r benches/peers/requirements.txt, and name that python by WIMHF_BENCH_PYTHON");
         return None;
     }
-    let report: serde_json::Value = serde_json::from_slice(&std::fs::read(&report).ok()?).ok()?;
-    let seconds = report["cpu_seconds"].as_array()?.iter().filter_map(serde_json::Value::as_f64);
-    Some(seconds.fold(f64::INFINITY, f64::min))
+    serde_json::from_slice(&std::fs::read(&report).ok()?).ok()
 }
 
 /// GFLOP per second of a large product on one thread.

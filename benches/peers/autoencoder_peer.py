@@ -3,6 +3,7 @@
     python autoencoder_peer.py VECTORS.parquet [--train-share 0.8] [--group prompt] [--seeds 0 1 2]
                             [--attributes NAME_attributes.parquet] [--json OUT.json]
     python autoencoder_peer.py --time 100000 384 [--json OUT.json]       CPU seconds per epoch alone
+    python autoencoder_peer.py --time 100000 384 --card cuda             wall seconds on a graphics card
 
 Written from the project's description of the method, not from the reference's source, as the peer to
 compare with: a signed BatchTopK autoencoder with Matryoshka prefixes over embedding differences.
@@ -89,7 +90,7 @@ class Sae(torch.nn.Module):
         if self.training:
             size = pre.abs().detach()
             kept = torch.topk(size.flatten(), min(self.active * len(x), size.numel())).indices
-            mask = torch.zeros(size.numel(), dtype=torch.bool)
+            mask = torch.zeros(size.numel(), dtype=torch.bool, device=pre.device)
             mask[kept] = True
             z = torch.where(mask.view_as(pre), pre, 0)
             smallest = size.flatten()[kept].min()
@@ -97,7 +98,8 @@ class Sae(torch.nn.Module):
         else:
             z = torch.where(pre.abs() > self.threshold, pre, 0)
         fired = (z != 0).any(0)
-        self.idle = torch.where(fired, 0, self.idle + 1)
+        # In place, so that a recorded graph goes on from its own result.
+        self.idle.copy_(torch.where(fired, 0, self.idle + 1))
 
         full = self.decode(z)
         loss = sum(nmse(x, full if prefix == z.shape[1] else self.decode(z, prefix)) for prefix in self.prefixes)
@@ -252,14 +254,64 @@ def stability(models):
     return float(torch.stack([pair.max(1).values.mean() for pair in pairs]).mean()) if pairs else None
 
 
-def time_epochs(pairs, dimensions, epochs, loader):
-    """CPU seconds of each epoch on made-up pairs: all of them and their mirror images, no evaluation."""
+def made_up(pairs, dimensions):
+    """Rows and their mirror images."""
     generator = torch.Generator().manual_seed(0)
     factors = torch.randn(pairs, 48, generator=generator) * (torch.rand(pairs, 48, generator=generator) < 0.2)
     rows = factors @ torch.randn(48, dimensions, generator=generator)
     rows += 0.5 * torch.randn(pairs, dimensions, generator=generator)
     rows /= rows.norm(dim=1).mean()
-    rows = torch.cat([rows, -rows])
+    return torch.cat([rows, -rows])
+
+
+def time_on_card(pairs, dimensions, epochs, device):
+    """Wall seconds of an epoch on a graphics card, rows resident: step by step, and as one recorded CUDA graph; the best of `epochs`."""
+    rows = made_up(pairs, dimensions).to(device)
+    wait = torch.cuda.synchronize if device.startswith("cuda") else lambda: None
+    best = {}
+    for way in ("eager", "graph") if device.startswith("cuda") else ("eager",):
+        torch.manual_seed(0)
+        model = Sae(rows.cpu()).to(device).train()
+        optimiser = torch.optim.Adam(model.parameters(), lr=RATE, capturable=device.startswith("cuda"))
+        chosen = torch.zeros(BATCH, dtype=torch.long, device=device)
+
+        def step():
+            optimiser.zero_grad(set_to_none=False)
+            model(rows[chosen]).backward()
+            model.project_gradient()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+            optimiser.step()
+            model.normalise()
+
+        run = step
+        if way == "graph":
+            # Warm up on another stream, as recording asks for.
+            side = torch.cuda.Stream()
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side):
+                for _ in range(5):
+                    step()
+            torch.cuda.current_stream().wait_stream(side)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                step()
+            run = graph.replay
+        for _ in range(epochs):
+            order = torch.randperm(len(rows), device=device)
+            wait()
+            started = time.perf_counter()
+            # The few rows after the last whole batch are left out: a graph has one shape.
+            for first in range(0, len(rows) - BATCH + 1, BATCH):
+                chosen.copy_(order[first : first + BATCH])
+                run()
+            wait()
+            best[way] = min(best.get(way, np.inf), time.perf_counter() - started)
+    return best
+
+
+def time_epochs(pairs, dimensions, epochs, loader):
+    """CPU seconds of each epoch on made-up pairs: all of them and their mirror images, no evaluation."""
+    rows = made_up(pairs, dimensions)
     torch.manual_seed(0)
     model = Sae(rows)
     optimiser = torch.optim.Adam(model.parameters(), lr=RATE)
@@ -283,6 +335,7 @@ def main():
     parser.add_argument("input", type=pathlib.Path, nargs="?")
     parser.add_argument("--time", type=int, nargs=2, metavar=("PAIRS", "DIMENSIONS"))
     parser.add_argument("--epochs", type=int, default=2, help="with --time")
+    parser.add_argument("--card", metavar="DEVICE", help="with --time: wall seconds on this device of torch's, such as cuda")
     parser.add_argument("--group", nargs="+", default=["prompt"])
     parser.add_argument("--train-share", type=float, default=0.8)
     parser.add_argument("--split-seed", type=int, default=0)
@@ -295,8 +348,13 @@ def main():
     args = parser.parse_args()
     peers.quiet()
     torch.set_num_threads(args.threads)
-    if args.time:
+    if args.time and args.card:
+        if args.card.startswith("cuda") and not torch.cuda.is_available():
+            parser.exit(1, f"torch {torch.__version__} has no card here\n")
+        report = {"wall_seconds": time_on_card(*args.time, args.epochs, args.card), "versions": f"torch {torch.__version__}"}
+    elif args.time:
         report = {"cpu_seconds": time_epochs(*args.time, args.epochs, args.loader), "versions": f"torch {torch.__version__}", "threads": args.threads}
+    if args.time:
         print(report)
         if args.json:
             args.json.write_text(json.dumps(report))
