@@ -40,6 +40,7 @@ use cubecl::{
     server::{Handle, KernelArguments},
 };
 
+use super::checkpoint::Arrays;
 use super::fused::Source;
 use super::train::{LOOK_EVERY, Shape};
 use super::{SaeConfig, SaeError};
@@ -366,6 +367,48 @@ impl Resident {
             self.settle(host)?;
         }
         Ok(std::mem::take(&mut self.sum))
+    }
+
+    /// Everything that the next step depends on, after an epoch: arrays by name, steps done, dead features at the last
+    /// look, batches since each feature fired.
+    ///
+    /// # Errors
+    /// What `host` reports.
+    pub(super) fn state(
+        &self,
+        host: &dyn Fn(Tensor<1>) -> Result<Vec<f32>, SaeError>,
+    ) -> Result<(Arrays, i32, usize, Vec<usize>), SaeError> {
+        let mut arrays = Vec::new();
+        for (name, tensor) in self.arrays() {
+            arrays.push((name.to_owned(), host(tensor.clone())?));
+        }
+        let state: Vec<u32> = host(self.state.clone())?.into_iter().map(f32::to_bits).collect();
+        let quiet = state.iter().skip(STATE).map(|&quiet| quiet as usize).collect();
+        Ok((arrays, self.steps, state.get(4).map_or(0, |&dead| dead as usize), quiet))
+    }
+
+    /// Takes up a state; `false`, and nothing is changed, where it is of another shape.
+    pub(super) fn restore(&mut self, arrays: &Arrays, steps: i32, dead: usize, quiet: &[usize]) -> bool {
+        let mut found = Vec::new();
+        for (name, tensor) in self.arrays() {
+            let values = arrays.iter().find(|(found, _)| found == name).map(|(_, values)| values);
+            let Some(values) = values.filter(|values| values.len() == tensor.dims()[0]) else { return false };
+            found.push(upload(values.clone(), &self.device));
+        }
+        let (Ok([encoder, decoder, moments]), true) =
+            (<[Tensor<1>; 3]>::try_from(found), quiet.len() == self.features)
+        else {
+            return false;
+        };
+        (self.encoder, self.decoder, self.moments, self.steps) = (encoder, decoder, moments, steps);
+        let mut state = vec![0, 0, 0, 0, dead as u32, steps as u32, 0, 0];
+        state.extend(quiet.iter().map(|&quiet| quiet as u32));
+        self.state = upload(bits(state), &self.device);
+        true
+    }
+
+    fn arrays(&self) -> [(&'static str, &Tensor<1>); 3] {
+        [("encoder", &self.encoder), ("decoder", &self.decoder), ("moments", &self.moments)]
     }
 
     /// Encoder and decoder as they are now, each `[features · dimensions]`, row-major `[features, dimensions]`.

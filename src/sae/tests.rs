@@ -771,6 +771,12 @@ fn a_saved_autoencoder_is_the_same_and_a_damaged_one_is_refused() {
 
 #[test]
 fn a_killed_training_goes_on_to_the_same_weights() {
+    for compute in devices() {
+        killed_on(&compute);
+    }
+}
+
+fn killed_on(compute: &Compute) {
     let (deltas, _) = planted(8, 900, 24, 10, 0.2);
     let config = SaeConfig { features: 12, active: 3, epochs_max: 14, dead_after: 4, ..SaeConfig::default() };
     let rows: Vec<u32> = (0..900).collect();
@@ -783,7 +789,7 @@ fn a_killed_training_goes_on_to_the_same_weights() {
             &rows[600..],
             &rows[600..],
             &config,
-            &Compute::cpu(),
+            compute,
             checkpoint,
             events,
         )

@@ -334,14 +334,17 @@ fn fit(
     report: &mut TrainReport,
 ) -> Result<Sae, SaeError> {
     let dimensions = rows.deltas.dimensions();
-    let (mut aside, saved) = match checkpoint.filter(|_| !compute.is_gpu()).and_then(Checkpoint::load) {
+    let (mut aside, saved) = match checkpoint.and_then(Checkpoint::load) {
         Some((aside, arrays)) => (aside, Some(arrays)),
         None => (Aside::default(), None),
     };
     let mut draw = seed::stream(config.seed, "sae validation");
     let judge =
         Judge::new(rows.gather(&initial::sample_of(validation, JUDGED, &mut draw))?, dimensions, shape);
-    let resumed = saved.and_then(|arrays| Engine::resume(&aside, &arrays, shape, config, dimensions));
+    let resumed = match saved {
+        Some(arrays) => Engine::resume(&aside, &arrays, shape, config, rows, compute)?,
+        None => None,
+    };
     let (mut engine, mut best) = match resumed {
         Some(resumed) => resumed,
         None => {
@@ -396,12 +399,12 @@ fn fit(
         if validation < aside.improved_loss - config.improvement {
             (aside.improved_loss, aside.improved_epoch) = (validation, epoch);
         }
-        if let (Some(checkpoint), Engine::Fused { step, .. }) = (checkpoint, &engine) {
-            let (mut arrays, steps, dead, quiet) = step.state();
+        if let Some(checkpoint) = checkpoint
+            && let Some((mut arrays, steps, dead, quiet)) = engine.state(compute)?
+        {
             arrays.push(("best encoder".into(), best.encoder.clone()));
             arrays.push(("best decoder".into(), best.decoder.clone()));
-            (aside.steps, aside.dead) = (steps, dead);
-            aside.quiet = quiet.to_vec();
+            (aside.steps, aside.dead, aside.quiet) = (steps, dead, quiet);
             checkpoint.save(&aside, &arrays)?;
         }
         let event = Progress::Epoch {
@@ -464,16 +467,37 @@ impl Engine {
         arrays: &Arrays,
         shape: &Shape,
         config: &SaeConfig,
-        dimensions: usize,
-    ) -> Option<(Self, Weights)> {
-        let mut step = Box::new(Fused::new(&vec![0.0; shape.features * dimensions], shape, config));
+        rows: &Rows<'_>,
+        compute: &Compute,
+    ) -> Result<Option<(Self, Weights)>, SaeError> {
+        let size = shape.features * rows.deltas.dimensions();
         let best = |name: &str| {
             let found = arrays.iter().find(|(found, _)| found == name)?;
-            Some(found.1.clone()).filter(|values| values.len() == shape.features * dimensions)
+            Some(found.1.clone()).filter(|values| values.len() == size)
         };
-        let best = Weights { encoder: best("best encoder")?, decoder: best("best decoder")? };
-        let fits = step.restore(arrays, aside.steps, aside.dead, &aside.quiet);
-        fits.then_some((Self::Fused { step, loss: 0.0 }, best))
+        let (Some(encoder), Some(decoder)) = (best("best encoder"), best("best decoder")) else {
+            return Ok(None);
+        };
+        let mut engine = Self::new(vec![0.0; size], shape, config, rows, compute)?;
+        let fits = match &mut engine {
+            Self::Fused { step, .. } => step.restore(arrays, aside.steps, aside.dead, &aside.quiet),
+            Self::Resident(step) => step.restore(arrays, aside.steps, aside.dead, &aside.quiet),
+            Self::Burn { .. } => false,
+        };
+        Ok(fits.then_some((engine, Weights { encoder, decoder })))
+    }
+
+    /// What a checkpoint needs; `None` where there are none.
+    #[allow(clippy::type_complexity)] // the checkpoint's parts
+    fn state(&self, compute: &Compute) -> Result<Option<(Arrays, i32, usize, Vec<usize>)>, SaeError> {
+        Ok(match self {
+            Self::Fused { step, .. } => {
+                let (arrays, steps, dead, quiet) = step.state();
+                Some((arrays, steps, dead, quiet.to_vec()))
+            }
+            Self::Resident(step) => Some(step.state(&|tensor| host(tensor, compute))?),
+            Self::Burn { .. } => None,
+        })
     }
 
     /// Steps on the given batches.
