@@ -138,12 +138,15 @@ impl RunDir {
                 return Err(RunError::NotARun(path.into()));
             }
         }
-        let stages = path.join("stages");
-        std::fs::create_dir_all(&stages).map_err(|source| RunError::Io {
-            action: "create",
-            path: stages.clone(),
-            source,
-        })?;
+        let create = |folder: &Path| {
+            std::fs::create_dir_all(folder).map_err(|source| RunError::Io {
+                action: "create",
+                path: folder.into(),
+                source,
+            })
+        };
+        // The lock comes before anything else: it tells a run that was killed right here from a stranger's folder.
+        create(path)?;
         let lock_path = path.join(".lock");
         let lock = File::create(&lock_path).map_err(|source| RunError::Io {
             action: "write",
@@ -156,6 +159,8 @@ impl RunDir {
             // A file system without locks: two runs at once are then the user's to avoid.
             Err(std::fs::TryLockError::Error(_)) => {}
         }
+        let stages = path.join("stages");
+        create(&stages)?;
         atomic::sweep(path);
         atomic::sweep(&stages);
 
@@ -288,6 +293,20 @@ mod tests {
         assert!(matches!(RunDir::open(&path, dataset("a"), false), Err(RunError::Schema { found: 99, .. })));
         std::fs::write(path.join("run.json"), "{").unwrap();
         assert!(matches!(RunDir::open(&path, dataset("a"), false), Err(RunError::Damaged { .. })));
+    }
+
+    #[test]
+    fn a_run_that_was_killed_at_its_first_steps_is_gone_on_with() {
+        let dir = tempfile::tempdir().unwrap();
+        // What stands there after each of them.
+        let path = dir.path().join("run");
+        std::fs::create_dir(&path).unwrap();
+        drop(RunDir::open(&path, dataset("a"), false).unwrap());
+        std::fs::remove_dir_all(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        std::fs::write(path.join(".lock"), "").unwrap();
+        drop(RunDir::open(&path, dataset("a"), false).unwrap());
+        assert!(path.join("stages").is_dir());
     }
 
     #[test]
