@@ -295,16 +295,16 @@ mod tests {
         assert!(matches!(RunDir::open(&path, dataset("a"), false), Err(RunError::Damaged { .. })));
     }
 
+    /// A folder with anything but a lock in it would pass for a stranger's if the process died there.
     #[test]
-    fn a_run_that_was_killed_at_its_first_steps_is_gone_on_with() {
+    fn nothing_is_made_before_the_lock() {
         let dir = tempfile::tempdir().unwrap();
-        // What stands there after each of them.
         let path = dir.path().join("run");
-        std::fs::create_dir(&path).unwrap();
-        drop(RunDir::open(&path, dataset("a"), false).unwrap());
-        std::fs::remove_dir_all(&path).unwrap();
-        std::fs::create_dir(&path).unwrap();
-        std::fs::write(path.join(".lock"), "").unwrap();
+        // A lock that cannot be made, as if the process had ended there.
+        std::fs::create_dir_all(path.join(".lock")).unwrap();
+        assert!(RunDir::open(&path, dataset("a"), false).is_err());
+        assert!(!path.join("stages").exists());
+        std::fs::remove_dir(path.join(".lock")).unwrap();
         drop(RunDir::open(&path, dataset("a"), false).unwrap());
         assert!(path.join("stages").is_dir());
     }
