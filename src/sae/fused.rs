@@ -401,13 +401,8 @@ impl Fused {
     /// Adam on the clipped gradients; decoder rows back to norm one.
     fn update(&mut self) {
         let norm = self.columns.iter().map(|column| column.square).sum::<f64>().sqrt();
-        let time = self.steps + 1;
-        let second = (1.0 - 0.999f64.powi(time)).sqrt();
-        let step = Adam {
-            rate: (self.learning_rate * second / (1.0 - 0.9f64.powi(time))) as f32,
-            epsilon: (1e-8 * second) as f32,
-            clip: norm.max(1.0).recip() as f32,
-        };
+        let step =
+            Adam { clip: norm.max(1.0).recip() as f32, ..Adam::at(self.learning_rate, self.steps + 1) };
         let (kernels, stride) = (self.kernels, self.stride);
         let worth = 16 * self.features * stride >= WORTH_A_THREAD;
         self.columns

@@ -53,6 +53,19 @@ pub(super) struct Adam {
     pub(super) clip: f32,
 }
 
+impl Adam {
+    /// Step number `time`, from 1, at the given learning rate, unclipped. Bias correction needs more digits than
+    /// `f32` has.
+    pub(super) fn at(learning_rate: f64, time: i32) -> Self {
+        let second = (1.0 - 0.999f64.powi(time)).sqrt();
+        Self {
+            rate: (learning_rate * second / (1.0 - 0.9f64.powi(time))) as f32,
+            epsilon: (1e-8 * second) as f32,
+            clip: 1.0,
+        }
+    }
+}
+
 const BETA_1: f32 = 0.9;
 const BETA_2: f32 = 0.999;
 /// 1 − β, without the rounding of β.

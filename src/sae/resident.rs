@@ -42,6 +42,7 @@ use cubecl::{
 
 use super::checkpoint::Arrays;
 use super::fused::Source;
+use super::kernels::Adam;
 use super::train::{LOOK_EVERY, Shape};
 use super::{SaeConfig, SaeError};
 
@@ -52,7 +53,7 @@ const PIECE: usize = 1 << 26;
 /// Pieces under way: one is computed, one is on its way.
 const AHEAD: usize = 2;
 /// Features, and rows in a batch, that the kernels' masks have room for.
-pub(super) const MOST: usize = 4096;
+const MOST: usize = 4096;
 /// Numbers before the prefixes in the plan, and before the features in the state.
 const HEAD: usize = 16;
 const STATE: usize = 8;
@@ -176,6 +177,8 @@ pub(super) struct Resident {
     steps: i32,
     device: Device,
     placed: Placed,
+    /// Bytes of a piece, where rows come in pieces.
+    piece: usize,
     state: Tensor<1>,
     encoder: Tensor<1>,
     decoder: Tensor<1>,
@@ -198,6 +201,15 @@ fn upload(values: Vec<f32>, device: &Device) -> Tensor<1> {
 /// Integers as the floats with the same bits.
 fn bits(values: Vec<u32>) -> Vec<f32> {
     values.into_iter().map(f32::from_bits).collect()
+}
+
+/// Whether the kernels' masks have room for this, and buffers of `largest` bytes for all but the rows.
+pub(super) fn fits(shape: &Shape, config: &SaeConfig, dimensions: usize, largest: usize) -> bool {
+    let (features, planes) = (shape.features, shape.prefixes.len() + 1);
+    let longest =
+        [4 * features * dimensions, config.batch * planes * dimensions, config.batch * (2 * features + 3)];
+    let bytes = longest.into_iter().max().unwrap_or(0) * size_of::<f32>();
+    features <= MOST && config.batch <= MOST && bytes <= largest
 }
 
 impl Resident {
@@ -248,6 +260,7 @@ impl Resident {
             steps: 0,
             device: device.clone(),
             placed,
+            piece: PIECE.min(largest),
             // Not `zeros`: each of these is written in place and may not share its buffer.
             state: upload(vec![0.0; STATE + features], device),
             encoder: upload(by_feature.clone(), device),
@@ -279,7 +292,7 @@ impl Resident {
             return Ok(());
         }
         let row = self.dimensions * size_of::<f32>();
-        let together = (PIECE / (self.most * row).max(1)).max(1);
+        let together = (self.piece / (self.most * row).max(1)).max(1);
         for batches in batches.chunks(together) {
             while self.losses.len() >= AHEAD {
                 self.settle(host)?;
@@ -317,14 +330,8 @@ impl Resident {
         let mut first = 0;
         for batch in batches {
             self.steps += 1;
-            let second = (1.0 - 0.999f64.powi(self.steps)).sqrt();
-            let rate = self.learning_rate * second / (1.0 - 0.9f64.powi(self.steps));
-            plan.extend([
-                first,
-                batch.len() as u32,
-                (rate as f32).to_bits(),
-                ((1e-8 * second) as f32).to_bits(),
-            ]);
+            let Adam { rate, epsilon, .. } = Adam::at(self.learning_rate, self.steps);
+            plan.extend([first, batch.len() as u32, rate.to_bits(), epsilon.to_bits()]);
             first += batch.len() as u32;
         }
         plan.extend(index);

@@ -357,7 +357,11 @@ fn training_on_a_graphics_card_goes_the_cpus_way() {
     };
     let (cpu, report) = run(&Compute::cpu());
     let (gpu, same) = run(&compute);
-    let in_pieces = Compute { largest: Some(0), ..compute.clone() };
+    // Room for every buffer but the rows, of which four batches are a piece.
+    let in_pieces = Compute { largest: Some(40_000), ..compute.clone() };
+    assert!(600 * 33 * size_of::<f32>() > 40_000);
+    let shape = Shape::fitting(&config, 600, 33).0;
+    assert!(resident::fits(&shape, &config, 33, 40_000) && !resident::fits(&shape, &config, 33, 20_000));
     assert_eq!(run(&compute).0, gpu);
     assert_eq!(run(&in_pieces).0, gpu);
     for (a, b) in report.losses.iter().zip(&same.losses) {

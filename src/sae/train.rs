@@ -18,7 +18,7 @@ use super::{
     linear::times_transposed,
     model::{check_rows, spread, usable},
     objective::{Dead, Network, Objective},
-    resident::{MOST, Resident},
+    resident::{self, Resident},
     select::{passes, threshold_bits},
 };
 use crate::{matrix::Matrix, seed};
@@ -448,7 +448,7 @@ impl Engine {
             _ if !compute.is_gpu() => {
                 Self::Fused { step: Box::new(Fused::new(&decoder, shape, config)), loss: 0.0 }
             }
-            Some(largest) if shape.features <= MOST && config.batch <= MOST => {
+            Some(largest) if resident::fits(shape, config, rows.deltas.dimensions(), largest) => {
                 let (index, device) = (&rows.index, &compute.device);
                 Self::Resident(Box::new(Resident::new(
                     &decoder, shape, config, rows, index, device, largest,
