@@ -232,6 +232,17 @@ pub enum SaeMode {
     Words,
 }
 
+impl SaeMode {
+    /// The name in files and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Both => "both",
+            Self::Reconstruction => "reconstruction",
+            Self::Words => "words",
+        }
+    }
+}
+
 /// Words for the features (METHOD §4, offline).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

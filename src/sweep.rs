@@ -75,16 +75,11 @@ impl Grid {
             match name {
                 "mode" => {
                     for value in list.split(',') {
-                        modes.push(match value {
-                            "both" => SaeMode::Both,
-                            "words" => SaeMode::Words,
-                            "reconstruction" => SaeMode::Reconstruction,
-                            _ => {
-                                return Err(format!(
-                                    "`mode={value}`: there are both, words and reconstruction"
-                                ));
-                            }
-                        });
+                        let all = [SaeMode::Both, SaeMode::Words, SaeMode::Reconstruction];
+                        let named = all.into_iter().find(|mode| mode.name() == value);
+                        modes.push(named.ok_or_else(|| {
+                            format!("`mode={value}`: there are both, words and reconstruction")
+                        })?);
                     }
                 }
                 "features" => features = numbers()?,
@@ -454,12 +449,7 @@ impl Bench<'_> {
 
     /// One cell, from disk where it is finished.
     fn cell(&self, settings: &SaeSettings, seed: u64) -> Result<Done, AnalyzeError> {
-        let mode = match settings.mode {
-            SaeMode::Both => "both",
-            SaeMode::Words => "words",
-            SaeMode::Reconstruction => "reconstruction",
-        };
-        let name = format!("{mode}-{}-{}-{seed}", settings.features, settings.active);
+        let name = format!("{}-{}-{}-{seed}", settings.mode.name(), settings.features, settings.active);
         let folder = self.folder.join(name);
         let print = fingerprint("cell", &(&self.print, settings, seed));
         let record = folder.join("cell.json");
@@ -648,10 +638,7 @@ fn csv(sweep: &Sweep) -> String {
     for cell in &sweep.cells {
         let auc = cell.auc_learned;
         let line = [
-            serde_json::to_value(cell.settings.mode)
-                .ok()
-                .and_then(|mode| mode.as_str().map(str::to_owned))
-                .unwrap_or_default(),
+            cell.settings.mode.name().to_owned(),
             cell.settings.features.to_string(),
             cell.settings.active.to_string(),
             cell.seed.to_string(),

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{signed, thousands};
-use crate::config::{SaeMode, SaeSettings};
+use crate::config::SaeSettings;
 use crate::effects::Figure;
 use crate::sweep::Sweep;
 
@@ -11,18 +11,10 @@ use crate::sweep::Sweep;
 pub fn arguments(settings: &SaeSettings) -> String {
     format!(
         "--sae-mode {} --features {} --active {}",
-        mode(settings.mode),
+        settings.mode.name(),
         settings.features,
         settings.active
     )
-}
-
-fn mode(mode: SaeMode) -> &'static str {
-    match mode {
-        SaeMode::Both => "both",
-        SaeMode::Words => "words",
-        SaeMode::Reconstruction => "reconstruction",
-    }
 }
 
 /// The table and what it says, as text that ends with a newline; `run` is where the files lie.
@@ -78,7 +70,7 @@ fn render_into(out: &mut String, sweep: &Sweep, run: &str, colour: bool) -> std:
         };
         lines.push([
             if sweep.suggested == Some(at) { "▸".into() } else { String::new() },
-            mode(row.settings.mode).into(),
+            row.settings.mode.name().into(),
             format!("{}/{}", row.settings.features, row.settings.active),
             format!("{:.1}", row.kept.mean),
             match seeds {
