@@ -123,3 +123,92 @@ impl Ranking {
 pub fn auc(score: &[f64], y: &[f64], clusters: &Clusters) -> Option<Figure> {
     Ranking::new(score, y)?.figure(clusters)
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::RngExt;
+
+    use super::*;
+
+    /// Two scores of the same labels, correlated, with ties.
+    fn drawn(n: usize) -> ([Vec<f64>; 2], Vec<f64>) {
+        let mut random = crate::seed::stream(5, "two scores");
+        let mut draw = || random.random_range(-1.0f64..1.0) + random.random_range(-1.0f64..1.0);
+        let y: Vec<f64> = (0..n).map(|row| f64::from(u8::from(row % 3 == 0))).collect();
+        let shared: Vec<f64> = y.iter().map(|y| 0.7 * y + draw()).collect();
+        let scores = [0.5, 1.0].map(|noise| -> Vec<f64> {
+            shared.iter().map(|shared| ((shared + noise * draw()) * 8.0).round() / 8.0).collect()
+        });
+        (scores, y)
+    }
+
+    /// DeLong, DeLong & Clarke-Pearson (1988) as they write it: every positive against every negative.
+    fn by_definition(scores: &[Vec<f64>; 2], y: &[f64]) -> (f64, f64) {
+        let at = |wanted: f64| -> Vec<usize> { (0..y.len()).filter(|&row| y[row] == wanted).collect() };
+        let (positive, negative) = (at(1.0), at(0.0));
+        let wins = |score: &[f64], i: usize, j: usize| match score[i].total_cmp(&score[j]) {
+            std::cmp::Ordering::Greater => 1.0,
+            std::cmp::Ordering::Equal => 0.5,
+            std::cmp::Ordering::Less => 0.0,
+        };
+        // Differences of the structural components, so that one variance is the difference's.
+        let difference = |i: usize, j: usize| wins(&scores[0], i, j) - wins(&scores[1], i, j);
+        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+        let of_positive: Vec<f64> = (positive.iter())
+            .map(|&i| mean(&negative.iter().map(|&j| difference(i, j)).collect::<Vec<_>>()))
+            .collect();
+        let of_negative: Vec<f64> = (negative.iter())
+            .map(|&j| mean(&positive.iter().map(|&i| difference(i, j)).collect::<Vec<_>>()))
+            .collect();
+        let part = |values: &[f64]| {
+            let center = mean(values);
+            let square: f64 = values.iter().map(|value| (value - center).powi(2)).sum();
+            square / (values.len() - 1) as f64 / values.len() as f64
+        };
+        (mean(&of_positive), (part(&of_positive) + part(&of_negative)).sqrt())
+    }
+
+    #[test]
+    fn the_difference_of_two_areas_is_delongs() {
+        let (scores, y) = drawn(600);
+        let clusters = Clusters::new(y.len(), &[]);
+        let [one, other] = scores.each_ref().map(|score| Ranking::new(score, &y).unwrap());
+        let (value, error) = by_definition(&scores, &y);
+        let found = one.minus(&other, &clusters).unwrap();
+        assert!((found.value - value).abs() < 1e-12, "{found:?} {value}");
+        // The variance differs from theirs in the n − 1 of each label, and in Student's quantile.
+        let half = (found.high - found.low) / 2.0;
+        assert!((half / (1.96 * error) - 1.0).abs() < 0.01, "{half} where DeLong has {}", 1.96 * error);
+        // Taking the two apart would give far more.
+        let alone = |ranking: &Ranking| ranking.figure(&clusters).map(|f| (f.high - f.low) / 2.0).unwrap();
+        assert!(half < 0.8 * alone(&one).hypot(alone(&other)));
+        // The other way round, and against itself.
+        let back = other.minus(&one, &clusters).unwrap();
+        assert_eq!((back.value, back.low, back.high), (-found.value, -found.high, -found.low));
+        let nothing = one.minus(&one, &clusters).unwrap();
+        assert_eq!((nothing.value, nothing.low, nothing.high), (0.0, 0.0, 0.0));
+        // Every judgement twice in a cluster of its own: the same interval, not a narrower one.
+        let twice = |values: &[f64]| -> Vec<f64> { values.iter().flat_map(|v| [*v, *v]).collect() };
+        let pairs = Clusters::new(2 * y.len(), &[(0..2 * y.len() as u32).map(|row| row / 2).collect()]);
+        let [one, other] = scores.each_ref().map(|score| Ranking::new(&twice(score), &twice(&y)).unwrap());
+        let again = one.minus(&other, &pairs).unwrap();
+        assert!(((again.high - again.low) / 2.0 / half - 1.0).abs() < 0.01, "{again:?} {found:?}");
+        assert!(one.minus(&other, &clusters).is_none(), "other judgements");
+    }
+
+    #[test]
+    fn the_mean_of_rankings_has_the_means_figure() {
+        let (scores, y) = drawn(200);
+        let rankings = scores.map(|score| Ranking::new(&score, &y).unwrap());
+        let mean = Ranking::mean(&rankings).unwrap();
+        assert!((mean.value - (rankings[0].value + rankings[1].value) / 2.0).abs() < 1e-12);
+        assert_eq!(
+            Ranking::mean(&[rankings[0].clone(), rankings[0].clone()]).unwrap().value,
+            rankings[0].value
+        );
+        assert!(Ranking::mean(&[]).is_none());
+        let (_, fewer) = drawn(100);
+        let short = Ranking::new(&vec![0.0; 100], &fewer).unwrap();
+        assert!(Ranking::mean(&[rankings[0].clone(), short]).is_none());
+    }
+}
