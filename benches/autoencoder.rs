@@ -17,8 +17,8 @@ use std::time::Instant;
 use faer::{Accum, Mat, Par, linalg::matmul::matmul};
 use rand::RngExt;
 use wimhf::matrix::Matrix;
+use wimhf::rng;
 use wimhf::sae::{self, Compute, Control, DeviceChoice, Progress, SaeConfig};
-use wimhf::seed;
 
 /// The program's allocator, without which its times would not be the program's.
 #[global_allocator]
@@ -97,7 +97,7 @@ fn main() {
 
 /// Rows with 48 planted directions and noise, of norm about one.
 fn made_up(pairs: usize, dimensions: usize) -> Matrix {
-    let mut random = seed::stream(0, "bench");
+    let mut random = rng::stream(0, "bench");
     let directions: Vec<f32> = (0..48 * dimensions).map(|_| random.random_range(-1.0..1.0)).collect();
     let mut deltas = Matrix::zeros(pairs, dimensions);
     let size = (dimensions as f32).sqrt().recip();
@@ -131,7 +131,7 @@ fn out_of_core(compute: &Compute) {
     put(header.as_bytes());
     // The same thousand rows again and again, each time with other signs and sizes.
     let rows = made_up(1_000, DIMENSIONS);
-    let mut random = seed::stream(1, "bench file");
+    let mut random = rng::stream(1, "bench file");
     for _ in 0..ROWS / 1_000 {
         let mut block = rows.clone();
         for row in 0..1_000 {

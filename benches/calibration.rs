@@ -11,8 +11,8 @@ use rayon::prelude::*;
 use wimhf::analyze::{self, Observer, Request};
 use wimhf::config::Config;
 use wimhf::effects::{self, Control, Sample};
+use wimhf::rng;
 use wimhf::sae::DeviceChoice;
-use wimhf::seed;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
@@ -137,7 +137,7 @@ fn coverage() {
     println!("{:<45} {:>8} {:>10} {:>8}", "world", "beta", "win rate", "AUC");
     for world in &WORLDS {
         // The truth: the same estimators on a population large enough for its own error not to matter.
-        let mut random = seed::stream(1, world.name);
+        let mut random = rng::stream(1, world.name);
         let (z, sample) = draw(world, world.prompts * 400, &mut random);
         let truth = effects::feature_effect(&z, &sample, Control::Length);
         let score: Vec<f64> = z.iter().map(|z| f64::from(*z)).collect();
@@ -145,7 +145,7 @@ fn coverage() {
         let hits: Vec<[bool; 3]> = (0..SIMULATIONS)
             .into_par_iter()
             .map(|simulation| {
-                let mut random = seed::stream(simulation as u64, world.name);
+                let mut random = rng::stream(simulation as u64, world.name);
                 let (z, sample) = draw(world, world.prompts, &mut random);
                 let effect = effects::feature_effect(&z, &sample, Control::Length);
                 let clusters = if world.annotators > 0 { world.annotators } else { world.prompts };
@@ -187,19 +187,19 @@ fn null(shuffles: usize) {
             device: DeviceChoice::Cpu,
             save_embeddings: None,
             force: false,
-            spending: wimhf::language::open::Spending::default(),
+            spending: wimhf::llm::open::LlmOptions::default(),
         };
         let prepared = analyze::measure(&request, &mut Silent).expect("the sample is sound");
         let found: Vec<bool> = (0..shuffles / 4)
             .into_par_iter()
             .map(|shuffle| {
-                let mut random = seed::stream(shuffle as u64, "shuffled labels");
+                let mut random = rng::stream(shuffle as u64, "shuffled labels");
                 let mut pairs = prepared.pairs.clone();
                 let labels = &mut pairs.judgements.label;
                 for i in (1..labels.len()).rev() {
                     labels.swap(i, random.random_range(0..=i));
                 }
-                let (_, findings) = analyze::express_in_memory(
+                let (_, findings) = analyze::estimate_in_memory(
                     &pairs,
                     &prepared.sides,
                     &prepared.described,

@@ -12,7 +12,7 @@ use wimhf::config::EmbedConfig;
 use wimhf::effects::{self, Sample, penalised};
 use wimhf::embed::{self, Embedding, Hardware, Listener, Recipe};
 use wimhf::matrix::Matrix;
-use wimhf::pairs::{self, Pairs, ReadOptions, Side};
+use wimhf::pairs::{self, Pairs, ReadOptions, Split};
 
 /// The program's allocator, without which its times would not be the program's.
 #[global_allocator]
@@ -79,9 +79,9 @@ fn row(pairs: &Pairs, name: &str) -> Result<(), embed::EmbedError> {
 }
 
 /// The probe's AUC on the held-out side of one split.
-fn auc(pairs: &Pairs, deltas: &Matrix, seed: u64) -> effects::Figure {
+fn auc(pairs: &Pairs, deltas: &Matrix, seed: u64) -> effects::Estimate {
     let (sides, _) = pairs::split(pairs, [0.6, 0.0, 0.4], seed).expect("shares that add up");
-    let sample = |side: Side| {
+    let sample = |side: Split| {
         let judgements = &pairs.judgements;
         let used: Vec<usize> = (0..judgements.pair.len())
             .filter(|&j| judgements.label[j] != 0.5 && sides[judgements.pair[j] as usize] == side)
@@ -96,7 +96,7 @@ fn auc(pairs: &Pairs, deltas: &Matrix, seed: u64) -> effects::Figure {
         )
         .expect("columns of one length")
     };
-    let (train, test) = (sample(Side::Train), sample(Side::HeldOut));
+    let (train, test) = (sample(Split::Train), sample(Split::Test));
     let probe = penalised::fit(deltas, train.row(), train.y(), &penalised::Penalty::default());
     let scores = probe.expect("two labels").score(deltas, test.row());
     effects::auc(&scores, test.y(), test.clusters()).expect("two labels")

@@ -14,7 +14,7 @@ use rayon::prelude::*;
 
 use wimhf::describe::judging::{Answers, Call, Candidate, Judge, Plan, Reading, choose, fidelity, measure};
 use wimhf::matrix::Matrix;
-use wimhf::seed;
+use wimhf::rng;
 use wimhf::statistics::correlation::pearson;
 
 const FEATURES: usize = 32;
@@ -39,7 +39,7 @@ struct World {
 
 impl World {
     fn new(number: u64) -> Self {
-        let mut random = seed::stream(number, "judged world");
+        let mut random = rng::stream(number, "judged world");
         let mut z = Matrix::zeros(PAIRS, FEATURES);
         for value in &mut z.values {
             // Active in an eighth of the pairs, as K = 4 of M = 32.
@@ -153,7 +153,7 @@ fn true_fidelity(
 ) -> f64 {
     let fresh: Vec<u32> = (ASKED as u32..PAIRS as u32).collect();
     let pairs = active(world, feature, &fresh);
-    let mut judge = Simulated { world, bias, random: seed::stream(statement as u64, "truth"), calls: 0 };
+    let mut judge = Simulated { world, bias, random: rng::stream(statement as u64, "truth"), calls: 0 };
     if both {
         let z: Vec<f64> = pairs.iter().map(|&pair| f64::from(world.z.row(pair as usize)[feature])).collect();
         let of_pairs = |judge: &mut Simulated| {
@@ -188,7 +188,7 @@ fn true_fidelity(
 
 /// The reference: 300 pairs for every candidate, random order, chosen and reported on the same.
 fn reference(world: &World, bias: f64, number: u64) -> Scheme {
-    let mut judge = Simulated { world, bias, random: seed::stream(number, "reference"), calls: 0 };
+    let mut judge = Simulated { world, bias, random: rng::stream(number, "reference"), calls: 0 };
     let all: Vec<u32> = (0..ASKED as u32 / 2).collect();
     let mut scheme = Scheme::default();
     for feature in 0..FEATURES {
@@ -233,11 +233,11 @@ impl Scheme {
 
 /// Ours, as `analyze --describer model` does it.
 fn ours(world: &World, bias: f64, number: u64, plan: &Plan) -> Scheme {
-    let mut judge = Simulated { world, bias, random: seed::stream(number, "ours"), calls: 0 };
+    let mut judge = Simulated { world, bias, random: rng::stream(number, "ours"), calls: 0 };
     let statements = vec![String::new(); FEATURES * CANDIDATES];
     let describe: Vec<u32> = (0..ASKED as u32 / 2).collect();
     let held_out: Vec<u32> = (ASKED as u32 / 2..ASKED as u32).collect();
-    let mut random = seed::stream(number, "plan");
+    let mut random = rng::stream(number, "plan");
     let lists = lists();
     let Ok((chosen, _)) = choose(&mut judge, &statements, &world.z, &describe, &lists, plan, &mut random);
     let winners: Vec<Option<Candidate>> =

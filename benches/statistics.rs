@@ -14,7 +14,7 @@ use std::process::Command;
 use polars::prelude::*;
 use wimhf::effects::{self, Control, Sample, lasso::Lasso, penalised};
 use wimhf::matrix::Matrix;
-use wimhf::pairs::{self, ReadOptions, Side};
+use wimhf::pairs::{self, ReadOptions, Split};
 use wimhf::sae::Sae;
 
 /// The program's allocator, without which its times would not be the program's.
@@ -153,7 +153,7 @@ fn once(data: &Path) -> Vec<f64> {
     let z = sae.activations(&deltas).expect("vectors that fit");
     clock(started);
 
-    let sample = |side: Option<Side>| -> Sample {
+    let sample = |side: Option<Split>| -> Sample {
         let judgements = &pairs.judgements;
         let used: Vec<usize> = (0..judgements.pair.len())
             .filter(|&j| {
@@ -173,7 +173,7 @@ fn once(data: &Path) -> Vec<f64> {
         )
         .expect("columns of one length")
     };
-    let (train, test, all) = (sample(Some(Side::Train)), sample(Some(Side::HeldOut)), sample(None));
+    let (train, test, all) = (sample(Some(Split::Train)), sample(Some(Split::Test)), sample(None));
     let started = cpu_seconds();
     let probe =
         penalised::fit(&deltas, train.row(), train.y(), &penalised::Penalty::default()).expect("two labels");

@@ -10,27 +10,27 @@ use crate::cache::{self, Cache};
 use crate::config::{Config, ConfigError, Describer};
 use crate::constitution::{self, Findings};
 use crate::describe::judging::Plan;
-use crate::describe::written::Models;
-use crate::describe::{self, Described, Feature, known::Bank, known::BankError};
+use crate::describe::llm_describer::Models;
+use crate::describe::{self, Described, Feature, known::ConceptBank, known::ConceptBankError};
 use crate::effects::table::{self, EffectTable};
-use crate::embed::{self, BoxedEmbedder, EmbedError, Embedding, Hardware, Recipe, Spec};
+use crate::embed::{self, BundledEmbedder, EmbedError, Embedding, Hardware, Recipe, Spec};
 use crate::hub::{self, HubError};
-use crate::language;
-use crate::language::chat::LanguageError;
-use crate::language::open::{OpenError, Role, Spending};
-use crate::language::prompts::Prompts;
-use crate::language::spending::{Forecast, Purse, Spent};
+use crate::llm;
+use crate::llm::chat::LanguageError;
+use crate::llm::open::{LlmOptions, OpenError, Role};
+use crate::llm::prompts::Prompts;
+use crate::llm::spending::{Budget, Spent, UsageEstimate};
 use crate::matrix::Matrix;
-use crate::pairs::{self, Pairs, PairsError, ReadOptions, ReadReport, Side, Source};
+use crate::pairs::{self, Pairs, PairsError, ReadOptions, ReadReport, Source, Split};
 use crate::personalize;
 use crate::report::{annotated_pairs, page, tables};
-use crate::run::{
-    DatasetRecord, EmbeddingRecord, LanguageRecord, Manifest, RunDir, RunError, SourceRecord, fingerprint,
-    write_bytes, write_json,
-};
 use crate::sae::{
-    self, Checkpoint, Control, DeviceChoice, Material, Progress, Sae, SaeCard, SaeConfig, SaeError,
+    self, Checkpoint, Control, DeviceChoice, Progress, Sae, SaeCard, SaeConfig, SaeError, TrainData,
     TrainReport,
+};
+use crate::store::{
+    DatasetRecord, EmbeddingRecord, LanguageRecord, Manifest, RunDir, SourceRecord, StoreError, fingerprint,
+    write_bytes, write_json,
 };
 
 /// What to analyse, and where to leave the result.
@@ -49,7 +49,7 @@ pub struct Request {
     /// Redo every stage; replace the run of another dataset.
     pub force: bool,
     /// Limits and prices of language models.
-    pub spending: Spending,
+    pub spending: LlmOptions,
 }
 
 /// What came out, beside the files in the run directory.
@@ -88,13 +88,13 @@ pub enum AnalyzeError {
     #[error(transparent)]
     Pairs(#[from] PairsError),
     #[error(transparent)]
-    Run(#[from] RunError),
+    Run(#[from] StoreError),
     #[error(transparent)]
     Hub(#[from] HubError),
     #[error(transparent)]
     Embed(#[from] EmbedError),
     #[error(transparent)]
-    Bank(#[from] BankError),
+    ConceptBank(#[from] ConceptBankError),
     #[error(transparent)]
     Sae(#[from] SaeError),
     #[error(transparent)]
@@ -108,7 +108,9 @@ impl AnalyzeError {
     pub fn is_users(&self) -> bool {
         match self {
             // A server that is not there, a key that is wrong, a limit: all of them are for the user to mend.
-            Self::Config(_) | Self::Pairs(_) | Self::Bank(_) | Self::Open(_) | Self::Language(_) => true,
+            Self::Config(_) | Self::Pairs(_) | Self::ConceptBank(_) | Self::Open(_) | Self::Language(_) => {
+                true
+            }
             Self::Run(error) => error.is_users(),
             Self::Hub(_) => true,
             Self::Embed(error) => error.is_users(),
@@ -168,13 +170,13 @@ impl Quality {
 
 /// The measurable half of a run: everything that needs no labels.
 #[derive(Debug)]
-pub struct Measured {
+pub struct DescribedRun {
     /// The open run directory.
     pub run: RunDir,
     /// The pairs and every label given to them.
     pub pairs: Pairs,
     /// The side of each pair, `[pairs]`.
-    pub sides: Vec<Side>,
+    pub sides: Vec<Split>,
     /// `e(A) − e(B)`, `[pairs, dimensions]`.
     pub deltas: Matrix,
     /// Features in words, and their activations.
@@ -184,7 +186,7 @@ pub struct Measured {
     /// How well it does on held-out pairs.
     pub quality: Quality,
     /// The detectors.
-    bank: Bank,
+    bank: ConceptBank,
     /// Fingerprint of all this.
     print: String,
 }
@@ -195,20 +197,20 @@ pub struct Measured {
 /// See [`AnalyzeError`]; finished stages stay, and the same request goes on after them.
 pub fn analyze(request: &Request, observer: &mut dyn Observer) -> Result<Analysis, AnalyzeError> {
     let measured = measure(request, observer)?;
-    express(measured, &request.config, observer)
+    estimate(measured, &request.config, observer)
 }
 
 /// Reads, splits, embeds, trains and describes: what the two responses differ in.
 ///
 /// # Errors
 /// See [`AnalyzeError`].
-pub fn measure(request: &Request, observer: &mut dyn Observer) -> Result<Measured, AnalyzeError> {
+pub fn measure(request: &Request, observer: &mut dyn Observer) -> Result<DescribedRun, AnalyzeError> {
     let mut prepared = prepare(request, observer)?;
     let config = &request.config;
-    let prompts = language::open::prompts(&config.describe.language)?;
+    let prompts = llm::open::prompts(&config.describe.language)?;
     let versions = match config.describe.describer {
         Describer::Offline => Vec::new(),
-        Describer::Model => language::open::versions(&prompts),
+        Describer::Model => llm::open::versions(&prompts),
     };
     let print = fingerprint(
         "describe",
@@ -221,8 +223,8 @@ pub fn measure(request: &Request, observer: &mut dyn Observer) -> Result<Measure
         ),
     );
     let described = describe_stage(&mut prepared, request, &prompts, observer, &print)?;
-    let Prepared { run, bank, pairs, sides, deltas, trained, quality, .. } = prepared;
-    Ok(Measured { run, pairs, sides, deltas, described, trained, quality, bank, print })
+    let TrainedRun { run, bank, pairs, sides, deltas, trained, quality, .. } = prepared;
+    Ok(DescribedRun { run, pairs, sides, deltas, described, trained, quality, bank, print })
 }
 
 /// What describing by language models will cost, by stage, before any of them is asked.
@@ -231,11 +233,11 @@ pub fn measure(request: &Request, observer: &mut dyn Observer) -> Result<Measure
 ///
 /// # Errors
 /// See [`AnalyzeError`].
-pub fn forecast(request: &Request, observer: &mut dyn Observer) -> Result<Vec<Bill>, AnalyzeError> {
+pub fn forecast(request: &Request, observer: &mut dyn Observer) -> Result<Vec<CostEstimate>, AnalyzeError> {
     let prepared = prepare(request, observer)?;
     let config = &request.config;
     let language = &config.describe.language;
-    let prompts = language::open::prompts(language)?;
+    let prompts = llm::open::prompts(language)?;
     observer.stage("forecast", 0);
     let started = std::time::Instant::now();
     let learned = prepared.model.activations(&prepared.deltas)?;
@@ -250,7 +252,7 @@ pub fn forecast(request: &Request, observer: &mut dyn Observer) -> Result<Vec<Bi
         &config.describe,
         config.principles.redundant_above,
     );
-    let forecasts = describe::written::forecast(
+    let forecasts = describe::llm_describer::forecast(
         &prepared.pairs,
         &prepared.sides,
         &described,
@@ -261,10 +263,10 @@ pub fn forecast(request: &Request, observer: &mut dyn Observer) -> Result<Vec<Bi
     let mut bills = Vec::new();
     for stage in ["write", "judge", "shorten"] {
         let role = if stage == "judge" { Role::Judge } else { Role::Writer };
-        let model = language::open::named(language, role, &request.spending)?;
+        let model = llm::open::named(language, role, &request.spending)?;
         let forecast = forecasts.get(stage).cloned().unwrap_or_default();
         let dollars = model.price.map(|price| price.of(forecast.tokens_in, forecast.tokens_out));
-        bills.push(Bill { stage, model: model.name, server: model.base_url, forecast, dollars });
+        bills.push(CostEstimate { stage, model: model.name, server: model.base_url, forecast, dollars });
     }
     observer.finished("forecast", started.elapsed().as_secs_f64(), false);
     prepared.run.save()?;
@@ -273,7 +275,7 @@ pub fn forecast(request: &Request, observer: &mut dyn Observer) -> Result<Vec<Bi
 
 /// What one kind of request will cost.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Bill {
+pub struct CostEstimate {
     /// `write`, `judge`, `shorten`, `execute` …
     pub stage: &'static str,
     /// The model that is asked.
@@ -282,7 +284,7 @@ pub struct Bill {
     pub server: String,
     /// Calls and tokens.
     #[serde(flatten)]
-    pub forecast: Forecast,
+    pub forecast: UsageEstimate,
     /// Dollars, where the price is known.
     pub dollars: Option<f64>,
 }
@@ -298,11 +300,11 @@ fn plan_of(config: &Config) -> Plan {
 }
 
 /// A run before anything is learned.
-pub(crate) struct Gathered {
+pub(crate) struct EmbeddedDataset {
     pub run: RunDir,
-    pub bank: Bank,
+    pub bank: ConceptBank,
     pub pairs: Pairs,
-    pub sides: Vec<Side>,
+    pub sides: Vec<Split>,
     /// `[pairs, dimensions]`
     pub deltas: Matrix,
     /// Fingerprint of all this.
@@ -310,11 +312,11 @@ pub(crate) struct Gathered {
 }
 
 /// A run up to its autoencoder.
-struct Prepared {
+struct TrainedRun {
     run: RunDir,
-    bank: Bank,
+    bank: ConceptBank,
     pairs: Pairs,
-    sides: Vec<Side>,
+    sides: Vec<Split>,
     deltas: Matrix,
     model: Sae,
     card: SaeCard,
@@ -324,19 +326,22 @@ struct Prepared {
 }
 
 /// Reads, splits, embeds and trains.
-fn prepare(request: &Request, observer: &mut dyn Observer) -> Result<Prepared, AnalyzeError> {
-    let Gathered { mut run, bank, pairs, sides, deltas, embed_print } = gather(request, observer)?;
+fn prepare(request: &Request, observer: &mut dyn Observer) -> Result<TrainedRun, AnalyzeError> {
+    let EmbeddedDataset { mut run, bank, pairs, sides, deltas, embed_print } = gather(request, observer)?;
     let (model, card, trained, sae_print) =
         sae_stage(&mut run, observer, &pairs, &sides, &deltas, request, &embed_print)?;
-    let quality = Quality::on(&model, &deltas, &on(&sides, Side::HeldOut), &card.prefixes)?;
-    Ok(Prepared { run, bank, pairs, sides, deltas, model, card, trained, quality, sae_print })
+    let quality = Quality::on(&model, &deltas, &on(&sides, Split::Test), &card.prefixes)?;
+    Ok(TrainedRun { run, bank, pairs, sides, deltas, model, card, trained, quality, sae_print })
 }
 
 /// Reads, splits and embeds.
 ///
 /// # Errors
 /// See [`AnalyzeError`].
-pub(crate) fn gather(request: &Request, observer: &mut dyn Observer) -> Result<Gathered, AnalyzeError> {
+pub(crate) fn gather(
+    request: &Request,
+    observer: &mut dyn Observer,
+) -> Result<EmbeddedDataset, AnalyzeError> {
     let config = &request.config;
     config.validate()?;
     let bank = bank(config)?;
@@ -350,7 +355,7 @@ pub(crate) fn gather(request: &Request, observer: &mut dyn Observer) -> Result<G
     let (mut pairs, read) = pairs::read_all(&sources, &read_options(config))?;
     observer.finished("read", started.elapsed().as_secs_f64(), false);
     let (sides, split_notes) = pairs::split(&pairs, config.split.shares, config.seed)?;
-    for (side, purpose) in [(Side::Train, "training"), (Side::HeldOut, "measuring (held out)")] {
+    for (side, purpose) in [(Split::Train, "training"), (Split::Test, "measuring (held out)")] {
         if !sides.contains(&side) {
             return Err(PairsError::TooFew { pairs: sides.len(), side: purpose }.into());
         }
@@ -376,17 +381,17 @@ pub(crate) fn gather(request: &Request, observer: &mut dyn Observer) -> Result<G
     })?;
 
     let (deltas, embed_print) = embed_stage(&mut run, observer, &mut pairs, request, &pairs_print)?;
-    Ok(Gathered { run, bank, pairs, sides, deltas, embed_print })
+    Ok(EmbeddedDataset { run, bank, pairs, sides, deltas, embed_print })
 }
 
 /// Adds themes, measures effects on held-out labels, selects principles and writes the report: what is
 /// rewarded.
-fn express(
-    measured: Measured,
+fn estimate(
+    measured: DescribedRun,
     config: &Config,
     observer: &mut dyn Observer,
 ) -> Result<Analysis, AnalyzeError> {
-    let Measured { mut run, pairs, sides, deltas, described, trained, quality, bank, print } = measured;
+    let DescribedRun { mut run, pairs, sides, deltas, described, trained, quality, bank, print } = measured;
     let themes_print = fingerprint("themes", &print);
     let described = themes_stage(&mut run, observer, &pairs, &sides, described, &themes_print)?;
 
@@ -463,14 +468,14 @@ fn express(
 ///
 /// # Errors
 /// Where the words' embedder fails.
-pub fn express_in_memory(
+pub fn estimate_in_memory(
     pairs: &Pairs,
-    sides: &[Side],
+    sides: &[Split],
     described: &Described,
     deltas: &Matrix,
     config: &Config,
 ) -> Result<(EffectTable, Findings), AnalyzeError> {
-    let themes = constitution::select::themes(pairs, sides, described, &BoxedEmbedder::load()?)?;
+    let themes = constitution::select::themes(pairs, sides, described, &BundledEmbedder::load()?)?;
     let described = described.with_themes(pairs, sides, &themes);
     let table = table::measure(pairs, sides, &described, deltas);
     let findings = constitution::select::select(pairs, sides, &described, &table, &config.principles);
@@ -478,10 +483,10 @@ pub fn express_in_memory(
 }
 
 /// The bank of concepts that the settings name.
-pub(crate) fn bank(config: &Config) -> Result<Bank, BankError> {
+pub(crate) fn bank(config: &Config) -> Result<ConceptBank, ConceptBankError> {
     match &config.describe.concepts {
-        Some(path) => Bank::with_file(path),
-        None => Bank::boxed(),
+        Some(path) => ConceptBank::with_file(path),
+        None => ConceptBank::boxed(),
     }
 }
 
@@ -492,7 +497,7 @@ fn note(run: &mut RunDir, observer: &mut dyn Observer, text: &str) {
 }
 
 /// The pairs on a side, in order.
-pub(crate) fn on(sides: &[Side], side: Side) -> Vec<u32> {
+pub(crate) fn on(sides: &[Split], side: Split) -> Vec<u32> {
     (0u32..).zip(sides).filter(|(_, at)| **at == side).map(|(pair, _)| pair).collect()
 }
 
@@ -642,7 +647,7 @@ fn embed_stage(
     }
     let record: EmbeddingRecord = read_json(&run.file(RECORD))?;
     if fresh.is_some() && embedder.cached() {
-        if let Some(text) = told(&record) {
+        if let Some(text) = embedding_note(&record) {
             note(run, observer, &text);
         }
         // Not before the deltas stand: it may be this run's vectors that go. Failing leaves the cache larger.
@@ -657,7 +662,7 @@ fn embed_stage(
 }
 
 /// What embedding took, where that was not nothing.
-fn told(record: &EmbeddingRecord) -> Option<String> {
+fn embedding_note(record: &EmbeddingRecord) -> Option<String> {
     let EmbeddingRecord { texts, from_cache, embedded, cut, tokens, requests, .. } = record;
     let mut text = format!("{texts} different texts: {embedded} embedded, {from_cache} from the cache");
     if *requests > 0 {
@@ -743,7 +748,7 @@ fn sae_stage(
     run: &mut RunDir,
     observer: &mut dyn Observer,
     pairs: &Pairs,
-    sides: &[Side],
+    sides: &[Split],
     deltas: &Matrix,
     request: &Request,
     embed_print: &str,
@@ -762,8 +767,8 @@ fn sae_stage(
     };
     let files = ["stages/sae.safetensors", "stages/sae.json", "stages/training.json"];
     stage(run, observer, "sae", &print, config.epochs_max, &files, |run, observer| {
-        let describe = on(sides, Side::Describe);
-        let held_out = on(sides, Side::HeldOut);
+        let describe = on(sides, Split::Validation);
+        let held_out = on(sides, Split::Test);
         // θ is one number that looks at no label and no reconstruction: it is set where all figures are
         // measured, so that the asked number of features is active there.
         let unseen = if held_out.len() < FEW { [&describe[..], &held_out].concat() } else { held_out };
@@ -776,10 +781,10 @@ fn sae_stage(
         };
         let checkpoint =
             Checkpoint { path: run.file("stages/sae.checkpoint.safetensors"), print: print.clone() };
-        let material = Material {
+        let material = TrainData {
             deltas,
             pairs,
-            train: &on(sides, Side::Train),
+            train: &on(sides, Split::Train),
             validation: &describe,
             calibrate: &unseen,
             compute: &compute,
@@ -800,7 +805,7 @@ fn sae_stage(
 }
 
 fn describe_stage(
-    prepared: &mut Prepared,
+    prepared: &mut TrainedRun,
     request: &Request,
     prompts: &Prompts,
     observer: &mut dyn Observer,
@@ -814,7 +819,7 @@ fn describe_stage(
         "stages/described.json",
     ];
     let config = &request.config;
-    let Prepared { run, bank, pairs, sides, deltas, model, card, trained, .. } = prepared;
+    let TrainedRun { run, bank, pairs, sides, deltas, model, card, trained, .. } = prepared;
     let mut fresh = None;
     let total = pairs.pair_id.len();
     stage(run, observer, "describe", print, total, &files, |run, observer| {
@@ -831,7 +836,7 @@ fn describe_stage(
             config.principles.redundant_above,
         );
         if config.describe.describer == Describer::Model {
-            found = in_models_words(run, observer, request, prompts, pairs, sides, bank, found)?;
+            found = describe_with_llm(run, observer, request, prompts, pairs, sides, bank, found)?;
         }
         // The sign of a latent is an accident of training; it is turned so that its words fit.
         for &feature in &found.flipped {
@@ -873,27 +878,27 @@ fn describe_stage(
 
 /// Has language models describe, and records what that took, whether it comes to an end or not.
 #[allow(clippy::too_many_arguments)] // the stage's inputs, each from another stage
-fn in_models_words(
+fn describe_with_llm(
     run: &mut RunDir,
     observer: &mut dyn Observer,
     request: &Request,
     prompts: &Prompts,
     pairs: &Pairs,
-    sides: &[Side],
-    bank: &Bank,
+    sides: &[Split],
+    bank: &ConceptBank,
     offline: Described,
 ) -> Result<Described, AnalyzeError> {
     let config = &request.config;
     let language = &config.describe.language;
-    let purse = Arc::new(Purse::new(request.spending.limits));
-    let open = |role: Role| language::open::named(language, role, &request.spending);
+    let purse = Arc::new(Budget::new(request.spending.limits));
+    let open = |role: Role| llm::open::named(language, role, &request.spending);
     let (writer, judge) = (open(Role::Writer)?, open(Role::Judge)?);
-    let named = |model: &language::open::Named| format!("{} at {}", model.name, model.base_url);
+    let named = |model: &llm::open::ModelSpec| format!("{} at {}", model.name, model.base_url);
     let (writer_name, judge_name) = (named(&writer), named(&judge));
     let mut writer = writer.open(&request.spending, &purse, config.seed)?;
     let mut judge = judge.open(&request.spending, &purse, config.seed)?;
     let mut models = Models { writer: &mut writer, judge: &mut judge, prompts };
-    let outcome = describe::written::describe(
+    let outcome = describe::llm_describer::describe(
         pairs,
         sides,
         offline,
@@ -943,7 +948,7 @@ pub(crate) fn spent_in_words(spent: &BTreeMap<String, Spent>) -> String {
 /// Passes on what the models are doing.
 struct Tell<'o>(&'o mut dyn Observer);
 
-impl describe::written::Listener for Tell<'_> {
+impl describe::llm_describer::Listener for Tell<'_> {
     fn stage(&mut self, name: &str, total: usize) {
         self.0.stage(name, total);
     }
@@ -958,12 +963,12 @@ fn themes_stage(
     run: &mut RunDir,
     observer: &mut dyn Observer,
     pairs: &Pairs,
-    sides: &[Side],
+    sides: &[Split],
     described: Described,
     print: &str,
 ) -> Result<Described, AnalyzeError> {
     stage(run, observer, "themes", print, 0, &["activations.parquet", "stages/themes.json"], |run, _| {
-        let themes = constitution::select::themes(pairs, sides, &described, &BoxedEmbedder::load()?)?;
+        let themes = constitution::select::themes(pairs, sides, &described, &BundledEmbedder::load()?)?;
         let all = described.with_themes(pairs, sides, &themes);
         tables::write_matrix(
             &run.file("activations.parquet"),
@@ -983,11 +988,11 @@ fn feature_ids(features: &[Feature]) -> Vec<String> {
     features.iter().map(|feature| feature.feature_id.clone()).collect()
 }
 
-pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, RunError> {
+pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, StoreError> {
     let bytes =
-        std::fs::read(path).map_err(|source| RunError::Io { action: "read", path: path.into(), source })?;
+        std::fs::read(path).map_err(|source| StoreError::Io { action: "read", path: path.into(), source })?;
     serde_json::from_slice(&bytes)
-        .map_err(|error| RunError::Content { path: path.into(), message: error.to_string() })
+        .map_err(|error| StoreError::Content { path: path.into(), message: error.to_string() })
 }
 
 /// Mean label of each pair over its judgements, NaN where it has none.
@@ -1004,17 +1009,17 @@ pub(crate) fn mean_labels(pairs: &Pairs) -> Vec<f32> {
 
 fn record_metrics(
     manifest: &mut Manifest,
-    sides: &[Side],
+    sides: &[Split],
     described: &Described,
     trained: &TrainReport,
     quality: Quality,
     table: &EffectTable,
 ) {
-    let count = |side: Side| sides.iter().filter(|at| **at == side).count();
+    let count = |side: Split| sides.iter().filter(|at| **at == side).count();
     let metrics = &mut manifest.metrics;
-    metrics.pairs_train = count(Side::Train);
-    metrics.pairs_describe = count(Side::Describe);
-    metrics.pairs_held_out = count(Side::HeldOut);
+    metrics.pairs_train = count(Split::Train);
+    metrics.pairs_describe = count(Split::Validation);
+    metrics.pairs_held_out = count(Split::Test);
     metrics.judgements_held_out = table.labels_held_out;
     metrics.ties_held_out = table.ties_held_out;
     metrics.auc = table.auc.clone();

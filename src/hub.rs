@@ -12,9 +12,9 @@ use hf_hub::api::sync::{Api, ApiBuilder, ApiError};
 use hf_hub::{Repo, RepoType};
 use serde::Deserialize;
 
-use crate::names::nearest;
 use crate::net::{Failure, Gate, NetError, Policy, Secret};
 use crate::stop;
+use crate::suggest::nearest;
 
 const ENDPOINT: &str = "https://huggingface.co";
 /// The branch on which the Hub keeps every dataset as Parquet, `CONFIG/SPLIT/0000.parquet`.

@@ -10,39 +10,39 @@
 //! ```
 //!
 //! Each module looks only to its left in that picture. [`analyze`] is the whole way in one
-//! function; the run directory it leaves is described in [`run`].
+//! function; the run directory it leaves is described in [`store`].
 //!
 //! Everything is seen from response A: an activation above zero means "more in A", a positive
 //! effect means that the side with more of it is preferred more often. Every figure is an
 //! association in the labels at hand, never a causal claim.
 
 pub mod analyze;
-pub mod apply;
 pub mod cache;
 pub mod cli;
 pub mod compare;
 pub mod config;
 pub mod constitution;
-pub mod curate;
 pub mod describe;
 pub mod effects;
 pub mod embed;
-pub mod finished;
+pub mod featurizer;
 #[cfg_attr(not(feature = "hub"), path = "hub_off.rs")]
 pub mod hub;
-pub mod language;
+pub mod llm;
 pub mod matrix;
-pub mod names;
 pub mod net;
 pub mod pairs;
 pub mod personalize;
+pub mod relabel;
 pub mod report;
+pub mod rng;
 pub mod run;
 pub mod sae;
 pub mod score;
-pub mod seed;
 pub mod statistics;
 pub mod stop;
+pub mod store;
+pub mod suggest;
 pub mod sweep;
 
 #[cfg(test)]

@@ -17,16 +17,16 @@ use std::sync::mpsc;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::analyze::{AnalyzeError, Gathered, Observer, Request, gather, on, read_json};
+use crate::analyze::{AnalyzeError, EmbeddedDataset, Observer, Request, gather, on, read_json};
 use crate::config::{Config, SaeMode, SaeSettings};
-use crate::describe::{self, known::Bank};
-use crate::effects::ladder::{embedding_score, features_score};
-use crate::effects::table::Labels;
-use crate::effects::{Figure, Ranking, Sample};
+use crate::describe::{self, known::ConceptBank};
+use crate::effects::ablation::{embedding_score, features_score};
+use crate::effects::table::LabelledSample;
+use crate::effects::{Estimate, Ranking, Sample};
 use crate::matrix::Matrix;
-use crate::pairs::{self, Pairs, PairsError, Side};
-use crate::run::{Manifest, RunError, fingerprint, write_bytes, write_json};
-use crate::sae::{self, Control, Material, Sae, SaeCard, SaeConfig, SaeError, TrainReport, stability};
+use crate::pairs::{self, Pairs, PairsError, Split};
+use crate::sae::{self, Control, Sae, SaeCard, SaeConfig, SaeError, TrainData, TrainReport, stability};
+use crate::store::{Manifest, StoreError, fingerprint, write_bytes, write_json};
 
 /// Most cells of a sweep.
 const MOST_CELLS: usize = 500;
@@ -89,7 +89,7 @@ impl Grid {
                     _ => return Err("`seeds` is how many of them: one number up to 100".into()),
                 },
                 _ => {
-                    let nearest = crate::names::nearest(name, NAMES.split(", "));
+                    let nearest = crate::suggest::nearest(name, NAMES.split(", "));
                     let hint = nearest.map(|nearest| format!("; did you mean `{nearest}`?"));
                     return Err(format!(
                         "`{name}` cannot be varied, only {NAMES}{}",
@@ -148,9 +148,9 @@ pub struct Cell {
     /// Of these, how many say what no other feature and no known concept says.
     pub distinct: usize,
     /// AUC of length and the learned features; `None` where labels are missing.
-    pub auc_learned: Option<Figure>,
+    pub auc_learned: Option<Estimate>,
     /// AUC of these and the known concepts.
-    pub auc_learned_and_known: Option<Figure>,
+    pub auc_learned_and_known: Option<Estimate>,
     /// NMSE, all features.
     pub nmse: f64,
     /// Active features per pair.
@@ -178,13 +178,13 @@ pub struct Row {
     /// Kept features that say what nothing else says.
     pub distinct: Spread,
     /// AUC of length and the learned features, the mean over the seeds; its interval is about the pairs.
-    pub auc_learned: Option<Figure>,
+    pub auc_learned: Option<Estimate>,
     /// Standard deviation of that AUC over the seeds.
     pub auc_learned_sd: f64,
     /// `auc_learned` minus that of the setting with the highest; 0 for this one itself.
-    pub behind: Option<Figure>,
+    pub behind: Option<Estimate>,
     /// With the known concepts.
-    pub auc_learned_and_known: Option<Figure>,
+    pub auc_learned_and_known: Option<Estimate>,
     /// NMSE.
     pub nmse: Spread,
     /// Active features per pair.
@@ -236,7 +236,7 @@ pub struct Sweep {
     /// Pairs that were left alone.
     pub pairs_apart: usize,
     /// The embedding probe on the same pairs.
-    pub auc_embedding: Option<Figure>,
+    pub auc_embedding: Option<Estimate>,
     /// The settings, in the grid's order.
     pub rows: Vec<Row>,
     /// Index into `rows`: of the settings whose AUC is not shown to be behind, the one with most distinct
@@ -253,7 +253,7 @@ pub struct Sweep {
 /// See [`AnalyzeError`].
 pub fn sweep(request: &Request, grid: &Grid, observer: &mut dyn Observer) -> Result<Sweep, AnalyzeError> {
     let before = Manifest::read(&request.out.join("run.json")).ok();
-    let Gathered { mut run, bank, pairs, sides, deltas, embed_print } = gather(request, observer)?;
+    let EmbeddedDataset { mut run, bank, pairs, sides, deltas, embed_print } = gather(request, observer)?;
     let config = &request.config;
     let compute = sae::choose(request.device)?;
     for text in [Some(compute.note.clone()), left_out(grid)].into_iter().flatten() {
@@ -273,14 +273,14 @@ pub fn sweep(request: &Request, grid: &Grid, observer: &mut dyn Observer) -> Res
     let known = bank.measure(&pairs, &mut |done| observer.advance(done));
     observer.finished("concepts", seconds.elapsed().as_secs_f64(), false);
 
-    let labels = Labels::on(&pairs, &sides, &[Side::HeldOut]);
+    let labels = LabelledSample::on(&pairs, &sides, &[Split::Test]);
     let bench = Bench {
-        material: Material {
+        material: TrainData {
             deltas: &deltas,
             pairs: &pairs,
-            train: &on(&sides, Side::Train),
-            validation: &on(&sides, Side::Describe),
-            calibrate: &on(&sides, Side::HeldOut),
+            train: &on(&sides, Split::Train),
+            validation: &on(&sides, Split::Validation),
+            calibrate: &on(&sides, Split::Test),
             compute: &compute,
         },
         sides: &sides,
@@ -288,7 +288,7 @@ pub fn sweep(request: &Request, grid: &Grid, observer: &mut dyn Observer) -> Res
         known: &known,
         bank: &bank,
         config,
-        explore: Labels::on(&pairs, &sides, &[Side::Train, Side::Describe]).sample,
+        explore: LabelledSample::on(&pairs, &sides, &[Split::Train, Split::Validation]).sample,
         measure: labels.sample,
         folder: run.file("stages/sweep"),
         print: fingerprint(
@@ -304,15 +304,15 @@ pub fn sweep(request: &Request, grid: &Grid, observer: &mut dyn Observer) -> Res
     };
     let cells = bench.all(grid, config.seed, observer)?;
     let (rows, suggested) = bench.rows(grid, &cells)?;
-    let count = |side: Side| sides.iter().filter(|at| **at == side).count();
+    let count = |side: Split| sides.iter().filter(|at| **at == side).count();
     let sweep = Sweep {
         dataset: run.manifest.dataset.path.clone(),
         embedder: run.manifest.embedder.clone(),
-        pairs_learned: count(Side::Train),
-        pairs_chosen: count(Side::Describe),
-        pairs_measured: count(Side::HeldOut),
+        pairs_learned: count(Split::Train),
+        pairs_chosen: count(Split::Validation),
+        pairs_measured: count(Split::Test),
         labels_measured: bench.measure.len(),
-        pairs_apart: count(Side::Apart),
+        pairs_apart: count(Split::Apart),
         auc_embedding: embedding_score(&deltas, &bench.explore, &bench.measure)
             .ok()
             .and_then(|score| Ranking::new(&score, bench.measure.y()))
@@ -332,23 +332,23 @@ fn left_out(grid: &Grid) -> Option<String> {
 }
 
 /// The analysis's sides as a sweep sees them.
-fn own_sides(pairs: &Pairs, sides: &[Side], config: &Config) -> Result<Vec<Side>, PairsError> {
+fn own_sides(pairs: &Pairs, sides: &[Split], config: &Config) -> Result<Vec<Split>, PairsError> {
     // Another shuffle than the analysis's, or the two splits would go together.
     let (learn, _) = pairs::split(pairs, [LEARN, 1.0 - LEARN, 0.0], !config.seed)?;
-    let own: Vec<Side> = sides
+    let own: Vec<Split> = sides
         .iter()
         .zip(&learn)
         .map(|(side, learn)| match side {
-            Side::Train if *learn == Side::Train => Side::Train,
-            Side::Train => Side::Describe,
-            Side::Describe => Side::HeldOut,
-            Side::HeldOut | Side::Apart => Side::Apart,
+            Split::Train if *learn == Split::Train => Split::Train,
+            Split::Train => Split::Validation,
+            Split::Validation => Split::Test,
+            Split::Test | Split::Apart => Split::Apart,
         })
         .collect();
     for (side, purpose) in [
-        (Side::Train, "training"),
-        (Side::Describe, "choosing descriptions"),
-        (Side::HeldOut, "measuring (a sweep measures on the `describe` side)"),
+        (Split::Train, "training"),
+        (Split::Validation, "choosing descriptions"),
+        (Split::Test, "measuring (a sweep measures on the `describe` side)"),
     ] {
         if !own.contains(&side) {
             return Err(PairsError::TooFew { pairs: sides.len(), side: purpose });
@@ -359,12 +359,12 @@ fn own_sides(pairs: &Pairs, sides: &[Side], config: &Config) -> Result<Vec<Side>
 
 /// What every cell needs.
 struct Bench<'a> {
-    material: Material<'a>,
-    sides: &'a [Side],
+    material: TrainData<'a>,
+    sides: &'a [Split],
     deltas: &'a Matrix,
     /// `[pairs, concepts]`
     known: &'a Matrix,
-    bank: &'a Bank,
+    bank: &'a ConceptBank,
     config: &'a Config,
     /// Labels that the figures' weights are fitted on.
     explore: Sample,
@@ -395,7 +395,7 @@ struct Kept {
 impl Bench<'_> {
     /// Every cell in the grid's order, seeds within settings.
     fn all(&self, grid: &Grid, seed: u64, observer: &mut dyn Observer) -> Result<Vec<Done>, AnalyzeError> {
-        std::fs::create_dir_all(&self.folder).map_err(|source| RunError::Io {
+        std::fs::create_dir_all(&self.folder).map_err(|source| StoreError::Io {
             action: "create",
             path: self.folder.clone(),
             source,
@@ -467,7 +467,7 @@ impl Bench<'_> {
         let mut kept = self.look(settings, seed, &model, &trained)?;
         kept.cell.seconds = started.elapsed().as_secs_f64();
         kept.print = print;
-        std::fs::create_dir_all(&folder).map_err(|source| RunError::Io {
+        std::fs::create_dir_all(&folder).map_err(|source| StoreError::Io {
             action: "create",
             path: folder.clone(),
             source,
@@ -619,10 +619,10 @@ impl Bench<'_> {
     }
 }
 
-fn remove(path: &Path) -> Result<(), RunError> {
+fn remove(path: &Path) -> Result<(), StoreError> {
     match std::fs::remove_file(path) {
         Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            Err(RunError::Io { action: "remove", path: path.into(), source })
+            Err(StoreError::Io { action: "remove", path: path.into(), source })
         }
         _ => Ok(()),
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, params};
 
-use super::owner::{self, Owner};
+use super::lock_holder::{self, Owner};
 use super::{CacheError, Key};
 
 /// How long another process may hold the file before we give up. A process holds it for milliseconds.
@@ -82,7 +82,7 @@ impl Bucket {
         connection.busy_timeout(PATIENCE).map_err(failed)?;
         let bucket = Self { connection, path: path.into(), owners: owners.into(), owner: None };
         bucket.prepare().map_err(failed)?;
-        owner::sweep(owners);
+        lock_holder::sweep(owners);
         Ok(bucket)
     }
 
@@ -183,7 +183,7 @@ impl Bucket {
                     if let Some((name, since)) = held
                         && name != owner
                         && *alive.entry(name).or_insert_with_key(|name| {
-                            owner::is_alive(owners, name, now().saturating_sub(since))
+                            lock_holder::is_alive(owners, name, now().saturating_sub(since))
                         })
                     {
                         claims.push(Claim::Theirs);

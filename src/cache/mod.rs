@@ -13,7 +13,7 @@
 //! where it failed); come back later for what is [`Claim::Theirs`]; [`Bucket::read`] the rest.
 
 mod bucket;
-mod owner;
+mod lock_holder;
 
 use std::path::{Path, PathBuf};
 
@@ -234,7 +234,7 @@ impl Cache {
                 }
             }
         }
-        owner::sweep(&self.root.join("owners"));
+        lock_holder::sweep(&self.root.join("owners"));
         Ok(freed)
     }
 }

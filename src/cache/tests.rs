@@ -9,7 +9,7 @@ use std::time::Duration;
 use rand::RngExt;
 
 use super::*;
-use crate::seed;
+use crate::rng;
 
 fn name(number: usize) -> Key {
     key(&[b"test", &number.to_le_bytes()])
@@ -238,7 +238,7 @@ fn processes_together_compute_everything_once() {
 #[test]
 fn killed_twenty_times_nothing_is_damaged_and_only_what_was_under_way_is_computed_again() {
     let folder = tempfile::tempdir().unwrap();
-    let mut chance = seed::stream(5, "kill");
+    let mut chance = rng::stream(5, "kill");
     let mut killed = 0;
     // A child lives on beside the one that is killed, so that claims are taken over too.
     while killed < 20 {

@@ -7,12 +7,12 @@ use clap::Args;
 use super::{Failure, finished, print};
 use crate::compare::{self, Measured, Part, Row};
 use crate::describe::Feature;
-use crate::describe::known::Bank;
-use crate::finished::{FinishedError, FinishedRun, Source};
+use crate::describe::known::ConceptBank;
 use crate::matrix::Matrix;
 use crate::pairs;
 use crate::report::comparison;
-use crate::run::{write_bytes, write_json};
+use crate::run::{Run, RunError, Source};
+use crate::store::{write_bytes, write_json};
 
 /// What was typed.
 #[derive(Debug, Args)]
@@ -42,15 +42,15 @@ pub struct CompareArguments {
 
 /// A run with what a comparison needs of it.
 struct Opened {
-    run: FinishedRun,
+    run: Run,
     source: Source,
     activations: Matrix,
-    bank: Bank,
+    bank: ConceptBank,
 }
 
 impl Opened {
-    fn new(path: &Path) -> Result<Self, FinishedError> {
-        let run = FinishedRun::open(path)?;
+    fn new(path: &Path) -> Result<Self, RunError> {
+        let run = Run::open(path)?;
         let (source, activations, bank) = (run.source()?, run.activations()?, run.bank()?);
         Ok(Self { run, source, activations, bank })
     }
@@ -134,7 +134,7 @@ pub fn run(arguments: CompareArguments) -> Result<(), Failure> {
         }
     };
     let features: Vec<&[Feature]> = of.iter().map(|&at| opened[at].run.features.as_slice()).collect();
-    let banks: Vec<&Bank> = of.iter().map(|&at| &opened[at].bank).collect();
+    let banks: Vec<&ConceptBank> = of.iter().map(|&at| &opened[at].bank).collect();
     let mut known = compare::compare(&parts, &compare::known(&features));
     if known.iter().all(|row| row.cells.iter().all(|cell| cell.win_delta.is_none())) {
         return Err(mistake(
@@ -161,7 +161,7 @@ pub fn run(arguments: CompareArguments) -> Result<(), Failure> {
         Failure::new(2, &anyhow::Error::new(error).context(format!("cannot create `{}`", out.display())))
     })?;
     let fail =
-        |error: crate::run::RunError| Failure::new(if error.is_users() { 2 } else { 1 }, &error.into());
+        |error: crate::store::StoreError| Failure::new(if error.is_users() { 2 } else { 1 }, &error.into());
     let page = out.join("comparison.html");
     write_bytes(&page, comparison::page(input).as_bytes()).map_err(fail)?;
     write_json(&out.join("comparison.json"), &comparison::record(input)).map_err(fail)?;
@@ -207,7 +207,7 @@ fn learned(
     opened: &[Opened],
     parts: &[Part<'_>],
     several: bool,
-) -> Result<Vec<(Row, String, f64)>, FinishedError> {
+) -> Result<Vec<(Row, String, f64)>, RunError> {
     let mut found = Vec::new();
     if !several {
         return Ok(found);

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{Failure, print};
-use crate::describe::known::Bank;
+use crate::describe::known::ConceptBank;
 
 /// What was typed.
 #[derive(Debug, Args)]
@@ -31,8 +31,8 @@ pub struct ConceptsArguments {
 pub fn run(arguments: ConceptsArguments) -> Result<(), Failure> {
     let user = |error: anyhow::Error| Failure::new(2, &error);
     let bank = match &arguments.concepts {
-        Some(path) => Bank::with_file(path),
-        None => Bank::boxed(),
+        Some(path) => ConceptBank::with_file(path),
+        None => ConceptBank::boxed(),
     }
     .map_err(|error| user(error.into()))?;
     let mut out = String::new();

@@ -7,14 +7,14 @@ use clap::{Args, ValueEnum};
 use super::language::{NamedModel, SpendingArguments, bills};
 use super::{Failure, colour, print};
 use crate::constitution::by_model::{Asking, ByModel};
-use crate::constitution::choose::Aim;
+use crate::constitution::choose::Objective;
 use crate::constitution::edits::{EditError, EditFile};
 use crate::constitution::reconstruct::{Options, Reconstruction, reconstruct};
 use crate::describe::Described;
-use crate::finished::{FinishedError, FinishedRun};
-use crate::language::open::Role;
+use crate::llm::open::Role;
 use crate::report::bill;
 use crate::report::constitution as report;
+use crate::run::{Run, RunError};
 
 /// What was typed.
 #[derive(Debug, Args)]
@@ -89,7 +89,7 @@ enum ExecutorArgument {
 #[error(transparent)]
 enum ResolveError {
     Edit(#[from] EditError),
-    Run(#[from] FinishedError),
+    Run(#[from] RunError),
 }
 
 /// Pairs that a model is asked about, and in one call.
@@ -132,7 +132,7 @@ pub fn run(arguments: ConstitutionArguments) -> Result<(), Failure> {
             "no language model is named\nhint: `--executor model --model MODEL`"
         )));
     }
-    let run = FinishedRun::open(&arguments.run).map_err(super::finished)?;
+    let run = Run::open(&arguments.run).map_err(super::finished)?;
     let model = |name: &str| {
         let (config, url) = (&run.manifest.config.describe.language, arguments.base_url.as_deref());
         arguments.spending.model(config, name, Role::Executor, url, arguments.concurrency)
@@ -151,8 +151,8 @@ pub fn run(arguments: ConstitutionArguments) -> Result<(), Failure> {
     let options = Options {
         principles: arguments.principles.map(usize::from),
         aim: match arguments.executor {
-            ExecutorArgument::Linear | ExecutorArgument::Model => Aim::Linear,
-            ExecutorArgument::Vote => Aim::Vote,
+            ExecutorArgument::Linear | ExecutorArgument::Model => Objective::Linear,
+            ExecutorArgument::Vote => Objective::Vote,
         },
         edits,
         seed: run.manifest.seed,

@@ -9,8 +9,8 @@ use super::{Failure, colour, print};
 use crate::analyze::{self, Request};
 use crate::config::Config;
 use crate::report;
-use crate::run::write_bytes;
 use crate::sae::DeviceChoice;
+use crate::store::write_bytes;
 
 /// The sample, so that the demonstration needs no file.
 const SAMPLE: &[u8] = include_bytes!("../../data/sample.parquet");
@@ -50,7 +50,7 @@ pub fn run(arguments: DemoArguments) -> Result<(), Failure> {
         device: DeviceChoice::Auto,
         save_embeddings: None,
         force: false,
-        spending: crate::language::open::Spending::default(),
+        spending: crate::llm::open::LlmOptions::default(),
     };
     let analysis =
         analyze::analyze(&request, &mut Progress::new(arguments.quiet)).map_err(super::analyze::failure)?;

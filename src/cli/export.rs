@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::{Failure, finished, print};
-use crate::finished::FinishedRun;
 use crate::report::{annotated_pairs, exports};
+use crate::run::Run;
 
 /// What was typed.
 #[derive(Debug, Args)]
@@ -46,7 +46,7 @@ enum Which {
 
 /// Runs the subcommand.
 pub fn run(arguments: ExportArguments) -> Result<(), Failure> {
-    let run = FinishedRun::open(&arguments.run).map_err(finished)?;
+    let run = Run::open(&arguments.run).map_err(finished)?;
     let source = run.source().map_err(finished)?;
     let name = match arguments.format {
         // The run's own file holds held-out labels; all of them go beside it.

@@ -9,14 +9,14 @@ use super::language::LanguageArguments;
 use super::{Failure, print};
 use crate::analyze::spent_in_words;
 use crate::config::LanguageConfig;
-use crate::describe::known::Bank;
+use crate::describe::known::ConceptBank;
 use crate::describe::model_judge::{CountingJudge, ModelJudge, Wording};
-use crate::describe::own;
-use crate::finished::FinishedRun;
-use crate::language::open::{self, Role};
-use crate::language::spending::Purse;
-use crate::pairs::Side;
+use crate::describe::user_concepts;
+use crate::llm::open::{self, Role};
+use crate::llm::spending::Budget;
+use crate::pairs::Split;
 use crate::report::judged::{self, Judged};
+use crate::run::Run;
 
 /// What was typed.
 #[derive(Debug, Args)]
@@ -75,24 +75,21 @@ pub fn run(arguments: JudgeArguments) -> Result<(), Failure> {
     if arguments.pairs == 0 || arguments.pairs_per_call == 0 {
         return Err(user(anyhow::anyhow!("`--pairs` and `--pairs-per-call` must be at least 1")));
     }
-    let finished = |error: crate::finished::FinishedError| {
+    let finished = |error: crate::run::RunError| {
         let code = if error.is_users() { 2 } else { 1 };
         Failure::new(code, &error.into())
     };
-    let run = FinishedRun::open(&arguments.run).map_err(finished)?;
+    let run = Run::open(&arguments.run).map_err(finished)?;
     let source = run.source().map_err(finished)?;
     let mut config: LanguageConfig = run.manifest.config.describe.language.clone();
     let spending = arguments.language.over(&mut config, arguments.base_url.as_deref(), arguments.concurrency);
     if config.judge.is_none() && config.writer.is_none() {
         return Err(user(anyhow::anyhow!("no model is named\nhint: `--judge MODEL`")));
     }
-    let held_out: Vec<u32> = (0u32..)
-        .zip(&source.sides)
-        .filter(|(_, side)| **side == Side::HeldOut)
-        .map(|(pair, _)| pair)
-        .collect();
+    let held_out: Vec<u32> =
+        (0u32..).zip(&source.sides).filter(|(_, side)| **side == Split::Test).map(|(pair, _)| pair).collect();
     let seed = run.manifest.seed;
-    let pairs = own::sample(&held_out, arguments.pairs, seed);
+    let pairs = user_concepts::sample(&held_out, arguments.pairs, seed);
     let prompts = open::prompts(&config).map_err(|error| user(error.into()))?;
     let prompt = prompts.get("judge");
     let mut second = config.clone();
@@ -106,11 +103,11 @@ pub fn run(arguments: JudgeArguments) -> Result<(), Failure> {
     }
     if arguments.language.dry_run {
         let mut counting = CountingJudge::new(&source.pairs, &prompt, Wording::DESCRIPTIONS);
-        let Ok(_) = own::read(&mut counting, &concepts, &pairs, arguments.pairs_per_call);
+        let Ok(_) = user_concepts::read(&mut counting, &concepts, &pairs, arguments.pairs_per_call);
         return print(&judged::forecast(&models, &counting.forecast));
     }
 
-    let purse = Arc::new(Purse::new(spending.limits));
+    let purse = Arc::new(Budget::new(spending.limits));
     let names: Vec<String> = models.iter().map(|model| model.name.clone()).collect();
     let mut read = Vec::new();
     let mut outcome = Ok(());
@@ -124,7 +121,7 @@ pub fn run(arguments: JudgeArguments) -> Result<(), Failure> {
             wording: Wording::DESCRIPTIONS,
             progress: &mut silent,
         };
-        match own::read(&mut judge, &concepts, &pairs, arguments.pairs_per_call) {
+        match user_concepts::read(&mut judge, &concepts, &pairs, arguments.pairs_per_call) {
             Ok(readings) => read.push(readings),
             Err(error) => {
                 let code = if error.is_stop() { 130 } else { 2 };
@@ -142,8 +139,8 @@ pub fn run(arguments: JudgeArguments) -> Result<(), Failure> {
     }
     outcome?;
     let bank = match &run.manifest.config.describe.concepts {
-        Some(path) => Bank::with_file(path),
-        None => Bank::boxed(),
+        Some(path) => ConceptBank::with_file(path),
+        None => ConceptBank::boxed(),
     }
     .map_err(|error| user(error.into()))?;
     let activations = run.activations().map_err(finished)?;

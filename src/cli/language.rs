@@ -9,12 +9,12 @@ use serde_json::{Map, Value};
 
 use super::Failure;
 use super::progress::Progress;
-use crate::analyze::{Bill, Observer, spent_in_words};
+use crate::analyze::{CostEstimate, Observer, spent_in_words};
 use crate::config::LanguageConfig;
-use crate::language::chat::ChatModel;
-use crate::language::open::{self, Named, OpenError, Role, Spending};
-use crate::language::prompts::Prompts;
-use crate::language::spending::{Forecast, Limits, Price, Purse, Spent};
+use crate::llm::chat::ChatModel;
+use crate::llm::open::{self, LlmOptions, ModelSpec, OpenError, Role};
+use crate::llm::prompts::Prompts;
+use crate::llm::spending::{Budget, Limits, Price, Spent, UsageEstimate};
 
 /// What was typed about language models; `None` leaves the settings file's value.
 #[derive(Debug, Args)]
@@ -82,7 +82,7 @@ impl SpendingArguments {
         config: &mut LanguageConfig,
         base_url: Option<&str>,
         concurrency: Option<usize>,
-    ) -> Spending {
+    ) -> LlmOptions {
         if let Some(url) = base_url {
             config.base_url = Some(url.to_owned());
         }
@@ -90,7 +90,7 @@ impl SpendingArguments {
             config.prompts.clone_from(&self.prompts);
         }
         extend(&mut config.params, &self.params);
-        Spending {
+        LlmOptions {
             limits: Limits { calls: self.max_calls, dollars: self.max_cost },
             price: self.price_in.zip(self.price_out).map(|(input, output)| Price { input, output }),
             prices: self.prices.clone(),
@@ -133,10 +133,10 @@ pub type Asked<T, E> = (Result<T, E>, BTreeMap<String, Spent>);
 /// A model, what it is told and what may be spent on it.
 pub struct NamedModel {
     /// Its name and server.
-    pub named: Named,
+    pub named: ModelSpec,
     /// What it is told.
     pub prompts: Prompts,
-    spending: Spending,
+    spending: LlmOptions,
 }
 
 impl NamedModel {
@@ -146,7 +146,7 @@ impl NamedModel {
         seed: u64,
         ask: impl FnOnce(&mut ChatModel, &mut Progress) -> Result<T, E>,
     ) -> Result<Asked<T, E>, Failure> {
-        let purse = Arc::new(Purse::new(self.spending.limits));
+        let purse = Arc::new(Budget::new(self.spending.limits));
         let opened = self.named.clone().open(&self.spending, &purse, seed);
         let mut model = opened.map_err(|error| Failure::new(2, &error.into()))?;
         let mut progress = Progress::new(false);
@@ -159,8 +159,8 @@ impl NamedModel {
 }
 
 /// The bill of a model by purpose.
-pub fn bills(model: &Named, forecasts: Vec<(&'static str, Forecast)>) -> Vec<Bill> {
-    let bill = |(stage, forecast): (&'static str, Forecast)| Bill {
+pub fn bills(model: &ModelSpec, forecasts: Vec<(&'static str, UsageEstimate)>) -> Vec<CostEstimate> {
+    let bill = |(stage, forecast): (&'static str, UsageEstimate)| CostEstimate {
         stage,
         model: model.name.clone(),
         server: model.base_url.clone(),
@@ -177,7 +177,7 @@ impl LanguageArguments {
         config: &mut LanguageConfig,
         base_url: Option<&str>,
         concurrency: Option<usize>,
-    ) -> Spending {
+    ) -> LlmOptions {
         if self.judge.is_some() {
             config.judge.clone_from(&self.judge);
         }

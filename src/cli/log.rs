@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::{Map, Value, json};
 
 use crate::analyze::Observer;
-use crate::run::Manifest;
+use crate::store::Manifest;
 
 /// Passes everything on, and writes what is a number.
 pub struct Log<O> {

@@ -147,7 +147,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure>
 }
 
 /// A run that cannot be opened, with the exit code that it deserves.
-pub(crate) fn finished(error: crate::finished::FinishedError) -> Failure {
+pub(crate) fn finished(error: crate::run::RunError) -> Failure {
     let code = if error.is_users() { 2 } else { 1 };
     Failure::new(code, &anyhow::Error::new(error))
 }

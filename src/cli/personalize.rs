@@ -6,12 +6,12 @@ use clap::Args;
 
 use super::{Failure, colour, print};
 use crate::analyze::AnalyzeError;
-use crate::finished::{FinishedError, FinishedRun, Source};
 use crate::pairs;
 use crate::personalize::{
     Allowed, Names, NewLabels, Options, Personalization, PersonalizeError, personalize,
 };
 use crate::report::personalize as report;
+use crate::run::{Run, RunError, Source};
 
 /// What was typed.
 #[derive(Debug, Args)]
@@ -52,12 +52,7 @@ pub struct PersonalizeArguments {
 }
 
 /// A column's value for every judgement of the run.
-fn names(
-    run: &FinishedRun,
-    source: &Source,
-    column: &str,
-    flag: &'static str,
-) -> Result<Names, FinishedError> {
+fn names(run: &Run, source: &Source, column: &str, flag: &'static str) -> Result<Names, RunError> {
     let values = pairs::values(run.data(), column, flag).map_err(AnalyzeError::from)?;
     let judged: Vec<Option<String>> = (source.pairs.judgements.row.iter())
         .map(|&row| values.get(row as usize).cloned().flatten())
@@ -68,7 +63,7 @@ fn names(
 /// Runs the subcommand.
 pub fn run(arguments: PersonalizeArguments) -> Result<(), Failure> {
     let user = |error: anyhow::Error| Failure::new(2, &error);
-    let run = FinishedRun::open(&arguments.run).map_err(super::finished)?;
+    let run = Run::open(&arguments.run).map_err(super::finished)?;
     if let Some(data) = &arguments.update {
         return update(&arguments, data);
     }
@@ -92,7 +87,7 @@ pub fn run(arguments: PersonalizeArguments) -> Result<(), Failure> {
     };
     let groups = (arguments.groups.iter())
         .map(|column| Ok((column.clone(), names(&run, &source, column, "--groups")?)))
-        .collect::<Result<Vec<_>, FinishedError>>()
+        .collect::<Result<Vec<_>, RunError>>()
         .map_err(super::finished)?;
     let described = run.described().map_err(super::finished)?;
     let config = &run.manifest.config;

@@ -6,13 +6,13 @@ use clap::{Args, ValueEnum};
 
 use super::language::{SpendingArguments, bills};
 use super::{Failure, print};
-use crate::curate::{self, CurateError, Settings, confirm, rules::Rule, unsafe_content::Reader};
-use crate::finished::FinishedRun;
-use crate::language::open::Role;
-use crate::language::which::Which;
+use crate::llm::open::Role;
+use crate::llm::which::Which;
 use crate::pairs::rewrite::{self, Action};
+use crate::relabel::{self, RelabelError, Settings, confirm, rules::Rule, unsafe_content::Reader};
 use crate::report;
-use crate::run::{RunError, write_json};
+use crate::run::Run;
+use crate::store::{StoreError, write_json};
 
 /// What was typed.
 #[derive(Debug, Args)]
@@ -110,7 +110,7 @@ impl From<ActionArgument> for Action {
     }
 }
 
-fn failure(error: impl Into<CurateError>) -> Failure {
+fn failure(error: impl Into<RelabelError>) -> Failure {
     let error = error.into();
     let code = if error.is_users() { 2 } else { 1 };
     Failure::new(code, &anyhow::Error::new(error))
@@ -138,7 +138,7 @@ pub fn run(arguments: RelabelArguments) -> Result<(), Failure> {
     if arguments.judge.is_none() && arguments.spending.typed() {
         return Err(Failure::new(2, &anyhow::anyhow!("no language model is named\nhint: `--judge MODEL`")));
     }
-    let run = FinishedRun::open(path).map_err(failure)?;
+    let run = Run::open(path).map_err(failure)?;
     let judge = |name: &str| {
         let (config, url) = (&run.manifest.config.describe.language, arguments.base_url.as_deref());
         arguments.spending.model(config, name, Role::Judge, url, arguments.concurrency)
@@ -162,7 +162,7 @@ pub fn run(arguments: RelabelArguments) -> Result<(), Failure> {
     let reader = Reader::new(arguments.cues.as_deref()).map_err(failure)?;
     let source = run.source().map_err(failure)?;
     let activations = run.activations().map_err(failure)?;
-    let mut decisions = curate::decide(&run, &source, &activations, &settings, &reader).map_err(failure)?;
+    let mut decisions = relabel::decide(&run, &source, &activations, &settings, &reader).map_err(failure)?;
     let mut bill = None;
     if let Some(judge) = &judge {
         let prompt = judge.prompts.get("safer");
@@ -188,8 +188,8 @@ pub fn run(arguments: RelabelArguments) -> Result<(), Failure> {
             decisions.confirmation = Some(confirmation);
         }
     }
-    let changes = curate::changes(&source.pairs, &decisions.marked, settings.weight);
-    let preview = curate::preview::preview(&run, &source, &activations, &decisions, changes.marks.len());
+    let changes = relabel::changes(&source.pairs, &decisions.marked, settings.weight);
+    let preview = relabel::preview::preview(&run, &source, &activations, &decisions, changes.marks.len());
     print(&report::relabel::render(&decisions, &preview, &source.pairs))?;
     if let Some(bills) = &bill {
         print(&format!(
@@ -199,7 +199,7 @@ pub fn run(arguments: RelabelArguments) -> Result<(), Failure> {
     }
     let evaluation = match &arguments.evaluate {
         Some(sets) if !decisions.marked.is_empty() => {
-            let tables = curate::evaluate::evaluate(&run, &source, &activations, &decisions, &reader, sets)
+            let tables = relabel::evaluate::evaluate(&run, &source, &activations, &decisions, &reader, sets)
                 .map_err(failure)?;
             print(&report::relabel::evaluation(&tables))?;
             Some(tables)
@@ -215,7 +215,7 @@ pub fn run(arguments: RelabelArguments) -> Result<(), Failure> {
             .unwrap_or_else(|| default_out(&folder, run.data(), source.layout.files.len()));
         let make = |folder: &Path| {
             std::fs::create_dir_all(folder).map_err(|source| {
-                failure(rewrite::RewriteError::from(RunError::Io {
+                failure(rewrite::RewriteError::from(StoreError::Io {
                     action: "make the folder",
                     path: folder.into(),
                     source,
@@ -229,10 +229,10 @@ pub fn run(arguments: RelabelArguments) -> Result<(), Failure> {
         } else {
             rewrite::write(&source.layout, &changes, &out).map_err(failure)?
         };
-        let io = |error: RunError| failure(rewrite::RewriteError::from(error));
+        let io = |error: StoreError| failure(rewrite::RewriteError::from(error));
         let trl = match &arguments.trl {
             Some(file) => {
-                let labels = curate::relabelled(&source.pairs, &decisions.marked);
+                let labels = relabel::relabelled(&source.pairs, &decisions.marked);
                 let weight = (settings.action == Action::Weight).then_some(settings.weight);
                 let (rows, ties) =
                     report::trl::write(file, &source.pairs, &labels, &decisions.marked, weight)
@@ -246,7 +246,7 @@ pub fn run(arguments: RelabelArguments) -> Result<(), Failure> {
         write_json(
             &folder.join("relabel.json"),
             &serde_json::json!({
-                "schema_version": crate::run::SCHEMA_VERSION,
+                "schema_version": crate::store::SCHEMA_VERSION,
                 "out": out.display().to_string(),
                 "decisions": decisions,
                 "preview": preview,

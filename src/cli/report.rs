@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::{Failure, finished, print};
-use crate::finished::FinishedRun;
 use crate::personalize;
 use crate::report::page;
-use crate::run::write_bytes;
+use crate::run::Run;
+use crate::store::write_bytes;
 
 /// What was typed.
 #[derive(Debug, Args)]
@@ -32,7 +32,7 @@ pub struct ReportArguments {
 
 /// Runs the subcommand.
 pub fn run(arguments: ReportArguments) -> Result<(), Failure> {
-    let run = FinishedRun::open(&arguments.run).map_err(finished)?;
+    let run = Run::open(&arguments.run).map_err(finished)?;
     let source = run.source().map_err(finished)?;
     let described = run.described().map_err(finished)?;
     let bank = run.bank().map_err(finished)?;

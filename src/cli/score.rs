@@ -7,13 +7,13 @@ use clap::Args;
 
 use super::analyze::DeviceArgument;
 use super::{Failure, print};
-use crate::finished::FinishedRun;
 use crate::pairs::ReadOptions;
 use crate::report;
-use crate::run::RunError;
-use crate::score::pass::{Options, Pass};
+use crate::run::Run;
+use crate::score::scorer::{Options, Scorer};
 use crate::score::stream::{Sink, SinkError, Source};
 use crate::score::{Person, ScoreError};
+use crate::store::StoreError;
 
 /// What was typed.
 #[derive(Debug, Args)]
@@ -68,7 +68,7 @@ fn failure(error: impl Into<ScoreError>) -> Failure {
 
 /// Runs the subcommand.
 pub fn run(arguments: ScoreArguments) -> Result<(), Failure> {
-    let run = FinishedRun::open(&arguments.run).map_err(failure)?;
+    let run = Run::open(&arguments.run).map_err(failure)?;
     let person = match &arguments.annotator {
         Some(name) => Some(Person::of(&run, name).map_err(failure)?),
         None => None,
@@ -89,7 +89,7 @@ pub fn run(arguments: ScoreArguments) -> Result<(), Failure> {
         },
     };
     let schema = source.schema().clone();
-    let mut pass = Pass::new(&run, &schema, &arguments.new, options, &words).map_err(failure)?;
+    let mut pass = Scorer::new(&run, &schema, &arguments.new, options, &words).map_err(failure)?;
     let out = match &arguments.out {
         Some(out) => out.clone(),
         None if arguments.new == "-" => "-".to_owned(),
@@ -103,7 +103,7 @@ pub fn run(arguments: ScoreArguments) -> Result<(), Failure> {
     }
     if let Some(folder) = Path::new(&out).parent().filter(|_| arguments.out.is_none() && out != "-") {
         std::fs::create_dir_all(folder).map_err(|source| {
-            failure(RunError::Io { action: "make the folder", path: folder.into(), source })
+            failure(StoreError::Io { action: "make the folder", path: folder.into(), source })
         })?;
     }
     let mut sink = Sink::open(&out).map_err(failure)?;

@@ -15,16 +15,16 @@ use super::reconstruct::Reconstruction;
 use super::select::Tested;
 use crate::describe::Described;
 use crate::describe::judging::Reading;
-use crate::describe::own;
-use crate::effects::table::Labels;
-use crate::effects::{Figure, Sample};
+use crate::describe::user_concepts;
+use crate::effects::table::LabelledSample;
+use crate::effects::{Estimate, Sample};
 use crate::embed::EmbedError;
-use crate::language::chat::{ChatModel, LanguageError};
-use crate::language::prompts::Prompts;
-use crate::language::spending::{Forecast, Spent};
-use crate::language::which::{Choice, Which};
-use crate::pairs::{Pairs, Side};
-use crate::seed;
+use crate::llm::chat::{ChatModel, LanguageError};
+use crate::llm::prompts::Prompts;
+use crate::llm::spending::{Spent, UsageEstimate};
+use crate::llm::which::{Choice, Which};
+use crate::pairs::{Pairs, Split};
+use crate::rng;
 
 /// Why a model could not execute a constitution.
 #[derive(Debug, thiserror::Error)]
@@ -61,13 +61,13 @@ pub struct Execution {
     /// Labels of the pairs that were read, ties left out.
     pub labels: usize,
     /// Agreement with them; a pair that the model leaves even counts half. `None` without labels.
-    pub agreement: Option<Figure>,
+    pub agreement: Option<Estimate>,
     /// Share of the pairs that stay even, both orders together.
     pub undecided: f64,
     /// Share of the pairs with the same answer in both orders.
     pub same_in_both_orders: f64,
     /// How much more often it names the first response than the second, from −1 to 1.
-    pub taste_for_the_first: f64,
+    pub position_bias: f64,
 }
 
 /// What a language model makes of the constitution.
@@ -85,13 +85,13 @@ pub struct ByModel {
     /// The constitution.
     pub list: Execution,
     /// The linear executor on the same labels.
-    pub linear: Option<Figure>,
+    pub linear: Option<Estimate>,
     /// The vote on the same labels.
-    pub vote: Option<Figure>,
+    pub vote: Option<Estimate>,
     /// How much the model is above the linear executor: paired, on the same labels.
-    pub above_linear: Option<Figure>,
+    pub above_linear: Option<Estimate>,
     /// How much it is above the vote.
-    pub above_vote: Option<Figure>,
+    pub above_vote: Option<Estimate>,
     /// The baseline, where it was asked for.
     pub icai: Option<Icai>,
     /// What was spent, by purpose.
@@ -104,7 +104,7 @@ pub type Progress<'a> = dyn FnMut(&'static str, u64, u64) + 'a;
 /// What a model is asked, known before it is asked anything.
 pub struct Asking<'a> {
     pairs: &'a Pairs,
-    sides: &'a [Side],
+    sides: &'a [Split],
     prompts: &'a Prompts,
     pairs_per_call: usize,
     /// The held-out pairs.
@@ -117,14 +117,14 @@ impl<'a> Asking<'a> {
     /// Draws `count` of the held-out pairs that have a label, and what the baseline needs, by the run's seed.
     pub fn new(
         pairs: &'a Pairs,
-        sides: &'a [Side],
+        sides: &'a [Split],
         prompts: &'a Prompts,
         count: usize,
         pairs_per_call: usize,
         with_icai: bool,
         run_seed: u64,
     ) -> Self {
-        let mut held_out = Labels::on(pairs, sides, &[Side::HeldOut]).sample.row().to_vec();
+        let mut held_out = LabelledSample::on(pairs, sides, &[Split::Test]).sample.row().to_vec();
         held_out.sort_unstable();
         held_out.dedup();
         Self {
@@ -132,14 +132,14 @@ impl<'a> Asking<'a> {
             sides,
             prompts,
             pairs_per_call,
-            asked: seed::sample(run_seed, "pairs for the model executor", &held_out, count),
+            asked: rng::sample(run_seed, "pairs for the model executor", &held_out, count),
             icai: with_icai.then(|| icai::Draw::new(pairs, sides, run_seed)),
         }
     }
 
     /// What it costs where nothing is cached, by purpose. The calls are exact; where the baseline keeps no
     /// rule at all, it has none to execute, and those calls fall away.
-    pub fn forecast(&self, found: &Reconstruction) -> Vec<(&'static str, Forecast)> {
+    pub fn forecast(&self, found: &Reconstruction) -> Vec<(&'static str, UsageEstimate)> {
         if found.principles.is_empty() {
             return Vec::new();
         }
@@ -153,7 +153,7 @@ impl<'a> Asking<'a> {
         bill
     }
 
-    fn bill(&self, statements: &[String], purpose: &'static str) -> Forecast {
+    fn bill(&self, statements: &[String], purpose: &'static str) -> UsageEstimate {
         let list = listed(statements);
         let prompt = self.prompts.get("execute");
         self.which(&prompt, &[("constitution", &list)], purpose).forecast(&self.asked)
@@ -161,7 +161,7 @@ impl<'a> Asking<'a> {
 
     fn which<'b>(
         &'b self,
-        prompt: &'b crate::language::prompts::Prompt,
+        prompt: &'b crate::llm::prompts::Prompt,
         values: &'b [(&'b str, &'b str)],
         purpose: &'static str,
     ) -> Which<'b> {
@@ -188,9 +188,9 @@ impl<'a> Asking<'a> {
 
     /// The labels of some pairs, with the clusters of their intervals.
     fn labels(&self, read: &HashSet<u32>) -> Sample {
-        let side = |(pair, side): (u32, &Side)| if read.contains(&pair) { *side } else { Side::Train };
-        let sides: Vec<Side> = (0u32..).zip(self.sides).map(side).collect();
-        Labels::on(self.pairs, &sides, &[Side::HeldOut]).sample
+        let side = |(pair, side): (u32, &Split)| if read.contains(&pair) { *side } else { Split::Train };
+        let sides: Vec<Split> = (0u32..).zip(self.sides).map(side).collect();
+        LabelledSample::on(self.pairs, &sides, &[Split::Test]).sample
     }
 
     fn measure(&self, calls: u64, choices: &[Choice]) -> Execution {
@@ -212,8 +212,8 @@ impl<'a> Asking<'a> {
             labels: sample.len(),
             agreement: (!sample.is_empty()).then(|| mean(&right, sample.clusters(), 0.0)),
             undecided: even as f64 / values.len().max(1) as f64,
-            same_in_both_orders: own::with_itself(&readings).same,
-            taste_for_the_first: own::taste(&readings),
+            same_in_both_orders: user_concepts::with_itself(&readings).same,
+            position_bias: user_concepts::position_bias(&readings),
         }
     }
 
@@ -242,7 +242,8 @@ impl<'a> Asking<'a> {
         };
         if !sample.is_empty() {
             let tested = Tested::new(described);
-            let explore = Labels::on(self.pairs, self.sides, &[Side::Train, Side::Describe]).sample;
+            let explore =
+                LabelledSample::on(self.pairs, self.sides, &[Split::Train, Split::Validation]).sample;
             let right = agrees(&decisions(&ours_chose, &sample), sample.y());
             let against = |executor: &dyn Executor| {
                 let theirs = agrees(&executor.decide(&found.articles, &sample), sample.y());

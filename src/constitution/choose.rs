@@ -15,7 +15,7 @@ use crate::effects::table::{control_of, one_by_one};
 use crate::effects::{Clusters, Control, Effect, Sample, conditional_effects, score_tests};
 use crate::matrix::Matrix;
 
-use super::executor::{Article, agrees, difference};
+use super::executor::{PrincipleRule, agrees, difference};
 use super::select::Tested;
 
 /// |z| of a score test below which a principle is not supported, where the list may end by itself.
@@ -41,7 +41,7 @@ pub struct Chooser<'a> {
 
 /// What must be in the list and in what order, beside what the labels say.
 #[derive(Debug, Clone, Default)]
-pub struct Wishes {
+pub struct Constraints {
     /// In the list, with this sign where one is given (0 = as the labels say).
     pub pinned: Vec<(usize, f64)>,
     /// Not in the list.
@@ -52,7 +52,7 @@ pub struct Wishes {
 
 /// Which executor the list is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Aim {
+pub enum Objective {
     /// A linear model: what gains most stands first.
     Linear,
     /// A majority vote: what is most reliable stands first.
@@ -74,7 +74,7 @@ pub struct Twin {
 #[derive(Debug, Clone, Default)]
 pub struct Chosen {
     /// Most important first.
-    pub articles: Vec<Article>,
+    pub articles: Vec<PrincipleRule>,
     /// Left out as repetition.
     pub twins: Vec<Twin>,
 }
@@ -93,7 +93,7 @@ impl<'a> Chooser<'a> {
 
     /// The best list of at most `most` principles, in the order in which they gain most. Where the user
     /// `asked` for that number, weaker ones are taken to get there; else only what is clearly supported.
-    pub fn choose(&self, explore: &Sample, most: usize, asked: bool, wishes: &Wishes) -> Chosen {
+    pub fn choose(&self, explore: &Sample, most: usize, asked: bool, wishes: &Constraints) -> Chosen {
         let alone = self.alone(explore);
         let mut greedy = Greedy::new(self, explore, &alone);
         let cap = most.max(wishes.pinned.len());
@@ -117,13 +117,13 @@ impl<'a> Chooser<'a> {
     }
 
     /// A principle with the threshold that serves it best.
-    pub fn article(&self, feature: usize, sign: f64, explore: &Sample) -> Article {
+    pub fn article(&self, feature: usize, sign: f64, explore: &Sample) -> PrincipleRule {
         let (threshold, accuracy) = threshold(&self.tested.columns, feature, sign, explore);
-        Article { feature, sign, threshold, accuracy }
+        PrincipleRule { feature, sign, threshold, accuracy }
     }
 
     /// A principle in the direction that the labels give it by itself; `None` where they give none.
-    pub fn by_itself(&self, feature: usize, explore: &Sample) -> Option<Article> {
+    pub fn by_itself(&self, feature: usize, explore: &Sample) -> Option<PrincipleRule> {
         let control = control_of(&self.tested.described.features[feature]);
         let column = Matrix { values: self.tested.columns.column(feature), cols: 1 };
         let score = *score_tests(&column, &[], explore, control).first()?;
@@ -137,9 +137,9 @@ impl<'a> Chooser<'a> {
         &self,
         explore: &Sample,
         groups: &[u32],
-        aim: Aim,
+        aim: Objective,
         seed: u64,
-        decide: impl Fn(&Sample, &[Article], &Sample) -> Vec<f64>,
+        decide: impl Fn(&Sample, &[PrincipleRule], &Sample) -> Vec<f64>,
     ) -> Vec<Vec<f64>> {
         let fold = folds(groups, seed);
         let mut curve = vec![vec![0.5; explore.len()]; LONGEST + 1];
@@ -152,7 +152,7 @@ impl<'a> Chooser<'a> {
             if learn.is_empty() || judge.is_empty() {
                 continue;
             }
-            let articles = self.choose(&learn, LONGEST, false, &Wishes::default()).articles;
+            let articles = self.choose(&learn, LONGEST, false, &Constraints::default()).articles;
             let mut agreement = Vec::new();
             for (length, values) in curve.iter_mut().enumerate().skip(1) {
                 // A list that ends early is the whole list from then on.
@@ -170,9 +170,9 @@ impl<'a> Chooser<'a> {
 }
 
 /// The list in the order that its executor reads it in, what the user wants in front there.
-pub fn arrange(articles: &[Article], aim: Aim, order: &[usize]) -> Vec<Article> {
+pub fn arrange(articles: &[PrincipleRule], aim: Objective, order: &[usize]) -> Vec<PrincipleRule> {
     let mut list = articles.to_vec();
-    if aim == Aim::Vote {
+    if aim == Objective::Vote {
         list.sort_by(|a, b| b.accuracy.total_cmp(&a.accuracy));
     }
     // A stable sort: what is not named keeps its place behind.
@@ -203,7 +203,7 @@ fn folds(groups: &[u32], seed: u64) -> Vec<u8> {
     names.sort_unstable();
     names.dedup();
     let mut shuffled = names;
-    shuffled.shuffle(&mut crate::seed::stream(seed, "constitution folds"));
+    shuffled.shuffle(&mut crate::rng::stream(seed, "constitution folds"));
     let fold: HashMap<u32, u8> =
         shuffled.into_iter().enumerate().map(|(at, group)| (group, (at % FOLDS) as u8)).collect();
     groups.iter().map(|group| fold.get(group).copied().unwrap_or(0)).collect()
@@ -252,7 +252,7 @@ struct Greedy<'a> {
     chooser: &'a Chooser<'a>,
     explore: &'a Sample,
     alone: &'a [Effect],
-    articles: Vec<Article>,
+    articles: Vec<PrincipleRule>,
     twins: Vec<Twin>,
     open: Vec<usize>,
     /// Unit activations of every feature of the pool, `[pool, rows]`.
@@ -297,7 +297,7 @@ impl<'a> Greedy<'a> {
     }
 
     fn control(&self) -> Control {
-        let about_length = |article: &Article| {
+        let about_length = |article: &PrincipleRule| {
             control_of(&self.chooser.tested.described.features[article.feature]) == Control::Nothing
         };
         if self.articles.iter().any(about_length) { Control::Nothing } else { Control::Length }
@@ -333,7 +333,7 @@ impl<'a> Greedy<'a> {
 
     /// What gains most, where anything is supported: by the score test, which takes the labels for
     /// independent, and by the clustered test of the joint fit, which does not.
-    fn next(&mut self, least: f64) -> Option<Article> {
+    fn next(&mut self, least: f64) -> Option<PrincipleRule> {
         let scores = self.scores();
         let merit = |feature: usize| scores[feature].powi(2) * self.novelty(feature);
         let mut promising: Vec<usize> = (self.open.iter().copied())
@@ -365,7 +365,7 @@ impl<'a> Greedy<'a> {
     }
 
     /// Adds to the list; what says the same is no longer open.
-    fn take(&mut self, article: Article) {
+    fn take(&mut self, article: PrincipleRule) {
         let feature = article.feature;
         self.articles.push(article);
         self.open.retain(|other| *other != feature);

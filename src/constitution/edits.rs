@@ -41,7 +41,7 @@ pub enum EditError {
 
 const KEYS: &str = "`pin = [\"NAME\", \"NAME:avoid\"]`, `drop = [\"NAME\"]`, `order = [\"NAME\", …]` and a table `[reword]` with `NAME = \"statement\"`";
 
-/// The file as it stands: names of features as [`crate::finished::FinishedRun::feature`] takes them.
+/// The file as it stands: names of features as [`crate::run::Run::feature`] takes them.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EditFile {

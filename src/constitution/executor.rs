@@ -6,12 +6,12 @@
 
 use crate::effects::Clusters;
 use crate::effects::penalised::{Penalty, fit};
-use crate::effects::{Figure, Sample, quantile_95};
+use crate::effects::{Estimate, Sample, quantile_95};
 use crate::matrix::Matrix;
 
 /// One principle as an executor sees it.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Article {
+pub struct PrincipleRule {
     /// Column of the activations.
     pub feature: usize,
     /// +1 to prefer the side with more of it, −1 to avoid it.
@@ -22,7 +22,7 @@ pub struct Article {
     pub accuracy: f64,
 }
 
-impl Article {
+impl PrincipleRule {
     /// +1 for A, −1 for B, 0 where the sides do not clearly differ; `z` seen from A.
     pub fn vote(&self, z: f32) -> f64 {
         let z = f64::from(z);
@@ -37,7 +37,7 @@ pub trait Executor: Sync {
 
     /// Confidence that A is preferred, 0 to 1, for every judgement of `sample`; ½ where the
     /// constitution leaves it open.
-    fn decide(&self, articles: &[Article], sample: &Sample) -> Vec<f64>;
+    fn decide(&self, articles: &[PrincipleRule], sample: &Sample) -> Vec<f64>;
 }
 
 /// A weight per principle, fitted on the labels that the constitution was made from.
@@ -54,7 +54,7 @@ pub struct Linear<'a> {
 
 impl Linear<'_> {
     /// One weight per principle, log-odds per unit of its activation, never against its sign.
-    pub fn weights(&self, articles: &[Article]) -> Vec<f64> {
+    pub fn weights(&self, articles: &[PrincipleRule]) -> Vec<f64> {
         let mut free: Vec<usize> = (0..articles.len()).collect();
         let mut weights = vec![0.0; articles.len()];
         while !free.is_empty() {
@@ -84,7 +84,7 @@ impl Executor for Linear<'_> {
         "linear"
     }
 
-    fn decide(&self, articles: &[Article], sample: &Sample) -> Vec<f64> {
+    fn decide(&self, articles: &[PrincipleRule], sample: &Sample) -> Vec<f64> {
         let weights = self.weights(articles);
         (sample.row().iter())
             .map(|&pair| {
@@ -106,7 +106,7 @@ pub struct Vote<'a> {
 
 impl Vote<'_> {
     /// The balance of the votes for A and the first opinion in the list, for one pair.
-    fn count(&self, articles: &[Article], pair: u32) -> (f64, f64) {
+    fn count(&self, articles: &[PrincipleRule], pair: u32) -> (f64, f64) {
         let z = self.columns.row(pair as usize);
         articles.iter().fold((0.0, 0.0), |(sum, first), article| {
             let vote = article.vote(z[article.feature]);
@@ -115,7 +115,7 @@ impl Vote<'_> {
     }
 
     /// Share of the judgements on which the votes are split evenly and the order decides.
-    pub fn split(&self, articles: &[Article], sample: &Sample) -> f64 {
+    pub fn split(&self, articles: &[PrincipleRule], sample: &Sample) -> f64 {
         let split = |&&pair: &&u32| {
             let (sum, first) = self.count(articles, pair);
             sum == 0.0 && first != 0.0
@@ -129,7 +129,7 @@ impl Executor for Vote<'_> {
         "vote"
     }
 
-    fn decide(&self, articles: &[Article], sample: &Sample) -> Vec<f64> {
+    fn decide(&self, articles: &[PrincipleRule], sample: &Sample) -> Vec<f64> {
         let places = articles.len().max(1) as f64;
         (sample.row().iter())
             .map(|&pair| {
@@ -157,7 +157,7 @@ pub fn agrees(decisions: &[f64], y: &[f64]) -> Vec<f64> {
 }
 
 /// Mean of one value per judgement with its clustered 95 % interval, kept within `least` and 1.
-pub fn mean(values: &[f64], clusters: &Clusters, least: f64) -> Figure {
+pub fn mean(values: &[f64], clusters: &Clusters, least: f64) -> Estimate {
     let n = values.len();
     let value = values.iter().sum::<f64>() / n.max(1) as f64;
     let influence: Vec<f64> = values.iter().map(|v| (v - value) / n as f64).collect();
@@ -165,13 +165,13 @@ pub fn mean(values: &[f64], clusters: &Clusters, least: f64) -> Figure {
         .variance(None, &influence, 1)
         .map(|(variance, df)| quantile_95(Some(df)) * variance.max(0.0).sqrt());
     match half.filter(|half| half.is_finite()) {
-        Some(half) => Figure { value, low: (value - half).max(least), high: (value + half).min(1.0), n },
-        None => Figure { value, low: least, high: 1.0, n },
+        Some(half) => Estimate { value, low: (value - half).max(least), high: (value + half).min(1.0), n },
+        None => Estimate { value, low: least, high: 1.0, n },
     }
 }
 
 /// Mean difference of two values per judgement with its clustered 95 % interval.
-pub fn difference(a: &[f64], b: &[f64], clusters: &Clusters) -> Figure {
+pub fn difference(a: &[f64], b: &[f64], clusters: &Clusters) -> Estimate {
     let values: Vec<f64> = a.iter().zip(b).map(|(a, b)| a - b).collect();
     mean(&values, clusters, -1.0)
 }
@@ -205,11 +205,11 @@ mod tests {
         Sample::new(y, vec![0.0; n], (0..n as u32).collect(), &[]).unwrap()
     }
 
-    fn articles(signs: &[f64]) -> Vec<Article> {
+    fn articles(signs: &[f64]) -> Vec<PrincipleRule> {
         signs
             .iter()
             .enumerate()
-            .map(|(feature, &sign)| Article { feature, sign, threshold: 0.0, accuracy: 0.5 })
+            .map(|(feature, &sign)| PrincipleRule { feature, sign, threshold: 0.0, accuracy: 0.5 })
             .collect()
     }
 
@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_threshold_takes_small_differences_for_none() {
-        let article = Article { feature: 0, sign: -1.0, threshold: 2.0, accuracy: 0.5 };
+        let article = PrincipleRule { feature: 0, sign: -1.0, threshold: 2.0, accuracy: 0.5 };
         assert_eq!([1.9, 2.0, -5.0, 0.0].map(|z| article.vote(z)), [0.0, -1.0, 1.0, 0.0]);
     }
 

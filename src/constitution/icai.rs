@@ -13,18 +13,18 @@ use serde_json::{Map, json};
 use super::by_model::{ByModelError, Execution, Progress};
 use crate::describe::judging::CLEAR;
 use crate::describe::model_judge::{CountingJudge, ModelJudge, Wording};
-use crate::describe::own::{self, Readings};
-use crate::effects::Figure;
-use crate::effects::table::Labels;
-use crate::embed::{BoxedEmbedder, Embedder};
-use crate::language::answers;
-use crate::language::chat::{Ask, ChatModel, Reply, object};
-use crate::language::excerpt;
-use crate::language::prompts::{Prompt, Prompts};
-use crate::language::spending::Forecast;
+use crate::describe::user_concepts::{self, Readings};
+use crate::effects::Estimate;
+use crate::effects::table::LabelledSample;
+use crate::embed::{BundledEmbedder, Embedder};
+use crate::llm::answers;
+use crate::llm::chat::{Ask, ChatModel, Reply, object};
+use crate::llm::excerpt;
+use crate::llm::prompts::{Prompt, Prompts};
+use crate::llm::spending::UsageEstimate;
 use crate::matrix::Matrix;
-use crate::pairs::{Pairs, Side};
-use crate::seed;
+use crate::pairs::{Pairs, Split};
+use crate::rng;
 
 /// Pairs that rules are proposed for.
 const PROPOSED_FOR: usize = 40;
@@ -80,7 +80,7 @@ pub struct Icai {
     /// The list, executed as the constitution is; `None` where no rule was kept.
     pub list: Option<Execution>,
     /// How much the constitution is above it by the same model: paired, on the pairs that both were read in.
-    pub ours_above: Option<Figure>,
+    pub ours_above: Option<Estimate>,
 }
 
 impl Icai {
@@ -103,8 +103,8 @@ pub struct Draw {
 
 impl Draw {
     /// Draws `train` and `describe` pairs that have a label.
-    pub fn new(pairs: &Pairs, sides: &[Side], run_seed: u64) -> Self {
-        let explore = Labels::on(pairs, sides, &[Side::Train, Side::Describe]).sample;
+    pub fn new(pairs: &Pairs, sides: &[Split], run_seed: u64) -> Self {
+        let explore = LabelledSample::on(pairs, sides, &[Split::Train, Split::Validation]).sample;
         let mut balance: std::collections::BTreeMap<u32, f64> = std::collections::BTreeMap::new();
         for (&pair, &y) in explore.row().iter().zip(explore.y()) {
             *balance.entry(pair).or_default() += y - 0.5;
@@ -112,13 +112,13 @@ impl Draw {
         // Where annotators are split evenly, nobody preferred anything.
         balance.retain(|_, balance| *balance != 0.0);
         let all: Vec<u32> = balance.keys().copied().collect();
-        let mut random = seed::stream(run_seed, "ICAI orders");
+        let mut random = rng::stream(run_seed, "ICAI orders");
         Self {
-            propose: seed::sample(run_seed, "ICAI proposals", &all, PROPOSED_FOR)
+            propose: rng::sample(run_seed, "ICAI proposals", &all, PROPOSED_FOR)
                 .into_iter()
                 .map(|pair| (pair, random.random()))
                 .collect(),
-            vote: seed::sample(run_seed, "ICAI votes", &all, VOTED_ON),
+            vote: rng::sample(run_seed, "ICAI votes", &all, VOTED_ON),
             sides: balance.into_iter().collect(),
         }
     }
@@ -155,13 +155,13 @@ impl Draw {
         pairs: &Pairs,
         prompts: &Prompts,
         pairs_per_call: usize,
-    ) -> [(&'static str, Forecast); 2] {
+    ) -> [(&'static str, UsageEstimate); 2] {
         let asks = self.proposals(pairs, &prompts.get("propose"));
-        let proposals = Forecast::of(asks.iter().map(|ask| (ask, 18 * RULES as u64)));
+        let proposals = UsageEstimate::of(asks.iter().map(|ask| (ask, 18 * RULES as u64)));
         let prompt = prompts.get("vote");
         let mut counting = CountingJudge::new(pairs, &prompt, Wording::RULES);
         let blanks = vec![BLANK.to_owned(); CLUSTERS];
-        let Ok(_) = own::read(&mut counting, &blanks, &self.vote, pairs_per_call);
+        let Ok(_) = user_concepts::read(&mut counting, &blanks, &self.vote, pairs_per_call);
         [(PROPOSE, proposals), (VOTE, counting.forecast)]
     }
 
@@ -201,7 +201,7 @@ impl Draw {
             return Ok(icai);
         }
         let texts: Vec<&str> = proposed.iter().map(String::as_str).collect();
-        let clusters = clusters(&BoxedEmbedder::load()?.embed(&texts)?, CLUSTERS);
+        let clusters = clusters(&BundledEmbedder::load()?.embed(&texts)?, CLUSTERS);
         let chosen: Vec<String> = clusters.iter().map(|(rule, _)| proposed[*rule].clone()).collect();
 
         icai.calls += votes.calls;
@@ -210,7 +210,7 @@ impl Draw {
         let mut tell = |done: usize| progress(VOTE, done as u64, votes.calls);
         let mut judge =
             ModelJudge { model, pairs, prompt: &prompt, wording: Wording::RULES, progress: &mut tell };
-        let readings = own::read(&mut judge, &chosen, &self.vote, pairs_per_call)?;
+        let readings = user_concepts::read(&mut judge, &chosen, &self.vote, pairs_per_call)?;
         let rules = chosen.iter().zip(&clusters).zip(&readings).map(|((words, (_, size)), readings)| {
             let (supporting, against) = self.count(readings);
             let statement = format!("Prefer the response that {words}");

@@ -8,16 +8,18 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::describe::Described;
-use crate::effects::table::Labels;
-use crate::effects::{Clusters, Figure, Sample, penalised};
+use crate::effects::table::LabelledSample;
+use crate::effects::{Clusters, Estimate, Sample, penalised};
 use crate::matrix::Matrix;
-use crate::pairs::{MISSING, Pairs, Side};
-use crate::run::SCHEMA_VERSION;
+use crate::pairs::{MISSING, Pairs, Split};
+use crate::store::SCHEMA_VERSION;
 
 use super::agreement::{Agreement, agreement};
 use super::by_model::ByModel;
-use super::choose::{Aim, Chooser, LONGEST, Wishes, arrange, flat_from};
-use super::executor::{Article, Executor, Linear, Vote, agrees, difference, gather, mean, mean_squares};
+use super::choose::{Chooser, Constraints, LONGEST, Objective, arrange, flat_from};
+use super::executor::{
+    Executor, Linear, PrincipleRule, Vote, agrees, difference, gather, mean, mean_squares,
+};
 use super::select::Tested;
 
 /// Lists of random principles that a baseline is made of.
@@ -34,7 +36,7 @@ pub struct Options {
     /// Number of principles; as many as the labels support and the curve rewards, where not given.
     pub principles: Option<usize>,
     /// The executor that the list is chosen for.
-    pub aim: Aim,
+    pub aim: Objective,
     /// Pinned, dropped, reordered and reworded principles.
     pub edits: Vec<Edit>,
     /// The run's seed.
@@ -94,9 +96,9 @@ pub struct ConstitutionPrinciple {
     /// The same per standard size (root mean square) of its activation.
     pub weight_per_sd: f64,
     /// How much the agreement of the linear executor falls without it.
-    pub drop_linear: Option<Figure>,
+    pub drop_linear: Option<Estimate>,
     /// The same for the vote.
-    pub drop_vote: Option<Figure>,
+    pub drop_vote: Option<Estimate>,
 }
 
 /// Two principles that pull apart where they meet.
@@ -115,7 +117,7 @@ pub struct Conflict {
     /// Share of them on which they disagree.
     pub opposed: f64,
     /// Share of the disagreements in which the label follows the first.
-    pub first_wins: Option<Figure>,
+    pub first_wins: Option<Estimate>,
 }
 
 /// A feature that was left out as repetition.
@@ -139,9 +141,9 @@ pub struct EditCost {
     /// In words.
     pub edit: String,
     /// Change of the linear executor's agreement by this edit alone.
-    pub linear: Figure,
+    pub linear: Estimate,
     /// Change of the vote's agreement.
-    pub vote: Figure,
+    pub vote: Estimate,
 }
 
 /// Agreement of the first principles of the list.
@@ -150,9 +152,9 @@ pub struct CurvePoint {
     /// Number of principles.
     pub principles: usize,
     /// Of the linear executor.
-    pub linear: Figure,
+    pub linear: Estimate,
     /// Of the vote.
-    pub vote: Figure,
+    pub vote: Estimate,
     /// Agreement of the chosen executor in cross-validation among the explore labels, where the length
     /// was chosen; each fold chose its own list.
     pub cross_validated: Option<f64>,
@@ -164,10 +166,10 @@ pub struct Baseline {
     /// `majority`, `length`, `random_linear`, `random_vote`, `all_features`, `embedding`.
     pub name: String,
     /// Agreement with held-out labels. For random lists the mean, with the range that 95 % of them are in.
-    pub agreement: Option<Figure>,
+    pub agreement: Option<Estimate>,
     /// How much the constitution's executor is above it: paired, on the same labels. `None` for random
     /// lists.
-    pub constitution_above: Option<Figure>,
+    pub constitution_above: Option<Estimate>,
     /// Share of the random lists that agree at least as well as the constitution.
     pub as_good: Option<f64>,
 }
@@ -191,9 +193,9 @@ pub struct Reconstruction {
     /// Most important first.
     pub principles: Vec<ConstitutionPrinciple>,
     /// Agreement with held-out labels, by executor.
-    pub linear: Option<Figure>,
+    pub linear: Option<Estimate>,
     /// The same for the vote.
-    pub vote: Option<Figure>,
+    pub vote: Option<Estimate>,
     /// Share of the held-out labels where the votes are split evenly and the order decides.
     pub vote_split: f64,
     /// Share where no principle votes.
@@ -203,13 +205,13 @@ pub struct Reconstruction {
     /// Agreement by length, past the end of the list.
     pub curve: Vec<CurvePoint>,
     /// Share of the labels that some principle explains.
-    pub coverage: Option<Figure>,
+    pub coverage: Option<Estimate>,
     /// The same votes against coin flips instead of labels: what coverage is worth nothing below.
     pub coverage_floor: f64,
     /// Coverage of as many random principles, mean over the random lists.
     pub coverage_random: Option<f64>,
     /// Share of the votes that explain a label that another principle explains as well.
-    pub redundancy: Option<Figure>,
+    pub redundancy: Option<Estimate>,
     /// Principles that pull apart.
     pub conflicts: Vec<Conflict>,
     /// What was left out as repetition.
@@ -217,9 +219,9 @@ pub struct Reconstruction {
     /// What the user's edits did.
     pub edits: Vec<EditCost>,
     /// How much the better of every feature together and the embedding probe is above the linear executor.
-    pub left_unexplained: Option<Figure>,
+    pub left_unexplained: Option<Estimate>,
     /// The same above the vote.
-    pub left_unexplained_vote: Option<Figure>,
+    pub left_unexplained_vote: Option<Estimate>,
     /// What that is measured with.
     pub left_unexplained_by: String,
     /// What a language model makes of the list, where one was asked.
@@ -227,19 +229,19 @@ pub struct Reconstruction {
     pub by_model: Option<ByModel>,
     /// The list as the executors see it.
     #[serde(skip)]
-    pub articles: Vec<Article>,
+    pub articles: Vec<PrincipleRule>,
 }
 
 /// Chooses a constitution and measures it. `None` where there are no usable labels on one of the sides.
 pub fn reconstruct(
     pairs: &Pairs,
-    sides: &[Side],
+    sides: &[Split],
     described: &Described,
     deltas: &Matrix,
     options: &Options,
 ) -> Option<Reconstruction> {
-    let explore = Labels::on(pairs, sides, &[Side::Train, Side::Describe]).sample;
-    let held_out = Labels::on(pairs, sides, &[Side::HeldOut]).sample;
+    let explore = LabelledSample::on(pairs, sides, &[Split::Train, Split::Validation]).sample;
+    let held_out = LabelledSample::on(pairs, sides, &[Split::Test]).sample;
     let both = |sample: &Sample| {
         let a: f64 = sample.y().iter().sum();
         a > 0.0 && a < sample.len() as f64
@@ -284,13 +286,13 @@ struct Job<'a> {
 impl Job<'_> {
     fn executor(&self) -> &dyn Executor {
         match self.options.aim {
-            Aim::Linear => &self.linear,
-            Aim::Vote => &self.vote,
+            Objective::Linear => &self.linear,
+            Objective::Vote => &self.vote,
         }
     }
 
     /// Agreement of a list with each held-out label.
-    fn agreement(&self, executor: &dyn Executor, list: &[Article]) -> Vec<f64> {
+    fn agreement(&self, executor: &dyn Executor, list: &[PrincipleRule]) -> Vec<f64> {
         agrees(&executor.decide(list, self.held_out), self.held_out.y())
     }
 
@@ -306,13 +308,13 @@ impl Job<'_> {
             options.aim,
             options.seed,
             |learn, list, judge| match options.aim {
-                Aim::Linear => Linear { columns: self.columns, explore: learn }.decide(list, judge),
-                Aim::Vote => self.vote.decide(list, judge),
+                Objective::Linear => Linear { columns: self.columns, explore: learn }.decide(list, judge),
+                Objective::Vote => self.vote.decide(list, judge),
             },
         );
         let length = options.principles.unwrap_or_else(|| flat_from(&crossed, self.explore.clusters()));
         let asked = options.principles.is_some();
-        let choose = |wishes: &Wishes, most| self.chooser.choose(self.explore, most, asked, wishes);
+        let choose = |wishes: &Constraints, most| self.chooser.choose(self.explore, most, asked, wishes);
         let all = wishes(&options.edits);
         let chosen = choose(&all, length);
         let articles = arrange(&chosen.articles, options.aim, &all.order);
@@ -365,8 +367,8 @@ impl Job<'_> {
             .collect();
         if !options.edits.is_empty() {
             let list =
-                |wishes: &Wishes| arrange(&choose(wishes, length).articles, options.aim, &wishes.order);
-            let without = list(&Wishes::default());
+                |wishes: &Constraints| arrange(&choose(wishes, length).articles, options.aim, &wishes.order);
+            let without = list(&Constraints::default());
             let base = (self.agreement(&self.linear, &without), self.agreement(&self.vote, &without));
             found.edits = (options.edits.iter())
                 .map(|edit| {
@@ -399,7 +401,12 @@ impl Job<'_> {
         }
     }
 
-    fn principles(&self, articles: &[Article], linear: &[f64], vote: &[f64]) -> Vec<ConstitutionPrinciple> {
+    fn principles(
+        &self,
+        articles: &[PrincipleRule],
+        linear: &[f64],
+        vote: &[f64],
+    ) -> Vec<ConstitutionPrinciple> {
         let weights = self.linear.weights(articles);
         let features: Vec<usize> = articles.iter().map(|article| article.feature).collect();
         let sizes = mean_squares(&gather(self.columns, &features, self.explore.row()));
@@ -457,7 +464,7 @@ impl Job<'_> {
     }
 
     /// Every principle's vote on every held-out judgement, turned so that +1 agrees with the label.
-    fn sides(&self, articles: &[Article]) -> Vec<Vec<f64>> {
+    fn sides(&self, articles: &[PrincipleRule]) -> Vec<Vec<f64>> {
         (articles.iter())
             .map(|article| {
                 (self.held_out.row().iter().zip(self.held_out.y()))
@@ -471,7 +478,7 @@ impl Job<'_> {
     }
 
     /// Coverage with its floor, and redundancy.
-    fn cover(&self, found: &mut Reconstruction, articles: &[Article]) {
+    fn cover(&self, found: &mut Reconstruction, articles: &[PrincipleRule]) {
         let sides = self.sides(articles);
         let count = |at: usize, wanted: f64| sides.iter().filter(|side| side[at] == wanted).count() as f64;
         let n = self.held_out.len();
@@ -501,7 +508,7 @@ impl Job<'_> {
         }
     }
 
-    fn conflicts(&self, articles: &[Article]) -> Vec<Conflict> {
+    fn conflicts(&self, articles: &[PrincipleRule]) -> Vec<Conflict> {
         let sides = self.sides(articles);
         let mut found = Vec::new();
         for first in 0..articles.len() {
@@ -535,13 +542,13 @@ impl Job<'_> {
     fn baselines(
         &self,
         found: &mut Reconstruction,
-        articles: &[Article],
+        articles: &[PrincipleRule],
         (linear, vote): (&[f64], &[f64]),
         deltas: &Matrix,
     ) {
         let own = match self.options.aim {
-            Aim::Linear => linear,
-            Aim::Vote => vote,
+            Objective::Linear => linear,
+            Objective::Vote => vote,
         };
         let y = self.held_out.y();
         let mut compare = |name: &str, decisions: Option<Vec<f64>>| {
@@ -575,7 +582,7 @@ impl Job<'_> {
         if lists.is_empty() {
             return;
         }
-        let executors: [(&str, &dyn Executor, Option<Figure>); 2] =
+        let executors: [(&str, &dyn Executor, Option<Estimate>); 2] =
             [("random_linear", &self.linear, found.linear), ("random_vote", &self.vote, found.vote)];
         for (name, executor, ours) in executors {
             let mut values: Vec<f64> =
@@ -588,7 +595,7 @@ impl Job<'_> {
             let at = |share: f64| values[((values.len() - 1) as f64 * share).round() as usize];
             found.baselines.push(Baseline {
                 name: name.into(),
-                agreement: Some(Figure { value: mean, low: at(0.025), high: at(0.975), n: y.len() }),
+                agreement: Some(Estimate { value: mean, low: at(0.025), high: at(0.975), n: y.len() }),
                 constitution_above: None,
                 as_good,
             });
@@ -606,15 +613,15 @@ impl Job<'_> {
 
     /// As many principles as the constitution has, drawn from the same features, each in the direction
     /// that the explore labels give it.
-    fn random_lists(&self, length: usize) -> Vec<Vec<Article>> {
+    fn random_lists(&self, length: usize) -> Vec<Vec<PrincipleRule>> {
         if length == 0 {
             return Vec::new();
         }
-        let pool: Vec<Article> = (self.chooser.pool.par_iter())
+        let pool: Vec<PrincipleRule> = (self.chooser.pool.par_iter())
             .filter_map(|&feature| self.chooser.by_itself(feature, self.explore))
             .collect();
         let length = length.min(pool.len());
-        let mut random = crate::seed::stream(self.options.seed, "random principles");
+        let mut random = crate::rng::stream(self.options.seed, "random principles");
         (0..RANDOM_LISTS)
             .map(|_| index::sample(&mut random, pool.len(), length).iter().map(|at| pool[at]).collect())
             .collect()
@@ -645,8 +652,8 @@ impl Job<'_> {
 }
 
 /// The edits as wishes for the choice.
-fn wishes(edits: &[Edit]) -> Wishes {
-    let mut wishes = Wishes::default();
+fn wishes(edits: &[Edit]) -> Constraints {
+    let mut wishes = Constraints::default();
     for edit in edits {
         match edit {
             Edit::Pin { feature, sign } => wishes.pinned.push((*feature, *sign)),

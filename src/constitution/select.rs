@@ -4,15 +4,15 @@ use std::cmp::Reverse;
 
 use crate::config::PrincipleConfig;
 use crate::describe::Described;
-use crate::effects::table::{EffectTable, Labels, control_of, one_by_one};
+use crate::effects::table::{EffectTable, LabelledSample, control_of, one_by_one};
 use crate::effects::{
     Conditional, Control, Sample, WinDelta, conditional_effects, conditional_win_deltas, score_tests,
 };
 use crate::embed::{EmbedError, Embedder};
 use crate::matrix::Matrix;
-use crate::pairs::{Pairs, Side};
-use crate::run::SCHEMA_VERSION;
+use crate::pairs::{Pairs, Split};
 use crate::statistics::multiplicity::holm;
+use crate::store::SCHEMA_VERSION;
 
 use super::agreement::agreement;
 use super::themes::{self, Theme};
@@ -61,11 +61,11 @@ enum Basis {
 /// Where the embedder fails.
 pub fn themes(
     pairs: &Pairs,
-    sides: &[Side],
+    sides: &[Split],
     described: &Described,
     embedder: &dyn Embedder,
 ) -> Result<Vec<Theme>, EmbedError> {
-    let explore = Labels::on(pairs, sides, &[Side::Train, Side::Describe]);
+    let explore = LabelledSample::on(pairs, sides, &[Split::Train, Split::Validation]);
     let tested = Tested::new(described);
     let inside = tested.enter(&explore, |_| true);
     let features: Vec<usize> = inside.iter().map(|candidate| candidate.feature).collect();
@@ -75,13 +75,13 @@ pub fn themes(
 /// Sorts everything the labels say into principles and the rest.
 pub fn select(
     pairs: &Pairs,
-    sides: &[Side],
+    sides: &[Split],
     described: &Described,
     effects: &EffectTable,
     config: &PrincipleConfig,
 ) -> Findings {
-    let explore = Labels::on(pairs, sides, &[Side::Train, Side::Describe]);
-    let held_out = Labels::on(pairs, sides, &[Side::HeldOut]);
+    let explore = LabelledSample::on(pairs, sides, &[Split::Train, Split::Validation]);
+    let held_out = LabelledSample::on(pairs, sides, &[Split::Test]);
     let tested = Tested::new(described);
     let measured = |feature: usize| effects.rows.get(feature).is_some_and(Option::is_some);
     let entered = tested.extend(tested.enter(&explore, measured), &explore, measured, config.redundant_above);
@@ -203,7 +203,7 @@ impl<'a> Tested<'a> {
     }
 
     /// Features with words that are associated with the explore labels, but did not enter.
-    fn associated(&self, explore: &Labels, entered: &[Candidate]) -> Vec<usize> {
+    fn associated(&self, explore: &LabelledSample, entered: &[Candidate]) -> Vec<usize> {
         let alone = one_by_one(&self.columns, &self.described.features, &explore.sample);
         (0..alone.len())
             .filter(|&feature| {
@@ -217,7 +217,7 @@ impl<'a> Tested<'a> {
     /// Forward selection: lets in what adds most to those already in, as long as anything does.
     ///
     /// What matters only once others are held fixed (length, where refusals are long) is found, too.
-    fn enter(&self, explore: &Labels, admitted: impl Fn(usize) -> bool) -> Vec<Candidate> {
+    fn enter(&self, explore: &LabelledSample, admitted: impl Fn(usize) -> bool) -> Vec<Candidate> {
         let mut inside: Vec<Candidate> = Vec::new();
         let mut open: Vec<usize> =
             (0..self.columns.cols).filter(|&feature| self.has_words(feature) && admitted(feature)).collect();
@@ -250,7 +250,7 @@ impl<'a> Tested<'a> {
     fn extend(
         &self,
         mut inside: Vec<Candidate>,
-        explore: &Labels,
+        explore: &LabelledSample,
         admitted: impl Fn(usize) -> bool,
         redundant_above: f64,
     ) -> Vec<Candidate> {
@@ -301,7 +301,7 @@ impl<'a> Tested<'a> {
 
     /// Drops, weakest first, what the others explain: of the other sign, no longer significant, or, for
     /// what was tested by itself, no longer most of its effect.
-    fn prune(&self, inside: &mut Vec<Candidate>, labels: &Labels, p: f64) {
+    fn prune(&self, inside: &mut Vec<Candidate>, labels: &LabelledSample, p: f64) {
         let alone = one_by_one(&self.columns, &self.described.features, &labels.sample);
         while inside.len() > 1 {
             let weakness = |(place, fit): (usize, Conditional)| {
@@ -334,20 +334,25 @@ impl<'a> Tested<'a> {
     }
 
     /// One logit over several candidates and the control.
-    fn joint(&self, inside: &[Candidate], labels: &Labels) -> Vec<Conditional> {
+    fn joint(&self, inside: &[Candidate], labels: &LabelledSample) -> Vec<Conditional> {
         let features: Vec<usize> = inside.iter().map(|candidate| candidate.feature).collect();
         conditional_effects(&self.columns, &features, &labels.sample, self.control(inside))
     }
 
     /// Δwin-rate of each, the others and the control held fixed.
-    fn joint_win_deltas(&self, inside: &[Candidate], labels: &Labels) -> Vec<WinDelta> {
+    fn joint_win_deltas(&self, inside: &[Candidate], labels: &LabelledSample) -> Vec<WinDelta> {
         let features: Vec<usize> = inside.iter().map(|candidate| candidate.feature).collect();
         conditional_win_deltas(&self.columns, &features, &labels.sample, self.control(inside))
     }
 
     /// The test on held-out labels, as a candidate's basis says; where a learned feature is described
     /// by terms, the feature itself has to be associated with the label, too.
-    fn confirm(&self, entered: &[Candidate], effects: &EffectTable, held_out: &Labels) -> Vec<Confirmation> {
+    fn confirm(
+        &self,
+        entered: &[Candidate],
+        effects: &EffectTable,
+        held_out: &LabelledSample,
+    ) -> Vec<Confirmation> {
         let failed = Confirmation { p: 1.0, same_direction: false };
         (entered.iter().zip(self.joint(entered, held_out)))
             .map(|(candidate, joint)| {
@@ -400,7 +405,7 @@ fn principle(
     pairs: &Pairs,
     described: &Described,
     effects: &EffectTable,
-    held_out: &Labels,
+    held_out: &LabelledSample,
     chosen: &[usize],
     config: &PrincipleConfig,
 ) -> Option<Principle> {
@@ -506,7 +511,7 @@ fn evidence(
     prefer: bool,
     pairs: &Pairs,
     described: &Described,
-    held_out: &Labels,
+    held_out: &LabelledSample,
     count: usize,
 ) -> Evidence {
     let means = held_out.pair_means();
@@ -589,7 +594,12 @@ fn cosine(described: &Described, rows: &[u32], a: usize, b: usize) -> f64 {
 }
 
 /// The chosen feature that this one moves with most, if it does at all.
-fn overlap(index: usize, chosen: &[usize], described: &Described, held_out: &Labels) -> Option<String> {
+fn overlap(
+    index: usize,
+    chosen: &[usize],
+    described: &Described,
+    held_out: &LabelledSample,
+) -> Option<String> {
     let rows: Vec<u32> = held_out.pair_means().into_iter().map(|(pair, _)| pair).collect();
     chosen
         .iter()

@@ -26,7 +26,7 @@ use crate::describe::{Described, Feature, beside, contrast, strongest};
 use crate::effects::{Control, Sample, unexplained};
 use crate::embed::Embedder;
 use crate::matrix::Matrix;
-use crate::pairs::{Pairs, Side};
+use crate::pairs::{Pairs, Split};
 
 /// Labelled pairs whose words are counted.
 const PAIRS: usize = 20_000;
@@ -166,7 +166,7 @@ fn neighbours<E: Embedder + ?Sized>(
 
 impl Described {
     /// With themes as further features; their activation is the number of their words in A minus that in B.
-    pub fn with_themes(&self, pairs: &Pairs, sides: &[Side], themes: &[Theme]) -> Self {
+    pub fn with_themes(&self, pairs: &Pairs, sides: &[Split], themes: &[Theme]) -> Self {
         let mut all = self.clone();
         if themes.is_empty() {
             return all;
@@ -174,7 +174,7 @@ impl Described {
         let lists: Vec<Vec<String>> = themes.iter().map(|theme| theme.words.clone()).collect();
         let counts = contrast::read(pairs, &lists);
         let held_out: Vec<u32> =
-            (0u32..).zip(sides).filter(|(_, side)| **side == Side::HeldOut).map(|(pair, _)| pair).collect();
+            (0u32..).zip(sides).filter(|(_, side)| **side == Split::Test).map(|(pair, _)| pair).collect();
         for (index, theme) in themes.iter().enumerate() {
             let mut feature = theme.feature(index);
             feature.examples = strongest(&counts.column(index), &held_out, 10);

@@ -247,7 +247,7 @@ impl<'a, J: Judge> Notebook<'a, J> {
     }
 
     /// How much more often the judge names the first response than the second.
-    fn taste(&self) -> f64 {
+    fn position_bias(&self) -> f64 {
         if self.taste.1 == 0 { 0.0 } else { self.taste.0 / self.taste.1 as f64 }
     }
 
@@ -263,7 +263,7 @@ impl<'a, J: Judge> Notebook<'a, J> {
 
     fn correlation(&self, z: &Matrix, feature: usize, candidate: Candidate) -> Correlation {
         let (x, readings) = self.points(z, feature, candidate);
-        fidelity(&x, &readings, self.taste())
+        fidelity(&x, &readings, self.position_bias())
     }
 }
 
@@ -472,7 +472,7 @@ mod tests {
 
     #[allow(clippy::needless_range_loop)] // Both tables are written at the same pair.
     fn world(features: usize, pairs: usize) -> (Matrix, Vec<Vec<f32>>) {
-        let mut random = crate::seed::stream(3, "judging test");
+        let mut random = crate::rng::stream(3, "judging test");
         let mut z = Matrix::zeros(pairs, features);
         let mut truth = vec![vec![0.0; pairs]; 3 * features];
         for pair in 0..pairs {
@@ -505,7 +505,7 @@ mod tests {
         let mut figures = Vec::new();
         for (shift, taste) in [(0.0, 0.0), (0.4, 0.0), (0.0, 0.2)] {
             let mut judge = Known { truth: truth.clone(), shift, taste, unreadable: None, asked: Vec::new() };
-            let mut random = crate::seed::stream(4, "plan");
+            let mut random = crate::rng::stream(4, "plan");
             let plan = Plan::default();
             let (chosen, _) =
                 choose(&mut judge, &statements, &z, &choose_on, &lists(8), &plan, &mut random).unwrap();
@@ -538,7 +538,7 @@ mod tests {
         let statements = vec![String::new(); 6];
         let pairs: Vec<u32> = (0..2_000).collect();
         let mut judge = Known { truth, shift: 0.0, taste: 0.0, unreadable: Some(0), asked: Vec::new() };
-        let mut random = crate::seed::stream(5, "plan");
+        let mut random = crate::rng::stream(5, "plan");
         let plan = Plan::default();
         let winners =
             [Some(Candidate { statement: 0, sign: 1.0 }), Some(Candidate { statement: 5, sign: 1.0 })];
@@ -560,7 +560,7 @@ mod tests {
         let mut asked = Vec::new();
         for (truth, unreadable) in [(truth.clone(), None), (vec![vec![0.0; 3_000]; 18], Some(3))] {
             let mut judge = Known { truth, shift: 0.0, taste: 0.3, unreadable, asked: Vec::new() };
-            let mut random = crate::seed::stream(7, "plan");
+            let mut random = crate::rng::stream(7, "plan");
             let (chosen, _) =
                 choose(&mut judge, &statements, &z, &pairs, &lists(6), &plan, &mut random).unwrap();
             let winners: Vec<Option<Candidate>> =
@@ -578,7 +578,7 @@ mod tests {
         truth[0].iter_mut().for_each(|t| *t = -*t);
         let pairs: Vec<u32> = (0..1_500).collect();
         let mut judge = Known { truth, shift: 0.0, taste: 0.0, unreadable: None, asked: Vec::new() };
-        let mut random = crate::seed::stream(6, "plan");
+        let mut random = crate::rng::stream(6, "plan");
         let winners = [Some(Candidate { statement: 0, sign: -1.0 })];
         let (found, _) =
             measure(&mut judge, &vec![String::new(); 3], &z, &pairs, &winners, &Plan::default(), &mut random)

@@ -12,17 +12,17 @@
 pub mod contrast;
 pub mod judging;
 pub mod known;
+pub mod llm_describer;
 pub mod model_judge;
-pub mod own;
-pub mod written;
+pub mod user_concepts;
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::DescribeConfig;
 use crate::matrix::Matrix;
-use crate::pairs::{Pairs, Side};
+use crate::pairs::{Pairs, Split};
 use crate::statistics::correlation::{Correlation, pearson};
-use known::Bank;
+use known::ConceptBank;
 
 /// A feature in words, with how true the words are.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -103,21 +103,22 @@ pub struct Described {
 #[allow(clippy::too_many_arguments)] // columns of two kinds of feature, and how to judge them
 pub fn describe(
     pairs: &Pairs,
-    sides: &[Side],
+    sides: &[Split],
     learned: &Matrix,
     stability: &[f64],
     known: &Matrix,
-    bank: &Bank,
+    bank: &ConceptBank,
     config: &DescribeConfig,
     redundant_above: f64,
 ) -> Described {
-    let on = |side: Side| -> Vec<u32> {
+    let on = |side: Split| -> Vec<u32> {
         (0u32..).zip(sides).filter(|(_, at)| **at == side).map(|(pair, _)| pair).collect()
     };
-    let (train, held_out) = (on(Side::Train), on(Side::HeldOut));
+    let (train, held_out) = (on(Split::Train), on(Split::Test));
     // Without a describe side (the user's split) words are chosen where they were taken from;
     // the fidelity is measured elsewhere all the same.
-    let choose = Some(on(Side::Describe)).filter(|pairs| pairs.len() >= 20).unwrap_or_else(|| train.clone());
+    let choose =
+        Some(on(Split::Validation)).filter(|pairs| pairs.len() >= 20).unwrap_or_else(|| train.clone());
 
     let corpus = contrast::Corpus::new(pairs, &train);
     let columns: Vec<Vec<f32>> = (0..learned.cols).map(|feature| learned.column(feature)).collect();
@@ -324,7 +325,7 @@ pub fn strongest(z: &[f32], pairs: &[u32], count: usize) -> Vec<u32> {
 
 /// The parts of a response in which a feature shows (sentences, lines or words), as byte ranges in order;
 /// none where it is about the response as a whole, or nothing describes it.
-pub fn places(feature: &Feature, bank: &Bank, prompt: &str, response: &str) -> Vec<(usize, usize)> {
+pub fn places(feature: &Feature, bank: &ConceptBank, prompt: &str, response: &str) -> Vec<(usize, usize)> {
     match &feature.concept {
         Some(concept) => bank.places(concept, prompt, response),
         None => contrast::places(response, &feature.terms),

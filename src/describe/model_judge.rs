@@ -3,12 +3,12 @@
 use serde_json::{Map, json};
 
 use super::judging::{Answers, Call, Judge, Question};
-use crate::language::answers;
-use crate::language::chat::{Ask, ChatModel, LanguageError, Reply, object};
-use crate::language::excerpt;
-use crate::language::prompts::Prompt;
-use crate::language::spending::Forecast;
-use crate::language::tokens;
+use crate::llm::answers;
+use crate::llm::chat::{Ask, ChatModel, LanguageError, Reply, object};
+use crate::llm::excerpt;
+use crate::llm::prompts::Prompt;
+use crate::llm::spending::UsageEstimate;
+use crate::llm::tokens;
 use crate::pairs::Pairs;
 
 /// What statements are called in a call.
@@ -139,13 +139,13 @@ pub struct CountingJudge<'a> {
     /// What the statements are.
     pub wording: Wording,
     /// What was counted so far.
-    pub forecast: Forecast,
+    pub forecast: UsageEstimate,
 }
 
 impl<'a> CountingJudge<'a> {
     /// With nothing counted yet.
     pub fn new(pairs: &'a Pairs, prompt: &'a Prompt, wording: Wording) -> Self {
-        Self { pairs, prompt, wording, forecast: Forecast::default() }
+        Self { pairs, prompt, wording, forecast: UsageEstimate::default() }
     }
 }
 

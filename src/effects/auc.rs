@@ -1,6 +1,6 @@
 //! Area under the ROC curve, with an interval that knows about clusters.
 
-use super::Figure;
+use super::Estimate;
 use super::clusters::Clusters;
 use super::numeric::quantile_95;
 
@@ -75,7 +75,7 @@ impl Ranking {
     }
 
     /// The figure with its 95 % interval; see [`auc`].
-    pub fn figure(&self, clusters: &Clusters) -> Option<Figure> {
+    pub fn figure(&self, clusters: &Clusters) -> Option<Estimate> {
         let (value, n) = (self.value, self.influence.len());
         if clusters.rows() != n {
             return None;
@@ -94,12 +94,12 @@ impl Ranking {
             }
             _ => (0.0, 1.0),
         };
-        Some(Figure { value, low, high, n })
+        Some(Estimate { value, low, high, n })
     }
 
     /// This figure minus that of another ranking of the same judgements, with the 95 % interval of the
     /// difference (DeLong's for correlated curves, clustered): far narrower than two intervals side by side.
-    pub fn minus(&self, other: &Self, clusters: &Clusters) -> Option<Figure> {
+    pub fn minus(&self, other: &Self, clusters: &Clusters) -> Option<Estimate> {
         let n = self.influence.len();
         if clusters.rows() != n || other.influence.len() != n {
             return None;
@@ -108,7 +108,7 @@ impl Ranking {
         let influence: Vec<f64> = self.influence.iter().zip(&other.influence).map(|(a, b)| a - b).collect();
         let (variance, df) = clusters.variance(None, &influence, 1)?;
         let half = quantile_95(Some(df)) * variance.sqrt();
-        Some(Figure { value, low: value - half, high: value + half, n })
+        Some(Estimate { value, low: value - half, high: value + half, n })
     }
 }
 
@@ -120,7 +120,7 @@ impl Ranking {
 /// log-odds of the figure, so that it stays within 0 and 1.
 ///
 /// `None` when one of the two labels is missing, a score is not finite, or the lengths differ.
-pub fn auc(score: &[f64], y: &[f64], clusters: &Clusters) -> Option<Figure> {
+pub fn auc(score: &[f64], y: &[f64], clusters: &Clusters) -> Option<Estimate> {
     Ranking::new(score, y)?.figure(clusters)
 }
 
@@ -132,7 +132,7 @@ mod tests {
 
     /// Two scores of the same labels, correlated, with ties.
     fn drawn(n: usize) -> ([Vec<f64>; 2], Vec<f64>) {
-        let mut random = crate::seed::stream(5, "two scores");
+        let mut random = crate::rng::stream(5, "two scores");
         let mut draw = || random.random_range(-1.0f64..1.0) + random.random_range(-1.0f64..1.0);
         let y: Vec<f64> = (0..n).map(|row| f64::from(u8::from(row % 3 == 0))).collect();
         let shared: Vec<f64> = y.iter().map(|y| 0.7 * y + draw()).collect();

@@ -13,10 +13,10 @@
 //!
 //! Whatever cannot be estimated is an [`Outcome`] of that one feature, never an error for the rest.
 
+pub mod ablation;
 pub mod auc;
 pub mod clusters;
 pub mod feature;
-pub mod ladder;
 pub mod lasso;
 pub mod logistic;
 mod numeric;
@@ -24,9 +24,10 @@ pub mod penalised;
 pub mod sample;
 pub mod table;
 
-pub use crate::run::Figure;
 pub use crate::statistics::correlation::{Correlation, pearson};
 pub use crate::statistics::multiplicity;
+pub use crate::store::Estimate;
+pub use ablation::{Rung, ladder};
 pub use auc::{Ranking, auc};
 pub use clusters::Clusters;
 pub(crate) use feature::win_influence;
@@ -34,7 +35,6 @@ pub use feature::{
     Conditional, Control, Effect, WinDelta, conditional_effects, conditional_win_deltas, feature_effect,
     feature_effects, score_tests, unexplained,
 };
-pub use ladder::{Rung, ladder};
 pub use logistic::Outcome;
 pub(crate) use numeric::{quantile_95, student_p};
 pub use sample::Sample;

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::{Control, Effect, Sample, feature_effects, ladder};
 use crate::describe::{Described, Feature};
 use crate::matrix::Matrix;
-use crate::pairs::{MISSING, Pairs, Side};
-use crate::run::Figure;
+use crate::pairs::{MISSING, Pairs, Split};
 use crate::statistics::multiplicity::{benjamini_hochberg, bonferroni};
+use crate::store::Estimate;
 
 /// A feature's effect on held-out labels, with figures that exist.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -57,9 +57,9 @@ pub struct EffectTable {
     /// False discovery rate (Benjamini–Hochberg), `[features]`.
     pub q_bh: Vec<Option<f64>>,
     /// The ladder, by rung.
-    pub auc: BTreeMap<String, Option<Figure>>,
+    pub auc: BTreeMap<String, Option<Estimate>>,
     /// AUC of each rung minus that of the embedding.
-    pub auc_minus_embedding: BTreeMap<String, Figure>,
+    pub auc_minus_embedding: BTreeMap<String, Estimate>,
     /// Why a rung is missing.
     pub auc_missing: BTreeMap<String, String>,
     /// Held-out labels without ties.
@@ -70,16 +70,16 @@ pub struct EffectTable {
 
 /// The usable labels of some sides.
 #[derive(Debug, Clone, Default)]
-pub struct Labels {
+pub struct LabelledSample {
     /// The judgements without ties.
     pub sample: Sample,
     /// Ties left out.
     pub ties: usize,
 }
 
-impl Labels {
+impl LabelledSample {
     /// The labels of the given sides, clustered by prompt and, where annotators are named, by annotator.
-    pub fn on(pairs: &Pairs, sides: &[Side], which: &[Side]) -> Self {
+    pub fn on(pairs: &Pairs, sides: &[Split], which: &[Split]) -> Self {
         let judgements = &pairs.judgements;
         let (mut y, mut length, mut row, mut prompt, mut annotator) =
             (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -150,8 +150,8 @@ pub fn one_by_one(columns: &Matrix, features: &[Feature], sample: &Sample) -> Ve
 }
 
 /// Measures every feature on held-out labels; the ladder is fitted on the other sides' labels.
-pub fn measure(pairs: &Pairs, sides: &[Side], described: &Described, deltas: &Matrix) -> EffectTable {
-    let held_out = Labels::on(pairs, sides, &[Side::HeldOut]);
+pub fn measure(pairs: &Pairs, sides: &[Split], described: &Described, deltas: &Matrix) -> EffectTable {
+    let held_out = LabelledSample::on(pairs, sides, &[Split::Test]);
     let effects = one_by_one(&described.activations, &described.features, &held_out.sample);
     let mut table = EffectTable {
         labels_held_out: held_out.sample.len(),
@@ -187,7 +187,7 @@ pub fn measure(pairs: &Pairs, sides: &[Side], described: &Described, deltas: &Ma
     let finite = |values: Vec<f64>| values.into_iter().map(|v| Some(v).filter(|v| v.is_finite())).collect();
     table.bonferroni = finite(bonferroni(&p));
     table.q_bh = finite(benjamini_hochberg(&p));
-    let explore = Labels::on(pairs, sides, &[Side::Train, Side::Describe]);
+    let explore = LabelledSample::on(pairs, sides, &[Split::Train, Split::Validation]);
     let count = |source: &str| described.features.iter().filter(|feature| feature.source == source).count();
     let (learned, known) = (count("learned"), count("known"));
     for rung in

@@ -332,7 +332,7 @@ use rand::RngExt;
 
 /// A planted set: `features` sparse columns of which the first two matter, and length.
 fn planted(seed: u64, n: usize, features: usize) -> (Matrix, Sample) {
-    let mut random = crate::seed::stream(seed, "effects tests");
+    let mut random = crate::rng::stream(seed, "effects tests");
     let mut matrix = Matrix::zeros(n, features);
     let (mut y, mut length, mut prompt) = (Vec::new(), Vec::new(), Vec::new());
     for row in 0..n {

@@ -10,8 +10,8 @@ use super::{Amount, EmbedError, Embedder, Recipe, Task, Work, checked};
 use crate::cache::{self, Bucket, Cache, Claim, Key, Space};
 use crate::matrix::Matrix;
 use crate::pairs::Pairs;
-use crate::run::EmbeddingRecord;
 use crate::stop;
+use crate::store::EmbeddingRecord;
 
 /// Pairs whose vectors are in memory at a time, besides the deltas.
 const BLOCK: usize = 1024;

@@ -6,7 +6,7 @@ use crate::config::EmbedConfig;
 
 /// What a kind of embedder will take.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Estimate {
+pub struct EmbeddingEstimate {
     /// "boxed", "local", "api".
     pub embedder: &'static str,
     /// In words.
@@ -29,26 +29,26 @@ const MINILM_TOKENS: u64 = 256;
 const START_SECONDS: f64 = 0.3;
 
 /// Estimates for texts with about so many tokens each, on a processor with `cores`.
-pub fn estimate(tokens: &[u32], cores: usize, settings: &EmbedConfig) -> Vec<Estimate> {
+pub fn estimate(tokens: &[u32], cores: usize, settings: &EmbedConfig) -> Vec<EmbeddingEstimate> {
     let all: u64 = tokens.iter().map(|n| u64::from(*n)).sum();
     let cut: u64 = tokens.iter().map(|n| u64::from(*n).min(MINILM_TOKENS)).sum();
     let seconds = |tokens: u64, rate: f64| Some(START_SECONDS + tokens as f64 / (rate * cores.max(1) as f64));
     vec![
-        Estimate {
+        EmbeddingEstimate {
             embedder: "boxed",
             what: "the embedder in the program",
             tokens: all,
             seconds: seconds(all, BOXED_RATE),
             calls: 0,
         },
-        Estimate {
+        EmbeddingEstimate {
             embedder: "local",
             what: "a model of MiniLM's size on this processor",
             tokens: cut,
             seconds: seconds(cut, MINILM_RATE),
             calls: 0,
         },
-        Estimate {
+        EmbeddingEstimate {
             embedder: "api",
             what: "an OpenAI-compatible server",
             tokens: all,

@@ -13,7 +13,7 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 use super::{EmbedError, Embedding, Listener};
 use crate::matrix::Matrix;
-use crate::run::{RunError, write_file};
+use crate::store::{StoreError, write_file};
 
 impl Embedding<'_> {
     /// Writes `pair_id`, `embedding_a` and `embedding_b` (lists of `f32`) of all pairs as Parquet.
@@ -28,7 +28,7 @@ impl Embedding<'_> {
             Field::new("embedding_b".into(), list()),
         ]);
         let failed = |error: PolarsError| {
-            EmbedError::File(RunError::Table {
+            EmbedError::File(StoreError::Table {
                 action: "write",
                 path: path.into(),
                 message: error.to_string(),
@@ -75,7 +75,7 @@ fn lists(name: &str, rows: &Matrix) -> Series {
 /// # Errors
 /// Where the file cannot be written.
 pub fn write_deltas(path: &Path, deltas: &Matrix) -> Result<(), EmbedError> {
-    let damaged = |message: String| EmbedError::File(RunError::Content { path: path.into(), message });
+    let damaged = |message: String| EmbedError::File(StoreError::Content { path: path.into(), message });
     let shape = vec![deltas.rows(), deltas.cols];
     let view = TensorView::new(Dtype::F32, shape, cast_slice(&deltas.values))
         .map_err(|error| damaged(error.to_string()))?;
@@ -83,7 +83,7 @@ pub fn write_deltas(path: &Path, deltas: &Matrix) -> Result<(), EmbedError> {
         .map_err(|error| damaged(error.to_string()))?;
     write_file(path, |file| {
         file.write_all(&bytes)
-            .map_err(|source| EmbedError::File(RunError::Io { action: "write", path: path.into(), source }))
+            .map_err(|source| EmbedError::File(StoreError::Io { action: "write", path: path.into(), source }))
     })
 }
 
@@ -92,9 +92,9 @@ pub fn write_deltas(path: &Path, deltas: &Matrix) -> Result<(), EmbedError> {
 /// # Errors
 /// Where the file cannot be read or holds something else.
 pub fn read_deltas(path: &Path) -> Result<Matrix, EmbedError> {
-    let damaged = |message: String| EmbedError::File(RunError::Content { path: path.into(), message });
+    let damaged = |message: String| EmbedError::File(StoreError::Content { path: path.into(), message });
     let bytes = std::fs::read(path)
-        .map_err(|source| EmbedError::File(RunError::Io { action: "read", path: path.into(), source }))?;
+        .map_err(|source| EmbedError::File(StoreError::Io { action: "read", path: path.into(), source }))?;
     let file = SafeTensors::deserialize(&bytes).map_err(|error| damaged(error.to_string()))?;
     let tensor = file.tensor("deltas").map_err(|error| damaged(error.to_string()))?;
     match (tensor.dtype(), tensor.shape()) {
@@ -179,6 +179,6 @@ mod tests {
         let whole = std::fs::read(&path).unwrap();
         std::fs::write(&path, &whole[..whole.len() - 3]).unwrap();
         let error = read_deltas(&path).unwrap_err();
-        assert!(matches!(error, EmbedError::File(RunError::Content { .. })), "{error}");
+        assert!(matches!(error, EmbedError::File(StoreError::Content { .. })), "{error}");
     }
 }

@@ -4,7 +4,7 @@
 //! response alone as in the paper or the prompt with it, says the [`Recipe`]. [`Embedding`] takes a dataset
 //! through both, each text once, with the cache between wherever an embedder is slower than it.
 
-pub mod boxed;
+pub mod bundled;
 mod dataset;
 mod estimate;
 mod files;
@@ -14,9 +14,9 @@ mod remote;
 mod spec;
 mod static_model;
 
-pub use boxed::BoxedEmbedder;
+pub use bundled::BundledEmbedder;
 pub use dataset::{Embedding, Listener};
-pub use estimate::{Estimate, estimate};
+pub use estimate::{EmbeddingEstimate, estimate};
 pub use files::{read_deltas, write_deltas};
 #[cfg(feature = "hub")]
 pub(crate) use local::wanted as files_of_a_model;
@@ -32,7 +32,7 @@ use crate::cache::CacheError;
 use crate::hub::HubError;
 use crate::matrix::Matrix;
 use crate::net::NetError;
-use crate::run::RunError;
+use crate::store::StoreError;
 
 /// Turns texts into vectors.
 ///
@@ -226,7 +226,7 @@ pub enum EmbedError {
     Cache(#[from] CacheError),
     /// A file could not be written or read.
     #[error(transparent)]
-    File(#[from] RunError),
+    File(#[from] StoreError),
 }
 
 impl EmbedError {

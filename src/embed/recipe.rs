@@ -135,11 +135,11 @@ impl Recipe {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::embed::BoxedEmbedder;
+    use crate::embed::BundledEmbedder;
 
     #[test]
     fn templates_are_filled_and_other_braces_stand() {
-        let boxed = BoxedEmbedder::load().unwrap();
+        let boxed = BundledEmbedder::load().unwrap();
         let recipe = Recipe::new(What::Response, Some("{x} Q: {prompt} {{A}}: {response}!")).unwrap();
         assert_eq!(recipe.render("why", "{prompt}", &boxed), "{x} Q: why {{A}}: {prompt}!");
         let alone = Recipe::new(What::Response, None).unwrap();

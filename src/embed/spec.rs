@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{BoxedEmbedder, EmbedError, Embedder, Hardware, LocalEmbedder, RemoteEmbedder, StaticEmbedder};
+use super::{BundledEmbedder, EmbedError, Embedder, Hardware, LocalEmbedder, RemoteEmbedder, StaticEmbedder};
 use crate::config::EmbedConfig;
 use crate::hub;
-use crate::names::nearest;
+use crate::suggest::nearest;
 
 /// Which embedder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,7 +97,7 @@ pub fn open(
     let plain =
         |embedder: Box<dyn Embedder>, source| Opened { embedder, source, base_url: None, notes: Vec::new() };
     match Spec::parse(&settings.embedder)? {
-        Spec::Boxed => Ok(plain(Box::new(BoxedEmbedder::load()?), "boxed".into())),
+        Spec::Boxed => Ok(plain(Box::new(BundledEmbedder::load()?), "boxed".into())),
         Spec::Static(path) => {
             Ok(plain(Box::new(StaticEmbedder::load(&path)?), format!("static:{}", absolute(&path))))
         }

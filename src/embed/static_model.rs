@@ -5,10 +5,10 @@ use std::path::Path;
 use model2vec_rs::model::StaticModel;
 use sha2::{Digest, Sha256};
 
-use super::boxed::MAX_BYTES;
+use super::bundled::MAX_BYTES;
 use super::{EmbedError, Embedder};
 use crate::matrix::Matrix;
-use crate::run::RunError;
+use crate::store::StoreError;
 
 /// A static model from a folder with `model.safetensors`, `tokenizer.json` and `config.json`.
 #[derive(Debug, Clone)]
@@ -38,7 +38,7 @@ impl StaticEmbedder {
                 return Err(wrong(format!("it has no `{name}`")));
             }
             let bytes =
-                std::fs::read(&path).map_err(|source| RunError::Io { action: "read", path, source })?;
+                std::fs::read(&path).map_err(|source| StoreError::Io { action: "read", path, source })?;
             hash.update((bytes.len() as u64).to_le_bytes());
             hash.update(&bytes);
             Ok(bytes)

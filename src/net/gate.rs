@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rand::{Rng, RngExt};
 
 use super::{Failure, FailureKind, NetError, Policy};
-use crate::seed;
+use crate::rng;
 use crate::stop;
 
 /// How often a waiting thread looks whether the user wants to stop.
@@ -77,7 +77,7 @@ impl Gate {
         name: &str,
         mut attempt: impl FnMut() -> Result<T, Failure>,
     ) -> Result<T, NetError> {
-        let mut chance = seed::stream(self.policy.seed, &format!("waits {name}"));
+        let mut chance = rng::stream(self.policy.seed, &format!("waits {name}"));
         let mut attempts = 0;
         loop {
             let outcome = {

@@ -10,7 +10,7 @@ use super::table::Table;
 
 /// Values of the column `name` of a source, `[rows]`, as texts; `None` where a row has none.
 ///
-/// Rows count as in [`super::Judgements::row`]. `flag` is what the user named the column with.
+/// Rows count as in [`super::Labels::row`]. `flag` is what the user named the column with.
 ///
 /// # Errors
 /// Where the source cannot be read, has no such column, or the column is no plain value.

@@ -2,7 +2,7 @@
 
 use polars::prelude::{DataType, TimeUnit};
 
-use crate::names::nearest;
+use crate::suggest::nearest;
 
 /// The columns of a table, in order, with their types.
 #[derive(Debug, Clone, Default)]

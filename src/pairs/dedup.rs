@@ -8,9 +8,9 @@ use rand::Rng;
 use sha2::{Digest, Sha256};
 
 use super::texts::Texts;
-use super::{Judgements, MISSING, Pairs, Repeats, TextColumn};
+use super::{Labels, MISSING, Pairs, Repeats, TextColumn};
 use crate::matrix::Matrix;
-use crate::seed;
+use crate::rng;
 
 /// Distinct unknown label values that are counted one by one.
 const MAX_REASONS: usize = 24;
@@ -164,7 +164,7 @@ pub(super) fn assemble(rows: Rows, mut drops: Drops, seed: u64) -> (Pairs, Drops
         datasets,
         dataset,
         annotators,
-        judgements: Judgements { annotator, ..judgements },
+        judgements: Labels { annotator, ..judgements },
         repeats,
     };
     (pairs, drops)
@@ -220,7 +220,7 @@ fn refuse_texts(texts: &Texts, drops: &mut Drops) {
 
 /// Decides how each pair stands and names it.
 fn orient(found: &mut [Found], texts: &Texts, chosen_first: &[bool], seed: u64) -> Vec<String> {
-    let key = seed::stream(seed, "orientation").next_u64();
+    let key = rng::stream(seed, "orientation").next_u64();
     found
         .iter_mut()
         .map(|pair| {
@@ -273,11 +273,11 @@ fn judge(
     labels: Option<&[f32]>,
     annotators: Option<&StringChunked>,
     drops: &mut Drops,
-) -> (Judgements, (Vec<u32>, Vec<String>), Repeats) {
+) -> (Labels, (Vec<u32>, Vec<String>), Repeats) {
     let mut names: HashMap<&str, u32> = HashMap::new();
     let mut order: Vec<String> = Vec::new();
     let mut spoken: HashMap<(u32, u32), u32> = HashMap::with_capacity(used.len());
-    let mut judgements = Judgements::default();
+    let mut judgements = Labels::default();
     let mut annotator_of: Vec<u32> = Vec::new();
     // Per judgement: sum and number of the labels that were given; whether they differ.
     let mut sums: Vec<(f64, u32, bool)> = Vec::new();

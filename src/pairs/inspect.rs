@@ -332,7 +332,7 @@ fn texts(pairs: &Pairs) -> TextCounts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pairs::{Judgements, TextColumn};
+    use crate::pairs::{Labels, TextColumn};
 
     fn column(texts: &[&str]) -> TextColumn {
         TextColumn(texts.iter().map(|text| Some(*text)).collect())
@@ -347,7 +347,7 @@ mod tests {
             response_b: column(&["one", "one two three", "a b"]),
             prompt_key: vec![0, 0, 1],
             annotators: vec!["ann".into(), "bob".into()],
-            judgements: Judgements {
+            judgements: Labels {
                 pair: vec![0, 0, 1, 1, 2],
                 row: vec![0, 1, 2, 3, 4],
                 swapped: vec![false; 5],

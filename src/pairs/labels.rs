@@ -9,7 +9,7 @@ use super::error::PairsError;
 
 /// Labels of a column, one per row of the source.
 #[derive(Debug, Default)]
-pub(super) struct Labels {
+pub(super) struct LabelColumn {
     /// Share of preference for the first response; NaN where there is none.
     pub values: Vec<f32>,
     /// Rows with a label that means nothing here, and the value.
@@ -33,7 +33,7 @@ enum Cell {
 ///
 /// A missing cell is a tie where the labels are numbers, as in this project's own shape; among
 /// words it is a row without label.
-pub(super) fn read(column: &Column, path: &str) -> Result<Option<Labels>, PairsError> {
+pub(super) fn read(column: &Column, path: &str) -> Result<Option<LabelColumn>, PairsError> {
     let name = column.name().to_string();
     let wrong_type = || PairsError::ColumnType {
         path: path.to_owned(),
@@ -63,7 +63,7 @@ pub(super) fn read(column: &Column, path: &str) -> Result<Option<Labels>, PairsE
     }
 
     let numeric = cells.iter().all(|cell| matches!(cell, Cell::Number(_) | Cell::Missing));
-    let mut labels = Labels::default();
+    let mut labels = LabelColumn::default();
     let signed = numeric && signed_codes(&cells);
     if signed {
         labels
@@ -264,7 +264,7 @@ fn other_word(core: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn of_text(cells: &[Option<&str>]) -> Result<Option<Labels>, PairsError> {
+    fn of_text(cells: &[Option<&str>]) -> Result<Option<LabelColumn>, PairsError> {
         read(&Column::new("label".into(), cells), "test")
     }
 

@@ -58,7 +58,7 @@ pub const MISSING: u32 = u32::MAX;
 
 /// The pairs of a dataset, deduplicated on prompt and unordered responses, `[pairs]`.
 ///
-/// What people said about them stands in [`Judgements`]: one pair may have several.
+/// What people said about them stands in [`Labels`]: one pair may have several.
 #[derive(Debug, Clone, Default)]
 pub struct Pairs {
     /// Stable hash of prompt and the two responses in order: 32 hex digits.
@@ -81,10 +81,10 @@ pub struct Pairs {
     pub datasets: Vec<String>,
     /// Which dataset a pair was first met in, `[pairs]`; empty like `datasets`, [`MISSING`] where not said.
     pub dataset: Vec<u32>,
-    /// Names of the annotators; [`Judgements::annotator`] points into it. Empty without annotators.
+    /// Names of the annotators; [`Labels::annotator`] points into it. Empty without annotators.
     pub annotators: Vec<String>,
     /// Every label that was given, columnar.
-    pub judgements: Judgements,
+    pub judgements: Labels,
     /// Rows that say again what an earlier row says.
     pub repeats: Repeats,
 }
@@ -93,13 +93,13 @@ pub struct Pairs {
 /// pair must be done to them, too. Where such rows differ in their labels, the first one is here as well.
 #[derive(Debug, Clone, Default)]
 pub struct Repeats {
-    /// Index into [`Judgements`]: the row that counts.
+    /// Index into [`Labels`]: the row that counts.
     pub judgement: Vec<u32>,
     /// Row in the source, from 0.
     pub row: Vec<u32>,
     /// The source has this pair's responses the other way round.
     pub swapped: Vec<bool>,
-    /// The row's own label, as in [`Judgements::label`], which holds the mean of all.
+    /// The row's own label, as in [`Labels::label`], which holds the mean of all.
     pub label: Vec<f32>,
 }
 
@@ -124,7 +124,7 @@ pub struct Layout {
 
 /// Labels, one row per used row of the source, `[judgements]`.
 #[derive(Debug, Clone, Default)]
-pub struct Judgements {
+pub struct Labels {
     /// Index into [`Pairs`].
     pub pair: Vec<u32>,
     /// Row in the source, from 0.
@@ -214,25 +214,27 @@ pub struct ColumnReport {
 /// The side of the split a pair is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Side {
+pub enum Split {
     /// The autoencoder learns from these.
     Train,
     /// Descriptions are written and chosen on these.
-    Describe,
+    #[serde(rename = "describe")]
+    Validation,
     /// Every figure that is shown comes from these.
-    HeldOut,
+    #[serde(rename = "held_out")]
+    Test,
     /// Left alone: a sweep looks at no pair that the analysis after it is measured on.
     Apart,
 }
 
-impl Side {
+impl Split {
     /// The name in files: `train`, `describe`, `held_out`; `apart` stands in none.
     pub fn name(self) -> &'static str {
         match self {
-            Side::Train => "train",
-            Side::Describe => "describe",
-            Side::HeldOut => "held_out",
-            Side::Apart => "apart",
+            Split::Train => "train",
+            Split::Validation => "describe",
+            Split::Test => "held_out",
+            Split::Apart => "apart",
         }
     }
 }

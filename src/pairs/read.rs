@@ -16,7 +16,7 @@ use super::texts::Texts;
 use super::{ColumnReport, DroppedRow, Layout, Pairs, ReadReport, SourceReport, labels, vectors};
 use crate::config::Pairing;
 use crate::matrix::Matrix;
-use crate::names::nearest;
+use crate::suggest::nearest;
 
 /// What the user says about the source; everything else is recognised.
 #[derive(Debug, Clone, Default, PartialEq)]

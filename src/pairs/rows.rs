@@ -7,7 +7,7 @@ use super::dedup::{hex, pair_hash, words};
 use super::error::PairsError;
 use super::read::{ReadOptions, check_names, plans};
 use super::shapes::{How, Plan, Shape};
-use super::{Judgements, MISSING, Pairs, TextColumn, texts, vectors};
+use super::{Labels, MISSING, Pairs, TextColumn, texts, vectors};
 
 /// How the rows of a table hold what is scored.
 pub struct RowReader {
@@ -166,7 +166,7 @@ impl RowReader {
             response_a: TextColumn(first),
             response_b: TextColumn(second),
             own_deltas: deltas,
-            judgements: Judgements::default(),
+            judgements: Labels::default(),
             ..Pairs::default()
         };
         Ok(Rows { pairs, problems })

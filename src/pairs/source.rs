@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::columns::shorten;
 use super::error::PairsError;
-use crate::names::nearest;
+use crate::suggest::nearest;
 
 /// Extensions of data files, the preferred kind first: a folder of shards often carries JSON or
 /// CSV notes beside them, which are not the data.

@@ -3,8 +3,8 @@
 use rand::seq::SliceRandom;
 
 use super::error::PairsError;
-use super::{MISSING, Pairs, Side};
-use crate::seed;
+use super::{MISSING, Pairs, Split};
+use crate::rng;
 
 /// A component with more than this share of the pairs is placed before all others.
 const LARGE: f64 = 0.05;
@@ -19,7 +19,7 @@ const LARGE: f64 = 0.05;
 ///
 /// # Errors
 /// [`PairsError::Shares`] when the shares are negative, not finite or do not add up to 1.
-pub fn split(pairs: &Pairs, shares: [f64; 3], seed: u64) -> Result<(Vec<Side>, Vec<String>), PairsError> {
+pub fn split(pairs: &Pairs, shares: [f64; 3], seed: u64) -> Result<(Vec<Split>, Vec<String>), PairsError> {
     if shares.iter().any(|share| !share.is_finite() || *share < 0.0)
         || (shares.iter().sum::<f64>() - 1.0).abs() > 1e-6
     {
@@ -30,8 +30,8 @@ pub fn split(pairs: &Pairs, shares: [f64; 3], seed: u64) -> Result<(Vec<Side>, V
         .collect();
     let count = pairs.prompt_key.len();
     let (sides, notes) = split_keys(count, &columns, shares, seed);
-    let missing = |sides: &[Side]| {
-        let needed = [(Side::Train, shares[0]), (Side::HeldOut, shares[2])];
+    let missing = |sides: &[Split]| {
+        let needed = [(Split::Train, shares[0]), (Split::Test, shares[2])];
         needed.iter().any(|(side, share)| *share > 0.0 && !sides.contains(side))
     };
     if missing(&sides) {
@@ -48,7 +48,7 @@ pub fn split(pairs: &Pairs, shares: [f64; 3], seed: u64) -> Result<(Vec<Side>, V
 }
 
 /// [`split`] over plain key columns.
-fn split_keys(count: usize, columns: &[&[u32]], shares: [f64; 3], seed: u64) -> (Vec<Side>, Vec<String>) {
+fn split_keys(count: usize, columns: &[&[u32]], shares: [f64; 3], seed: u64) -> (Vec<Split>, Vec<String>) {
     let component = components(count, columns);
     let number = component.iter().max().map_or(0, |max| *max as usize + 1);
     let mut sizes = vec![0usize; number];
@@ -60,33 +60,33 @@ fn split_keys(count: usize, columns: &[&[u32]], shares: [f64; 3], seed: u64) -> 
     let largest = sizes.iter().copied().max().unwrap_or(0);
 
     let mut order: Vec<(u32, usize)> = sizes.iter().enumerate().map(|(c, size)| (c as u32, *size)).collect();
-    order.shuffle(&mut seed::stream(seed, "split"));
+    order.shuffle(&mut rng::stream(seed, "split"));
     // The few large ones first, as nothing could make up for them later.
     let (mut large, small): (Vec<_>, Vec<_>) =
         order.into_iter().partition(|(_, size)| *size as f64 > LARGE * count as f64);
     large.sort_by_key(|(_, size)| std::cmp::Reverse(*size));
 
     let mut lacking = shares.map(|share| share * count as f64);
-    let mut side_of = vec![Side::Train; number];
+    let mut side_of = vec![Split::Train; number];
     let mut place = |order: &[(u32, usize)], lacking: &mut [f64; 3]| {
         for &(c, size) in order {
             // The later side wins a draw: held-out pairs are what every figure stands on.
             let [train, describe, held_out] = *lacking;
             let side = if held_out >= train && held_out >= describe {
-                Side::HeldOut
+                Split::Test
             } else if train >= describe {
-                Side::Train
+                Split::Train
             } else {
-                Side::Describe
+                Split::Validation
             };
             if let Some(slot) = side_of.get_mut(c as usize) {
                 *slot = side;
             }
             let [train, describe, held_out] = lacking;
             *match side {
-                Side::Train => train,
-                Side::Describe => describe,
-                Side::HeldOut | Side::Apart => held_out,
+                Split::Train => train,
+                Split::Validation => describe,
+                Split::Test | Split::Apart => held_out,
             } -= size as f64;
         }
     };
@@ -100,18 +100,18 @@ fn split_keys(count: usize, columns: &[&[u32]], shares: [f64; 3], seed: u64) -> 
     }
     place(&small, &mut lacking);
 
-    let sides: Vec<Side> = component.iter().filter_map(|c| side_of.get(*c as usize)).copied().collect();
+    let sides: Vec<Split> = component.iter().filter_map(|c| side_of.get(*c as usize)).copied().collect();
     let mut notes = Vec::new();
     let smallest = shares.iter().copied().filter(|share| *share > 0.0).fold(1.0, f64::min);
     if largest as f64 > (smallest * count as f64).max(1.0) {
-        let size = |side: Side| sides.iter().filter(|other| **other == side).count();
+        let size = |side: Split| sides.iter().filter(|other| **other == side).count();
         notes.push(format!(
             "{largest} of {count} pairs hang together by prompt or key, more than the {:.0} asked for one side: \
              the split is {} train, {} describe, {} held out",
             smallest * count as f64,
-            size(Side::Train),
-            size(Side::Describe),
-            size(Side::HeldOut),
+            size(Split::Train),
+            size(Split::Validation),
+            size(Split::Test),
         ));
     }
     (sides, notes)

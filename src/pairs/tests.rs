@@ -234,7 +234,7 @@ proptest! {
                 prop_assert_eq!(sides[i], sides[number[i]], "component {} is torn", number[i]);
             }
         }
-        for (side, share) in [Side::Train, Side::Describe, Side::HeldOut].into_iter().zip(shares) {
+        for (side, share) in [Split::Train, Split::Validation, Split::Test].into_iter().zip(shares) {
             let found = sides.iter().filter(|s| **s == side).count() as f64;
             let asked = share * sides.len() as f64;
             // One component can be larger than a side; what it takes too much, others have to lack.

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::matrix::Matrix;
-use crate::run::Figure;
+use crate::store::Estimate;
 
 use super::heterogeneity::belief;
 use super::labelled::Labelled;
@@ -61,9 +61,9 @@ pub struct Gain {
     /// AUC on the remaining labels with the population's weights.
     pub population_auc: f64,
     /// Gain in AUC; the interval resamples annotators.
-    pub auc_gain: Figure,
+    pub auc_gain: Estimate,
     /// Gain in log-likelihood per label, in nats.
-    pub likelihood_gain: Figure,
+    pub likelihood_gain: Estimate,
     /// Annotators.
     pub annotators: usize,
 }
@@ -74,7 +74,7 @@ pub struct CalibrationBin {
     /// Mean predicted probability that A is preferred.
     pub predicted: f64,
     /// Share of A among the labels, with its interval.
-    pub observed: Figure,
+    pub observed: Estimate,
 }
 
 /// The evaluation.
@@ -126,7 +126,7 @@ const WAYS: [(&str, &str); 4] =
 /// A fold for every annotator; the same for everyone who asks.
 pub(super) fn folds(annotators: usize, seed: u64) -> Vec<usize> {
     let mut order: Vec<usize> = (0..annotators).collect();
-    order.shuffle(&mut crate::seed::stream(seed, "personalize folds"));
+    order.shuffle(&mut crate::rng::stream(seed, "personalize folds"));
     let count = FOLDS.min(annotators.max(1));
     let mut fold = vec![0; annotators];
     for (place, who) in order.into_iter().enumerate() {
@@ -217,7 +217,7 @@ fn predict(
     learned: &Learned,
     seed: u64,
 ) -> Vec<Vec<Predictions>> {
-    let mut random = crate::seed::stream(seed, &format!("personalize {}", labels.names[who as usize]));
+    let mut random = crate::rng::stream(seed, &format!("personalize {}", labels.names[who as usize]));
     let mut own = own.to_vec();
     let all = &learned.population.features;
     let wide_all: Vec<f64> = learned.scales.iter().map(|scale| UNSHRUNK / scale).collect();
@@ -347,7 +347,7 @@ impl Ranking {
 }
 
 /// AUC of the population's weights, gain in AUC and in likelihood, with intervals over annotators.
-fn gains(predictions: &Predictions, seed: u64) -> Option<(f64, Figure, Figure)> {
+fn gains(predictions: &Predictions, seed: u64) -> Option<(f64, Estimate, Estimate)> {
     let n = predictions.y.len();
     let a: f64 = predictions.y.iter().sum();
     if n == 0 || a <= 0.0 || a >= n as f64 {
@@ -378,7 +378,7 @@ fn gains(predictions: &Predictions, seed: u64) -> Option<(f64, Figure, Figure)> 
     let drawn: Vec<(f64, f64)> = (0..resamples)
         .into_par_iter()
         .map(|number| {
-            let mut random = crate::seed::stream(seed, &format!("bootstrap {number}"));
+            let mut random = crate::rng::stream(seed, &format!("bootstrap {number}"));
             let mut count = vec![0.0; most];
             for _ in 0..present.len() {
                 count[present[random.random_range(0..present.len())] as usize] += 1.0;
@@ -394,7 +394,7 @@ fn gains(predictions: &Predictions, seed: u64) -> Option<(f64, Figure, Figure)> 
             let place = (values.len().saturating_sub(1)) as f64 * share;
             values.get(place.round() as usize).copied().unwrap_or(f64::NAN)
         };
-        Figure { value, low: at(0.025), high: at(0.975), n }
+        Estimate { value, low: at(0.025), high: at(0.975), n }
     };
     Some((
         base,

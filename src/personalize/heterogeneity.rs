@@ -386,7 +386,7 @@ pub(super) fn group_tests(
         let member = membership(values, labels);
         let these: Vec<GroupTest> = (found.par_iter())
             .filter_map(|row| {
-                let mut random = crate::seed::stream(seed, &format!("groups {column} {}", row.feature_id));
+                let mut random = crate::rng::stream(seed, &format!("groups {column} {}", row.feature_id));
                 // Only annotators whose group is known, groups renumbered without gaps.
                 let (mut set, mut group, mut names) = (Estimates::default(), Vec::new(), Vec::new());
                 for ((y, v), &who) in row.own.y.iter().zip(&row.own.v).zip(&row.whose) {
@@ -461,7 +461,7 @@ mod tests {
 
     /// Score-test p-values of simulated annotators who differ by `tau`.
     fn p_values(tau: f64, annotators: usize, labels: usize, repetitions: usize) -> Vec<f64> {
-        let mut random = crate::seed::stream(5, &format!("score {tau} {annotators} {labels}"));
+        let mut random = crate::rng::stream(5, &format!("score {tau} {annotators} {labels}"));
         (0..repetitions)
             .map(|_| {
                 let (mut z, mut y, mut eta, mut who) = (vec![], vec![], vec![], vec![]);

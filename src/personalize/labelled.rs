@@ -3,7 +3,7 @@
 use crate::effects::Sample;
 use crate::pairs::{MISSING, Pairs};
 
-/// A name per judgement, in the order of [`crate::pairs::Judgements`]: annotators, or whatever else the
+/// A name per judgement, in the order of [`crate::pairs::Labels`]: annotators, or whatever else the
 /// user groups by.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Names {

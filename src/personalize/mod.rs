@@ -21,12 +21,12 @@ mod stream;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::constitution::choose::{Chooser, LONGEST, Wishes};
+use crate::constitution::choose::{Chooser, Constraints, LONGEST};
 use crate::constitution::select::Tested;
 use crate::describe::Described;
 use crate::effects::Outcome;
 use crate::pairs::Pairs;
-use crate::run::SCHEMA_VERSION;
+use crate::store::SCHEMA_VERSION;
 
 pub use evaluate::{CalibrationBin, Evaluation, Gain, KS};
 pub use heterogeneity::{GroupEffect, GroupTest, Heterogeneity};
@@ -344,7 +344,7 @@ impl Job<'_> {
             return Vec::new();
         }
         let chooser = Chooser::new(self.tested, &sample, self.options.redundant_above);
-        let chosen = chooser.choose(&sample, LONGEST, false, &Wishes::default());
+        let chosen = chooser.choose(&sample, LONGEST, false, &Constraints::default());
         chosen.articles.iter().map(|article| article.feature).collect()
     }
 

@@ -15,8 +15,8 @@ use super::rows::{Rows, rows};
 use crate::constitution::Principle;
 use crate::describe::Feature;
 use crate::matrix::Matrix;
-use crate::pairs::{MISSING, Pairs, Side};
-use crate::run::{RunError, write_file};
+use crate::pairs::{MISSING, Pairs, Split};
+use crate::store::{StoreError, write_file};
 
 /// Feedback Forensics 0.5.0 knows the default annotator by this id only.
 const DEFAULT: &str = "ba751e7b";
@@ -38,7 +38,7 @@ pub struct Input<'a> {
     /// The dataset.
     pub pairs: &'a Pairs,
     /// The side of each pair, `[pairs]`.
-    pub sides: &'a [Side],
+    pub sides: &'a [Split],
     /// Only the held-out labels.
     pub held_out: bool,
 }
@@ -54,7 +54,7 @@ struct Annotator {
 ///
 /// # Errors
 /// Where it cannot be written.
-pub fn write(path: &Path, input: Input<'_>) -> Result<usize, RunError> {
+pub fn write(path: &Path, input: Input<'_>) -> Result<usize, StoreError> {
     let annotators = annotators(input.principles, input.features);
     let chosen = |unlabelled| {
         let choice = Rows { held_out: input.held_out, ties: true, unlabelled };
@@ -66,7 +66,7 @@ pub fn write(path: &Path, input: Input<'_>) -> Result<usize, RunError> {
         all = chosen(true);
     }
     write_file(path, |out| {
-        let io = |source| RunError::Io { action: "write", path: path.into(), source };
+        let io = |source| StoreError::Io { action: "write", path: path.into(), source };
         let mut line = |text: String| out.write_all(text.as_bytes()).map_err(io);
         let metadata = json!({
             "version": "2.0",

@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use crate::analyze::Bill;
+use crate::analyze::CostEstimate;
 
 /// The bill by stage, and its sum; `what` is what is paid for.
-pub fn render(what: &str, bills: &[Bill]) -> String {
+pub fn render(what: &str, bills: &[CostEstimate]) -> String {
     let mut out = format!("What {what} will take where nothing is cached\n\n");
     let mut rows = vec![["stage", "calls", "tokens in", "tokens out", "dollars", "model"].map(str::to_owned)];
     let money = |dollars: Option<f64>| dollars.map_or("unknown".to_owned(), |d| format!("{d:.2}"));
@@ -19,7 +19,7 @@ pub fn render(what: &str, bills: &[Bill]) -> String {
             format!("{} at {}", bill.model, bill.server),
         ]);
     }
-    let sum = |of: &dyn Fn(&Bill) -> u64| bills.iter().map(of).sum::<u64>().to_string();
+    let sum = |of: &dyn Fn(&CostEstimate) -> u64| bills.iter().map(of).sum::<u64>().to_string();
     let dollars = bills.iter().map(|bill| bill.dollars).sum::<Option<f64>>();
     rows.push([
         "all".to_owned(),

@@ -13,7 +13,7 @@ use super::{interval, points, thousands};
 use crate::compare::{BLANK_BELOW, Cell, Part, Row};
 use crate::constitution::select::evidence_pairs;
 use crate::describe::Feature;
-use crate::describe::known::Bank;
+use crate::describe::known::ConceptBank;
 
 /// Rows of the terminal's table.
 const LISTED: usize = 15;
@@ -34,7 +34,7 @@ pub struct Input<'a> {
     /// Features of each part's run, `[parts]`.
     pub features: &'a [&'a [Feature]],
     /// The detectors of each part's run, `[parts]`.
-    pub banks: &'a [&'a Bank],
+    pub banks: &'a [&'a ConceptBank],
     /// Sentences that the reader should know.
     pub notes: &'a [String],
     /// Leave out annotators' ids and obvious personal data.
@@ -459,7 +459,7 @@ pub fn record(input: Input<'_>) -> Value {
         .map(|(row, other, cosine)| serde_json::json!({"row": row, "other_description": other, "cosine": cosine}))
         .collect();
     serde_json::json!({
-        "schema_version": crate::run::SCHEMA_VERSION,
+        "schema_version": crate::store::SCHEMA_VERSION,
         "version": env!("CARGO_PKG_VERSION"),
         "alpha": crate::compare::ALPHA,
         "parts": parts,

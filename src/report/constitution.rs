@@ -11,7 +11,7 @@ use crate::constitution::agreement::Agreement;
 use crate::constitution::by_model::{ByModel, Execution};
 use crate::constitution::icai::Icai;
 use crate::constitution::reconstruct::{ConstitutionPrinciple, Reconstruction};
-use crate::run::{Figure, RunError, write_bytes, write_json};
+use crate::store::{Estimate, StoreError, write_bytes, write_json};
 
 /// The three files that `wimhf constitution` writes.
 pub const FILES: [&str; 3] = ["constitution.md", "constitution.json", "constitution.prompt.txt"];
@@ -20,7 +20,7 @@ pub const FILES: [&str; 3] = ["constitution.md", "constitution.json", "constitut
 ///
 /// # Errors
 /// Where a file cannot be written.
-pub fn write(folder: &Path, found: &Reconstruction) -> Result<(), RunError> {
+pub fn write(folder: &Path, found: &Reconstruction) -> Result<(), StoreError> {
     let [markdown_file, json, prompt_file] = FILES;
     write_json(&folder.join(json), found)?;
     write_bytes(&folder.join(prompt_file), prompt(found).as_bytes())?;
@@ -28,12 +28,12 @@ pub fn write(folder: &Path, found: &Reconstruction) -> Result<(), RunError> {
 }
 
 /// A share in per cent with its interval: `78.1 % [76.0, 80.2]`.
-fn share(figure: &Figure) -> String {
+fn share(figure: &Estimate) -> String {
     format!("{:.1} % [{:.1}, {:.1}]", figure.value * 100.0, figure.low * 100.0, figure.high * 100.0)
 }
 
 /// A difference in percentage points with one decimal: `+1.2 [+0.3, +2.1]`.
-fn change(figure: &Figure) -> String {
+fn change(figure: &Estimate) -> String {
     let one = |value: f64| {
         let value = (value * 1000.0).round() / 10.0;
         if value > 0.0 {
@@ -99,8 +99,8 @@ fn model_rows(found: &Reconstruction, by_model: &ByModel) -> Vec<[String; 3]> {
     let these =
         |n: usize, one: &str, more: &str| if n == 1 { one.to_owned() } else { format!("the {n} {more}") };
     let own = these(found.principles.len(), "the principle", "principles");
-    let figure = |figure: &Option<Figure>| figure.as_ref().map_or("–".into(), share);
-    let above = |figure: &Option<Figure>| figure.as_ref().map_or(String::new(), change);
+    let figure = |figure: &Option<Estimate>| figure.as_ref().map_or("–".into(), share);
+    let above = |figure: &Option<Estimate>| figure.as_ref().map_or(String::new(), change);
     let mut rows = vec![
         [format!("{own}, {}", by_model.model), figure(&by_model.list.agreement), String::new()],
         [format!("{own}, linear"), figure(&by_model.linear), above(&by_model.above_linear)],
@@ -342,7 +342,7 @@ fn render_into(out: &mut String, found: &Reconstruction, colour: bool) -> std::f
 fn loss(found: &Reconstruction, principle: &ConstitutionPrinciple) -> String {
     let loss = if found.executor == "vote" { &principle.drop_vote } else { &principle.drop_linear };
     loss.as_ref().map_or("–".into(), |loss| {
-        change(&Figure { value: -loss.value, low: -loss.high, high: -loss.low, n: loss.n })
+        change(&Estimate { value: -loss.value, low: -loss.high, high: -loss.low, n: loss.n })
     })
 }
 

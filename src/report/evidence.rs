@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::anonymise::mask;
 use super::html::{inert, unseen};
-use crate::describe::known::Bank;
+use crate::describe::known::ConceptBank;
 use crate::describe::{self, Feature};
 use crate::matrix::Matrix;
 use crate::pairs::{MISSING, Pairs};
@@ -49,7 +49,7 @@ pub struct Source<'a> {
     /// Mean label and number of labels of each pair, ties included; NaN and 0 without any.
     pub labels: &'a [(f32, u32)],
     /// Detectors of the concepts.
-    pub bank: &'a Bank,
+    pub bank: &'a ConceptBank,
     /// Without annotators and obvious personal data.
     pub anonymise: bool,
 }

@@ -10,8 +10,8 @@ use super::tables::{failed, frame, write_csv};
 use crate::constitution::Principle;
 use crate::describe::Feature;
 use crate::matrix::Matrix;
-use crate::pairs::{MISSING, Pairs, Side};
-use crate::run::{RunError, write_file, write_parquet};
+use crate::pairs::{MISSING, Pairs, Split};
+use crate::store::{StoreError, write_file, write_parquet};
 
 /// The dataset and what of it is wanted.
 #[derive(Debug, Clone, Copy)]
@@ -19,7 +19,7 @@ pub struct Input<'a> {
     /// The dataset.
     pub pairs: &'a Pairs,
     /// The side of each pair, `[pairs]`.
-    pub sides: &'a [Side],
+    pub sides: &'a [Split],
     /// Only the held-out labels.
     pub held_out: bool,
 }
@@ -52,7 +52,7 @@ impl<'a> Input<'a> {
 ///
 /// # Errors
 /// Where the file cannot be written.
-pub fn write_trl(path: &Path, input: Input<'_>) -> Result<usize, RunError> {
+pub fn write_trl(path: &Path, input: Input<'_>) -> Result<usize, StoreError> {
     let all = input.rows(false);
     let prompts = input.has_prompts();
     let chosen_first = |texts: [&'_ str; 2], label: f32| {
@@ -90,7 +90,7 @@ pub fn write_trl(path: &Path, input: Input<'_>) -> Result<usize, RunError> {
         return Ok(all.len());
     }
     write_file(path, |out| {
-        let io = |source| RunError::Io { action: "write", path: path.into(), source };
+        let io = |source| StoreError::Io { action: "write", path: path.into(), source };
         for &judgement in &all {
             let (pair, text, texts, label, name) = input.row(judgement);
             let (won, lost) = chosen_first(texts, label);
@@ -117,7 +117,7 @@ pub fn write_trl(path: &Path, input: Input<'_>) -> Result<usize, RunError> {
 ///
 /// # Errors
 /// Where the file cannot be written.
-pub fn write_icai(path: &Path, input: Input<'_>) -> Result<usize, RunError> {
+pub fn write_icai(path: &Path, input: Input<'_>) -> Result<usize, StoreError> {
     let all = input.rows(false);
     let header = ["text_a", "text_b", "preferred_text", "input", "annotator_id", "pair_id", "row"];
     let lines = all.iter().map(|&judgement| {
@@ -149,7 +149,7 @@ pub fn write_table(
     principles: &[Principle],
     features: &[Feature],
     activations: &Matrix,
-) -> Result<usize, RunError> {
+) -> Result<usize, StoreError> {
     let all = input.rows(true);
     let (mut id, mut row, mut side) = (Vec::new(), Vec::new(), Vec::new());
     let (mut prompt, mut a, mut b) = (Vec::new(), Vec::new(), Vec::new());

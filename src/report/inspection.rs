@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use super::thousands;
-use crate::embed::Estimate;
+use crate::embed::EmbeddingEstimate;
 use crate::pairs::{Inspection, ReadReport, SourceReport};
 
 /// Version of the JSON.
@@ -17,11 +17,11 @@ struct Document<'a> {
     version: &'static str,
     data: &'a ReadReport,
     found: &'a Inspection,
-    embedding: &'a [Estimate],
+    embedding: &'a [EmbeddingEstimate],
 }
 
 /// As JSON that ends with a newline.
-pub fn json(read: &ReadReport, found: &Inspection, embedding: &[Estimate]) -> String {
+pub fn json(read: &ReadReport, found: &Inspection, embedding: &[EmbeddingEstimate]) -> String {
     let document = Document {
         schema_version: SCHEMA_VERSION,
         version: env!("CARGO_PKG_VERSION"),
@@ -34,7 +34,7 @@ pub fn json(read: &ReadReport, found: &Inspection, embedding: &[Estimate]) -> St
 }
 
 /// As text that ends with a newline.
-pub fn text(read: &ReadReport, found: &Inspection, embedding: &[Estimate]) -> String {
+pub fn text(read: &ReadReport, found: &Inspection, embedding: &[EmbeddingEstimate]) -> String {
     let mut out = String::new();
     // Writing into a string cannot fail.
     let _ = text_into(&mut out, read, found, embedding);
@@ -50,7 +50,7 @@ fn text_into(
     out: &mut String,
     read: &ReadReport,
     found: &Inspection,
-    embedding: &[Estimate],
+    embedding: &[EmbeddingEstimate],
 ) -> std::fmt::Result {
     for source in &read.sources {
         source_into(out, source)?;

@@ -5,16 +5,16 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use crate::describe::judging::Reading;
-use crate::describe::known::Bank;
-use crate::describe::own::{self, Agreement, Readings};
+use crate::describe::known::ConceptBank;
+use crate::describe::user_concepts::{self, Agreement, Readings};
 use crate::effects::Control;
 use crate::effects::feature::feature_effects;
-use crate::effects::table::Labels;
-use crate::finished::{FinishedRun, Source};
-use crate::language::open::Named;
-use crate::language::spending::Forecast;
+use crate::effects::table::LabelledSample;
+use crate::llm::open::ModelSpec;
+use crate::llm::spending::UsageEstimate;
 use crate::matrix::Matrix;
-use crate::pairs::Side;
+use crate::pairs::Split;
+use crate::run::{Run, Source};
 use crate::statistics::correlation::{Correlation, pearson};
 
 /// A concept as a judge sees it in a run's held-out pairs.
@@ -39,7 +39,7 @@ pub struct Judged {
     /// The judge's answers in one order against the other.
     pub with_itself: Agreement,
     /// How much more often it names the first response than the second.
-    pub taste_for_the_first: f64,
+    pub position_bias: f64,
     /// The second judge's answers against the first's.
     pub with_second_judge: Option<Agreement>,
     /// The concept of the bank that it agrees with most: its id and the correlation of the readings. The best
@@ -64,10 +64,10 @@ pub fn measure(
     concept: &str,
     readings: &Readings,
     second: Option<&Readings>,
-    run: &FinishedRun,
+    run: &Run,
     source: &Source,
     activations: &Matrix,
-    bank: &Bank,
+    bank: &ConceptBank,
 ) -> Judged {
     let value = |reading: &Reading| {
         let value = Readings::value(reading);
@@ -78,12 +78,12 @@ pub fn measure(
     let apart = readings.read.iter().filter(|reading| value(reading) != 0.0).count();
     // Only the labels of pairs that were read.
     let mut column = Matrix::zeros(source.pairs.pair_id.len(), 1);
-    let mut sides = vec![Side::Train; source.sides.len()];
+    let mut sides = vec![Split::Train; source.sides.len()];
     for reading in &readings.read {
         column.row_mut(reading.pair as usize)[0] = value(reading);
-        sides[reading.pair as usize] = Side::HeldOut;
+        sides[reading.pair as usize] = Split::Test;
     }
-    let labels = Labels::on(&source.pairs, &sides, &[Side::HeldOut]);
+    let labels = LabelledSample::on(&source.pairs, &sides, &[Split::Test]);
     let effect = feature_effects(&column, &labels.sample, Control::Length).first().copied();
     let win = effect.map(|effect| effect.win).filter(|win| win.value.is_finite() && win.low.is_finite());
     let x: Vec<f64> = readings.read.iter().map(|reading| f64::from(value(reading))).collect();
@@ -113,9 +113,9 @@ pub fn measure(
         win_delta: win.map(|win| [win.value, win.low, win.high]),
         p: win.map(|win| win.p).filter(|p| p.is_finite()),
         win_labels: win.map_or(0, |win| win.n),
-        with_itself: own::with_itself(&readings.read),
-        taste_for_the_first: own::taste(&readings.read),
-        with_second_judge: second.map(|second| own::with_another(&readings.read, &second.read)),
+        with_itself: user_concepts::with_itself(&readings.read),
+        position_bias: user_concepts::position_bias(&readings.read),
+        with_second_judge: second.map(|second| user_concepts::with_another(&readings.read, &second.read)),
         nearest_detector,
     }
 }
@@ -179,7 +179,7 @@ pub fn render(found: &[Judged], judges: &[String]) -> String {
         let _ = writeln!(
             out,
             "  taste for the response shown first: {:+.0} points (cancelled by asking in both orders)",
-            points(judged.taste_for_the_first)
+            points(judged.position_bias)
         );
         if let Some(second) = &judged.with_second_judge {
             agreement(&mut out, &format!("with {}", judges.get(1).map_or("", String::as_str)), second);
@@ -197,7 +197,7 @@ pub fn render(found: &[Judged], judges: &[String]) -> String {
 }
 
 /// What judging will take.
-pub fn forecast(models: &[Named], counted: &Forecast) -> String {
+pub fn forecast(models: &[ModelSpec], counted: &UsageEstimate) -> String {
     let mut out = String::new();
     for model in models {
         let dollars = model.price.map_or("price not known".to_owned(), |p| {

@@ -84,7 +84,7 @@ pub(crate) fn fidelity(principle: &crate::constitution::Principle) -> String {
 }
 
 /// "3,104 rows read, 2,950 labels on 2,870 pairs used (own shape); left out: 98 duplicate, 12 empty response".
-pub(crate) fn dataset_line(manifest: &crate::run::Manifest) -> String {
+pub(crate) fn dataset_line(manifest: &crate::store::Manifest) -> String {
     let data = &manifest.dataset;
     // A row of some sources is several pairs, and several rows of others are one.
     let rows: usize = data.sources.iter().map(|source| source.rows).sum();
@@ -112,7 +112,7 @@ pub(crate) fn dataset_line(manifest: &crate::run::Manifest) -> String {
 }
 
 /// The rungs of the ladder, with what they are called for people.
-pub(crate) const RUNGS: [(&str, &str); 8] = [
+pub(crate) const FEATURE_SETS: [(&str, &str); 8] = [
     ("length", "length only"),
     ("top5", "top 5 features"),
     ("top10", "top 10 features"),
@@ -124,7 +124,7 @@ pub(crate) const RUNGS: [(&str, &str); 8] = [
 ];
 
 /// All features against the embedding probe, as a sentence. `None` where the probe finds no signal.
-pub(crate) fn explained_in_words(metrics: &crate::run::Metrics) -> Option<String> {
+pub(crate) fn explained_in_words(metrics: &crate::store::Metrics) -> Option<String> {
     let probe = metrics.auc.get("embedding").copied().flatten()?;
     (probe.low > 0.5).then_some(())?;
     let gap = &metrics.auc_minus_embedding;
@@ -157,9 +157,9 @@ mod tests {
 
     #[test]
     fn the_probe_is_compared_with_an_interval() {
-        let figure = |value, low, high| crate::run::Figure { value, low, high, n: 100 };
+        let figure = |value, low, high| crate::store::Estimate { value, low, high, n: 100 };
         let said = |probe_low: f64, low: f64, high: f64| {
-            explained_in_words(&crate::run::Metrics {
+            explained_in_words(&crate::store::Metrics {
                 auc: [("embedding".to_owned(), Some(figure(0.7, probe_low, 0.8)))].into(),
                 auc_minus_embedding: [("all".to_owned(), figure((low + high) / 2.0, low, high))].into(),
                 ..Default::default()

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::terminal::{number, table};
 use super::{tables, thousands};
 use crate::personalize::{FORMULA, Gain, Heterogeneity, KS, Personalization, Updated};
-use crate::run::{Figure, RunError, write_json, write_parquet};
+use crate::store::{Estimate, StoreError, write_json, write_parquet};
 
 /// The files that `wimhf personalize` writes.
 pub const FILES: [&str; 5] = [
@@ -28,7 +28,7 @@ const LISTED: usize = 12;
 ///
 /// # Errors
 /// Where a file cannot be written.
-pub fn write(folder: &Path, found: &Personalization) -> Result<(), RunError> {
+pub fn write(folder: &Path, found: &Personalization) -> Result<(), StoreError> {
     let [parquet, csv, weights, scorer, all] = FILES.map(|file| folder.join(file));
     write_json(&all, found)?;
     write_json(&scorer, &scorer_definition(found))?;
@@ -68,7 +68,7 @@ fn rows(found: &Personalization) -> impl Iterator<Item = Row<'_>> {
     })
 }
 
-fn write_table(path: &Path, found: &Personalization) -> Result<(), RunError> {
+fn write_table(path: &Path, found: &Personalization) -> Result<(), StoreError> {
     let text = |name: &str, get: &dyn for<'a> Fn(&Row<'a>) -> &'a str| {
         Column::new(name.into(), rows(found).map(|row| get(&row)).collect::<Vec<&str>>())
     };
@@ -92,7 +92,7 @@ fn write_table(path: &Path, found: &Personalization) -> Result<(), RunError> {
     write_parquet(path, &mut tables::frame(path, columns)?)
 }
 
-fn write_csv(path: &Path, found: &Personalization) -> Result<(), RunError> {
+fn write_csv(path: &Path, found: &Personalization) -> Result<(), StoreError> {
     let header = [
         "annotator",
         "feature_id",
@@ -186,7 +186,7 @@ pub(super) fn p_value(p: f64) -> String {
 }
 
 /// A gain in AUC with three decimals and its interval.
-fn gain(figure: &Figure) -> String {
+fn gain(figure: &Estimate) -> String {
     let three = |value: f64| {
         let text = format!("{:.3}", value.abs());
         match text.as_str() {

@@ -4,13 +4,13 @@ use std::fmt::Write;
 use std::path::Path;
 
 use super::{excerpt, interval, tables, thousands};
-use crate::curate::confirm::Confirmation;
-use crate::curate::evaluate::Table;
-use crate::curate::preview::Preview;
-use crate::curate::{Decision, Decisions, SURE};
 use crate::pairs::Pairs;
 use crate::pairs::rewrite::{Action, Undone, Written};
-use crate::run::RunError;
+use crate::relabel::confirm::Confirmation;
+use crate::relabel::evaluate::Table;
+use crate::relabel::preview::Preview;
+use crate::relabel::{Decision, Decisions, SURE};
+use crate::store::StoreError;
 
 /// Examples shown.
 const EXAMPLES: usize = 10;
@@ -115,7 +115,7 @@ fn render_into(
     if let Some([before, after]) = preview.first_preferred {
         writeln!(
             out,
-            "  Labels that prefer the first response: {:.1} % → {:.1} % ({} → {} labels).",
+            "  LabelledSample that prefer the first response: {:.1} % → {:.1} % ({} → {} labels).",
             before * 100.0,
             after * 100.0,
             thousands(preview.labels[0]),
@@ -124,7 +124,7 @@ fn render_into(
     } else {
         writeln!(
             out,
-            "  Labels with a preference: {} → {}.",
+            "  LabelledSample with a preference: {} → {}.",
             thousands(preview.labels[0]),
             thousands(preview.labels[1])
         )?;
@@ -314,7 +314,7 @@ pub fn undone(undone: &[Undone]) -> String {
 }
 
 /// `decisions.csv`: every marked label with its reason.
-pub fn write_decisions(path: &Path, marked: &[Decision], pairs: &Pairs) -> Result<(), RunError> {
+pub fn write_decisions(path: &Path, marked: &[Decision], pairs: &Pairs) -> Result<(), StoreError> {
     tables::write_csv(
         path,
         &["row", "pair_id", "annotator_id", "action", "score", "rule", "reason", "original_label"],

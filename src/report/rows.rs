@@ -1,6 +1,6 @@
 //! Which labels go into a file for other tools.
 
-use crate::pairs::{Pairs, Side};
+use crate::pairs::{Pairs, Split};
 
 /// A choice of labels.
 #[derive(Debug, Clone, Copy)]
@@ -14,12 +14,12 @@ pub struct Rows {
 }
 
 /// The chosen judgements, in the order of the source.
-pub fn rows(pairs: &Pairs, sides: &[Side], choice: Rows) -> Vec<u32> {
+pub fn rows(pairs: &Pairs, sides: &[Split], choice: Rows) -> Vec<u32> {
     let judgements = &pairs.judgements;
     (0u32..)
         .zip(judgements.pair.iter().zip(&judgements.label))
         .filter(|(_, (pair, label))| {
-            let on = sides.get(**pair as usize).is_some_and(|side| *side == Side::HeldOut);
+            let on = sides.get(**pair as usize).is_some_and(|side| *side == Split::Test);
             (on || !choice.held_out)
                 && (choice.unlabelled || !label.is_nan())
                 && (choice.ties || **label != 0.5)

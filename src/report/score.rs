@@ -4,9 +4,9 @@ use std::fmt::Write;
 
 use super::{excerpt, thousands};
 use crate::describe::Feature;
-use crate::finished::FinishedRun;
+use crate::run::Run;
 use crate::score::drift::Drift;
-use crate::score::pass::Summary;
+use crate::score::scorer::Summary;
 use crate::score::{Reason, principles};
 
 /// Shifts of features that are named.
@@ -16,7 +16,7 @@ const NAMED: usize = 5;
 ///
 /// Without `p` it is about one response, not about a pair.
 pub fn reasons_in_words<'a>(
-    run: &'a FinishedRun,
+    run: &'a Run,
 ) -> impl Fn(&[Reason], &[f32], f32, Option<f64>) -> String + Sync + 'a {
     let principles = principles(run);
     move |reasons, activations, length, p| {
@@ -85,14 +85,14 @@ fn clause(feature: &Feature) -> String {
 }
 
 /// What was scored, how far to trust it, and warnings; text that ends with a newline.
-pub fn summary(run: &FinishedRun, summary: &Summary, out: &str) -> String {
+pub fn summary(run: &Run, summary: &Summary, out: &str) -> String {
     let mut text = String::new();
     // Writing into a string cannot fail.
     let _ = write_summary(&mut text, run, summary, out);
     text
 }
 
-fn write_summary(text: &mut String, run: &FinishedRun, summary: &Summary, out: &str) -> std::fmt::Result {
+fn write_summary(text: &mut String, run: &Run, summary: &Summary, out: &str) -> std::fmt::Result {
     let left: usize = summary.problems.values().sum();
     writeln!(
         text,
@@ -130,7 +130,7 @@ fn write_summary(text: &mut String, run: &FinishedRun, summary: &Summary, out: &
 }
 
 /// How new pairs differ from the run's, in words.
-pub fn warnings(run: &FinishedRun, drift: &[Drift]) -> Vec<String> {
+pub fn warnings(run: &Run, drift: &[Drift]) -> Vec<String> {
     let percent = |share: f64| format!("{:.0} %", share * 100.0);
     let shifts = drift.iter().filter(|one| matches!(one, Drift::Prevalence { .. })).count();
     let mut found = Vec::new();

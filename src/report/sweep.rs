@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::{signed, thousands};
 use crate::config::SaeSettings;
-use crate::effects::Figure;
+use crate::effects::Estimate;
 use crate::sweep::Sweep;
 
 /// What to type for a setting.
@@ -41,7 +41,7 @@ fn render_into(out: &mut String, sweep: &Sweep, run: &str, colour: bool) -> std:
         thousands(sweep.pairs_apart),
     )?;
     writeln!(out)?;
-    let figure = |figure: Option<Figure>| match figure {
+    let figure = |figure: Option<Estimate>| match figure {
         Some(f) => format!("{:.3} [{:.3}, {:.3}]", f.value, f.low, f.high),
         None => "–".into(),
     };

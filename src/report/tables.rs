@@ -10,15 +10,15 @@ use crate::constitution::Findings;
 use crate::describe::Feature;
 use crate::effects::table::EffectTable;
 use crate::matrix::Matrix;
-use crate::pairs::{MISSING, Pairs, ReadReport, Side};
-use crate::run::{RunError, write_bytes, write_file, write_parquet};
+use crate::pairs::{MISSING, Pairs, ReadReport, Split};
+use crate::store::{StoreError, write_bytes, write_file, write_parquet};
 
-pub(super) fn failed(action: &'static str, path: &Path) -> impl Fn(PolarsError) -> RunError {
+pub(super) fn failed(action: &'static str, path: &Path) -> impl Fn(PolarsError) -> StoreError {
     let path = path.to_path_buf();
-    move |error| RunError::Table { action, path: path.clone(), message: error.to_string() }
+    move |error| StoreError::Table { action, path: path.clone(), message: error.to_string() }
 }
 
-pub(super) fn frame(path: &Path, columns: Vec<Column>) -> Result<DataFrame, RunError> {
+pub(super) fn frame(path: &Path, columns: Vec<Column>) -> Result<DataFrame, StoreError> {
     let height = columns.first().map_or(0, Column::len);
     DataFrame::new(height, columns).map_err(failed("write", path))
 }
@@ -26,7 +26,7 @@ pub(super) fn frame(path: &Path, columns: Vec<Column>) -> Result<DataFrame, RunE
 /// `pairs.parquet`: one row per judgement. `pair_id` names the pair as it stands in
 /// `activations.parquet`; `swapped` says that the source row has its responses the other way
 /// round, and `label` and `length_delta` are already turned to the pair's orientation.
-pub fn write_pairs(path: &Path, pairs: &Pairs, sides: &[Side]) -> Result<(), RunError> {
+pub fn write_pairs(path: &Path, pairs: &Pairs, sides: &[Split]) -> Result<(), StoreError> {
     let judgements = &pairs.judgements;
     let at = |pair: &u32| *pair as usize;
     let ids: Vec<&str> = judgements.pair.iter().map(|p| pairs.pair_id[at(p)].as_str()).collect();
@@ -62,7 +62,7 @@ pub fn write_pairs(path: &Path, pairs: &Pairs, sides: &[Side]) -> Result<(), Run
 }
 
 /// `dropped.csv`: which rows of the source were left out, and why; with several sources, of which one.
-pub fn write_dropped(path: &Path, read: &ReadReport) -> Result<(), RunError> {
+pub fn write_dropped(path: &Path, read: &ReadReport) -> Result<(), StoreError> {
     let rows = read.dropped_rows.iter();
     if read.sources.len() < 2 {
         return write_csv(
@@ -84,10 +84,10 @@ pub(super) fn write_csv<const N: usize>(
     path: &Path,
     header: &[&str; N],
     rows: impl Iterator<Item = [String; N]>,
-) -> Result<(), RunError> {
+) -> Result<(), StoreError> {
     write_file(path, |writer| {
         let mut csv = csv::Writer::from_writer(writer);
-        let io = |error: csv::Error| RunError::Io {
+        let io = |error: csv::Error| StoreError::Io {
             action: "write",
             path: path.into(),
             source: std::io::Error::other(error),
@@ -96,7 +96,7 @@ pub(super) fn write_csv<const N: usize>(
         for row in rows {
             csv.write_record(&row).map_err(io)?;
         }
-        csv.flush().map_err(|source| RunError::Io { action: "write", path: path.into(), source })
+        csv.flush().map_err(|source| StoreError::Io { action: "write", path: path.into(), source })
     })
 }
 
@@ -106,7 +106,7 @@ pub fn write_matrix(
     pair_ids: &[String],
     names: &[String],
     matrix: &Matrix,
-) -> Result<(), RunError> {
+) -> Result<(), StoreError> {
     let mut columns = vec![Column::new("pair_id".into(), pair_ids)];
     for (index, name) in names.iter().enumerate() {
         columns.push(Column::new(name.as_str().into(), matrix.column(index)));
@@ -115,14 +115,14 @@ pub fn write_matrix(
 }
 
 /// Reads what [`write_matrix`] wrote, `[pairs, names]`.
-pub fn read_matrix(path: &Path, pairs: usize, names: &[String]) -> Result<Matrix, RunError> {
-    let file = std::fs::File::open(path).map_err(|source| RunError::Io {
+pub fn read_matrix(path: &Path, pairs: usize, names: &[String]) -> Result<Matrix, StoreError> {
+    let file = std::fs::File::open(path).map_err(|source| StoreError::Io {
         action: "read",
         path: path.into(),
         source,
     })?;
     let table = ParquetReader::new(file).finish().map_err(failed("read", path))?;
-    let content = |message: String| RunError::Content { path: path.into(), message };
+    let content = |message: String| StoreError::Content { path: path.into(), message };
     if table.height() != pairs {
         return Err(content(format!("{} rows where {pairs} pairs are expected", table.height())));
     }
@@ -143,7 +143,7 @@ pub fn write_features(
     pairs: &Pairs,
     features: &[Feature],
     effects: &EffectTable,
-) -> Result<(), RunError> {
+) -> Result<(), StoreError> {
     let text = |name: &str, get: &dyn Fn(&Feature) -> &str| {
         Column::new(name.into(), features.iter().map(get).collect::<Vec<&str>>())
     };
@@ -210,7 +210,7 @@ pub fn write_features(
 }
 
 /// `principles.csv`: the principles for a spreadsheet.
-pub fn write_principles_csv(path: &Path, findings: &Findings) -> Result<(), RunError> {
+pub fn write_principles_csv(path: &Path, findings: &Findings) -> Result<(), StoreError> {
     let header = [
         "rank",
         "direction",
@@ -284,7 +284,12 @@ pub fn write_principles_csv(path: &Path, findings: &Findings) -> Result<(), RunE
 }
 
 /// `constitution.md`: the principles to read and to hand on.
-pub fn write_constitution(path: &Path, dataset: &str, n: usize, findings: &Findings) -> Result<(), RunError> {
+pub fn write_constitution(
+    path: &Path,
+    dataset: &str,
+    n: usize,
+    findings: &Findings,
+) -> Result<(), StoreError> {
     let mut text = format!("# What the labels of {dataset} reward\n\n");
     if findings.principles.is_empty() {
         text += "No principle is confirmed on held-out labels.\n";

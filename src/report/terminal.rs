@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 
-use super::{RUNGS, dataset_line, explained_in_words, fidelity, interval, thousands};
+use super::{FEATURE_SETS, dataset_line, explained_in_words, fidelity, interval, thousands};
 use crate::analyze::Analysis;
 use crate::constitution::{Finding, Principle};
 
@@ -125,7 +125,7 @@ fn principle_table(principles: &[Principle], colour: bool) -> String {
 fn ladder_table(analysis: &Analysis, colour: bool) -> String {
     let mut table = table(colour);
     let metrics = &analysis.manifest.metrics;
-    for (rung, name) in RUNGS {
+    for (rung, name) in FEATURE_SETS {
         let Some(figure) = metrics.auc.get(rung) else { continue };
         table.add_row([
             Cell::new(name),

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use polars::prelude::*;
 
-use crate::curate::Decision;
 use crate::pairs::{MISSING, Pairs};
-use crate::run::{RunError, write_file, write_parquet};
+use crate::relabel::Decision;
+use crate::store::{StoreError, write_file, write_parquet};
 
 /// Writes one row per label with a preference, after the decisions; JSON lines where the name says so, else
 /// Parquet. Returns the rows written and the labels without a preference, which trainers cannot use.
@@ -20,7 +20,7 @@ pub fn write(
     labels: &[f32],
     marked: &[Decision],
     weight: Option<f64>,
-) -> Result<(usize, usize), RunError> {
+) -> Result<(usize, usize), StoreError> {
     let judgements = &pairs.judgements;
     let mut decision_of: Vec<Option<&Decision>> = vec![None; judgements.pair.len()];
     for decision in marked {
@@ -82,7 +82,7 @@ pub fn write(
                 if let Some(weight) = weight_of(at) {
                     put("wimhf_weight", weight.into());
                 }
-                let io = |source| RunError::Io { action: "write", path: path.into(), source };
+                let io = |source| StoreError::Io { action: "write", path: path.into(), source };
                 writeln!(file, "{{{}}}", row.join(",")).map_err(io)?;
             }
             Ok(())
@@ -110,7 +110,7 @@ pub fn write(
         let weights: Vec<f64> = used.iter().filter_map(|&at| weight_of(at)).collect();
         columns.push(Column::new("wimhf_weight".into(), weights));
     }
-    let failed = |error: PolarsError| RunError::Table {
+    let failed = |error: PolarsError| StoreError::Table {
         action: "write",
         path: path.into(),
         message: error.to_string(),

@@ -31,7 +31,7 @@ pub(super) struct Progress {
     pub(super) losses: Vec<(f64, f64)>,
     pub(super) steps: i32,
     pub(super) dead: usize,
-    pub(super) quiet: Vec<usize>,
+    pub(super) steps_since_fired: Vec<usize>,
 }
 
 /// Names and values of the arrays that go with it.

@@ -11,7 +11,7 @@ use burn::tensor::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{SaeError, resident, select};
+use super::{SaeError, gpu_engine, select};
 
 /// `--device`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -185,7 +185,7 @@ fn trusted(adapter: &'static Adapter, device: &Device) -> bool {
     static TRUSTED: OnceLock<bool> = OnceLock::new();
     *TRUSTED.get_or_init(|| {
         let proved =
-            catch_unwind(AssertUnwindSafe(|| resident::agrees_with_the_cpu(device, adapter.largest)));
+            catch_unwind(AssertUnwindSafe(|| gpu_engine::agrees_with_the_cpu(device, adapter.largest)));
         matches!(proved, Ok(Ok(true)))
     })
 }

@@ -7,7 +7,7 @@ use crate::pairs::Pairs;
 
 /// What features are learned from; what a sweep varies is not here.
 #[derive(Clone, Copy)]
-pub struct Material<'a> {
+pub struct TrainData<'a> {
     /// `[pairs, dimensions]`
     pub deltas: &'a dyn Deltas,
     /// The pairs' texts.
@@ -22,7 +22,7 @@ pub struct Material<'a> {
     pub compute: &'a Compute,
 }
 
-impl Material<'_> {
+impl TrainData<'_> {
     /// Learns features, and learns them again from either half of the training pairs:
     /// [`TrainReport::stability`] says what came back. It is empty where half of the pairs is too few.
     ///

@@ -25,16 +25,16 @@
 
 mod both;
 mod checkpoint;
+mod cpu_engine;
 mod deltas;
 mod device;
-mod fused;
+mod gpu_engine;
 mod initial;
 mod kernels;
 mod learn;
 mod linear;
 mod model;
 mod objective;
-mod resident;
 mod select;
 mod stability;
 mod store;
@@ -49,7 +49,7 @@ pub use both::learn as learn_both;
 pub use checkpoint::Checkpoint;
 pub use deltas::{DeltaFile, Deltas};
 pub use device::{Compute, DeviceChoice, choose};
-pub use learn::Material;
+pub use learn::TrainData;
 pub use model::Sae;
 pub use stability::stability;
 pub use store::{CARD_FILE, SaeCard, WEIGHTS_FILE};

@@ -145,9 +145,9 @@ fn read(path: &Path) -> Result<Vec<u8>, SaeError> {
 
 /// All or nothing: a reader never sees half a file, and the next run sweeps away what a killed one left.
 pub(super) fn write(path: &Path, data: &[u8]) -> Result<(), SaeError> {
-    crate::run::write_bytes(path, data).map_err(|error| {
+    crate::store::write_bytes(path, data).map_err(|error| {
         let source = match error {
-            crate::run::RunError::Io { source, .. } => source,
+            crate::store::StoreError::Io { source, .. } => source,
             other => std::io::Error::other(other),
         };
         SaeError::File { action: "write", path: path.into(), source }

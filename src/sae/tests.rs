@@ -4,14 +4,14 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-use super::fused::{Fused, Source};
+use super::cpu_engine::{Fused, Source};
+use super::gpu_engine::Resident;
 use super::kernels::{Adam, Item, Kernels, PANEL, STRIDE};
 use super::objective::{Dead, Network, Objective};
-use super::resident::Resident;
 use super::select::keep_largest;
 use super::train::{Shape, Trainer};
 use super::*;
-use crate::{matrix::Matrix, seed};
+use crate::{matrix::Matrix, rng};
 
 /// A graphics adapter, software ones included. Without one the WGPU half of a test cannot run: on the
 /// CI machine that is a failure, on a newcomer's it is said aloud.
@@ -70,7 +70,7 @@ fn nasty(random: &mut ChaCha8Rng, count: usize, kind: usize) -> Vec<f32> {
 fn the_selection_equals_sorting_on_every_device() {
     let shapes = [[1, 1], [1, 7], [5, 1], [3, 5], [17, 33], [2, 128], [256, 32], [255, 33], [513, 64]];
     for compute in devices() {
-        let mut random = seed::stream(1, "selection");
+        let mut random = rng::stream(1, "selection");
         for (case, [rows, cols]) in shapes.into_iter().enumerate() {
             for kind in 0..5 {
                 let n = rows * cols;
@@ -94,7 +94,7 @@ fn the_selection_equals_sorting_on_every_device() {
 fn the_selections_gradient_flows_through_what_is_kept() {
     for compute in devices() {
         let device: Device = compute.device.clone().autodiff();
-        let mut random = seed::stream(2, "selection gradient");
+        let mut random = rng::stream(2, "selection gradient");
         for (rows, cols, keep) in [(1, 1, 1), (4, 7, 9), (64, 33, 500), (300, 2, 1)] {
             let input = normals(&mut random, rows * cols);
             let weights = normals(&mut random, rows * cols);
@@ -130,7 +130,7 @@ struct Problem {
 
 impl Problem {
     fn new(number: u64, rows: usize, dimensions: usize, features: usize, dead: bool) -> Self {
-        let mut random = seed::stream(number, "problem");
+        let mut random = rng::stream(number, "problem");
         let mut decoder = normals(&mut random, dimensions * features);
         for feature in 0..features {
             let norm: f32 =
@@ -353,7 +353,7 @@ fn training_on_a_graphics_card_goes_the_cpus_way() {
     let validation: Vec<u32> = (600..700).collect();
     let config = SaeConfig { features: 20, active: 3, batch: 64, epochs_max: 5, ..SaeConfig::default() };
     let run = |compute: &Compute| {
-        train(&deltas, &all, &validation, &validation, &config, compute, &mut quiet).unwrap()
+        train(&deltas, &all, &validation, &validation, &config, compute, &mut steps_since_fired).unwrap()
     };
     let (cpu, report) = run(&Compute::cpu());
     let (gpu, same) = run(&compute);
@@ -361,7 +361,7 @@ fn training_on_a_graphics_card_goes_the_cpus_way() {
     let in_pieces = Compute { largest: Some(40_000), ..compute.clone() };
     assert!(600 * 33 * size_of::<f32>() > 40_000);
     let shape = Shape::fitting(&config, 600, 33).0;
-    assert!(resident::fits(&shape, &config, 33, 40_000) && !resident::fits(&shape, &config, 33, 20_000));
+    assert!(gpu_engine::fits(&shape, &config, 33, 40_000) && !gpu_engine::fits(&shape, &config, 33, 20_000));
     assert_eq!(run(&compute).0, gpu);
     assert_eq!(run(&in_pieces).0, gpu);
     for (a, b) in report.losses.iter().zip(&same.losses) {
@@ -434,7 +434,7 @@ fn the_hand_written_step_equals_finite_differences_and_burn() {
 #[allow(clippy::needless_range_loop)] // several arrays side by side
 fn the_inner_loops_equal_double_precision() {
     let kernels = Kernels::new();
-    let mut random = seed::stream(21, "kernels");
+    let mut random = rng::stream(21, "kernels");
     for (case, (rows, stride, features)) in
         [(1, 64, 1), (5, 64, 16), (6, 128, 17), (7, 448, 32), (24, 64, 40), (13, 1536, 3)]
             .into_iter()
@@ -568,7 +568,7 @@ fn loss_and_gradients_equal_finite_differences_in_double_precision() {
 
 /// Deltas made of a few of `directions` each, plus noise: what an autoencoder of this kind must find.
 fn planted(number: u64, rows: usize, dimensions: usize, directions: usize, noise: f32) -> (Matrix, Vec<f32>) {
-    let mut random = seed::stream(number, "planted deltas");
+    let mut random = rng::stream(number, "planted deltas");
     let mut dictionary = normals(&mut random, directions * dimensions);
     for direction in dictionary.chunks_mut(dimensions) {
         let norm = direction.iter().map(|v| v * v).sum::<f32>().sqrt();
@@ -587,14 +587,14 @@ fn planted(number: u64, rows: usize, dimensions: usize, directions: usize, noise
     (deltas, dictionary)
 }
 
-fn quiet(_: Progress) -> Control {
+fn steps_since_fired(_: Progress) -> Control {
     Control::Continue
 }
 
 fn fit(deltas: &Matrix, config: &SaeConfig) -> (Sae, TrainReport) {
     let rows: Vec<u32> = (0..deltas.rows() as u32).collect();
     let (train_rows, rest) = rows.split_at(rows.len() * 2 / 3);
-    train(deltas, train_rows, rest, rest, config, &Compute::cpu(), &mut quiet).unwrap()
+    train(deltas, train_rows, rest, rest, config, &Compute::cpu(), &mut steps_since_fired).unwrap()
 }
 
 #[test]
@@ -660,7 +660,7 @@ fn the_loss_after_twenty_steps_agrees_between_the_devices() {
     let (deltas, _) = planted(4, 512, 40, 12, 0.3);
     let config = SaeConfig { features: 24, active: 3, prefixes: vec![8, 24], ..SaeConfig::default() };
     let shape = Shape::fitting(&config, 512, 40).0;
-    let mut random = seed::stream(9, "start");
+    let mut random = rng::stream(9, "start");
     let mut start = normals(&mut random, 40 * 24);
     for feature in 0..24 {
         let norm: f32 = (0..40).map(|d| start[d * 24 + feature].powi(2)).sum::<f32>().sqrt();
@@ -702,14 +702,16 @@ fn the_loss_after_twenty_steps_agrees_between_the_devices() {
 fn odd_data_is_trained_on_or_refused_with_a_reason() {
     let all = |deltas: &Matrix| -> Vec<u32> { (0..deltas.rows() as u32).collect() };
     let config = SaeConfig { epochs_max: 3, epochs_min: 1, ..SaeConfig::default() };
-    let run = |deltas: &Matrix| train(deltas, &all(deltas), &[], &[], &config, &Compute::cpu(), &mut quiet);
+    let run = |deltas: &Matrix| {
+        train(deltas, &all(deltas), &[], &[], &config, &Compute::cpu(), &mut steps_since_fired)
+    };
     let sound = |deltas: &Matrix| {
         let (sae, report) = run(deltas).unwrap();
         assert!(sae.encoder.values.iter().chain(&sae.decoder.values).all(|w| w.is_finite()));
         assert!(sae.activations(deltas).unwrap().values.iter().all(|z| z.is_finite()));
         report
     };
-    let mut random = seed::stream(5, "odd data");
+    let mut random = rng::stream(5, "odd data");
     // One row, one dimension, fewer rows than features, all rows equal, a last batch of one row.
     sound(&Matrix { values: normals(&mut random, 7), cols: 7 });
     sound(&Matrix { values: normals(&mut random, 50), cols: 1 });
@@ -733,7 +735,7 @@ fn odd_data_is_trained_on_or_refused_with_a_reason() {
     nan.row_mut(3)[2] = f32::NAN;
     assert!(matches!(run(&nan), Err(SaeError::NotFinite { row: 3, column: 2 })));
     let few = Matrix::zeros(2, 2);
-    let outside = train(&few, &[0, 7], &[], &[], &config, &Compute::cpu(), &mut quiet);
+    let outside = train(&few, &[0, 7], &[], &[], &config, &Compute::cpu(), &mut steps_since_fired);
     assert!(matches!(outside, Err(SaeError::RowOutside { row: 7, rows: 2 })));
     let (deltas, _) = planted(6, 200, 8, 4, 0.1);
     let stopped = train(&deltas, &all(&deltas), &[], &[], &config, &Compute::cpu(), &mut |_| Control::Stop);
@@ -743,7 +745,8 @@ fn odd_data_is_trained_on_or_refused_with_a_reason() {
         (SaeConfig { features: 0, ..SaeConfig::default() }, "features"),
         (SaeConfig { learning_rate: f64::NAN, ..SaeConfig::default() }, "learning_rate"),
     ] {
-        let refused = train(&deltas, &[0], &[], &[], &change, &Compute::cpu(), &mut quiet).unwrap_err();
+        let refused =
+            train(&deltas, &[0], &[], &[], &change, &Compute::cpu(), &mut steps_since_fired).unwrap_err();
         assert!(refused.to_string().contains(setting), "{refused}");
     }
 }
@@ -798,7 +801,7 @@ fn killed_on(compute: &Compute) {
             events,
         )
     };
-    let (whole, report) = run(None, &mut quiet).unwrap();
+    let (whole, report) = run(None, &mut steps_since_fired).unwrap();
     let mut kill = |progress: Progress| match progress {
         Progress::Epoch { epoch: 5, .. } => Control::Stop,
         _ => Control::Continue,
@@ -822,7 +825,7 @@ fn killed_on(compute: &Compute) {
     assert!(!checkpoint.path.exists(), "finished work needs no checkpoint");
     // Half a file is no checkpoint.
     std::fs::write(&checkpoint.path, [7; 100]).unwrap();
-    assert_eq!(run(Some(&checkpoint), &mut quiet).unwrap().0, whole);
+    assert_eq!(run(Some(&checkpoint), &mut steps_since_fired).unwrap().0, whole);
 }
 
 /// Pairs whose responses hold a marker word for each attribute that is present, deltas that hold a
@@ -830,7 +833,7 @@ fn killed_on(compute: &Compute) {
 fn worded(number: u64, rows: usize) -> (crate::pairs::Pairs, Matrix, Vec<Vec<f32>>) {
     use crate::pairs::{Pairs, TextColumn};
     let (dimensions, attributes) = (40, 6);
-    let mut random = seed::stream(number, "worded");
+    let mut random = rng::stream(number, "worded");
     let directions = normals(&mut random, (attributes + 8) * dimensions);
     let mut deltas = Matrix::zeros(rows, dimensions);
     let mut present = vec![vec![0.0; rows]; attributes];
@@ -889,13 +892,24 @@ fn a_quarter_of_the_features_reconstructs_and_words_lead_the_others() {
     let (validation, unseen) = rest.split_at(500);
     let config = SaeConfig { features: 32, active: 12, ..SaeConfig::default() };
     let learn = |pairs: &crate::pairs::Pairs| {
-        learn_both(&deltas, pairs, train_rows, validation, unseen, &config, &Compute::cpu(), None, &mut quiet)
-            .unwrap()
+        learn_both(
+            &deltas,
+            pairs,
+            train_rows,
+            validation,
+            unseen,
+            &config,
+            &Compute::cpu(),
+            None,
+            &mut steps_since_fired,
+        )
+        .unwrap()
     };
     let (sae, report) = learn(&pairs);
     let first = SaeConfig { features: 8, active: 3, ..config.clone() };
     let (plain, own) =
-        train(&deltas, train_rows, validation, unseen, &first, &Compute::cpu(), &mut quiet).unwrap();
+        train(&deltas, train_rows, validation, unseen, &first, &Compute::cpu(), &mut steps_since_fired)
+            .unwrap();
     assert_eq!((sae.features(), report.features, report.active), (32, 32, 12));
     // The first eight are the autoencoder as it is alone; one threshold gates both kinds.
     assert_eq!(sae.encoder.values[..plain.encoder.values.len()], plain.encoder.values);
@@ -933,7 +947,7 @@ fn words_lead_to_weak_directions_that_reconstruction_passes_by() {
     let (z, turned) = (sae.activations(&deltas).unwrap(), sae.activations(&mirrored).unwrap());
     assert!(z.values.iter().zip(&turned.values).all(|(a, b)| *a == -*b));
     let (plain, _) =
-        train(&deltas, train_rows, unseen, unseen, &config, &Compute::cpu(), &mut quiet).unwrap();
+        train(&deltas, train_rows, unseen, unseen, &config, &Compute::cpu(), &mut steps_since_fired).unwrap();
     assert!(found(&plain) < 3, "reconstruction goes for the content: {}", found(&plain));
 
     // The same from each half; and from pairs without words there is nothing to learn.
@@ -967,7 +981,16 @@ fn deltas_in_a_file_teach_the_same_as_in_memory() {
     let config = SaeConfig { features: 12, active: 3, epochs_max: 3, epochs_min: 3, ..SaeConfig::default() };
     let rows: Vec<u32> = (0..800).collect();
     let run = |deltas: &dyn Deltas| {
-        train(deltas, &rows[..500], &rows[500..], &rows[500..], &config, &Compute::cpu(), &mut quiet).unwrap()
+        train(
+            deltas,
+            &rows[..500],
+            &rows[500..],
+            &rows[500..],
+            &config,
+            &Compute::cpu(),
+            &mut steps_since_fired,
+        )
+        .unwrap()
     };
     assert_eq!(run(&file), run(&deltas));
 

@@ -12,16 +12,16 @@ use serde::{Deserialize, Serialize};
 use super::{
     Checkpoint, Compute, Deltas, Sae, SaeConfig, SaeError,
     checkpoint::{Arrays, Progress as Aside},
+    cpu_engine::{Fused, Source},
     device::panic_text,
-    fused::{Fused, Source},
+    gpu_engine::{self, Resident},
     initial,
     linear::times_transposed,
     model::{check_rows, spread, usable},
     objective::{Dead, Network, Objective},
-    resident::{self, Resident},
     select::{passes, threshold_bits},
 };
-use crate::{matrix::Matrix, seed};
+use crate::{matrix::Matrix, rng};
 
 /// Steps between two looks at which features are dead; each look waits for the device.
 pub(super) const LOOK_EVERY: usize = 8;
@@ -338,7 +338,7 @@ fn fit(
         Some((aside, arrays)) => (aside, Some(arrays)),
         None => (Aside::default(), None),
     };
-    let mut draw = seed::stream(config.seed, "sae validation");
+    let mut draw = rng::stream(config.seed, "sae validation");
     let judge =
         Judge::new(rows.gather(&initial::sample_of(validation, JUDGED, &mut draw))?, dimensions, shape);
     let resumed = match saved {
@@ -348,7 +348,7 @@ fn fit(
     let (mut engine, mut best) = match resumed {
         Some(resumed) => resumed,
         None => {
-            let mut random = seed::stream(config.seed, "sae");
+            let mut random = rng::stream(config.seed, "sae");
             let sample = rows.gather(&initial::sample(&rows.index, &mut random))?;
             let decoder = initial::decoder(&sample, dimensions, &shape.prefixes, &mut random);
             let engine = Engine::new(decoder, shape, config, rows, compute)?;
@@ -366,7 +366,7 @@ fn fit(
     while aside.epoch < config.epochs_max && !(aside.epoch > 0 && done(&aside)) {
         let epoch = aside.epoch + 1;
         report.epochs = epoch;
-        let mut random = seed::stream(config.seed, &format!("sae epoch {epoch}"));
+        let mut random = rng::stream(config.seed, &format!("sae epoch {epoch}"));
         let mut upcoming = rows.index.clone();
         // Twice over the rows: once for each pair, once for its mirror image (same gradient).
         let steps = (2 * upcoming.len()).div_ceil(config.batch);
@@ -400,11 +400,11 @@ fn fit(
             (aside.improved_loss, aside.improved_epoch) = (validation, epoch);
         }
         if let Some(checkpoint) = checkpoint
-            && let Some((mut arrays, steps, dead, quiet)) = engine.state(compute)?
+            && let Some((mut arrays, steps, dead, steps_since_fired)) = engine.state(compute)?
         {
             arrays.push(("best encoder".into(), best.encoder.clone()));
             arrays.push(("best decoder".into(), best.decoder.clone()));
-            (aside.steps, aside.dead, aside.quiet) = (steps, dead, quiet);
+            (aside.steps, aside.dead, aside.steps_since_fired) = (steps, dead, steps_since_fired);
             checkpoint.save(&aside, &arrays)?;
         }
         let event = Progress::Epoch {
@@ -448,7 +448,7 @@ impl Engine {
             _ if !compute.is_gpu() => {
                 Self::Fused { step: Box::new(Fused::new(&decoder, shape, config)), loss: 0.0 }
             }
-            Some(largest) if resident::fits(shape, config, rows.deltas.dimensions(), largest) => {
+            Some(largest) if gpu_engine::fits(shape, config, rows.deltas.dimensions(), largest) => {
                 let (index, device) = (&rows.index, &compute.device);
                 Self::Resident(Box::new(Resident::new(
                     &decoder, shape, config, rows, index, device, largest,
@@ -480,8 +480,10 @@ impl Engine {
         };
         let mut engine = Self::new(vec![0.0; size], shape, config, rows, compute)?;
         let fits = match &mut engine {
-            Self::Fused { step, .. } => step.restore(arrays, aside.steps, aside.dead, &aside.quiet),
-            Self::Resident(step) => step.restore(arrays, aside.steps, aside.dead, &aside.quiet),
+            Self::Fused { step, .. } => {
+                step.restore(arrays, aside.steps, aside.dead, &aside.steps_since_fired)
+            }
+            Self::Resident(step) => step.restore(arrays, aside.steps, aside.dead, &aside.steps_since_fired),
             Self::Burn { .. } => false,
         };
         Ok(fits.then_some((engine, Weights { encoder, decoder })))
@@ -492,8 +494,8 @@ impl Engine {
     fn state(&self, compute: &Compute) -> Result<Option<(Arrays, i32, usize, Vec<usize>)>, SaeError> {
         Ok(match self {
             Self::Fused { step, .. } => {
-                let (arrays, steps, dead, quiet) = step.state();
-                Some((arrays, steps, dead, quiet.to_vec()))
+                let (arrays, steps, dead, steps_since_fired) = step.state();
+                Some((arrays, steps, dead, steps_since_fired.to_vec()))
             }
             Self::Resident(step) => Some(step.state(&|tensor| host(tensor, compute))?),
             Self::Burn { .. } => None,
@@ -560,7 +562,7 @@ pub(super) struct Trainer {
     optimizer: ModuleOptimizer,
     objective: Objective,
     /// Batches since each feature last fired, `[1, features]`.
-    quiet: Tensor<2>,
+    steps_since_fired: Tensor<2>,
     /// Dead features at the last look.
     dead: usize,
     steps: usize,
@@ -580,7 +582,7 @@ impl Trainer {
             network: Network::tied(decoder, shape.features, &device),
             optimizer: AdamConfig::new().with_epsilon(1e-8).init(),
             objective: Objective::new(&shape.prefixes, shape.active, config.auxiliary_weight, &device),
-            quiet: Tensor::zeros([1, shape.features], &plain),
+            steps_since_fired: Tensor::zeros([1, shape.features], &plain),
             dead: 0,
             steps: 0,
             active: shape.active,
@@ -602,7 +604,9 @@ impl Trainer {
         let x = Tensor::from_data(TensorData::new(rows, [count, dimensions]), &self.device);
 
         let dead = (self.dead > 0).then(|| Dead {
-            mask: Tensor::from_inner(self.quiet.clone().greater_equal_scalar(self.dead_after as f32).float()),
+            mask: Tensor::from_inner(
+                self.steps_since_fired.clone().greater_equal_scalar(self.dead_after as f32).float(),
+            ),
             active: (2 * self.active).min(self.dead),
         });
         let (loss, fired) = self.objective.loss(&self.network, x, square_sum, dead.as_ref());
@@ -610,10 +614,13 @@ impl Trainer {
         self.steps += 1;
 
         let fired = fired.abs().max_dim(0).sign();
-        self.quiet = (self.quiet.clone() + 1.0) * (fired * -1.0 + 1.0);
+        self.steps_since_fired = (self.steps_since_fired.clone() + 1.0) * (fired * -1.0 + 1.0);
         if self.steps.is_multiple_of(LOOK_EVERY) {
-            let quiet = host(self.quiet.clone(), compute)?;
-            self.dead = quiet.iter().filter(|&&quiet| quiet >= self.dead_after as f32).count();
+            let steps_since_fired = host(self.steps_since_fired.clone(), compute)?;
+            self.dead = steps_since_fired
+                .iter()
+                .filter(|&&steps_since_fired| steps_since_fired >= self.dead_after as f32)
+                .count();
         }
         Ok(loss.inner())
     }

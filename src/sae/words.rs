@@ -31,7 +31,7 @@ use super::model::check_rows;
 use super::train::{check_config, check_finite, count_active, non_zero};
 use super::{Deltas, Sae, SaeConfig, SaeError, TrainReport, initial};
 use crate::matrix::{Matrix, fixed_order};
-use crate::{pairs::Pairs, seed};
+use crate::{pairs::Pairs, rng};
 
 /// Pairs that directions are estimated from, at most.
 const SAMPLE: usize = 32_768;
@@ -75,7 +75,7 @@ pub fn learn(
         return Err(SaeError::NoRows { given: train.len(), zero: train.len() });
     }
     let calibrate = if calibrate.is_empty() { &rows } else { calibrate };
-    let mut random = seed::stream(config.seed, "words");
+    let mut random = rng::stream(config.seed, "words");
     let sample = initial::sample_of(&rows, SAMPLE, &mut random);
     let panel = Panel::new(pairs, &sample);
     let mut x = deltas.gather(&sample)?.values;

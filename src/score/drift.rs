@@ -21,7 +21,7 @@ const FEWEST: usize = 50;
 /// How pairs look.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Looks {
+pub struct BaselineStats {
     /// Pairs.
     pub pairs: usize,
     /// Share of pairs with an activation other than 0, `[features]`.
@@ -34,7 +34,7 @@ pub struct Looks {
     pub nmse: Option<f64>,
 }
 
-impl Looks {
+impl BaselineStats {
     /// Of the run's own pairs; the first `learned` features are the autoencoder's.
     pub fn of(activations: &Matrix, lengths: &[f32], learned: usize, nmse: Option<f64>) -> Self {
         let mut sum = Sum::new(activations.cols, learned);
@@ -93,9 +93,9 @@ impl Sum {
     }
 
     /// What they look like.
-    pub fn looks(&self) -> Looks {
+    pub fn looks(&self) -> BaselineStats {
         let n = self.pairs.max(1) as f64;
-        Looks {
+        BaselineStats {
             pairs: self.pairs,
             prevalence: self.active.iter().map(|&active| active as f64 / n).collect(),
             silent: self.silent as f64 / n,
@@ -141,7 +141,7 @@ pub enum Drift {
 }
 
 /// How new pairs differ from the run's, the largest shifts of features first.
-pub fn compare(run: &Looks, new: &Looks, with_texts: bool) -> Vec<Drift> {
+pub fn compare(run: &BaselineStats, new: &BaselineStats, with_texts: bool) -> Vec<Drift> {
     if new.pairs < FEWEST {
         return Vec::new();
     }
@@ -182,8 +182,8 @@ pub fn compare(run: &Looks, new: &Looks, with_texts: bool) -> Vec<Drift> {
 mod tests {
     use super::*;
 
-    fn looks(share: f64, pairs: usize) -> Looks {
-        Looks { pairs, prevalence: vec![share, 0.3], silent: 0.1, length: 20.0, nmse: Some(0.5) }
+    fn looks(share: f64, pairs: usize) -> BaselineStats {
+        BaselineStats { pairs, prevalence: vec![share, 0.3], silent: 0.1, length: 20.0, nmse: Some(0.5) }
     }
 
     #[test]
@@ -197,7 +197,7 @@ mod tests {
         assert!(compare(&looks(0.2, 1000), &looks(0.31, 60), true).is_empty());
         assert!(compare(&looks(0.2, 1_000_000), &looks(0.22, 1_000_000), true).is_empty());
         assert!(compare(&looks(0.2, 1000), &looks(0.9, 20), true).is_empty());
-        let odd = Looks { length: 100.0, nmse: Some(0.9), ..looks(0.2, 1000) };
+        let odd = BaselineStats { length: 100.0, nmse: Some(0.9), ..looks(0.2, 1000) };
         assert_eq!(
             compare(&looks(0.2, 1000), &odd, true),
             [Drift::Error { before: 0.5, now: 0.9 }, Drift::Length { before: 20.0, now: 100.0 }]

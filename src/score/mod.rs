@@ -10,7 +10,7 @@
 //! `RUN/score/weights.json`, so that other programs can apply them.
 
 pub mod drift;
-pub mod pass;
+pub mod scorer;
 pub mod stream;
 
 use std::collections::BTreeMap;
@@ -23,10 +23,10 @@ use crate::describe::Feature;
 use crate::effects::auc;
 use crate::effects::clusters::Clusters;
 use crate::effects::penalised::{Penalty, fit};
-use crate::finished::{FinishedError, FinishedRun};
 use crate::matrix::Matrix;
-use crate::names::nearest;
-use crate::run::{Figure, RunError, write_json};
+use crate::run::{Run, RunError};
+use crate::store::{Estimate, StoreError, write_json};
+use crate::suggest::nearest;
 
 /// Version of `weights.json`.
 const SCHEMA_VERSION: u64 = 1;
@@ -68,11 +68,11 @@ pub enum ScoreError {
     )]
     NoVectors { path: String, a: String, b: String },
     #[error(transparent)]
-    Finished(#[from] FinishedError),
+    Finished(#[from] RunError),
     #[error(transparent)]
     Pairs(#[from] crate::pairs::PairsError),
     #[error(transparent)]
-    Run(#[from] RunError),
+    Run(#[from] StoreError),
 }
 
 impl ScoreError {
@@ -103,7 +103,7 @@ pub struct Weights {
     /// With vectors only: the autoencoder's features, nothing of length.
     pub vectors: Fitted,
     /// How the run's own pairs look, for comparison with new ones.
-    pub looks: drift::Looks,
+    pub looks: drift::BaselineStats,
 }
 
 /// One fit.
@@ -126,9 +126,9 @@ pub struct Fitted {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Quality {
     /// Area under the ROC curve.
-    pub auc: Figure,
+    pub auc: Estimate,
     /// Share of labels on the side that is held for likelier.
-    pub agreement: Figure,
+    pub agreement: Estimate,
     /// Mean |P − share of A preferred| over tenths of P, weighted by their labels; the slope of each half of the
     /// labels comes from the other half.
     pub calibration_error: f64,
@@ -139,7 +139,7 @@ impl Weights {
     ///
     /// # Errors
     /// [`ScoreError::NoLabels`], or where a file of the run cannot be read.
-    pub fn of(run: &FinishedRun) -> Result<Self, ScoreError> {
+    pub fn of(run: &Run) -> Result<Self, ScoreError> {
         let path = run.path.join("score").join("weights.json");
         let stages = &run.manifest.stages;
         let fingerprint = stages
@@ -156,7 +156,7 @@ impl Weights {
         }
         let made = Self::make(run, fingerprint)?;
         if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(|source| RunError::Io {
+            std::fs::create_dir_all(folder).map_err(|source| StoreError::Io {
                 action: "make the folder",
                 path: folder.into(),
                 source,
@@ -166,11 +166,12 @@ impl Weights {
         Ok(made)
     }
 
-    fn make(run: &FinishedRun, fingerprint: String) -> Result<Self, ScoreError> {
+    fn make(run: &Run, fingerprint: String) -> Result<Self, ScoreError> {
         let labels = RunLabels::read(run)?;
         let activations = run.activations()?;
         let learned = run.features.iter().filter(|feature| feature.source == "learned").count();
-        let looks = drift::Looks::of(&activations, &labels.length, learned, run.manifest.metrics.nmse);
+        let looks =
+            drift::BaselineStats::of(&activations, &labels.length, learned, run.manifest.metrics.nmse);
         let all: Vec<usize> = (0..activations.cols).collect();
         let full = labels.fit(&activations, &all, true)?;
         let vectors = labels.fit(&activations, &all[..learned], false)?;
@@ -197,26 +198,26 @@ struct RunLabels {
 }
 
 impl RunLabels {
-    fn read(run: &FinishedRun) -> Result<Self, ScoreError> {
+    fn read(run: &Run) -> Result<Self, ScoreError> {
         let path = run.path.join("pairs.parquet");
-        let failed = |message: String| RunError::Content { path: path.clone(), message };
-        let open = |path: &std::path::Path, columns: &[&str]| -> Result<DataFrame, RunError> {
-            let io = |source| RunError::Io { action: "read", path: path.into(), source };
+        let failed = |message: String| StoreError::Content { path: path.clone(), message };
+        let open = |path: &std::path::Path, columns: &[&str]| -> Result<DataFrame, StoreError> {
+            let io = |source| StoreError::Io { action: "read", path: path.into(), source };
             let file = std::fs::File::open(path).map_err(io)?;
             let names = columns.iter().map(|name| (*name).to_owned()).collect();
             let read = ParquetReader::new(file).with_columns(Some(names)).finish();
-            read.map_err(|error| RunError::Content { path: path.into(), message: error.to_string() })
+            read.map_err(|error| StoreError::Content { path: path.into(), message: error.to_string() })
         };
         let names = ["pair_id", "side", "label", "annotator_id", "length_delta"];
         let table = open(&path, &names)?;
         let ids = open(&run.path.join("activations.parquet"), &["pair_id"])?;
-        let text = |table: &DataFrame, name: &str| -> Result<StringChunked, RunError> {
+        let text = |table: &DataFrame, name: &str| -> Result<StringChunked, StoreError> {
             let column = table.column(name).map_err(|error| failed(error.to_string()))?;
             Ok(column.str().map_err(|error| failed(error.to_string()))?.clone())
         };
         let ids = text(&ids, "pair_id")?;
         let place: std::collections::HashMap<&str, u32> = ids.iter().flatten().zip(0..).collect();
-        let numbers = |name: &str| -> Result<Vec<Option<f64>>, RunError> {
+        let numbers = |name: &str| -> Result<Vec<Option<f64>>, StoreError> {
             let column = table.column(name).and_then(|column| column.cast(&DataType::Float64));
             let column = column.map_err(|error| failed(error.to_string()))?;
             Ok(column.f64().map_err(|error| failed(error.to_string()))?.iter().collect())
@@ -348,7 +349,7 @@ impl RunLabels {
         let error = tenths.iter().filter(|(_, _, n)| *n > 0.0).map(|(p, y, _)| (p - y).abs() / n).sum();
         Some(Quality {
             auc,
-            agreement: crate::curate::evaluate::share(&hits, &clusters),
+            agreement: crate::relabel::evaluate::share(&hits, &clusters),
             calibration_error: error,
         })
     }
@@ -427,7 +428,7 @@ impl Person {
     ///
     /// # Errors
     /// Where there is no such file, or nobody of that name in it.
-    pub fn of(run: &FinishedRun, name: &str) -> Result<Self, ScoreError> {
+    pub fn of(run: &Run, name: &str) -> Result<Self, ScoreError> {
         let path = run.path.join("annotator_weights.parquet");
         if !path.exists() {
             return Err(ScoreError::NoWeights(path));
@@ -508,7 +509,7 @@ pub fn reasons(fitted: &Fitted, activations: &[f32], length: f32) -> Vec<Reason>
 }
 
 /// The principle of each feature, by its index: rank and statement.
-pub fn principles(run: &FinishedRun) -> BTreeMap<usize, (usize, String)> {
+pub fn principles(run: &Run) -> BTreeMap<usize, (usize, String)> {
     let at = |id: &str| run.features.iter().position(|feature: &Feature| feature.feature_id == id);
     run.findings
         .principles

@@ -344,7 +344,7 @@ pub enum SinkError {
     /// Nobody reads stdout any more.
     Closed,
     /// The file cannot be written.
-    Failed(crate::run::RunError),
+    Failed(crate::store::StoreError),
 }
 
 impl Sink {
@@ -352,7 +352,7 @@ impl Sink {
     ///
     /// # Errors
     /// Where the file cannot be made.
-    pub fn open(name: &str) -> Result<Self, crate::run::RunError> {
+    pub fn open(name: &str) -> Result<Self, crate::store::StoreError> {
         if name == "-" {
             let out = std::io::BufWriter::with_capacity(1 << 20, std::io::stdout());
             return Ok(Self::Arrow(
@@ -365,12 +365,14 @@ impl Sink {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
         };
-        let io = |source| crate::run::RunError::Io { action: "write", path: path.clone(), source };
+        let io = |source| crate::store::StoreError::Io { action: "write", path: path.clone(), source };
         if path.is_dir() {
             return Err(io(std::io::Error::from(std::io::ErrorKind::IsADirectory)));
         }
-        let file =
-            tempfile::Builder::new().prefix(crate::run::TEMPORARY_PREFIX).tempfile_in(folder).map_err(io)?;
+        let file = tempfile::Builder::new()
+            .prefix(crate::store::TEMPORARY_PREFIX)
+            .tempfile_in(folder)
+            .map_err(io)?;
         let ending =
             path.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default();
         if matches!(&*ending, "jsonl" | "ndjson" | "json") {
@@ -391,12 +393,12 @@ impl Sink {
                 let failed = |error: PolarsError| failed(&path, error);
                 if parquet.writer.is_none() {
                     let io =
-                        |source| crate::run::RunError::Io { action: "write", path: path.clone(), source };
+                        |source| crate::store::StoreError::Io { action: "write", path: path.clone(), source };
                     let file = parquet.file.as_file().try_clone().map_err(|e| SinkError::Failed(io(e)))?;
                     parquet.writer = Some(
                         ParquetWriter::new(file)
                             .with_compression(ParquetCompression::Zstd(None))
-                            .with_key_value_metadata(Some(crate::run::plain_schema(frame.schema())))
+                            .with_key_value_metadata(Some(crate::store::plain_schema(frame.schema())))
                             .batched(frame.schema())
                             .map_err(failed)?,
                     );
@@ -433,9 +435,9 @@ impl Sink {
     pub fn finish(self) -> Result<(), SinkError> {
         let keep = |file: tempfile::NamedTempFile, path: &Path| {
             let io = |source| {
-                SinkError::Failed(crate::run::RunError::Io { action: "write", path: path.into(), source })
+                SinkError::Failed(crate::store::StoreError::Io { action: "write", path: path.into(), source })
             };
-            crate::run::make_readable(file.as_file());
+            crate::store::make_readable(file.as_file());
             file.as_file().sync_all().map_err(io)?;
             file.persist(path).map_err(|error| io(error.error))?;
             Ok(())
@@ -463,12 +465,12 @@ impl Sink {
 fn failed(path: &Path, error: PolarsError) -> SinkError {
     match error {
         PolarsError::IO { error, .. } if error.kind() == std::io::ErrorKind::BrokenPipe => SinkError::Closed,
-        PolarsError::IO { error, .. } => SinkError::Failed(crate::run::RunError::Io {
+        PolarsError::IO { error, .. } => SinkError::Failed(crate::store::StoreError::Io {
             action: "write",
             path: path.into(),
             source: std::io::Error::new(error.kind(), error.to_string()),
         }),
-        error => SinkError::Failed(crate::run::RunError::Table {
+        error => SinkError::Failed(crate::store::StoreError::Table {
             action: "write",
             path: path.into(),
             message: error.to_string(),

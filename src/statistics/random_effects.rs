@@ -296,7 +296,7 @@ mod tests {
 
     #[test]
     fn groups_are_not_invented_where_annotators_differ_by_themselves() {
-        let mut random = crate::seed::stream(3, "groups");
+        let mut random = crate::rng::stream(3, "groups");
         let (mut found, repetitions) = (0, 400);
         for _ in 0..repetitions {
             let v: Vec<f64> = (0..24).map(|i| 0.05 + 0.02 * f64::from(i % 7)).collect();
@@ -311,7 +311,7 @@ mod tests {
 
     #[test]
     fn groups_that_differ_are_found() {
-        let mut random = crate::seed::stream(4, "groups");
+        let mut random = crate::rng::stream(4, "groups");
         let group: Vec<u32> = (0..30).map(|i| i % 2).collect();
         let y = group.iter().map(|g| f64::from(*g) + 0.3 * normal(&mut random)).collect();
         let test = Estimates { y, v: vec![0.09; 30] }.groups(&group, &mut random).unwrap();
@@ -323,7 +323,7 @@ mod tests {
         let one = Estimates { y: vec![1.0], v: vec![0.1] };
         assert!(one.reml().is_nan() && one.paule_mandel().is_nan());
         assert_eq!(one.q_profile(), (0.0, f64::INFINITY));
-        assert!(one.groups(&[0], &mut crate::seed::stream(0, "x")).is_none());
+        assert!(one.groups(&[0], &mut crate::rng::stream(0, "x")).is_none());
         assert!(chi_squared_p(f64::NAN, 1.0).is_nan());
     }
 }

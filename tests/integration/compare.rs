@@ -5,15 +5,15 @@ use std::path::Path;
 
 use rand::RngExt;
 use wimhf::compare::{self, Measured, Part};
-use wimhf::finished::{FinishedRun, Source};
 use wimhf::matrix::Matrix;
 use wimhf::pairs::Pairs;
+use wimhf::run::{Run, Source};
 
 use crate::util::{analyze, copy_of_sample_run, json, parquet, root, stderr, stdout, wimhf, write};
 
 /// The sample's run, opened.
-fn sample(dir: &Path) -> (FinishedRun, Source, Matrix) {
-    let run = FinishedRun::open(&copy_of_sample_run(dir)).unwrap();
+fn sample(dir: &Path) -> (Run, Source, Matrix) {
+    let run = Run::open(&copy_of_sample_run(dir)).unwrap();
     let (source, activations) = (run.source().unwrap(), run.activations().unwrap());
     (run, source, activations)
 }
@@ -25,7 +25,7 @@ fn relabelled(pairs: &Pairs, changed: &[(&str, f64)], seed: u64) -> Pairs {
     let has = |name: &str, row: usize| {
         f64::from(u8::from(attributes.column(name).unwrap().bool().unwrap().get(row).unwrap_or(false)))
     };
-    let mut random = wimhf::seed::stream(seed, "relabelled");
+    let mut random = wimhf::rng::stream(seed, "relabelled");
     let mut pairs = pairs.clone();
     let weights: Vec<(String, f64)> = (truth["attributes"].as_array().unwrap().iter())
         .map(|attribute| {
@@ -102,7 +102,7 @@ fn planted_differences_are_found_and_none_where_there_is_none() {
     // No difference: halves by a coin (they share prompts and annotators), and labels made again.
     let (mut false_ones, mut repetitions_with_any) = (Vec::new(), 0);
     for repetition in 0..20 {
-        let mut random = wimhf::seed::stream(repetition, "halves");
+        let mut random = wimhf::rng::stream(repetition, "halves");
         let coin: Vec<bool> = same.judgements.label.iter().map(|_| random.random()).collect();
         let pairs = if repetition % 2 == 0 {
             source.pairs.clone()

@@ -283,8 +283,8 @@ fn a_taste_for_a_place_moves_nothing_and_what_is_unreadable_is_missing() {
     // Where the constitution leaves it open, this one names whatever stands first.
     let first = by_model(dir, &serves(|user| follows(user, "A")), "tasted", &[]);
     assert_eq!(first["list"]["agreement"], plain["list"]["agreement"]);
-    assert!(first["list"]["taste_for_the_first"].as_f64().unwrap() > 0.2);
-    close(&plain["list"]["taste_for_the_first"], 0.0);
+    assert!(first["list"]["position_bias"].as_f64().unwrap() > 0.2);
+    close(&plain["list"]["position_bias"], 0.0);
     // And this one never reads anything.
     let blind = serves(|user| {
         let pairs = seen(user);
@@ -293,7 +293,7 @@ fn a_taste_for_a_place_moves_nothing_and_what_is_unreadable_is_missing() {
     let blind = by_model(dir, &blind, "blind", &[]);
     close(&blind["list"]["agreement"]["value"], 0.5);
     close(&blind["list"]["undecided"], 1.0);
-    close(&blind["list"]["taste_for_the_first"], -1.0);
+    close(&blind["list"]["position_bias"], -1.0);
 
     // Says nothing of every third row with A first: those pairs are missing for everybody.
     let silent = |row: usize| row.is_multiple_of(3);

@@ -152,8 +152,7 @@ fn the_bill_is_exact_and_nothing_is_paid_twice() {
         .map(|r| {
             let body: Value = serde_json::from_slice(&r.body).unwrap();
             let text = |i: usize| body["messages"][i]["content"].as_str().unwrap().to_owned();
-            wimhf::language::tokens::estimate(&text(0)) as usize
-                + wimhf::language::tokens::estimate(&text(1)) as usize
+            wimhf::llm::tokens::estimate(&text(0)) as usize + wimhf::llm::tokens::estimate(&text(1)) as usize
         })
         .sum();
     assert!((tokens / sent as f64 - 1.0).abs() < 0.1, "tokens: {tokens} foretold, {sent} sent");

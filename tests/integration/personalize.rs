@@ -4,9 +4,9 @@ use std::path::Path;
 
 use rand::RngExt;
 use wimhf::describe::{Described, Feature};
-use wimhf::finished::{FinishedRun, Source};
 use wimhf::matrix::Matrix;
 use wimhf::personalize::{Allowed, Names, Options, Personalization, personalize};
+use wimhf::run::{Run, Source};
 
 use crate::planted::names;
 use crate::util::{self, copy_of_sample_run, json, parquet, root, sample_run, stderr, stdout, wimhf};
@@ -65,7 +65,7 @@ fn truth_as_features(source: &Source, truth: &serde_json::Value) -> Described {
 #[test]
 fn planted_differences_are_found_and_worth_half_of_what_the_truth_is() {
     let truth = json(&root().join("data/sample_truth.json"));
-    let run = FinishedRun::open(sample_run()).unwrap();
+    let run = Run::open(sample_run()).unwrap();
     let source = run.source().unwrap();
     let found = run_on(&source, &run.described().unwrap(), &options(&source));
     let oracle = run_on(&source, &truth_as_features(&source, &truth), &options(&source));
@@ -110,10 +110,10 @@ fn planted_differences_are_found_and_worth_half_of_what_the_truth_is() {
 
 #[test]
 fn no_differences_and_no_groups_are_invented() {
-    let run = FinishedRun::open(sample_run()).unwrap();
+    let run = Run::open(sample_run()).unwrap();
     let mut source = run.source().unwrap();
     let described = run.described().unwrap();
-    let mut random = wimhf::seed::stream(11, "shuffled annotators");
+    let mut random = wimhf::rng::stream(11, "shuffled annotators");
     let (mut invented, mut grouped, repetitions) = (0, 0, 20);
     for _ in 0..repetitions {
         let who = &mut source.pairs.judgements.annotator;

@@ -89,19 +89,19 @@ fn shuffled_labels_give_no_principles() {
         device: DeviceChoice::Cpu,
         save_embeddings: None,
         force: false,
-        spending: wimhf::language::open::Spending::default(),
+        spending: wimhf::llm::open::LlmOptions::default(),
     };
     let prepared = analyze::measure(&request, &mut Silent).unwrap();
     let mut with_principles = 0;
     let repetitions = 24;
-    let mut random = wimhf::seed::stream(7, "shuffled labels");
+    let mut random = wimhf::rng::stream(7, "shuffled labels");
     let mut pairs = prepared.pairs.clone();
     for _ in 0..repetitions {
         let labels = &mut pairs.judgements.label;
         for i in (1..labels.len()).rev() {
             labels.swap(i, random.random_range(0..=i));
         }
-        let (_, findings) = analyze::express_in_memory(
+        let (_, findings) = analyze::estimate_in_memory(
             &pairs,
             &prepared.sides,
             &prepared.described,

@@ -131,15 +131,15 @@ fn data_goes_to_stdout_and_nothing_else_without_a_terminal() {
 
 #[test]
 fn a_finished_run_opens_with_its_dataset() {
-    use wimhf::finished::{FinishedError, FinishedRun};
+    use wimhf::run::{Run, RunError};
     let dir = tempfile::tempdir().unwrap();
     small(&dir.path().join("d.parquet"), 200, |i| f64::from(u8::from(i % 3 == 0)));
-    assert!(matches!(FinishedRun::open(dir.path()), Err(FinishedError::NotARun(_))));
+    assert!(matches!(Run::open(dir.path()), Err(RunError::NotARun(_))));
     let output = analyze(dir.path(), &["d.parquet", "--out", "run"]);
     assert!(output.status.success(), "{}", stderr(&output));
 
     // Named relatively, opened from elsewhere.
-    let run = FinishedRun::open(&dir.path().join("run")).unwrap();
+    let run = Run::open(&dir.path().join("run")).unwrap();
     let source = run.source().unwrap();
     let activations = run.activations().unwrap();
     assert_eq!((activations.rows(), activations.cols), (source.pairs.pair_id.len(), run.features.len()));
@@ -155,7 +155,7 @@ fn a_finished_run_opens_with_its_dataset() {
     assert!(message.contains("did you mean `refuses`"), "{message}");
 
     small(&dir.path().join("d.parquet"), 201, |i| f64::from(u8::from(i % 3 == 0)));
-    assert!(matches!(run.source(), Err(FinishedError::Changed { .. })));
+    assert!(matches!(run.source(), Err(RunError::Changed { .. })));
     std::fs::remove_file(dir.path().join("run/principles.json")).unwrap();
-    assert!(FinishedRun::open(&dir.path().join("run")).is_err());
+    assert!(Run::open(&dir.path().join("run")).is_err());
 }

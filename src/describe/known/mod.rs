@@ -7,8 +7,8 @@
 //! from a file and, for the boxed one, by a test.
 
 mod measures;
-mod places;
 mod prefilter;
+mod spans;
 mod text;
 
 use std::path::{Path, PathBuf};
@@ -35,7 +35,7 @@ const PATTERN_BYTES: usize = 32 << 20;
 
 /// A bank that cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum BankError {
+pub enum ConceptBankError {
     /// The file cannot be read.
     #[error("cannot read the concepts `{path}`: {source}")]
     Read {
@@ -64,7 +64,7 @@ pub enum BankError {
     },
 }
 
-/// A concept in words; its detector belongs to the [`Bank`].
+/// A concept in words; its detector belongs to the [`ConceptBank`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Concept {
     /// Name in files: `known_ID` is the feature.
@@ -81,7 +81,7 @@ pub struct Concept {
 
 /// Concepts with their detectors.
 #[derive(Debug)]
-pub struct Bank {
+pub struct ConceptBank {
     concepts: Vec<Concept>,
     detectors: Vec<Detector>,
     prefilter: Prefilter,
@@ -311,28 +311,28 @@ fn combine(patterns: &[String]) -> Result<Option<Regex>, String> {
         .map_err(|error| error.to_string())
 }
 
-impl Bank {
+impl ConceptBank {
     /// The bank in the program.
     ///
     /// # Errors
     /// None in a program whose tests passed.
-    pub fn boxed() -> Result<Self, BankError> {
+    pub fn boxed() -> Result<Self, ConceptBankError> {
         Self::assemble(parse(BOXED, Path::new("data/concepts.toml"))?, Path::new("data/concepts.toml"))
     }
 
     /// The bank in the program and the user's own; a concept of the same id takes the boxed one's place.
     ///
     /// # Errors
-    /// [`BankError`]; a concept that fails its own examples is one.
-    pub fn with_file(path: &Path) -> Result<Self, BankError> {
+    /// [`ConceptBankError`]; a concept that fails its own examples is one.
+    pub fn with_file(path: &Path) -> Result<Self, ConceptBankError> {
         Self::extended(BOXED, "data/concepts.toml", path)
     }
 
     /// Cues of unsafe requests, flagged `strong`, `hint` or `excuse`; with the user's own, where given.
     ///
     /// # Errors
-    /// [`BankError`], about the user's file.
-    pub fn unsafe_prompts(own: Option<&Path>) -> Result<Self, BankError> {
+    /// [`ConceptBankError`], about the user's file.
+    pub fn unsafe_prompts(own: Option<&Path>) -> Result<Self, ConceptBankError> {
         let name = "data/unsafe_prompts.toml";
         match own {
             Some(path) => Self::extended(UNSAFE_PROMPTS, name, path),
@@ -340,9 +340,9 @@ impl Bank {
         }
     }
 
-    fn extended(boxed: &str, name: &str, path: &Path) -> Result<Self, BankError> {
-        let content =
-            std::fs::read_to_string(path).map_err(|source| BankError::Read { path: path.into(), source })?;
+    fn extended(boxed: &str, name: &str, path: &Path) -> Result<Self, ConceptBankError> {
+        let content = std::fs::read_to_string(path)
+            .map_err(|source| ConceptBankError::Read { path: path.into(), source })?;
         let own = parse(&content, path)?;
         check(&own, path)?;
         let mut all = parse(boxed, Path::new(name))?;
@@ -355,15 +355,18 @@ impl Bank {
         Self::assemble(all, path)
     }
 
-    fn assemble(entries: Vec<Entry>, path: &Path) -> Result<Self, BankError> {
+    fn assemble(entries: Vec<Entry>, path: &Path) -> Result<Self, ConceptBankError> {
         let mut hash = Sha256::new();
         let (mut concepts, mut detectors) = (Vec::new(), Vec::new());
         // Compiling their patterns is most of what a small run takes.
         let made: Vec<Result<Detector, String>> = entries.par_iter().map(Detector::new).collect();
         for (entry, detector) in entries.into_iter().zip(made) {
             hash.update(format!("{entry:?}"));
-            let refuse =
-                |reason: String| BankError::Concept { path: path.into(), id: entry.id.clone(), reason };
+            let refuse = |reason: String| ConceptBankError::Concept {
+                path: path.into(),
+                id: entry.id.clone(),
+                reason,
+            };
             let named = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
             if entry.id.is_empty() || !entry.id.chars().all(named) {
                 return Err(refuse("an id is made of a-z, 0-9 and _".into()));
@@ -430,8 +433,8 @@ impl Bank {
     }
 }
 
-fn parse(content: &str, path: &Path) -> Result<Vec<Entry>, BankError> {
-    let file: File = toml::from_str(content).map_err(|error| BankError::Parse {
+fn parse(content: &str, path: &Path) -> Result<Vec<Entry>, ConceptBankError> {
+    let file: File = toml::from_str(content).map_err(|error| ConceptBankError::Parse {
         path: path.into(),
         message: error.to_string().trim_end().to_owned(),
     })?;
@@ -439,9 +442,9 @@ fn parse(content: &str, path: &Path) -> Result<Vec<Entry>, BankError> {
 }
 
 /// Holds each concept of a file to its own examples, and the file to one concept an id.
-fn check(entries: &[Entry], path: &Path) -> Result<(), BankError> {
+fn check(entries: &[Entry], path: &Path) -> Result<(), ConceptBankError> {
     for (at, entry) in entries.iter().enumerate() {
-        let refuse = |reason| BankError::Concept { path: path.into(), id: entry.id.clone(), reason };
+        let refuse = |reason| ConceptBankError::Concept { path: path.into(), id: entry.id.clone(), reason };
         if entries.iter().take(at).any(|other| other.id == entry.id) {
             return Err(refuse("there are two with this id".into()));
         }
@@ -471,14 +474,14 @@ mod tests {
         let entries = parse(BOXED, path).unwrap();
         assert!(entries.len() >= 60, "{} concepts", entries.len());
         passes_its_examples(&entries);
-        Bank::boxed().unwrap();
+        ConceptBank::boxed().unwrap();
     }
 
     #[test]
     fn every_cue_of_unsafe_requests_passes_its_examples() {
         let entries = parse(UNSAFE_PROMPTS, Path::new("data/unsafe_prompts.toml")).unwrap();
         passes_its_examples(&entries);
-        for concept in Bank::unsafe_prompts(None).unwrap().concepts() {
+        for concept in ConceptBank::unsafe_prompts(None).unwrap().concepts() {
             let flag = concept.flags.first().map(String::as_str);
             assert!(matches!(flag, Some("strong" | "hint" | "excuse")), "{}", concept.id);
         }
@@ -507,15 +510,15 @@ mod tests {
         assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
     }
 
-    fn own(content: &str) -> Result<Bank, BankError> {
+    fn own(content: &str) -> Result<ConceptBank, ConceptBankError> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), content).unwrap();
-        Bank::with_file(file.path())
+        ConceptBank::with_file(file.path())
     }
 
     #[test]
     fn an_own_bank_adds_and_replaces() {
-        let boxed = Bank::boxed().unwrap();
+        let boxed = ConceptBank::boxed().unwrap();
         let bank = own(
             "[[concept]]\nid = \"nautical\"\nshort = \"sea\"\ndescription = \"speaks of the sea\"\nhow = \"count\"\n\
              words = \"sail* anchor ship\"\nyes = [\"Set sails!\"]\nno = [\"A relationship.\"]\n\
@@ -549,12 +552,12 @@ mod tests {
             let message = own(&content).unwrap_err().to_string();
             assert!(message.contains(words), "{words}: {message}");
         }
-        assert!(matches!(Bank::with_file(Path::new("none.toml")), Err(BankError::Read { .. })));
+        assert!(matches!(ConceptBank::with_file(Path::new("none.toml")), Err(ConceptBankError::Read { .. })));
     }
 
     #[test]
     fn the_prefilter_changes_nothing() {
-        let bank = Bank::boxed().unwrap();
+        let bank = ConceptBank::boxed().unwrap();
         let entries = parse(BOXED, Path::new("x")).unwrap();
         let texts = entries.iter().flat_map(|entry| entry.yes.iter().chain(&entry.no)).map(Example::parts);
         let mut compared = 0;
@@ -572,7 +575,7 @@ mod tests {
 
     #[test]
     fn swapping_the_responses_turns_every_sign() {
-        let bank = Bank::boxed().unwrap();
+        let bank = ConceptBank::boxed().unwrap();
         let prompt = "How can I sleep better?";
         let (a, b) = (
             "I'm sorry, but I can't help with that. 😀",

@@ -342,7 +342,7 @@ fn optional<T: DeserializeOwned>(
 
 fn hash_file(path: &Path, hash: &mut Sha256) -> Result<(), EmbedError> {
     let failed = |source: std::io::Error| {
-        EmbedError::File(crate::run::RunError::Io { action: "read", path: path.into(), source })
+        EmbedError::File(crate::store::StoreError::Io { action: "read", path: path.into(), source })
     };
     let mut file = std::fs::File::open(path).map_err(failed)?;
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();

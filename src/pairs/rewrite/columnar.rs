@@ -9,7 +9,7 @@ use super::undo::{Record, record_path, rows_path, sha256_file};
 use super::{Action, Changes, RewriteError, Target};
 use crate::pairs::error::PairsError;
 use crate::pairs::table::{Container, Table, guard};
-use crate::run::{RunError, write_file, write_json};
+use crate::store::{StoreError, write_file, write_json};
 
 /// Writes `table` with `changes` to `to`, and the record and the changed rows beside it.
 pub(super) fn write(
@@ -87,7 +87,7 @@ pub(super) fn write(
         ..Record::default()
     };
     write_json(&record_path(to), &record)?;
-    std::fs::rename(&finished, to).map_err(|source| RunError::Io {
+    std::fs::rename(&finished, to).map_err(|source| StoreError::Io {
         action: "write",
         path: to.into(),
         source,
@@ -107,13 +107,13 @@ pub(super) fn whole(table: &Table) -> Result<DataFrame, PairsError> {
 
 fn failed(path: &Path) -> impl Fn(PolarsError) -> RewriteError {
     let path = path.to_path_buf();
-    move |error| RunError::Table { action: "change", path: path.clone(), message: error.to_string() }.into()
+    move |error| StoreError::Table { action: "change", path: path.clone(), message: error.to_string() }.into()
 }
 
 /// A name in the same folder that a later run sweeps away if this one is killed.
 fn tempfile_beside(to: &Path) -> Result<std::path::PathBuf, RewriteError> {
     let name = to.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    Ok(to.with_file_name(format!("{}{name}", crate::run::TEMPORARY_PREFIX)))
+    Ok(to.with_file_name(format!("{}{name}", crate::store::TEMPORARY_PREFIX)))
 }
 
 /// Writes a table in the container it came from.
@@ -126,12 +126,12 @@ pub(super) fn save(container: Container, frame: &mut DataFrame, path: &Path) -> 
             }
             _ => ParquetWriter::new(&mut file)
                 .with_compression(ParquetCompression::Zstd(None))
-                .with_key_value_metadata(Some(crate::run::plain_schema(frame.schema())))
+                .with_key_value_metadata(Some(crate::store::plain_schema(frame.schema())))
                 .finish(frame)
                 .map(drop),
         };
         written.map_err(failed(path))?;
-        file.flush().map_err(|source| RunError::Io { action: "write", path: path.into(), source })?;
+        file.flush().map_err(|source| StoreError::Io { action: "write", path: path.into(), source })?;
         Ok(())
     })
 }
@@ -149,7 +149,7 @@ fn turn(column: &Column, target: &Target, changes: &Changes) -> Result<Column, R
     let texts = column.cast(&DataType::String).map_err(failed(&target.path))?;
     let texts = texts.str().map_err(failed(&target.path))?;
     let mut turned: Vec<Option<String>> = texts.iter().map(|text| text.map(str::to_owned)).collect();
-    let turning = |mark: &super::Mark| matches!(mark.action, Action::Flip | Action::Tie);
+    let turning = |mark: &super::Edit| matches!(mark.action, Action::Flip | Action::Tie);
     for (&row, mark) in changes.marks.iter().filter(|(_, mark)| turning(mark)) {
         let Some(slot) = turned.get_mut(row as usize) else { continue };
         // A missing label is a tie, and its own opposite.

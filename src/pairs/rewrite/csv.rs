@@ -1,7 +1,7 @@
 //! Rows of CSV and TSV by their bytes.
 
 use super::Target;
-use super::text::{Edit, Parts};
+use super::text::{Parts, TextEdit};
 
 /// Where the columns stand that a change touches.
 #[derive(Debug, Default)]
@@ -139,7 +139,12 @@ pub(super) fn add_names(head: &[u8], separator: u8, added: &[&str]) -> Vec<u8> {
 }
 
 /// A row with changed fields in place and the new ones at its end.
-pub(super) fn edit(row: &[u8], separator: u8, columns: &Columns, edit: &Edit<'_>) -> Result<Vec<u8>, String> {
+pub(super) fn edit(
+    row: &[u8],
+    separator: u8,
+    columns: &Columns,
+    edit: &TextEdit<'_>,
+) -> Result<Vec<u8>, String> {
     let spans = spans(row, separator);
     let mut fields: Vec<Vec<u8>> = spans.iter().map(|&(from, to)| row[from..to].to_vec()).collect();
     let mut original = b"1".to_vec();

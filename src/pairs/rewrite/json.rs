@@ -1,6 +1,6 @@
 //! Rows of JSON by their bytes. What comes here was read as valid JSON before.
 
-use super::text::{Edit, Parts};
+use super::text::{Parts, TextEdit};
 
 /// The end of the JSON value that begins at `at`.
 fn value_end(bytes: &[u8], at: usize) -> Option<usize> {
@@ -129,7 +129,7 @@ fn entries(object: &[u8]) -> Option<Vec<Entry>> {
 }
 
 /// An object with changed values in place and the new keys at its end.
-pub(super) fn edit(row: &[u8], edit: &Edit<'_>, added: &[&str]) -> Result<Vec<u8>, String> {
+pub(super) fn edit(row: &[u8], edit: &TextEdit<'_>, added: &[&str]) -> Result<Vec<u8>, String> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let entries = entries(row).ok_or_else(|| text(row))?;
     let find = |name: &str| entries.iter().rfind(|entry| entry.key == name).map(|entry| entry.value);

@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 use super::error::PairsError;
 use super::table::{Container, Table};
 use super::{Layout, labels};
-use crate::run::RunError;
+use crate::store::StoreError;
 
 pub use undo::{Undone, undo};
 
@@ -67,7 +67,7 @@ impl Action {
 
 /// Why and how a row is changed.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Mark {
+pub struct Edit {
     /// What is done.
     pub action: Action,
     /// The rules behind it.
@@ -80,7 +80,7 @@ pub struct Mark {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Changes {
     /// By row of the source, from 0.
-    pub marks: BTreeMap<u32, Mark>,
+    pub marks: BTreeMap<u32, Edit>,
     /// The weight of rows marked so; all others have 1.
     pub weight: f64,
 }
@@ -191,7 +191,7 @@ pub enum RewriteError {
     Pairs(#[from] PairsError),
     /// A file cannot be written or read.
     #[error(transparent)]
-    Run(#[from] RunError),
+    Run(#[from] StoreError),
 }
 
 impl RewriteError {
@@ -239,7 +239,7 @@ pub fn write(layout: &Layout, changes: &Changes, out: &Path) -> Result<Written, 
     }
     let several = layout.files.len() > 1;
     if several {
-        std::fs::create_dir_all(out).map_err(|source| RunError::Io {
+        std::fs::create_dir_all(out).map_err(|source| StoreError::Io {
             action: "make the folder",
             path: out.into(),
             source,

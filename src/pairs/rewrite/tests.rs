@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use polars::prelude::*;
 use proptest::prelude::*;
 
-use super::{ADDED, Action, Changes, Mark, RewriteError, WEIGHT, undo, write};
+use super::{ADDED, Action, Changes, Edit, RewriteError, WEIGHT, undo, write};
 use crate::pairs::Layout;
 
 /// How the label says who won, with the opposite of each of its values.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Labels {
+enum LabelKind {
     Integers,
     Floats,
     Signs,
@@ -43,8 +43,14 @@ const KINDS: [Kind; 8] = [
     Kind::LinesPacked,
     Kind::Array,
 ];
-const LABELS: [Labels; 6] =
-    [Labels::Integers, Labels::Floats, Labels::Signs, Labels::Booleans, Labels::Words, Labels::None];
+const LABELS: [LabelKind; 6] = [
+    LabelKind::Integers,
+    LabelKind::Floats,
+    LabelKind::Signs,
+    LabelKind::Booleans,
+    LabelKind::Words,
+    LabelKind::None,
+];
 
 #[derive(Debug, Clone)]
 struct Row {
@@ -54,7 +60,7 @@ struct Row {
     action: usize,
 }
 
-impl Labels {
+impl LabelKind {
     /// Value, opposite, both as written.
     fn values(self) -> &'static [(&'static str, &'static str)] {
         match self {
@@ -102,7 +108,7 @@ impl Kind {
 }
 
 /// The rows as a table: prompt, note, both responses, label, a number.
-fn frame(rows: &[Row], labels: Labels) -> DataFrame {
+fn frame(rows: &[Row], labels: LabelKind) -> DataFrame {
     let text = |at: usize| rows.iter().map(|row| row.texts[at].clone()).collect::<Vec<_>>();
     let mut columns = vec![
         Column::new("question".into(), text(0)),
@@ -112,15 +118,15 @@ fn frame(rows: &[Row], labels: Labels) -> DataFrame {
     let written: Vec<&str> = rows.iter().map(|row| value(row, labels)).collect();
     if let Some(name) = labels.name() {
         columns.push(match labels {
-            Labels::Integers | Labels::Signs => {
+            LabelKind::Integers | LabelKind::Signs => {
                 let values: Vec<i64> = written.iter().map(|v| v.parse().unwrap()).collect();
                 Column::new(name.into(), values)
             }
-            Labels::Floats => {
+            LabelKind::Floats => {
                 let values: Vec<f64> = written.iter().map(|v| v.parse().unwrap()).collect();
                 Column::new(name.into(), values)
             }
-            Labels::Booleans => {
+            LabelKind::Booleans => {
                 Column::new(name.into(), written.iter().map(|v| *v == "true").collect::<Vec<_>>())
             }
             _ => Column::new(name.into(), written),
@@ -130,13 +136,13 @@ fn frame(rows: &[Row], labels: Labels) -> DataFrame {
     DataFrame::new(rows.len(), columns).unwrap()
 }
 
-fn value(row: &Row, labels: Labels) -> &'static str {
+fn value(row: &Row, labels: LabelKind) -> &'static str {
     let values = labels.values();
     if values.is_empty() { "" } else { values[row.label % values.len()].0 }
 }
 
 /// The rows as text, and each row's own bytes.
-fn text(rows: &[Row], labels: Labels, kind: Kind) -> (Vec<u8>, Vec<Vec<u8>>) {
+fn text(rows: &[Row], labels: LabelKind, kind: Kind) -> (Vec<u8>, Vec<Vec<u8>>) {
     let mut own = Vec::new();
     match kind {
         Kind::Lines | Kind::LinesPacked | Kind::Array => {
@@ -151,7 +157,7 @@ fn text(rows: &[Row], labels: Labels, kind: Kind) -> (Vec<u8>, Vec<Vec<u8>>) {
                 ];
                 if let Some(name) = labels.name() {
                     let value = value(row, labels);
-                    let value = if labels == Labels::Words { quoted(value) } else { value.to_owned() };
+                    let value = if labels == LabelKind::Words { quoted(value) } else { value.to_owned() };
                     fields.push(format!("{}{colon}{value}", quoted(name)));
                 }
                 fields.push(format!("\"n\"{colon}{n}"));
@@ -264,7 +270,7 @@ fn read_back(path: &Path, kind: Kind) -> Vec<Vec<(String, String)>> {
 }
 
 /// What every row must say after the changes, in order; dropped rows are missing.
-fn expected(rows: &[Row], labels: Labels) -> Vec<(usize, [String; 3], String, &'static str)> {
+fn expected(rows: &[Row], labels: LabelKind) -> Vec<(usize, [String; 3], String, &'static str)> {
     rows.iter()
         .enumerate()
         .filter_map(|(n, row)| {
@@ -272,7 +278,7 @@ fn expected(rows: &[Row], labels: Labels) -> Vec<(usize, [String; 3], String, &'
             let mut label = value(row, labels).to_owned();
             let action = ["keep", "flip", "drop", "tie", "weight"][row.action];
             match action {
-                "flip" if labels == Labels::None => texts.swap(1, 2),
+                "flip" if labels == LabelKind::None => texts.swap(1, 2),
                 "flip" => {
                     let values = labels.values();
                     label = values[row.label % values.len()].1.to_owned();
@@ -290,14 +296,14 @@ fn same_number(a: &str, b: &str) -> bool {
     a == b || matches!((a.parse::<f64>(), b.parse::<f64>()), (Ok(a), Ok(b)) if a == b)
 }
 
-fn check(mut rows: Vec<Row>, labels: Labels, kind: Kind) {
+fn check(mut rows: Vec<Row>, labels: LabelKind, kind: Kind) {
     for row in &mut rows {
         if row.action == 3 && labels.tie().is_none() {
             row.action = 2;
         }
     }
     // All of −1, 0, 1 or nothing says that they are signs.
-    if labels == Labels::Signs && !rows.is_empty() {
+    if labels == LabelKind::Signs && !rows.is_empty() {
         rows[0].label = 0;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -324,7 +330,7 @@ fn check(mut rows: Vec<Row>, labels: Labels, kind: Kind) {
         .enumerate()
         .filter_map(|(n, row)| {
             let action = actions[row.action]?;
-            Some((n as u32, Mark { action, rule: format!("rule \"{n}\",\t\n…"), score: 0.5 }))
+            Some((n as u32, Edit { action, rule: format!("rule \"{n}\",\t\n…"), score: 0.5 }))
         })
         .collect();
     let changes = Changes { marks, weight: 0.25 };
@@ -335,7 +341,7 @@ fn check(mut rows: Vec<Row>, labels: Labels, kind: Kind) {
         first: "a".into(),
         second: "b".into(),
         label: labels.name().map(str::to_owned),
-        chosen_first: labels == Labels::None,
+        chosen_first: labels == LabelKind::None,
     };
     let out = dir.path().join(format!("out-{}", kind.file()));
     let written = write(&layout, &changes, &out).unwrap();
@@ -461,8 +467,8 @@ fn every_container_and_every_label() {
         }
         // Nothing is left, and nothing was changed.
         let all = |action: usize| rows.iter().cloned().map(|row| Row { action, ..row }).collect();
-        check(all(2), Labels::Floats, kind);
-        check(all(0), Labels::Floats, kind);
+        check(all(2), LabelKind::Floats, kind);
+        check(all(0), LabelKind::Floats, kind);
     }
 }
 
@@ -478,9 +484,9 @@ fn several_files_come_back_one_by_one() {
         .collect();
     let files: Vec<PathBuf> = ["s-0.csv", "s-1.csv"].iter().map(|name| dir.path().join(name)).collect();
     for (file, rows) in files.iter().zip(rows.chunks(3)) {
-        fs::write(file, text(rows, Labels::Integers, Kind::Csv).0).unwrap();
+        fs::write(file, text(rows, LabelKind::Integers, Kind::Csv).0).unwrap();
     }
-    let mark = |action| Mark { action, rule: "r".into(), score: 1.0 };
+    let mark = |action| Edit { action, rule: "r".into(), score: 1.0 };
     let marks = [(1, mark(Action::Drop)), (3, mark(Action::Flip)), (4, mark(Action::Flip))];
     let changes = Changes { marks: marks.into(), weight: 0.0 };
     let layout = Layout {
@@ -489,7 +495,7 @@ fn several_files_come_back_one_by_one() {
         prompt: None,
         first: "a".into(),
         second: "b".into(),
-        label: Labels::Integers.name().map(str::to_owned),
+        label: LabelKind::Integers.name().map(str::to_owned),
         chosen_first: false,
     };
     let out = dir.path().join("out");

@@ -4,10 +4,10 @@ use std::io::Write;
 use std::path::Path;
 
 use super::undo::{Record, Restore, record_path, sha256};
-use super::{Action, Changes, Mark, RewriteError, Target, csv, json};
+use super::{Action, Changes, Edit, RewriteError, Target, csv, json};
 use crate::pairs::error::PairsError;
 use crate::pairs::table::text_bytes;
-use crate::run::{RunError, write_bytes, write_json};
+use crate::store::{StoreError, write_bytes, write_json};
 
 /// How rows stand in a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,13 +27,13 @@ pub(super) struct Parts<'a> {
 }
 
 /// What is done to one row: the fields to add, and whether the first and second response change places.
-pub(super) struct Edit<'a> {
-    pub mark: Option<&'a Mark>,
+pub(super) struct TextEdit<'a> {
+    pub mark: Option<&'a Edit>,
     pub target: &'a Target,
     pub weight: Option<f64>,
 }
 
-impl Edit<'_> {
+impl TextEdit<'_> {
     /// The action's name, `keep` for none.
     pub fn action(&self) -> &'static str {
         self.mark.map_or("keep", |mark| mark.action.name())
@@ -94,7 +94,7 @@ impl Format {
         self,
         columns: &csv::Columns,
         row: &[u8],
-        edit: &Edit<'_>,
+        edit: &TextEdit<'_>,
         added: &[&str],
     ) -> Result<Vec<u8>, String> {
         match self {
@@ -163,7 +163,7 @@ pub(super) fn write(
         }
         let weight = (added.len() > super::ADDED.len())
             .then(|| if mark.is_some_and(|m| m.action == Action::Weight) { changes.weight } else { 1.0 });
-        let edit = Edit { mark, target, weight };
+        let edit = TextEdit { mark, target, weight };
         let edited = format.edit(&columns, content, &edit, added).map_err(|label| RewriteError::Label {
             path: file.into(),
             row: row as usize,
@@ -204,7 +204,7 @@ pub(super) fn pack(bytes: &[u8], path: &Path) -> Result<Vec<u8>, RewriteError> {
     packer
         .write_all(bytes)
         .and_then(|()| packer.finish())
-        .map_err(|source| RunError::Io { action: "write", path: path.into(), source }.into())
+        .map_err(|source| StoreError::Io { action: "write", path: path.into(), source }.into())
 }
 
 /// A text file that was relabelled, unpacked.

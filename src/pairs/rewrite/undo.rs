@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::text::{self, Format};
 use super::{RewriteError, columnar};
-use crate::run::{RunError, write_bytes};
+use crate::store::{StoreError, write_bytes};
 
 /// Version of the record's layout.
 const SCHEMA_VERSION: u64 = 1;
@@ -117,8 +117,8 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-pub(super) fn sha256_file(path: &Path) -> Result<String, RunError> {
-    let io = |source| RunError::Io { action: "read", path: path.into(), source };
+pub(super) fn sha256_file(path: &Path) -> Result<String, StoreError> {
+    let io = |source| StoreError::Io { action: "read", path: path.into(), source };
     let mut file = std::fs::File::open(path).map_err(io)?;
     let mut hash = Sha256::new();
     let mut block = vec![0; 1 << 20];
@@ -141,7 +141,7 @@ pub fn undo(file: &Path, out: &Path) -> Result<Vec<Undone>, RewriteError> {
     if !file.is_dir() {
         return Ok(vec![undo_one(file, out)?]);
     }
-    let io = |source| RunError::Io { action: "read", path: file.into(), source };
+    let io = |source| StoreError::Io { action: "read", path: file.into(), source };
     let mut files: Vec<PathBuf> = std::fs::read_dir(file)
         .map_err(io)?
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
@@ -151,7 +151,7 @@ pub fn undo(file: &Path, out: &Path) -> Result<Vec<Undone>, RewriteError> {
     if files.is_empty() {
         return Err(RewriteError::NoRecord { path: file.into(), record: file.join("*.undo.json") });
     }
-    std::fs::create_dir_all(out).map_err(|source| RunError::Io {
+    std::fs::create_dir_all(out).map_err(|source| StoreError::Io {
         action: "make the folder",
         path: out.into(),
         source,
@@ -160,7 +160,7 @@ pub fn undo(file: &Path, out: &Path) -> Result<Vec<Undone>, RewriteError> {
 }
 
 fn undo_one(file: &Path, out: &Path) -> Result<Undone, RewriteError> {
-    let io = |source| RunError::Io { action: "read", path: file.into(), source };
+    let io = |source| StoreError::Io { action: "read", path: file.into(), source };
     std::fs::metadata(file).map_err(io)?;
     let path = record_path(file);
     if !path.exists() {
@@ -168,7 +168,7 @@ fn undo_one(file: &Path, out: &Path) -> Result<Undone, RewriteError> {
     }
     let bytes = std::fs::read(&path).map_err(io)?;
     let record: Record = serde_json::from_slice(&bytes)
-        .map_err(|error| RunError::Content { path: path.clone(), message: error.to_string() })?;
+        .map_err(|error| StoreError::Content { path: path.clone(), message: error.to_string() })?;
     if record.schema_version != SCHEMA_VERSION || sha256_file(file)? != record.written_sha256 {
         return Err(RewriteError::Changed { path: file.into(), original: record.original });
     }

@@ -10,14 +10,14 @@ use super::evidence::{self, Item, MOST};
 use super::html::{Document, escape};
 use super::personalize::{p_value, signed};
 use super::plots::{self, Interval, Scale};
-use super::{RUNGS, dataset_line, explained_in_words, fidelity, interval, points, thousands};
+use super::{FEATURE_SETS, dataset_line, explained_in_words, fidelity, interval, points, thousands};
 use crate::constitution::{Finding, Findings, Principle, select};
 use crate::describe::Described;
-use crate::describe::known::Bank;
-use crate::effects::table::Labels;
-use crate::pairs::{Pairs, Side};
+use crate::describe::known::ConceptBank;
+use crate::effects::table::LabelledSample;
+use crate::pairs::{Pairs, Split};
 use crate::personalize::{Heterogeneity, Personalization};
-use crate::run::Manifest;
+use crate::store::Manifest;
 
 pub(super) const STYLE: &str = include_str!("page.css");
 pub(super) const SCRIPT: &str = include_str!("page.js");
@@ -38,9 +38,9 @@ pub struct Input<'a> {
     /// The dataset.
     pub pairs: &'a Pairs,
     /// The side of each pair, `[pairs]`.
-    pub sides: &'a [Side],
+    pub sides: &'a [Split],
     /// The detectors that described them.
-    pub bank: &'a Bank,
+    pub bank: &'a ConceptBank,
     /// How annotators differ, where there are several ([`crate::personalize::differences`]).
     pub annotators: Option<&'a Personalization>,
     /// Leave out annotators' ids and obvious personal data.
@@ -78,7 +78,7 @@ struct Extra {
 impl Extra {
     fn new(input: Input<'_>) -> Self {
         let Input { described, sides, findings, manifest, .. } = input;
-        let held_out: Vec<usize> = (0..sides.len()).filter(|&at| sides[at] == Side::HeldOut).collect();
+        let held_out: Vec<usize> = (0..sides.len()).filter(|&at| sides[at] == Split::Test).collect();
         let share = |column: usize| {
             let active =
                 held_out.iter().filter(|&&pair| described.activations.row(pair)[column] != 0.0).count();
@@ -132,7 +132,7 @@ fn labels(pairs: &Pairs) -> Vec<(f32, u32)> {
 /// Every feature that the page names, with its evidence.
 fn items<'a>(input: Input<'a>, extra: &Extra) -> Vec<Item<'a>> {
     let Input { described, pairs, findings, .. } = input;
-    let means = Labels::on(pairs, input.sides, &[Side::HeldOut]).pair_means();
+    let means = LabelledSample::on(pairs, input.sides, &[Split::Test]).pair_means();
     let column = |id: &str| described.features.iter().position(|feature| feature.feature_id == id);
     let item = |id: &str, text: String, effect: String, prefer: Option<bool>| {
         let column = column(id)?;
@@ -507,12 +507,12 @@ fn ladder(out: &mut String, manifest: &Manifest) -> std::fmt::Result {
          <th scope=\"col\" class=\"n\">95 % interval</th><th scope=\"col\" class=\"n\">labels</th></tr></thead><tbody>\n",
         plots::axis(&scale, |x| plots::label(format!("{x:.1}")))
     )?;
-    for (rung, name) in RUNGS {
+    for (rung, name) in FEATURE_SETS {
         match metrics.auc.get(rung) {
             Some(Some(f)) => writeln!(
                 out,
                 "<tr><th scope=\"row\">{name}</th><td class=\"forest\">{}</td><td class=\"n\" data-name=\"AUC\">{:.3}</td>\
-                 <td class=\"n\" data-name=\"95 % interval\">{:.3} – {:.3}</td><td class=\"n\" data-name=\"Labels\">{}</td></tr>",
+                 <td class=\"n\" data-name=\"95 % interval\">{:.3} – {:.3}</td><td class=\"n\" data-name=\"LabelledSample\">{}</td></tr>",
                 plots::row(
                     Some(Interval { value: f.value, low: f.low, high: f.high }),
                     &scale,
@@ -696,7 +696,7 @@ fn data(out: &mut String, input: Input<'_>, labels: &[(f32, u32)]) -> std::fmt::
     if !given.is_empty() {
         let share = if decided > 0 { 100.0 * a as f64 / decided as f64 } else { 0.0 };
         fact(
-            "Labels",
+            "LabelledSample",
             format!(
                 "{}: A preferred in {share:.0} % of those that decide, {} ties; {} pairs have several",
                 thousands(given.len()),

@@ -31,11 +31,11 @@ use regex::Regex;
 use serde::Serialize;
 
 use crate::describe::Feature;
-use crate::describe::known::{Bank, BankError};
-use crate::finished::{FinishedError, FinishedRun, Source};
+use crate::describe::known::{ConceptBank, ConceptBankError};
 use crate::matrix::Matrix;
 use crate::pairs::Pairs;
-use crate::pairs::rewrite::{Action, Changes, Mark, RewriteError};
+use crate::pairs::rewrite::{Action, Changes, Edit, RewriteError};
+use crate::run::{Run, RunError, Source};
 use rules::{Rule, RuleError, Should};
 use unsafe_content::{Reader, Reading};
 
@@ -74,7 +74,7 @@ const HINTED: f64 = 0.3;
 /// Why labels cannot be marked.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)] // each variant is its source, but for those with texts
-pub enum CurateError {
+pub enum RelabelError {
     /// Nothing says which labels are wrong.
     #[error(
         "nothing says which labels to change\nhint: give `--preset safety`, `--rule \"refuses:prefer\"` or `--rules FILE`"
@@ -91,16 +91,16 @@ pub enum CurateError {
     #[error(transparent)]
     Rule(#[from] RuleError),
     #[error(transparent)]
-    Finished(#[from] FinishedError),
+    Finished(#[from] RunError),
     #[error(transparent)]
-    Bank(#[from] BankError),
+    ConceptBank(#[from] ConceptBankError),
     #[error(transparent)]
     Rewrite(#[from] RewriteError),
     #[error(transparent)]
     Evaluate(#[from] evaluate::EvaluateError),
 }
 
-impl CurateError {
+impl RelabelError {
     /// Whether the user can mend it (exit code 2) rather than we (exit code 1).
     pub fn is_users(&self) -> bool {
         match self {
@@ -199,16 +199,16 @@ fn prefers_a(label: f32) -> Option<bool> {
 /// Marks the labels of `source` that go against a rule.
 ///
 /// # Errors
-/// [`CurateError`].
+/// [`RelabelError`].
 pub fn decide(
-    run: &FinishedRun,
+    run: &Run,
     source: &Source,
     activations: &Matrix,
     settings: &Settings,
     reader: &Reader,
-) -> Result<Decisions, CurateError> {
+) -> Result<Decisions, RelabelError> {
     if settings.rules.is_empty() && !settings.safety {
-        return Err(CurateError::NoRule);
+        return Err(RelabelError::NoRule);
     }
     let pairs = &source.pairs;
     let judged: Vec<(u32, u32, bool)> = pairs
@@ -220,7 +220,7 @@ pub fn decide(
         .filter_map(|(judgement, (&pair, &label))| Some((judgement as u32, pair, prefers_a(label)?)))
         .collect();
     if judged.is_empty() {
-        return Err(CurateError::NoLabels);
+        return Err(RelabelError::NoLabels);
     }
     let mut found: BTreeMap<u32, Decision> = BTreeMap::new();
     let mut decisions = Decisions { labels: judged.len(), ..Decisions::default() };
@@ -274,7 +274,7 @@ pub fn decide(
         let bank = run.bank()?;
         let features = safety_features(&run.features);
         if features.is_empty() {
-            return Err(CurateError::NoSafetyFeature);
+            return Err(RelabelError::NoSafetyFeature);
         }
         decisions.safety_features =
             features.iter().map(|&(f, weight)| (run.features[f].feature_id.clone(), weight)).collect();
@@ -422,7 +422,7 @@ fn safety(
     all: &[Feature],
     features: &[(usize, f64)],
     reader: &Reader,
-    bank: &Bank,
+    bank: &ConceptBank,
 ) -> Safety {
     static REASONS: LazyLock<Option<Regex>> = LazyLock::new(|| {
         Regex::new(
@@ -572,7 +572,7 @@ pub fn changes(pairs: &Pairs, marked: &[Decision], weight: f64) -> Changes {
     let mut changes = Changes { weight, ..Changes::default() };
     for decision in marked {
         let at = decision.judgement as usize;
-        let mark = || Mark {
+        let mark = || Edit {
             action: decision.action,
             rule: format!("{}: {}", decision.rules.join(", "), decision.reason),
             score: decision.score,

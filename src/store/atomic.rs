@@ -10,14 +10,14 @@ use polars::prelude::{
 use polars_parquet::write::schema_to_metadata_key;
 use serde::Serialize;
 
-use super::RunError;
+use super::StoreError;
 
 /// Every half-written file starts with this; a later run sweeps them away.
 pub const TEMPORARY_PREFIX: &str = ".wimhf-tmp-";
 
-fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> RunError {
+fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> StoreError {
     let path = PathBuf::from(path);
-    move |source| RunError::Io { action, path, source }
+    move |source| StoreError::Io { action, path, source }
 }
 
 /// Writes a file through `fill` under a temporary name in the same folder, flushes it to the disk
@@ -25,7 +25,7 @@ fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> RunEr
 ///
 /// # Errors
 /// What `fill` returns, or an I/O error with the path.
-pub fn write_file<E: From<RunError>>(
+pub fn write_file<E: From<StoreError>>(
     path: &Path,
     fill: impl FnOnce(&mut BufWriter<&File>) -> Result<(), E>,
 ) -> Result<(), E> {
@@ -58,12 +58,12 @@ pub(crate) fn make_readable(file: &File) {
 pub(crate) fn make_readable(_: &File) {}
 
 /// Writes bytes; see [`write_file`].
-pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
+pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     write_file(path, |writer| writer.write_all(bytes).map_err(io("write", path)))
 }
 
 /// Writes a value as indented JSON with a final newline; see [`write_file`].
-pub fn write_json(path: &Path, value: &impl Serialize) -> Result<(), RunError> {
+pub fn write_json(path: &Path, value: &impl Serialize) -> Result<(), StoreError> {
     write_file(path, |writer| {
         serde_json::to_writer_pretty(&mut *writer, value)
             .map_err(|error| io("write", path)(std::io::Error::other(error)))?;
@@ -79,7 +79,7 @@ pub(crate) fn plain_schema(schema: &Schema) -> KeyValueMetadata {
 }
 
 /// Writes a table as Parquet (zstd, with statistics, [`plain_schema`]); see [`write_file`].
-pub fn write_parquet(path: &Path, table: &mut DataFrame) -> Result<(), RunError> {
+pub fn write_parquet(path: &Path, table: &mut DataFrame) -> Result<(), StoreError> {
     let schema = plain_schema(table.schema());
     write_file(path, |writer| {
         let mut writer = Remembering { writer, failure: None };
@@ -92,7 +92,7 @@ pub fn write_parquet(path: &Path, table: &mut DataFrame) -> Result<(), RunError>
             // What the system said is what the user can act on; polars wraps it three times.
             (Err(_), Some(failure)) => Err(io("write", path)(failure)),
             (Err(error), None) => {
-                Err(RunError::Table { action: "write", path: path.into(), message: error.to_string() })
+                Err(StoreError::Table { action: "write", path: path.into(), message: error.to_string() })
             }
         }
     })
@@ -145,9 +145,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.txt");
         write_bytes(&path, b"old").unwrap();
-        let failed: Result<(), RunError> = write_file(&path, |writer| {
+        let failed: Result<(), StoreError> = write_file(&path, |writer| {
             writer.write_all(b"half of the new").unwrap();
-            Err(RunError::NotARun("x".into()))
+            Err(StoreError::NotARun("x".into()))
         });
         assert!(failed.is_err());
         assert_eq!(std::fs::read(&path).unwrap(), b"old");

@@ -93,7 +93,7 @@ impl Prices {
 
 /// What asking will cost, before any request is sent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Forecast {
+pub struct UsageEstimate {
     /// Requests.
     pub calls: u64,
     /// Tokens sent, estimated.
@@ -102,7 +102,7 @@ pub struct Forecast {
     pub tokens_out: u64,
 }
 
-impl Forecast {
+impl UsageEstimate {
     /// Of these requests, each with the tokens of a plain answer. The same request twice is asked once.
     pub fn of<'a>(asks: impl IntoIterator<Item = (&'a Ask, u64)>) -> Self {
         let mut seen = HashSet::new();
@@ -174,7 +174,7 @@ pub const LIMIT_HINT: &str =
 
 /// The purse of a run: every request is paid from it.
 #[derive(Debug, Default)]
-pub struct Purse {
+pub struct Budget {
     limits: Limits,
     state: Mutex<State>,
 }
@@ -188,7 +188,7 @@ struct State {
     dollars: f64,
 }
 
-impl Purse {
+impl Budget {
     /// A purse with these limits.
     pub fn new(limits: Limits) -> Self {
         Self { limits, state: Mutex::default() }
@@ -295,9 +295,9 @@ mod tests {
 
     #[test]
     fn limits_hold_exactly() {
-        let purse = Purse::new(Limits { calls: Some(3), dollars: None });
+        let purse = Budget::new(Limits { calls: Some(3), dollars: None });
         assert_eq!((0..9).filter(|_| purse.take("judge").is_ok()).count(), 3);
-        let purse = Purse::new(Limits { calls: None, dollars: Some(1.0) });
+        let purse = Budget::new(Limits { calls: None, dollars: Some(1.0) });
         let price = Some(Price { input: 0.3e6, output: 0.0 });
         let mut paid = 0;
         while purse.take("judge").is_ok() {

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::Figure;
+use super::Estimate;
 use super::auc::Ranking;
 use super::feature::Control;
 use super::lasso::Lasso;
@@ -28,10 +28,10 @@ pub struct Rung {
     /// `length`, `top5`, `top10`, `learned`, `known`, `learned_and_known`, `all`, `embedding`.
     pub name: &'static str,
     /// AUC on held-out judgements, or why there is none.
-    pub auc: Result<Figure, &'static str>,
+    pub auc: Result<Estimate, &'static str>,
     /// This rung's AUC minus that of the embedding, on the same judgements; `None` for the embedding itself and
     /// where either is missing.
-    pub minus_embedding: Option<Figure>,
+    pub minus_embedding: Option<Estimate>,
     /// The activation columns that it uses.
     pub features: Vec<usize>,
 }

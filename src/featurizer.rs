@@ -1,35 +1,35 @@
 //! A finished run applied to other pairs: its embedder, its autoencoder, its detectors and its themes.
 
 use crate::analyze::AnalyzeError;
-use crate::describe::{beside, contrast, known::Bank};
+use crate::describe::{beside, contrast, known::ConceptBank};
 use crate::embed::Listener;
-use crate::finished::{FinishedError, FinishedRun, RunEmbedder};
 use crate::matrix::Matrix;
 use crate::pairs::Pairs;
+use crate::run::{Run, RunEmbedder, RunError};
 use crate::sae::{DeviceChoice, Sae};
 
 /// Everything that turns a pair into the run's features.
 ///
 /// A pair's activations do not depend on the pairs that it comes with, so those of the run's own pairs are
 /// what stands in its `activations.parquet`.
-pub struct Apparatus {
+pub struct Featurizer {
     /// `None` where the run's vectors were the user's own.
     embedder: Option<RunEmbedder>,
     sae: Sae,
-    bank: Bank,
+    bank: ConceptBank,
     themes: Vec<Vec<String>>,
 }
 
-impl Apparatus {
+impl Featurizer {
     /// The run's own.
     ///
     /// # Errors
     /// Where its files cannot be read, or its concepts are not what they were.
-    pub fn of(run: &FinishedRun, device: DeviceChoice) -> Result<Self, FinishedError> {
+    pub fn of(run: &Run, device: DeviceChoice) -> Result<Self, RunError> {
         let bank = run.bank()?;
         let of_run = run.features.iter().filter(|feature| feature.source == "known");
         if !of_run.filter_map(|f| f.concept.as_deref()).eq(bank.concepts().iter().map(|c| c.id.as_str())) {
-            return Err(FinishedError::OtherConcepts { path: run.path.clone(), data: run.data().to_owned() });
+            return Err(RunError::OtherConcepts { path: run.path.clone(), data: run.data().to_owned() });
         }
         Ok(Self {
             embedder: run.embedder(device)?,
@@ -69,7 +69,7 @@ impl Apparatus {
     ///
     /// # Errors
     /// Where the embedder fails.
-    pub fn deltas(&self, pairs: &Pairs) -> Result<Option<Matrix>, FinishedError> {
+    pub fn deltas(&self, pairs: &Pairs) -> Result<Option<Matrix>, RunError> {
         if let Some(own) = &pairs.own_deltas {
             return Ok(Some(own.clone()));
         }
@@ -77,11 +77,11 @@ impl Apparatus {
         Ok(Some(embedder.deltas(pairs, &mut Quiet)?))
     }
 
-    /// Activations `[pairs, features]` in the order of [`FinishedRun::features`].
+    /// Activations `[pairs, features]` in the order of [`Run::features`].
     ///
     /// # Errors
     /// Where the vectors are not of the autoencoder's size, or not finite.
-    pub fn activations(&self, pairs: &Pairs, deltas: &Matrix) -> Result<Matrix, FinishedError> {
+    pub fn activations(&self, pairs: &Pairs, deltas: &Matrix) -> Result<Matrix, RunError> {
         let learned = self.learned_activations(deltas)?;
         let known = self.bank.measure(pairs, &mut |_| ());
         let themes = contrast::read(pairs, &self.themes);
@@ -92,7 +92,7 @@ impl Apparatus {
     ///
     /// # Errors
     /// As for [`Self::activations`].
-    pub fn learned_activations(&self, deltas: &Matrix) -> Result<Matrix, FinishedError> {
+    pub fn learned_activations(&self, deltas: &Matrix) -> Result<Matrix, RunError> {
         Ok(self.sae.activations(deltas).map_err(AnalyzeError::from)?)
     }
 }

@@ -22,13 +22,13 @@ use sha2::{Digest, Sha256};
 pub use atomic::{TEMPORARY_PREFIX, write_bytes, write_file, write_json, write_parquet};
 pub(crate) use atomic::{make_readable, plain_schema};
 pub use manifest::{
-    DatasetRecord, EmbeddingRecord, Figure, LanguageRecord, Manifest, Metrics, OutputRecord, SCHEMA_VERSION,
-    SourceRecord, StageRecord,
+    DatasetRecord, EmbeddingRecord, Estimate, LanguageRecord, Manifest, Metrics, OutputRecord,
+    SCHEMA_VERSION, SourceRecord, StageRecord,
 };
 
 /// What can go wrong with a run directory.
 #[derive(Debug, thiserror::Error)]
-pub enum RunError {
+pub enum StoreError {
     /// Reading or writing failed.
     #[error("cannot {action} `{path}`: {source}")]
     Io {
@@ -95,7 +95,7 @@ pub enum RunError {
     },
 }
 
-impl RunError {
+impl StoreError {
     /// Whether the user can mend it (exit code 2) rather than we (exit code 1).
     pub fn is_users(&self) -> bool {
         !matches!(self, Self::Content { .. })
@@ -125,21 +125,21 @@ impl RunDir {
     /// # Errors
     /// A folder that is not a run, or of another dataset, schema or process; `force` replaces the
     /// run in the second and third case and forgets every finished stage.
-    pub fn open(path: &Path, dataset: DatasetRecord, force: bool) -> Result<Self, RunError> {
+    pub fn open(path: &Path, dataset: DatasetRecord, force: bool) -> Result<Self, StoreError> {
         let record = path.join("run.json");
         let is_run = record.exists() || path.join(".lock").exists();
         if path.is_dir() && !is_run {
-            let mut entries = std::fs::read_dir(path).map_err(|source| RunError::Io {
+            let mut entries = std::fs::read_dir(path).map_err(|source| StoreError::Io {
                 action: "read",
                 path: path.into(),
                 source,
             })?;
             if entries.next().is_some() {
-                return Err(RunError::NotARun(path.into()));
+                return Err(StoreError::NotARun(path.into()));
             }
         }
         let create = |folder: &Path| {
-            std::fs::create_dir_all(folder).map_err(|source| RunError::Io {
+            std::fs::create_dir_all(folder).map_err(|source| StoreError::Io {
                 action: "create",
                 path: folder.into(),
                 source,
@@ -148,14 +148,14 @@ impl RunDir {
         // The lock comes before anything else: it tells a run that was killed right here from a stranger's folder.
         create(path)?;
         let lock_path = path.join(".lock");
-        let lock = File::create(&lock_path).map_err(|source| RunError::Io {
+        let lock = File::create(&lock_path).map_err(|source| StoreError::Io {
             action: "write",
             path: lock_path,
             source,
         })?;
         match lock.try_lock() {
             Ok(()) => {}
-            Err(std::fs::TryLockError::WouldBlock) => return Err(RunError::Busy(path.into())),
+            Err(std::fs::TryLockError::WouldBlock) => return Err(StoreError::Busy(path.into())),
             // A file system without locks: two runs at once are then the user's to avoid.
             Err(std::fs::TryLockError::Error(_)) => {}
         }
@@ -169,10 +169,10 @@ impl RunDir {
         } else {
             let found = Manifest::read(&record)?;
             if found.schema_version != SCHEMA_VERSION {
-                return Err(RunError::Schema { path: path.into(), found: found.schema_version });
+                return Err(StoreError::Schema { path: path.into(), found: found.schema_version });
             }
             if found.dataset.fingerprint != dataset.fingerprint {
-                return Err(RunError::OtherDataset { path: path.into(), other: found.dataset.path });
+                return Err(StoreError::OtherDataset { path: path.into(), other: found.dataset.path });
             }
             found
         };
@@ -212,13 +212,13 @@ impl RunDir {
     }
 
     /// Records a stage and its outputs (relative names) as finished. Returns its seconds.
-    pub fn finish(&mut self, stage: OpenStage, outputs: &[&str]) -> Result<f64, RunError> {
+    pub fn finish(&mut self, stage: OpenStage, outputs: &[&str]) -> Result<f64, StoreError> {
         let seconds = stage.started.elapsed().as_secs_f64();
         let mut records = Vec::with_capacity(outputs.len());
         for &file in outputs {
             let path = self.path.join(file);
             let bytes = std::fs::metadata(&path)
-                .map_err(|source| RunError::Io { action: "read", path, source })?
+                .map_err(|source| StoreError::Io { action: "read", path, source })?
                 .len();
             records.push(OutputRecord { file: file.into(), bytes });
         }
@@ -234,7 +234,7 @@ impl RunDir {
     }
 
     /// Writes `run.json`.
-    pub fn save(&self) -> Result<(), RunError> {
+    pub fn save(&self) -> Result<(), StoreError> {
         write_json(&self.path.join("run.json"), &self.manifest)
     }
 }
@@ -282,17 +282,20 @@ mod tests {
     fn foreign_folders_datasets_and_schemas_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("thesis.tex"), "x").unwrap();
-        assert!(matches!(RunDir::open(dir.path(), dataset("a"), true), Err(RunError::NotARun(_))));
+        assert!(matches!(RunDir::open(dir.path(), dataset("a"), true), Err(StoreError::NotARun(_))));
 
         let path = dir.path().join("run");
         RunDir::open(&path, dataset("a"), false).unwrap().save().unwrap();
-        assert!(matches!(RunDir::open(&path, dataset("b"), false), Err(RunError::OtherDataset { .. })));
+        assert!(matches!(RunDir::open(&path, dataset("b"), false), Err(StoreError::OtherDataset { .. })));
         RunDir::open(&path, dataset("b"), true).unwrap();
 
         std::fs::write(path.join("run.json"), r#"{"schema_version": 99}"#).unwrap();
-        assert!(matches!(RunDir::open(&path, dataset("a"), false), Err(RunError::Schema { found: 99, .. })));
+        assert!(matches!(
+            RunDir::open(&path, dataset("a"), false),
+            Err(StoreError::Schema { found: 99, .. })
+        ));
         std::fs::write(path.join("run.json"), "{").unwrap();
-        assert!(matches!(RunDir::open(&path, dataset("a"), false), Err(RunError::Damaged { .. })));
+        assert!(matches!(RunDir::open(&path, dataset("a"), false), Err(StoreError::Damaged { .. })));
     }
 
     /// A folder with anything but a lock in it would pass for a stranger's if the process died there.
@@ -314,7 +317,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("run");
         let first = RunDir::open(&path, dataset("a"), false).unwrap();
-        assert!(matches!(RunDir::open(&path, dataset("a"), false), Err(RunError::Busy(_))));
+        assert!(matches!(RunDir::open(&path, dataset("a"), false), Err(StoreError::Busy(_))));
         drop(first);
         let leftover = path.join(format!("{TEMPORARY_PREFIX}abc"));
         std::fs::write(&leftover, "half").unwrap();

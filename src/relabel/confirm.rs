@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::{Decision, Decisions, SAFETY as PRESET};
 use crate::describe::judging::CLEAR;
-use crate::language::which::Choice;
+use crate::llm::which::Choice;
 
 /// What a judge said about the marked labels.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]

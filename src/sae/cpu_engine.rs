@@ -58,7 +58,7 @@ pub(super) struct Fused {
     panels: Vec<f32>,
     columns: Vec<Column>,
     /// Batches since each feature last fired.
-    quiet: Vec<usize>,
+    steps_since_fired: Vec<usize>,
     /// Dead features at the last look.
     dead: usize,
     steps: i32,
@@ -144,7 +144,7 @@ impl Fused {
             decoder: rows,
             panels: vec![0.0; features.div_ceil(PANEL) * PANEL * stride],
             columns: (0..features).map(column).collect(),
-            quiet: vec![0; features],
+            steps_since_fired: vec![0; features],
             dead: 0,
             steps: 0,
             batch: Batch::default(),
@@ -191,11 +191,17 @@ impl Fused {
             arrays.push((format!("{of} first moment"), first));
             arrays.push((format!("{of} second moment"), second));
         }
-        (arrays, self.steps, self.dead, &self.quiet)
+        (arrays, self.steps, self.dead, &self.steps_since_fired)
     }
 
     /// Takes up a state; `false`, and nothing is changed, where it is of another shape.
-    pub(super) fn restore(&mut self, arrays: &Arrays, steps: i32, dead: usize, quiet: &[usize]) -> bool {
+    pub(super) fn restore(
+        &mut self,
+        arrays: &Arrays,
+        steps: i32,
+        dead: usize,
+        steps_since_fired: &[usize],
+    ) -> bool {
         let array = |name: &str| {
             let found = arrays.iter().find(|(found, _)| found == name).map(|(_, values)| values);
             found.filter(|values| values.len() == self.encoder.len())
@@ -206,7 +212,7 @@ impl Fused {
         let [(Some(encoder), Some(e1), Some(e2)), (Some(decoder), Some(d1), Some(d2))] = names else {
             return false;
         };
-        if quiet.len() != self.features {
+        if steps_since_fired.len() != self.features {
             return false;
         }
         let rows = [(e1, e2), (d1, d2)]
@@ -219,7 +225,7 @@ impl Fused {
         }
         self.encoder.copy_from_slice(encoder);
         self.decoder.copy_from_slice(decoder);
-        self.quiet.copy_from_slice(quiet);
+        self.steps_since_fired.copy_from_slice(steps_since_fired);
         (self.steps, self.dead) = (steps, dead);
         self.refill_panels();
         true
@@ -232,7 +238,11 @@ impl Fused {
         self.update();
         self.steps += 1;
         if (self.steps as usize).is_multiple_of(LOOK_EVERY) {
-            self.dead = self.quiet.iter().filter(|&&quiet| quiet >= self.dead_after).count();
+            self.dead = self
+                .steps_since_fired
+                .iter()
+                .filter(|&&steps_since_fired| steps_since_fired >= self.dead_after)
+                .count();
         }
         Ok(loss)
     }
@@ -277,13 +287,17 @@ impl Fused {
         let threshold =
             kth_largest(&mut batch.candidates, pre.iter().map(bits), n * features, n * self.active, guess);
         let help = dead > 0;
-        let is_dead: &[usize] = &self.quiet;
+        let is_dead: &[usize] = &self.steps_since_fired;
         let dead_after = self.dead_after;
         let threshold_helped = if help {
             let magnitudes = pre.chunks_exact(features).flat_map(|row| {
-                row.iter().zip(is_dead).filter(|&(_, &quiet)| quiet >= dead_after).map(|(v, _)| bits(v))
+                row.iter()
+                    .zip(is_dead)
+                    .filter(|&(_, &steps_since_fired)| steps_since_fired >= dead_after)
+                    .map(|(v, _)| bits(v))
             });
-            let count = n * is_dead.iter().filter(|&&quiet| quiet >= dead_after).count();
+            let count =
+                n * is_dead.iter().filter(|&&steps_since_fired| steps_since_fired >= dead_after).count();
             let keep = n * (2 * self.active).min(dead);
             kth_largest(&mut batch.candidates, magnitudes, count, keep, guess_helped)
         } else {
@@ -354,21 +368,21 @@ impl Fused {
         }
 
         // Turn rows of features into features of rows.
-        for (column, quiet) in self.columns.iter_mut().zip(&mut self.quiet) {
+        for (column, steps_since_fired) in self.columns.iter_mut().zip(&mut self.steps_since_fired) {
             column.items.clear();
-            *quiet += 1;
+            *steps_since_fired += 1;
         }
         for (number, piece) in pieces.iter().enumerate() {
             for entry in &piece.entries {
                 let feature = entry.feature as usize;
-                let (Some(column), Some(quiet)) =
-                    (self.columns.get_mut(feature), self.quiet.get_mut(feature))
+                let (Some(column), Some(steps_since_fired)) =
+                    (self.columns.get_mut(feature), self.steps_since_fired.get_mut(feature))
                 else {
                     continue;
                 };
                 let main = entry.plane + 1 < planes;
                 if main {
-                    *quiet = 0;
+                    *steps_since_fired = 0;
                 }
                 let scale = if main { 2.0 * share } else { 2.0 * weight / left } as f32;
                 let row = number * PIECE + entry.row;
@@ -482,8 +496,8 @@ impl Fused {
             self.encoder[at % self.features * self.stride + at / self.features] = value;
         }
         self.refill_panels();
-        for (quiet, &dead) in self.quiet.iter_mut().zip(dead) {
-            *quiet = if dead { self.dead_after } else { 0 };
+        for (steps_since_fired, &dead) in self.steps_since_fired.iter_mut().zip(dead) {
+            *steps_since_fired = if dead { self.dead_after } else { 0 };
         }
         self.dead = dead.iter().filter(|&&dead| dead).count();
     }

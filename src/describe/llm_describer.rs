@@ -10,19 +10,19 @@ use rand::Rng;
 use rand::seq::SliceRandom;
 
 use super::judging::{self, Candidate, Plan};
-use super::known::Bank;
+use super::known::ConceptBank;
 use super::model_judge::{CountingJudge, ModelJudge, Wording};
 use super::{Described, Feature};
 use crate::config::DescribeConfig;
-use crate::embed::{Embedder, boxed::BoxedEmbedder};
-use crate::language::chat::{ChatModel, LanguageError};
-use crate::language::prompts::Prompts;
-use crate::language::spending::Forecast;
-use crate::language::tokens;
-use crate::language::write::{self, Examples};
+use crate::embed::{Embedder, bundled::BundledEmbedder};
+use crate::llm::chat::{ChatModel, LanguageError};
+use crate::llm::prompts::Prompts;
+use crate::llm::spending::UsageEstimate;
+use crate::llm::tokens;
+use crate::llm::write::{self, Examples};
 use crate::matrix::Matrix;
-use crate::pairs::{Pairs, Side};
-use crate::seed;
+use crate::pairs::{Pairs, Split};
+use crate::rng;
 
 /// Descriptions written for a feature.
 pub const DRAWS: usize = 5;
@@ -65,13 +65,14 @@ struct Draws {
     held_out: Vec<u32>,
 }
 
-fn draws(pairs: &Pairs, sides: &[Side], z: &Matrix, seed: u64) -> Draws {
-    let on = |side: Side| -> Vec<u32> {
+fn draws(pairs: &Pairs, sides: &[Split], z: &Matrix, seed: u64) -> Draws {
+    let on = |side: Split| -> Vec<u32> {
         (0u32..).zip(sides).filter(|(_, at)| **at == side).map(|(pair, _)| pair).collect()
     };
-    let (train, held_out) = (on(Side::Train), on(Side::HeldOut));
-    let choose = Some(on(Side::Describe)).filter(|pairs| pairs.len() >= 20).unwrap_or_else(|| train.clone());
-    let mut random = seed::stream(seed, "examples for the writer");
+    let (train, held_out) = (on(Split::Train), on(Split::Test));
+    let choose =
+        Some(on(Split::Validation)).filter(|pairs| pairs.len() >= 20).unwrap_or_else(|| train.clone());
+    let mut random = rng::stream(seed, "examples for the writer");
     // Two texts that are the same show nothing.
     let differs = |pair: &u32| pairs.response_a.get(*pair as usize) != pairs.response_b.get(*pair as usize);
     let train: Vec<u32> = train.into_iter().filter(differs).collect();
@@ -139,16 +140,16 @@ fn learned(described: &Described) -> (usize, Matrix) {
 /// What describing will cost: exactly the calls that will be made where nothing is cached, by stage.
 pub fn forecast(
     pairs: &Pairs,
-    sides: &[Side],
+    sides: &[Split],
     described: &Described,
     prompts: &Prompts,
     plan: &Plan,
     run_seed: u64,
-) -> BTreeMap<&'static str, Forecast> {
+) -> BTreeMap<&'static str, UsageEstimate> {
     let (count, z) = learned(described);
     let Draws { examples, choose, held_out } = draws(pairs, sides, &z, run_seed);
     let write_prompt = prompts.get("write");
-    let mut written = Forecast::default();
+    let mut written = UsageEstimate::default();
     for examples in &examples {
         if examples.with.is_empty() {
             continue;
@@ -174,14 +175,14 @@ pub fn forecast(
     }
     let judge_prompt = prompts.get("judge");
     let mut judge = CountingJudge::new(pairs, &judge_prompt, Wording::DESCRIPTIONS);
-    let mut random = seed::stream(run_seed, "judging");
+    let mut random = rng::stream(run_seed, "judging");
     let Ok((chosen, _)) =
         judging::choose(&mut judge, &ballot.statements, &z, &choose, &ballot.candidates, plan, &mut random);
     let winners = winners(&chosen, &ballot);
     let Ok(_) = judging::measure(&mut judge, &ballot.statements, &z, &held_out, &winners, plan, &mut random);
     let shorten_prompt = prompts.get("shorten");
     let texts: Vec<String> = winners.iter().flatten().map(|_| BLANK.to_owned()).collect();
-    let mut shortened = Forecast::default();
+    let mut shortened = UsageEstimate::default();
     for ask in write::shortening(&shorten_prompt, &texts) {
         shortened.calls += 1;
         shortened.tokens_in += tokens::estimate(&ask.system) + tokens::estimate(&ask.user) + 12;
@@ -205,10 +206,10 @@ fn winners(chosen: &[Option<judging::Chosen>], ballot: &Ballot) -> Vec<Option<Ca
 #[allow(clippy::too_many_arguments)] // the stage's inputs, each from another stage
 pub fn describe(
     pairs: &Pairs,
-    sides: &[Side],
+    sides: &[Split],
     mut described: Described,
     models: &mut Models<'_>,
-    bank: &Bank,
+    bank: &ConceptBank,
     config: &DescribeConfig,
     plan: &Plan,
     run_seed: u64,
@@ -235,7 +236,7 @@ pub fn describe(
     }
 
     let judge_prompt = models.prompts.get("judge");
-    let mut random = seed::stream(run_seed, "judging");
+    let mut random = rng::stream(run_seed, "judging");
     listener.stage("judge", 0);
     let mut tell = |done: usize| listener.advance(done);
     let mut judge = ModelJudge {
@@ -327,7 +328,7 @@ fn turn(described: &mut Described, feature: usize) {
 
 /// Marks a feature whose description says what that of a truer one says.
 fn mark_synonyms(described: &mut Described, count: usize) {
-    let Ok(embedder) = BoxedEmbedder::load() else { return };
+    let Ok(embedder) = BundledEmbedder::load() else { return };
     let mut order: Vec<usize> = (0..count).filter(|&i| described.features[i].kept).collect();
     let r = |feature: &Feature| feature.fidelity.map_or(f64::MIN, |f| f.r);
     order.sort_by(|&a, &b| r(&described.features[b]).total_cmp(&r(&described.features[a])).then(a.cmp(&b)));

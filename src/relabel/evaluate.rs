@@ -21,17 +21,17 @@ use sha2::{Digest, Sha256};
 use super::unsafe_content::Reader;
 use super::{Decision, Decisions, relabelled};
 use crate::analyze::{AnalyzeError, read_options};
-use crate::apply::Apparatus;
 use crate::effects::logistic::Outcome;
 use crate::effects::penalised::{Linear, Penalty, fit};
-use crate::effects::table::Labels;
+use crate::effects::table::LabelledSample;
 use crate::effects::{Clusters, Sample};
-use crate::finished::{FinishedError, FinishedRun, Source};
+use crate::featurizer::Featurizer;
 use crate::matrix::Matrix;
 use crate::pairs::rewrite::Action;
-use crate::pairs::{self, Judgements, Pairs, Side};
-use crate::run::Figure;
+use crate::pairs::{self, Labels, Pairs, Split};
+use crate::run::{Run, RunError, Source};
 use crate::sae::DeviceChoice;
+use crate::store::Estimate;
 
 /// Parts that the training pairs are cut into where evaluation pairs are among them.
 const FOLDS: usize = 5;
@@ -72,7 +72,7 @@ pub enum EvaluateError {
     #[error("no probe can be trained on the run's labels: {0}")]
     Probe(&'static str),
     #[error(transparent)]
-    Finished(#[from] FinishedError),
+    Finished(#[from] RunError),
     #[error("the evaluation data cannot be used: {0}")]
     Read(#[from] pairs::PairsError),
 }
@@ -99,9 +99,9 @@ pub struct Row {
     /// Labels that the probe was trained on.
     pub trained_on: usize,
     /// Share of the set's labels that it agrees with.
-    pub accuracy: Figure,
+    pub accuracy: Estimate,
     /// The same minus that of the probe on the original labels, paired; `None` for the latter.
-    pub change: Option<Figure>,
+    pub change: Option<Estimate>,
 }
 
 /// Accuracies on one evaluation set.
@@ -140,7 +140,7 @@ struct Condition {
 /// # Errors
 /// [`EvaluateError`].
 pub fn evaluate(
-    run: &FinishedRun,
+    run: &Run,
     source: &Source,
     activations: &Matrix,
     decisions: &Decisions,
@@ -164,15 +164,18 @@ pub fn evaluate(
     let sets = if own {
         own_sets(source, &train, safer)?
     } else {
-        let apparatus = Apparatus::of(run, DeviceChoice::Auto)?;
+        let apparatus = Featurizer::of(run, DeviceChoice::Auto)?;
         let known: HashSet<u64> = train.keys.iter().copied().collect();
         sets.iter()
             .map(|path| read_set(run, &apparatus, path, reader, safety_features, &known))
             .collect::<Result<Vec<_>, _>>()?
     };
 
-    let sides: &[Side] =
-        if own { &[Side::Train, Side::Describe] } else { &[Side::Train, Side::Describe, Side::HeldOut] };
+    let sides: &[Split] = if own {
+        &[Split::Train, Split::Validation]
+    } else {
+        &[Split::Train, Split::Validation, Split::Test]
+    };
     let judgements = &source.pairs.judgements;
     let usable = |at: usize, labels: &[f32]| {
         let label = labels[at];
@@ -365,7 +368,7 @@ fn agreement(score: f64, y: f64) -> f64 {
 }
 
 /// Share of agreement with Wilson's interval at the sample size that the clusters leave.
-pub(crate) fn share(correct: &[f64], clusters: &Clusters) -> Figure {
+pub(crate) fn share(correct: &[f64], clusters: &Clusters) -> Estimate {
     let n = correct.len() as f64;
     let p = correct.iter().sum::<f64>() / n;
     let influence: Vec<f64> = correct.iter().map(|c| (c - p) / n).collect();
@@ -377,18 +380,18 @@ pub(crate) fn share(correct: &[f64], clusters: &Clusters) -> Figure {
     let m = n / design;
     let middle = (p + Z * Z / (2.0 * m)) / (1.0 + Z * Z / m);
     let half = Z / (1.0 + Z * Z / m) * (p * (1.0 - p) / m + Z * Z / (4.0 * m * m)).sqrt();
-    Figure { value: p, low: (middle - half).max(0.0), high: (middle + half).min(1.0), n: correct.len() }
+    Estimate { value: p, low: (middle - half).max(0.0), high: (middle + half).min(1.0), n: correct.len() }
 }
 
 /// Difference of two agreements on the same labels.
-fn change(before: &[f64], after: &[f64], sample: &Sample) -> Figure {
+fn change(before: &[f64], after: &[f64], sample: &Sample) -> Estimate {
     let n = after.len() as f64;
     let difference: Vec<f64> = after.iter().zip(before).map(|(a, b)| a - b).collect();
     let value = difference.iter().sum::<f64>() / n;
     let influence: Vec<f64> = difference.iter().map(|d| (d - value) / n).collect();
     let variance = sample.clusters().variance(None, &influence, 1).map_or(0.0, |(variance, _)| variance);
     let half = Z * variance.sqrt();
-    Figure { value, low: value - half, high: value + half, n: after.len() }
+    Estimate { value, low: value - half, high: value + half, n: after.len() }
 }
 
 /// The run's own held-out labels: safety, and everything else.
@@ -400,7 +403,7 @@ fn own_sets(source: &Source, train: &Inputs, safer: &[(u32, bool)]) -> Result<Ve
         [("safety (own held-out pairs)", true), ("all else (own held-out labels)", false)]
     {
         let mut part = pairs.clone();
-        let mut judgements = Judgements::default();
+        let mut judgements = Labels::default();
         let given = &pairs.judgements;
         let mut seen = HashSet::new();
         for at in 0..given.pair.len() {
@@ -418,7 +421,7 @@ fn own_sets(source: &Source, train: &Inputs, safer: &[(u32, bool)]) -> Result<Ve
             judgements.label.push(label);
         }
         part.judgements = judgements;
-        let sample = Labels::on(&part, &source.sides, &[Side::HeldOut]).sample;
+        let sample = LabelledSample::on(&part, &source.sides, &[Split::Test]).sample;
         if sample.is_empty() {
             continue;
         }
@@ -435,8 +438,8 @@ fn own_sets(source: &Source, train: &Inputs, safer: &[(u32, bool)]) -> Result<Ve
 
 /// Preference data that the user names.
 fn read_set(
-    run: &FinishedRun,
-    apparatus: &Apparatus,
+    run: &Run,
+    apparatus: &Featurizer,
     path: &str,
     reader: &Reader,
     safety_features: &[(usize, f64)],
@@ -459,8 +462,8 @@ fn read_set(
         Err(pairs::PairsError::NoColumn { .. }) => pairs::read(path, &options)?,
         Err(error) => return Err(error.into()),
     };
-    let sides = vec![Side::HeldOut; set.pair_id.len()];
-    let sample = Labels::on(&set, &sides, &[Side::HeldOut]).sample;
+    let sides = vec![Split::Test; set.pair_id.len()];
+    let sample = LabelledSample::on(&set, &sides, &[Split::Test]).sample;
     if sample.is_empty() {
         return Err(EvaluateError::NoLabels(path.to_owned()));
     }

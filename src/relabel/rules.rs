@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use regex::Regex;
 use serde::Deserialize;
 
-use crate::finished::{FinishedError, FinishedRun};
 use crate::pairs::rewrite::Action;
+use crate::run::{Run, RunError};
 
 /// Why a rule cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +36,7 @@ pub enum RuleError {
     },
     /// No such feature.
     #[error(transparent)]
-    Feature(#[from] FinishedError),
+    Feature(#[from] RunError),
 }
 
 /// Which response the labels should prefer.
@@ -108,7 +108,7 @@ impl Rule {
     ///
     /// # Errors
     /// [`RuleError::Form`], [`RuleError::Feature`].
-    pub fn parse(text: &str, run: &FinishedRun) -> Result<Self, RuleError> {
+    pub fn parse(text: &str, run: &Run) -> Result<Self, RuleError> {
         let form = || RuleError::Form(text.to_owned());
         let (name, should) = text.rsplit_once(':').ok_or_else(form)?;
         let should = match should.trim().to_lowercase().as_str() {
@@ -135,7 +135,7 @@ impl Rule {
     ///
     /// # Errors
     /// [`RuleError`].
-    pub fn from_file(path: &Path, run: &FinishedRun) -> Result<Vec<Self>, RuleError> {
+    pub fn from_file(path: &Path, run: &Run) -> Result<Vec<Self>, RuleError> {
         let parse = |message: String| RuleError::Parse { path: path.into(), message };
         let text =
             std::fs::read_to_string(path).map_err(|source| RuleError::Read { path: path.into(), source })?;
@@ -185,7 +185,7 @@ impl Rule {
 }
 
 /// A feature's name without its source, where that says enough.
-fn short_id(run: &FinishedRun, feature: usize) -> &str {
+fn short_id(run: &Run, feature: usize) -> &str {
     let id = run.features[feature].feature_id.as_str();
     id.strip_prefix("known_").unwrap_or(id)
 }

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::RunError;
+use super::StoreError;
 use crate::config::Config;
-use crate::language::spending::Spent;
+use crate::llm::spending::Spent;
 
 /// Version of the run directory's layout.
 pub const SCHEMA_VERSION: u64 = 1;
@@ -68,14 +68,14 @@ impl Manifest {
     /// Reads `run.json`. A record of another schema is returned with its version and defaults for the rest.
     ///
     /// # Errors
-    /// [`RunError::Io`], or [`RunError::Damaged`] for what is not such a record.
-    pub fn read(path: &Path) -> Result<Self, RunError> {
-        let bytes = std::fs::read(path).map_err(|source| RunError::Io {
+    /// [`StoreError::Io`], or [`StoreError::Damaged`] for what is not such a record.
+    pub fn read(path: &Path) -> Result<Self, StoreError> {
+        let bytes = std::fs::read(path).map_err(|source| StoreError::Io {
             action: "read",
             path: path.into(),
             source,
         })?;
-        let damaged = |message: String| RunError::Damaged { path: path.into(), message };
+        let damaged = |message: String| StoreError::Damaged { path: path.into(), message };
         let value: serde_json::Value =
             serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
         let version = value
@@ -202,7 +202,7 @@ pub struct OutputRecord {
 
 /// A figure with its 95 % interval and sample size.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Figure {
+pub struct Estimate {
     /// The estimate.
     pub value: f64,
     /// Lower end of the interval.
@@ -218,9 +218,9 @@ pub struct Figure {
 #[serde(default)]
 pub struct Metrics {
     /// AUC of each rung of the ladder; a rung that could not be computed is `null`.
-    pub auc: BTreeMap<String, Option<Figure>>,
+    pub auc: BTreeMap<String, Option<Estimate>>,
     /// AUC of each rung minus that of the embedding probe on the same labels, with the interval of the difference.
-    pub auc_minus_embedding: BTreeMap<String, Figure>,
+    pub auc_minus_embedding: BTreeMap<String, Estimate>,
     /// Why a rung is `null`.
     pub auc_missing: BTreeMap<String, String>,
     /// Normalised mean squared error of the autoencoder; [0, 1], lower is better.

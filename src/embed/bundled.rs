@@ -19,12 +19,12 @@ pub const MAX_BYTES: usize = 4 << 20;
 ///
 /// Unknown tokens are left out; a text without a known one is the zero vector.
 #[derive(Debug, Clone)]
-pub struct BoxedEmbedder {
+pub struct BundledEmbedder {
     model: StaticModel,
     identity: String,
 }
 
-impl BoxedEmbedder {
+impl BundledEmbedder {
     /// Unpacks the model that was compiled in; takes some tens of milliseconds.
     ///
     /// # Errors
@@ -40,7 +40,7 @@ impl BoxedEmbedder {
     }
 }
 
-impl Embedder for BoxedEmbedder {
+impl Embedder for BundledEmbedder {
     fn identity(&self) -> String {
         self.identity.clone()
     }
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn a_row_of_a_batch_is_the_row_alone_bit_for_bit() {
-        let embedder = BoxedEmbedder::load().unwrap();
+        let embedder = BundledEmbedder::load().unwrap();
         let many: Vec<&str> = MIXED.iter().copied().cycle().take(100).collect();
         let batch = embedder.embed(&many).unwrap();
         assert_eq!((batch.rows(), Some(batch.cols)), (100, embedder.dimensions()));
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn rows_have_length_one_or_are_zero_and_are_finite() {
-        let embedder = BoxedEmbedder::load().unwrap();
+        let embedder = BundledEmbedder::load().unwrap();
         let rows = embedder.embed(&MIXED).unwrap();
         for (row, text) in MIXED.iter().enumerate() {
             let norm = cosine(rows.row(row), rows.row(row));
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn huge_texts_are_read_to_the_limit_and_no_further() {
-        let embedder = BoxedEmbedder::load().unwrap();
+        let embedder = BundledEmbedder::load().unwrap();
         let megabyte = "Bake the bread slowly. ".repeat(45_000);
         let sentence = embedder.embed(&["Bake the bread slowly. "]).unwrap();
         let long = embedder.embed(&[megabyte.as_str()]).unwrap();
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn meaning_and_markup_both_show() {
-        let embedder = BoxedEmbedder::load().unwrap();
+        let embedder = BundledEmbedder::load().unwrap();
         let e = embedder
             .embed(&[
                 "I refuse to answer this question.",
@@ -150,7 +150,7 @@ mod tests {
         let cases: Vec<Case> =
             serde_json::from_str(include_str!("../../tests/fixtures/embed/boxed.json")).unwrap();
         assert!(cases.len() >= 10);
-        let embedder = BoxedEmbedder::load().unwrap();
+        let embedder = BundledEmbedder::load().unwrap();
         for case in cases {
             let found = embedder.embed(&[case.text.as_str()]).unwrap();
             assert_eq!(found.values.len(), case.vector.len());
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn the_identity_names_the_files() {
-        let identity = BoxedEmbedder::load().unwrap().identity();
+        let identity = BundledEmbedder::load().unwrap().identity();
         let digest = identity.strip_prefix("boxed@sha256:").unwrap();
         assert!(digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_hexdigit()), "{identity}");
     }

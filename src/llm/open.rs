@@ -8,14 +8,14 @@ use serde_json::{Map, Value};
 
 use super::chat::{ChatModel, LanguageError};
 use super::prompts::{PromptError, Prompts};
-use super::spending::{Limits, Price, PriceError, Prices, Purse};
+use super::spending::{Budget, Limits, Price, PriceError, Prices};
 use crate::cache::Cache;
 use crate::config::LanguageConfig;
 use crate::net::{Endpoint, NetError, Policy, Secret};
 
 /// What does not determine any answer: limits, prices, patience.
 #[derive(Debug, Clone, Default)]
-pub struct Spending {
+pub struct LlmOptions {
     /// What must not be exceeded.
     pub limits: Limits,
     /// Prices that go before the table's.
@@ -57,7 +57,7 @@ pub enum Role {
 
 /// A model by name, address, price: all that is known before it is asked anything.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Named {
+pub struct ModelSpec {
     /// The model's name.
     pub name: String,
     /// Address of its server.
@@ -83,7 +83,7 @@ pub fn prompts(config: &LanguageConfig) -> Result<Prompts, OpenError> {
 ///
 /// # Errors
 /// Where its address, its key or the prices cannot be used.
-pub fn named(config: &LanguageConfig, role: Role, spending: &Spending) -> Result<Named, OpenError> {
+pub fn named(config: &LanguageConfig, role: Role, spending: &LlmOptions) -> Result<ModelSpec, OpenError> {
     let writer = config.writer.as_deref().unwrap_or_default();
     let (name, own_url, own_params, variable) = match role {
         Role::Writer => (writer, &config.writer_base_url, &config.writer_params, "WIMHF_WRITER_API_KEY"),
@@ -113,15 +113,15 @@ pub fn named(config: &LanguageConfig, role: Role, spending: &Spending) -> Result
     };
     let base_url = endpoint.base().to_owned();
     let price = spending.price.or_else(|| prices.of(name, &base_url));
-    Ok(Named { name: name.to_owned(), base_url, price, endpoint, params })
+    Ok(ModelSpec { name: name.to_owned(), base_url, price, endpoint, params })
 }
 
-impl Named {
+impl ModelSpec {
     /// Ready to be asked; answers are kept in the user's cache.
     ///
     /// # Errors
     /// Where the cache cannot be opened.
-    pub fn open(self, spending: &Spending, purse: &Arc<Purse>, seed: u64) -> Result<ChatModel, OpenError> {
+    pub fn open(self, spending: &LlmOptions, purse: &Arc<Budget>, seed: u64) -> Result<ChatModel, OpenError> {
         let mut policy = Policy { seed, ..Policy::default() };
         if let Some(concurrency) = spending.concurrency {
             policy.concurrency = concurrency.max(1);

@@ -41,7 +41,7 @@ use cubecl::{
 };
 
 use super::checkpoint::Arrays;
-use super::fused::Source;
+use super::cpu_engine::Source;
 use super::kernels::Adam;
 use super::train::{LOOK_EVERY, Shape};
 use super::{SaeConfig, SaeError};
@@ -390,12 +390,19 @@ impl Resident {
             arrays.push((name.to_owned(), host(tensor.clone())?));
         }
         let state: Vec<u32> = host(self.state.clone())?.into_iter().map(f32::to_bits).collect();
-        let quiet = state.iter().skip(STATE).map(|&quiet| quiet as usize).collect();
-        Ok((arrays, self.steps, state.get(4).map_or(0, |&dead| dead as usize), quiet))
+        let steps_since_fired =
+            state.iter().skip(STATE).map(|&steps_since_fired| steps_since_fired as usize).collect();
+        Ok((arrays, self.steps, state.get(4).map_or(0, |&dead| dead as usize), steps_since_fired))
     }
 
     /// Takes up a state; `false`, and nothing is changed, where it is of another shape.
-    pub(super) fn restore(&mut self, arrays: &Arrays, steps: i32, dead: usize, quiet: &[usize]) -> bool {
+    pub(super) fn restore(
+        &mut self,
+        arrays: &Arrays,
+        steps: i32,
+        dead: usize,
+        steps_since_fired: &[usize],
+    ) -> bool {
         let mut found = Vec::new();
         for (name, tensor) in self.arrays() {
             let values = arrays.iter().find(|(found, _)| found == name).map(|(_, values)| values);
@@ -403,13 +410,13 @@ impl Resident {
             found.push(upload(values.clone(), &self.device));
         }
         let (Ok([encoder, decoder, moments]), true) =
-            (<[Tensor<1>; 3]>::try_from(found), quiet.len() == self.features)
+            (<[Tensor<1>; 3]>::try_from(found), steps_since_fired.len() == self.features)
         else {
             return false;
         };
         (self.encoder, self.decoder, self.moments, self.steps) = (encoder, decoder, moments, steps);
         let mut state = vec![0, 0, 0, 0, dead as u32, steps as u32, 0, 0];
-        state.extend(quiet.iter().map(|&quiet| quiet as u32));
+        state.extend(steps_since_fired.iter().map(|&steps_since_fired| steps_since_fired as u32));
         self.state = upload(bits(state), &self.device);
         true
     }
@@ -443,7 +450,7 @@ pub(super) fn agrees_with_the_cpu(device: &Device, largest: usize) -> Result<boo
     let config =
         SaeConfig { features: 18, active: 2, prefixes: vec![5, 18], dead_after: 3, ..SaeConfig::default() };
     let shape = Shape { features: 18, active: 2, prefixes: vec![5, 18] };
-    let mut random = crate::seed::stream(0, "graphics card");
+    let mut random = crate::rng::stream(0, "graphics card");
     let mut draw = |count: usize| -> Vec<f32> {
         (0..count).map(|_| rand::RngExt::random_range(&mut random, -1.0f32..1.0)).collect()
     };
@@ -458,7 +465,7 @@ pub(super) fn agrees_with_the_cpu(device: &Device, largest: usize) -> Result<boo
     let mut here = Resident::new(&start, &shape, &config, &table, &index, device, largest)?;
     let host = |tensor: Tensor<1>| Ok(tensor.into_data().iter::<f32>().collect());
     here.run(&table, &batches, &host)?;
-    let mut there = super::fused::Fused::new(&start, &shape, &config);
+    let mut there = super::cpu_engine::Fused::new(&start, &shape, &config);
     let expected = there.steps(&table, batches.iter().copied())?;
     let near = |a: f64, b: f64| (a - b).abs() <= 1e-3 * b.abs().max(1e-3);
     let mut same = near(here.take_loss(&host)?, expected);

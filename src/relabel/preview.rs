@@ -3,10 +3,10 @@
 use serde::Serialize;
 
 use super::{Decisions, prefers_a, relabelled};
-use crate::effects::table::{Labels, one_by_one};
-use crate::finished::{FinishedRun, Source};
+use crate::effects::table::{LabelledSample, one_by_one};
 use crate::matrix::Matrix;
-use crate::pairs::{Pairs, Side};
+use crate::pairs::{Pairs, Split};
+use crate::run::{Run, Source};
 
 /// A principle before and after, on held-out labels.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -41,7 +41,7 @@ pub struct Preview {
 
 /// Measures what the decisions would change.
 pub fn preview(
-    run: &FinishedRun,
+    run: &Run,
     source: &Source,
     activations: &Matrix,
     decisions: &Decisions,
@@ -79,7 +79,7 @@ pub fn preview(
     };
     let features: Vec<_> = chosen.iter().map(|&feature| run.features[feature].clone()).collect();
     let effects = |pairs: &Pairs| {
-        let labels = Labels::on(pairs, &source.sides, &[Side::HeldOut]);
+        let labels = LabelledSample::on(pairs, &source.sides, &[Split::Test]);
         let effects = one_by_one(&columns, &features, &labels.sample);
         let figures = effects.into_iter().map(|effect| {
             let win = effect.win;

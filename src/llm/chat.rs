@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::answers::Said;
-use super::spending::{LIMIT_HINT, Price, Purse};
+use super::spending::{Budget, LIMIT_HINT, Price};
 use super::tokens;
 use crate::cache::{ANSWERS, Bucket, Cache, CacheError, Claim, Key, Space, key};
 use crate::net::{Client, Endpoint, Failure, FailureKind, Gate, NetError, Policy, for_each};
@@ -191,7 +191,7 @@ struct Line {
     /// What the user wants to send along; goes before everything of ours.
     params: Map<String, Value>,
     price: Option<Price>,
-    purse: Arc<Purse>,
+    purse: Arc<Budget>,
     takes: Takes,
 }
 
@@ -205,7 +205,7 @@ impl ChatModel {
         name: &str,
         params: Map<String, Value>,
         price: Option<Price>,
-        purse: Arc<Purse>,
+        purse: Arc<Budget>,
         policy: Policy,
         cache: Option<&Cache>,
     ) -> Result<Self, LanguageError> {

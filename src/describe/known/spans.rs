@@ -2,7 +2,7 @@
 
 use super::measures::{Measure, Prompt};
 use super::text::{Text, marker};
-use super::{Bank, Detector, How, Place};
+use super::{ConceptBank, Detector, How, Place};
 
 /// Measures of the response as a whole: no sentence has them more than another.
 const WHOLE: [&str; 9] = [
@@ -17,7 +17,7 @@ const WHOLE: [&str; 9] = [
     "other_language",
 ];
 
-impl Bank {
+impl ConceptBank {
     /// The parts of a response in which a concept shows, as byte ranges in order that do not overlap; none
     /// where it does not, or where it is a property of the response as a whole.
     pub fn places(&self, concept: &str, prompt: &str, response: &str) -> Vec<(usize, usize)> {
@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     fn found<'a>(concept: &str, response: &'a str) -> Vec<&'a str> {
-        let bank = Bank::boxed().unwrap();
+        let bank = ConceptBank::boxed().unwrap();
         bank.places(concept, "How do I bake?", response).into_iter().map(|(a, b)| &response[a..b]).collect()
     }
 
@@ -173,7 +173,7 @@ mod tests {
     /// Whatever the text, ranges are in order, on character boundaries, and only where the concept is.
     #[test]
     fn places_are_sound_on_the_banks_own_examples() {
-        let bank = Bank::boxed().unwrap();
+        let bank = ConceptBank::boxed().unwrap();
         let path = std::path::Path::new("data/concepts.toml");
         let (mut shown, mut all) = (0, 0);
         for entry in super::super::parse(super::super::BOXED, path).unwrap() {

@@ -9,7 +9,7 @@ use super::answers;
 use super::chat::{Ask, ChatModel, LanguageError, Reply, object};
 use super::excerpt;
 use super::prompts::Prompt;
-use super::spending::Forecast;
+use super::spending::UsageEstimate;
 use super::tokens;
 use crate::pairs::Pairs;
 
@@ -88,9 +88,9 @@ impl Which<'_> {
     }
 
     /// What asking about `pairs` costs where nothing is cached.
-    pub fn forecast(&self, pairs: &[u32]) -> Forecast {
+    pub fn forecast(&self, pairs: &[u32]) -> UsageEstimate {
         let rendered = self.render(pairs);
-        Forecast::of(rendered.iter().map(|rendered| {
+        UsageEstimate::of(rendered.iter().map(|rendered| {
             let answer = rendered.names.iter().map(|name| tokens::estimate(name) + 6).sum::<u64>() + 2;
             (&rendered.ask, answer)
         }))

@@ -12,7 +12,7 @@
 
 use std::path::Path;
 
-use crate::describe::known::{Bank, BankError};
+use crate::describe::known::{ConceptBank, ConceptBankError};
 
 /// Weight of a cue that is enough by itself.
 const STRONG: f64 = 0.9;
@@ -29,7 +29,7 @@ const READ_WORDS: usize = 60;
 /// Reads requests.
 #[derive(Debug)]
 pub struct Reader {
-    cues: Bank,
+    cues: ConceptBank,
 }
 
 /// What was found in a request.
@@ -46,8 +46,8 @@ impl Reader {
     ///
     /// # Errors
     /// Where the user's file cannot be used.
-    pub fn new(own: Option<&Path>) -> Result<Self, BankError> {
-        Ok(Self { cues: Bank::unsafe_prompts(own)? })
+    pub fn new(own: Option<&Path>) -> Result<Self, ConceptBankError> {
+        Ok(Self { cues: ConceptBank::unsafe_prompts(own)? })
     }
 
     /// Reads a prompt: a question, or a conversation with speakers.

@@ -18,11 +18,11 @@ use polars::prelude::*;
 use super::drift::{self, Drift, Sum};
 use super::{Fitted, Person, Reason, ScoreError, Weights, reasons};
 use crate::analyze::AnalyzeError;
-use crate::apply::Apparatus;
-use crate::finished::{FinishedError, FinishedRun};
+use crate::featurizer::Featurizer;
 use crate::matrix::Matrix;
 use crate::pairs::rows::RowReader;
 use crate::pairs::{PairsError, ReadOptions};
+use crate::run::{Run, RunError};
 use crate::sae::DeviceChoice;
 
 /// What is written besides the probability.
@@ -44,9 +44,9 @@ pub struct Options {
 pub type Words<'a> = dyn Fn(&[Reason], &[f32], f32, Option<f64>) -> String + Sync + 'a;
 
 /// Scores batches, one after the other.
-pub struct Pass<'a> {
-    run: &'a FinishedRun,
-    apparatus: Apparatus,
+pub struct Scorer<'a> {
+    run: &'a Run,
+    apparatus: Featurizer,
     weights: Weights,
     fitted: Fitted,
     reader: RowReader,
@@ -72,13 +72,13 @@ pub struct Summary {
     pub fitted: Fitted,
 }
 
-impl<'a> Pass<'a> {
+impl<'a> Scorer<'a> {
     /// Ready for tables with the columns `schema`.
     ///
     /// # Errors
     /// Where the columns hold nothing to score, or the run cannot be applied.
     pub fn new(
-        run: &'a FinishedRun,
+        run: &'a Run,
         schema: &Schema,
         path: &str,
         mut options: Options,
@@ -108,7 +108,7 @@ impl<'a> Pass<'a> {
             }
             other => other.into(),
         })?;
-        let apparatus = Apparatus::of(run, options.device)?;
+        let apparatus = Featurizer::of(run, options.device)?;
         let weights = Weights::of(run)?;
         let fitted = if reader.has_texts() { &weights.full } else { &weights.vectors };
         let fitted = match &options.person {
@@ -234,7 +234,7 @@ impl<'a> Pass<'a> {
         let sae = self.apparatus.sae();
         let nmse = sae
             .nmse(deltas, Some(&rows), sae.features())
-            .map_err(|error| FinishedError::from(AnalyzeError::from(error)))?;
+            .map_err(|error| RunError::from(AnalyzeError::from(error)))?;
         let lengths: Vec<f32> = rows.iter().map(|&row| lengths[row as usize]).collect();
         self.sum.add(&activations.select_rows(&rows), &lengths, Some(nmse));
         Ok(())

@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use super::judging::{Answers, CLEAR, Call, Judge, Question, Reading, taste_of};
-use crate::seed;
+use crate::rng;
 
 /// A concept's readings, and what could not be read.
 #[derive(Debug, Clone, Default)]
@@ -35,7 +35,7 @@ pub struct Agreement {
 
 /// Some of `pairs`, by chance.
 pub fn sample(pairs: &[u32], count: usize, run_seed: u64) -> Vec<u32> {
-    seed::sample(run_seed, "pairs for own concepts", pairs, count)
+    rng::sample(run_seed, "pairs for own concepts", pairs, count)
 }
 
 /// The calls that ask all `statements` about all `pairs`, in both orders.
@@ -96,7 +96,7 @@ pub fn with_another(one: &[Reading], other: &[Reading]) -> Agreement {
 }
 
 /// How much more often the judge names the first response than the second.
-pub fn taste(readings: &[Reading]) -> f64 {
+pub fn position_bias(readings: &[Reading]) -> f64 {
     taste_of(readings)
 }
 

@@ -7,19 +7,19 @@ use crate::analyze::{
     AnalyzeError, dataset_record, locate, mean_labels, open_embedder, read_json, read_options,
 };
 use crate::constitution::{Findings, themes::Theme};
-use crate::describe::{Described, Feature, known::Bank};
+use crate::describe::{Described, Feature, known::ConceptBank};
 use crate::effects::table::EffectTable;
 use crate::embed::{self, Embedder, Embedding, Listener, Recipe};
 use crate::matrix::Matrix;
-use crate::names::nearest;
-use crate::pairs::{self, Layout, Pairs, Side};
+use crate::pairs::{self, Layout, Pairs, Split};
 use crate::report::tables;
-use crate::run::{Manifest, RunError};
 use crate::sae::{DeviceChoice, Sae, SaeCard};
+use crate::store::{Manifest, StoreError};
+use crate::suggest::nearest;
 
 /// Why a finished run cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum FinishedError {
+pub enum RunError {
     /// Nothing there that `analyze` left.
     #[error(
         "`{0}` is no run directory: it has no `run.json`\nhint: `wimhf analyze DATA --out {0}` makes one"
@@ -77,13 +77,13 @@ pub enum FinishedError {
     },
     /// A file cannot be read.
     #[error(transparent)]
-    Run(#[from] RunError),
+    Run(#[from] StoreError),
     /// The dataset or a stage's file cannot be read.
     #[error(transparent)]
     Analyze(#[from] AnalyzeError),
 }
 
-impl FinishedError {
+impl RunError {
     /// Whether the user can mend it (exit code 2) rather than we (exit code 1).
     pub fn is_users(&self) -> bool {
         match self {
@@ -96,7 +96,7 @@ impl FinishedError {
 
 /// A finished run, without its large tables.
 #[derive(Debug, Clone)]
-pub struct FinishedRun {
+pub struct Run {
     /// The run directory.
     pub path: PathBuf,
     /// `run.json`.
@@ -117,7 +117,7 @@ pub struct Source {
     /// The pairs as the run saw them, in the rows' order of its tables.
     pub pairs: Pairs,
     /// Their sides, `[pairs]`.
-    pub sides: Vec<Side>,
+    pub sides: Vec<Split>,
     /// Mean label of each pair, NaN without one, `[pairs]`.
     pub mean_labels: Vec<f32>,
     /// Where the pairs stand in the dataset's files.
@@ -135,7 +135,7 @@ impl RunEmbedder {
     ///
     /// # Errors
     /// Where the embedder fails.
-    pub fn embed(&self, texts: &[(&str, &str)]) -> Result<Matrix, FinishedError> {
+    pub fn embed(&self, texts: &[(&str, &str)]) -> Result<Matrix, RunError> {
         let embedder = self.embedder.as_ref();
         let rendered: Vec<_> =
             texts.iter().map(|(prompt, response)| self.recipe.render(prompt, response, embedder)).collect();
@@ -147,7 +147,7 @@ impl RunEmbedder {
     ///
     /// # Errors
     /// Where the embedder or the cache fails.
-    pub fn deltas(&self, pairs: &Pairs, listener: &mut dyn Listener) -> Result<Matrix, FinishedError> {
+    pub fn deltas(&self, pairs: &Pairs, listener: &mut dyn Listener) -> Result<Matrix, RunError> {
         let embedder = self.embedder.as_ref();
         let deltas = Embedding::new(pairs, embedder, &self.recipe, listener)
             .and_then(|mut embedding| embedding.deltas(listener));
@@ -157,24 +157,24 @@ impl RunEmbedder {
 
 const STAGES: [&str; 7] = ["pairs", "sae", "describe", "themes", "effects", "principles", "report"];
 
-impl FinishedRun {
+impl Run {
     /// Opens a run directory for reading; takes no lock and writes nothing.
     ///
     /// # Errors
     /// Where it is no run, not finished, of another schema, or damaged.
-    pub fn open(path: &Path) -> Result<Self, FinishedError> {
+    pub fn open(path: &Path) -> Result<Self, RunError> {
         let record = path.join("run.json");
         if !record.exists() {
-            return Err(FinishedError::NotARun(path.into()));
+            return Err(RunError::NotARun(path.into()));
         }
         let manifest = Manifest::read(&record)?;
-        if manifest.schema_version != crate::run::SCHEMA_VERSION {
-            return Err(RunError::Schema { path: path.into(), found: manifest.schema_version }.into());
+        if manifest.schema_version != crate::store::SCHEMA_VERSION {
+            return Err(StoreError::Schema { path: path.into(), found: manifest.schema_version }.into());
         }
         let done = |name: &str| manifest.stages.iter().any(|stage| stage.name == name);
         if let Some(stage) = STAGES.into_iter().find(|stage| !done(stage)) {
             let data = manifest.dataset.path.clone();
-            return Err(FinishedError::Unfinished { path: path.into(), stage, data });
+            return Err(RunError::Unfinished { path: path.into(), stage, data });
         }
         let mut features: Vec<Feature> = read_json(&path.join("stages/described.json"))?;
         let themes: Vec<Theme> = read_json(&path.join("stages/themes.json"))?;
@@ -193,7 +193,7 @@ impl FinishedRun {
     ///
     /// # Errors
     /// Where `activations.parquet` cannot be read or does not fit.
-    pub fn activations(&self) -> Result<Matrix, FinishedError> {
+    pub fn activations(&self) -> Result<Matrix, RunError> {
         let ids: Vec<String> = self.features.iter().map(|feature| feature.feature_id.clone()).collect();
         let file = self.path.join("activations.parquet");
         Ok(tables::read_matrix(&file, self.manifest.dataset.pairs_unique, &ids)?)
@@ -203,7 +203,7 @@ impl FinishedRun {
     ///
     /// # Errors
     /// As for [`Self::activations`].
-    pub fn described(&self) -> Result<Described, FinishedError> {
+    pub fn described(&self) -> Result<Described, RunError> {
         let learned = self.features.iter().filter(|feature| feature.source == "learned");
         let ids: Vec<String> = learned.map(|feature| feature.feature_id.clone()).collect();
         let file = self.path.join("stages/readings.parquet");
@@ -220,7 +220,7 @@ impl FinishedRun {
     ///
     /// # Errors
     /// Where the user's own file of concepts is gone or damaged.
-    pub fn bank(&self) -> Result<Bank, FinishedError> {
+    pub fn bank(&self) -> Result<ConceptBank, RunError> {
         Ok(crate::analyze::bank(&self.manifest.config).map_err(AnalyzeError::from)?)
     }
 
@@ -228,7 +228,7 @@ impl FinishedRun {
     ///
     /// # Errors
     /// Where its files cannot be read.
-    pub fn autoencoder(&self) -> Result<(Sae, SaeCard), FinishedError> {
+    pub fn autoencoder(&self) -> Result<(Sae, SaeCard), RunError> {
         Ok(Sae::load(&self.path).map_err(AnalyzeError::from)?)
     }
 
@@ -259,7 +259,7 @@ impl FinishedRun {
     ///
     /// # Errors
     /// Where it is gone or has changed.
-    pub fn source(&self) -> Result<Source, FinishedError> {
+    pub fn source(&self) -> Result<Source, RunError> {
         let config = &self.manifest.config;
         let sources = locate(&self.sources(), &mut ()).map_err(AnalyzeError::from)?;
         let (pairs, read) = pairs::read_all(&sources, &read_options(config)).map_err(AnalyzeError::from)?;
@@ -267,7 +267,7 @@ impl FinishedRun {
         let same = record.fingerprint == self.manifest.dataset.fingerprint
             && record.pairs_unique == self.manifest.dataset.pairs_unique;
         if !same {
-            return Err(FinishedError::Changed { path: self.path.clone(), data: self.data().to_owned() });
+            return Err(RunError::Changed { path: self.path.clone(), data: self.data().to_owned() });
         }
         let (sides, _) =
             pairs::split(&pairs, config.split.shares, config.seed).map_err(AnalyzeError::from)?;
@@ -279,7 +279,7 @@ impl FinishedRun {
     ///
     /// # Errors
     /// Where they cannot be read.
-    pub fn deltas(&self, source: &Source) -> Result<Matrix, FinishedError> {
+    pub fn deltas(&self, source: &Source) -> Result<Matrix, RunError> {
         match &source.pairs.own_deltas {
             Some(own) => Ok(own.clone()),
             None => Ok(embed::read_deltas(&self.path.join("stages/deltas.safetensors"))
@@ -291,7 +291,7 @@ impl FinishedRun {
     ///
     /// # Errors
     /// Where it cannot be loaded, or is not the same any more.
-    pub fn embedder(&self, device: DeviceChoice) -> Result<Option<RunEmbedder>, FinishedError> {
+    pub fn embedder(&self, device: DeviceChoice) -> Result<Option<RunEmbedder>, RunError> {
         let config = &self.manifest.config;
         if config.data.embedding_columns.is_some() {
             return Ok(None);
@@ -306,7 +306,7 @@ impl FinishedRun {
         // The device only changes the last digits.
         let plain = |identity: &str| identity.trim_end_matches(";cpu").trim_end_matches(";wgpu").to_owned();
         if plain(&found) != plain(&self.manifest.embedder) {
-            return Err(FinishedError::OtherEmbedder {
+            return Err(RunError::OtherEmbedder {
                 path: self.path.clone(),
                 embedder: settings.embed.embedder,
             });
@@ -320,8 +320,8 @@ impl FinishedRun {
     /// principle with this rank ("3"); the index into [`Self::features`].
     ///
     /// # Errors
-    /// [`FinishedError::NoFeature`] with the nearest names.
-    pub fn feature(&self, name: &str) -> Result<usize, FinishedError> {
+    /// [`RunError::NoFeature`] with the nearest names.
+    pub fn feature(&self, name: &str) -> Result<usize, RunError> {
         let wanted = name.trim().to_lowercase();
         let by_rank = wanted.parse::<usize>().ok().and_then(|rank| {
             let principle = self.findings.principles.iter().find(|principle| principle.rank == rank)?;
@@ -343,7 +343,7 @@ impl FinishedRun {
             [Some(feature.feature_id.as_str()), Some(feature.short.as_str()), feature.concept.as_deref()]
         });
         let near = nearest(&wanted, names.flatten().filter(|name| !name.is_empty()));
-        Err(FinishedError::NoFeature {
+        Err(RunError::NoFeature {
             name: name.to_owned(),
             hint: match near {
                 Some(near) => format!("did you mean `{near}`? `features.parquet` lists all of them"),
