@@ -9,8 +9,9 @@
 //! deviation is given, and the 95 % interval of the first of them.
 
 use wimhf::config::EmbedConfig;
+use wimhf::context::{Context, Observer};
 use wimhf::effects::{self, Sample, penalised};
-use wimhf::embed::{self, Embedding, Hardware, Listener, Recipe};
+use wimhf::embed::{self, Embedding, Hardware, Recipe};
 use wimhf::matrix::Matrix;
 use wimhf::pairs::{self, Pairs, ReadOptions, Split};
 
@@ -22,8 +23,7 @@ const SPLITS: u64 = 20;
 
 struct Silent;
 
-impl Listener for Silent {
-    fn advance(&mut self, _: usize) {}
+impl Observer for Silent {
     fn note(&mut self, text: &str) {
         eprintln!("{text}");
     }

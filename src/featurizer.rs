@@ -1,8 +1,6 @@
 //! A finished run applied to other pairs: its embedder, its autoencoder, its detectors and its themes.
 
-use crate::analyze::AnalyzeError;
 use crate::describe::{beside, contrast, known::ConceptBank};
-use crate::embed::Listener;
 use crate::matrix::Matrix;
 use crate::pairs::Pairs;
 use crate::run::{Run, RunEmbedder, RunError};
@@ -74,7 +72,7 @@ impl Featurizer {
             return Ok(Some(own.clone()));
         }
         let Some(embedder) = &self.embedder else { return Ok(None) };
-        Ok(Some(embedder.deltas(pairs, &mut Quiet)?))
+        Ok(Some(embedder.deltas(pairs, &mut ())?))
     }
 
     /// Activations `[pairs, features]` in the order of [`Run::features`].
@@ -93,14 +91,6 @@ impl Featurizer {
     /// # Errors
     /// As for [`Self::activations`].
     pub fn learned_activations(&self, deltas: &Matrix) -> Result<Matrix, RunError> {
-        Ok(self.sae.activations(deltas).map_err(AnalyzeError::from)?)
+        Ok(self.sae.activations(deltas)?)
     }
-}
-
-/// Nobody watches how the texts of one block are embedded.
-struct Quiet;
-
-impl Listener for Quiet {
-    fn advance(&mut self, _: usize) {}
-    fn note(&mut self, _: &str) {}
 }

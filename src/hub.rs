@@ -12,8 +12,8 @@ use hf_hub::api::sync::{Api, ApiBuilder, ApiError};
 use hf_hub::{Repo, RepoType};
 use serde::Deserialize;
 
+use crate::context::{Cancel, Context, Observer};
 use crate::net::{Failure, Gate, NetError, Policy, Secret};
-use crate::stop;
 use crate::suggest::nearest;
 
 const ENDPOINT: &str = "https://huggingface.co";
@@ -87,23 +87,6 @@ impl HubError {
     }
 }
 
-/// Who hears how a download goes.
-pub trait Progress {
-    /// A file of so many bytes begins.
-    fn file(&mut self, name: &str, bytes: u64);
-    /// So many bytes of it are there.
-    fn advance(&mut self, bytes: u64);
-    /// A sentence that the user should read.
-    fn note(&mut self, text: &str);
-}
-
-/// Hears nothing.
-impl Progress for () {
-    fn file(&mut self, _: &str, _: u64) {}
-    fn advance(&mut self, _: u64) {}
-    fn note(&mut self, _: &str) {}
-}
-
 /// What was fetched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fetched {
@@ -126,12 +109,12 @@ pub fn is_hub(name: &str) -> bool {
 ///
 /// # Errors
 /// See [`HubError`].
-pub fn model(name: &str, progress: &mut dyn Progress) -> Result<Fetched, HubError> {
+pub fn model(name: &str, context: &Context, progress: &mut dyn Observer) -> Result<Fetched, HubError> {
     let place = Place::parse(name)?;
     if place.kind != Kind::Model || !place.path.is_empty() {
         return Err(HubError::Name { name: name.into(), message: "it names no model", form: MODEL_FORM });
     }
-    let hub = Hub::open()?;
+    let hub = Hub::open(context)?;
     let found = hub.resolve(&place, &place.revision, progress)?;
     let files = crate::embed::files_of_a_model(&found.listing);
     if !files.iter().any(|file| file == "config.json") {
@@ -147,12 +130,12 @@ pub fn model(name: &str, progress: &mut dyn Progress) -> Result<Fetched, HubErro
 ///
 /// # Errors
 /// See [`HubError`].
-pub fn dataset(name: &str, progress: &mut dyn Progress) -> Result<Fetched, HubError> {
+pub fn dataset(name: &str, context: &Context, progress: &mut dyn Observer) -> Result<Fetched, HubError> {
     let place = Place::parse(name)?;
     if place.kind != Kind::Dataset {
         return Err(HubError::Name { name: name.into(), message: "it names no dataset", form: DATASET_FORM });
     }
-    let hub = Hub::open()?;
+    let hub = Hub::open(context)?;
     // Without the Hub, what was fetched may all lie on the other branch.
     let (found, unreachable) = match hub.resolve(&place, &place.revision, progress) {
         Ok(found) => (found, None),
@@ -315,8 +298,8 @@ struct Hub {
 }
 
 impl Hub {
-    fn open() -> Result<Self, HubError> {
-        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
+    fn open(context: &Context) -> Result<Self, HubError> {
+        let variable = |name: &str| context.variable(name).map(str::to_owned);
         let home = variable("HF_HOME").map(PathBuf::from).or_else(|| {
             let cache = variable("XDG_CACHE_HOME").map(PathBuf::from);
             let cache = cache.or_else(|| dirs::home_dir().map(|home| home.join(".cache")));
@@ -332,15 +315,20 @@ impl Hub {
             .into());
         };
         let file = variable("HF_TOKEN_PATH").map(PathBuf::from).or(home.map(|home| home.join("token")));
-        let token = Secret::from_env("HF_TOKEN")
-            .or_else(|| Secret::from_env("HUGGING_FACE_HUB_TOKEN"))
+        let token = Secret::of(context, "HF_TOKEN")
+            .or_else(|| Secret::of(context, "HUGGING_FACE_HUB_TOKEN"))
             .or_else(|| std::fs::read_to_string(file?).ok().map(|text| Secret::new(&text)))
             .filter(|token| !token.reveal().is_empty());
         let offline = variable("HF_HUB_OFFLINE")
             .is_some_and(|value| matches!(&*value.trim().to_ascii_lowercase(), "1" | "true" | "yes" | "on"));
         // hf-hub asserts that paths are absolute.
         let folder = std::path::absolute(&folder).unwrap_or(folder);
-        let policy = Policy { attempts: 5, longest_wait: Duration::from_secs(10), ..Policy::default() };
+        let policy = Policy {
+            attempts: 5,
+            longest_wait: Duration::from_secs(10),
+            cancel: context.cancel.clone(),
+            ..Policy::default()
+        };
         let agent = ureq::Agent::config_builder()
             .timeout_connect(Some(policy.connect))
             .timeout_global(Some(Duration::from_secs(60)))
@@ -359,7 +347,7 @@ impl Hub {
     }
 
     /// The commit behind a revision: from the Hub, or from the cache where it may not or cannot be asked.
-    fn resolve(&self, place: &Place, revision: &str, progress: &mut dyn Progress) -> Result<Found, HubError> {
+    fn resolve(&self, place: &Place, revision: &str, progress: &mut dyn Observer) -> Result<Found, HubError> {
         let cached = self.cached(place, revision);
         if self.offline {
             return cached.ok_or_else(|| HubError::Offline {
@@ -538,7 +526,7 @@ impl Hub {
         found: &Found,
         files: &[String],
         path: &str,
-        progress: &mut dyn Progress,
+        progress: &mut dyn Observer,
     ) -> Result<Fetched, HubError> {
         let folder = self.cache.repo(place.repository(&found.commit)).pointer_path(&found.commit);
         let mut paths = Vec::with_capacity(files.len());
@@ -571,7 +559,7 @@ impl Hub {
         commit: &str,
         file: &str,
         path: &Path,
-        progress: &mut dyn Progress,
+        progress: &mut dyn Observer,
     ) -> Result<(), HubError> {
         let failed = |message: String| HubError::Download { file: file.into(), repo: place.shown(), message };
         let api = ApiBuilder::from_cache(self.cache.clone())
@@ -589,7 +577,7 @@ impl Hub {
                 return Ok(());
             }
             let before = part_bytes(&blobs);
-            let outcome = one_download(&api, place.repository(commit), file, progress)?;
+            let outcome = one_download(&api, place.repository(commit), file, &self.policy.cancel, progress)?;
             let message = match outcome {
                 Outcome::Done(bytes) => match check(path, bytes) {
                     Ok(()) => return Ok(()),
@@ -641,7 +629,7 @@ impl Hub {
                     return Err(failed(message));
                 }
             };
-            if stop::requested() {
+            if self.policy.cancel.requested() {
                 return Err(NetError::Stopped.into());
             }
             // A long file on a bad line arrives as long as something of it comes.
@@ -696,7 +684,8 @@ fn one_download(
     api: &Api,
     repository: Repo,
     file: &str,
-    progress: &mut dyn Progress,
+    cancel: &Cancel,
+    progress: &mut dyn Observer,
 ) -> Result<Outcome, HubError> {
     let (sender, events) = mpsc::channel();
     let (api, name) = (api.clone(), file.to_owned());
@@ -704,21 +693,21 @@ fn one_download(
         let outcome = api.repo(repository).download_with_progress(&name, Teller(sender.clone()));
         let _ = sender.send(Event::End(outcome));
     });
-    let _careful = stop::careful();
+    let _graceful = cancel.graceful_shutdown();
     let (mut size, mut bytes) = (None, 0);
     let mut last = Instant::now();
     loop {
-        if stop::requested() {
+        if cancel.requested() {
             return Err(NetError::Stopped.into());
         }
         match events.recv_timeout(Duration::from_millis(200)) {
             Ok(Event::Begin(total)) => {
                 (size, bytes) = (Some(total), 0);
-                progress.file(file, total);
+                progress.stage(&format!("fetch {}", file.rsplit('/').next().unwrap_or(file)), total as usize);
             }
             Ok(Event::Bytes(more)) => {
                 bytes += more;
-                progress.advance(bytes);
+                progress.advance(bytes as usize);
             }
             Ok(Event::End(Ok(_))) => return Ok(Outcome::Done(size)),
             Ok(Event::End(Err(error))) => return Ok(ended(&error)),

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::context::{Context, Observer};
 use crate::net::NetError;
 
 /// What can go wrong with the Hub.
@@ -17,23 +18,6 @@ impl HubError {
     pub fn is_stop(&self) -> bool {
         matches!(self, Self::Net(NetError::Stopped))
     }
-}
-
-/// Who hears how a download goes.
-pub trait Progress {
-    /// A file of so many bytes begins.
-    fn file(&mut self, name: &str, bytes: u64);
-    /// So many bytes of it are there.
-    fn advance(&mut self, bytes: u64);
-    /// A sentence that the user should read.
-    fn note(&mut self, text: &str);
-}
-
-/// Hears nothing.
-impl Progress for () {
-    fn file(&mut self, _: &str, _: u64) {}
-    fn advance(&mut self, _: u64) {}
-    fn note(&mut self, _: &str) {}
 }
 
 /// What was fetched.
@@ -66,7 +50,7 @@ fn not_built<T>(name: &str) -> Result<T, HubError> {
 ///
 /// # Errors
 /// Always.
-pub fn model(name: &str, _: &mut dyn Progress) -> Result<Fetched, HubError> {
+pub fn model(name: &str, _: &Context, _: &mut dyn Observer) -> Result<Fetched, HubError> {
     not_built(name)
 }
 
@@ -74,6 +58,6 @@ pub fn model(name: &str, _: &mut dyn Progress) -> Result<Fetched, HubError> {
 ///
 /// # Errors
 /// Always.
-pub fn dataset(name: &str, _: &mut dyn Progress) -> Result<Fetched, HubError> {
+pub fn dataset(name: &str, _: &Context, _: &mut dyn Observer) -> Result<Fetched, HubError> {
     not_built(name)
 }

@@ -6,31 +6,47 @@
 //!
 //! ```text
 //! pairs ──► embed ──► sae ──► describe ──► effects ──► constitution ──► report
-//! (A,B,y)   [N,D]     [N,M]   words+fidelity  β, Δwin, CI   principles      files, page, terminal
+//! (A,B,y)   [N,D]     [N,M]   words+fidelity  β, Δwin, CI   principles      files, page
 //! ```
 //!
-//! Each module looks only to its left in that picture. [`analyze`] is the whole way in one
-//! function; the run directory it leaves is described in [`store`].
+//! [`analyze`](api::analyze) is the whole way in one function and leaves a run directory, described in [`store`];
+//! [`Run`] opens one and has every other verb. What a call brings along from outside stands in its [`Context`].
+//! Nothing here prints, reads the environment or keeps state of the process: the doors do that, the command in
+//! `crates/cli` and the Python module in `crates/python`.
 //!
 //! Everything is seen from response A: an activation above zero means "more in A", a positive
 //! effect means that the side with more of it is preferred more often. Every figure is an
 //! association in the labels at hand, never a causal claim.
+//!
+//! # The house
+//!
+//! A module looks only at those before it in this list, and no two files look at each other; a test holds the
+//! sources against it (`tests/integration/architecture.rs`).
+//!
+//! ```text
+//! order: rng suggest matrix context statistics config store cache net hub pairs embed sae llm describe effects
+//!        constitution dataset run featurizer relabel personalize score compare report export ops error api
+//! ```
 
-pub mod analyze;
+pub mod api;
 pub mod cache;
-pub mod cli;
 pub mod compare;
 pub mod config;
 pub mod constitution;
+pub mod context;
+pub mod dataset;
 pub mod describe;
 pub mod effects;
 pub mod embed;
+pub mod error;
+pub mod export;
 pub mod featurizer;
 #[cfg_attr(not(feature = "hub"), path = "hub_off.rs")]
 pub mod hub;
 pub mod llm;
 pub mod matrix;
 pub mod net;
+pub mod ops;
 pub mod pairs;
 pub mod personalize;
 pub mod relabel;
@@ -40,10 +56,10 @@ pub mod run;
 pub mod sae;
 pub mod score;
 pub mod statistics;
-pub mod stop;
 pub mod store;
 pub mod suggest;
-pub mod sweep;
+
+pub use api::*;
 
 #[cfg(test)]
 #[path = "../tests/support/server.rs"]

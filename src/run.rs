@@ -3,18 +3,19 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::analyze::{
-    AnalyzeError, dataset_record, locate, mean_labels, open_embedder, read_json, read_options,
-};
 use crate::constitution::{Findings, themes::Theme};
-use crate::describe::{Described, Feature, known::ConceptBank};
+use crate::context::{Context, Observer};
+use crate::dataset;
+use crate::describe::known::{ConceptBank, ConceptBankError};
+use crate::describe::{Described, Feature};
 use crate::effects::table::EffectTable;
-use crate::embed::{self, Embedder, Embedding, Listener, Recipe};
+use crate::embed::{self, EmbedError, Embedder, Embedding, Hardware, Recipe, Spec};
+use crate::hub::HubError;
 use crate::matrix::Matrix;
 use crate::pairs::{self, Layout, Pairs, Split};
-use crate::report::tables;
-use crate::sae::{DeviceChoice, Sae, SaeCard};
-use crate::store::{Manifest, StoreError};
+use crate::sae::{self, DeviceChoice, Sae, SaeCard, SaeError};
+use crate::config::Config;
+use crate::store::{Manifest, StoreError, read_json, read_matrix};
 use crate::suggest::nearest;
 
 /// Why a finished run cannot be used.
@@ -78,17 +79,39 @@ pub enum RunError {
     /// A file cannot be read.
     #[error(transparent)]
     Run(#[from] StoreError),
-    /// The dataset or a stage's file cannot be read.
+    /// The dataset cannot be read.
     #[error(transparent)]
-    Analyze(#[from] AnalyzeError),
+    Pairs(#[from] pairs::PairsError),
+    /// The dataset or the embedder cannot be fetched.
+    #[error(transparent)]
+    Hub(#[from] HubError),
+    /// The embedder cannot be used.
+    #[error(transparent)]
+    Embed(#[from] EmbedError),
+    /// The concepts cannot be read.
+    #[error(transparent)]
+    ConceptBank(#[from] ConceptBankError),
+    /// The autoencoder cannot be used.
+    #[error(transparent)]
+    Sae(#[from] SaeError),
 }
 
 impl RunError {
+    /// Whether somebody asked to stop.
+    pub fn is_stop(&self) -> bool {
+        match self {
+            Self::Hub(error) => error.is_stop(),
+            Self::Embed(error) => error.is_stop(),
+            _ => false,
+        }
+    }
+
     /// Whether the user can mend it (exit code 2) rather than we (exit code 1).
     pub fn is_users(&self) -> bool {
         match self {
             Self::Run(error) => error.is_users(),
-            Self::Analyze(error) => error.is_users(),
+            Self::Embed(error) => error.is_users(),
+            Self::Sae(error) => error.is_users(),
             _ => true,
         }
     }
@@ -97,6 +120,8 @@ impl RunError {
 /// A finished run, without its large tables.
 #[derive(Debug, Clone)]
 pub struct Run {
+    /// What calls bring along from outside.
+    pub context: Context,
     /// The run directory.
     pub path: PathBuf,
     /// `run.json`.
@@ -126,6 +151,7 @@ pub struct Source {
 
 /// The embedder of a run and what of a pair it embeds.
 pub struct RunEmbedder {
+    context: Context,
     embedder: Box<dyn Embedder>,
     recipe: Recipe,
 }
@@ -140,18 +166,18 @@ impl RunEmbedder {
         let rendered: Vec<_> =
             texts.iter().map(|(prompt, response)| self.recipe.render(prompt, response, embedder)).collect();
         let rendered: Vec<&str> = rendered.iter().map(|text| &**text).collect();
-        Ok(embedder.embed(&rendered).map_err(AnalyzeError::from)?)
+        Ok(embedder.embed(&rendered)?)
     }
 
     /// The deltas of other pairs, `[pairs, dimensions]`: each text once, through the cache where that pays.
     ///
     /// # Errors
     /// Where the embedder or the cache fails.
-    pub fn deltas(&self, pairs: &Pairs, listener: &mut dyn Listener) -> Result<Matrix, RunError> {
+    pub fn deltas(&self, pairs: &Pairs, listener: &mut dyn Observer) -> Result<Matrix, RunError> {
         let embedder = self.embedder.as_ref();
-        let deltas = Embedding::new(pairs, embedder, &self.recipe, listener)
+        let deltas = Embedding::new(pairs, embedder, &self.recipe, &self.context, listener)
             .and_then(|mut embedding| embedding.deltas(listener));
-        Ok(deltas.map_err(AnalyzeError::from)?)
+        Ok(deltas?)
     }
 }
 
@@ -162,7 +188,16 @@ impl Run {
     ///
     /// # Errors
     /// Where it is no run, not finished, of another schema, or damaged.
-    pub fn open(path: &Path) -> Result<Self, RunError> {
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, RunError> {
+        Self::open_in(path, &Context::default())
+    }
+
+    /// The same with keys, folders and a request to stop of the caller's.
+    ///
+    /// # Errors
+    /// As for [`Self::open`].
+    pub fn open_in(path: impl AsRef<Path>, context: &Context) -> Result<Self, RunError> {
+        let path = path.as_ref();
         let record = path.join("run.json");
         if !record.exists() {
             return Err(RunError::NotARun(path.into()));
@@ -182,6 +217,7 @@ impl Run {
         Ok(Self {
             effects: read_json(&path.join("stages/effects.json"))?,
             findings: read_json(&path.join("principles.json"))?,
+            context: context.clone(),
             path: path.into(),
             manifest,
             features,
@@ -196,7 +232,7 @@ impl Run {
     pub fn activations(&self) -> Result<Matrix, RunError> {
         let ids: Vec<String> = self.features.iter().map(|feature| feature.feature_id.clone()).collect();
         let file = self.path.join("activations.parquet");
-        Ok(tables::read_matrix(&file, self.manifest.dataset.pairs_unique, &ids)?)
+        Ok(read_matrix(&file, self.manifest.dataset.pairs_unique, &ids)?)
     }
 
     /// Features and activations together, as the later stages of `analyze` see them.
@@ -209,7 +245,7 @@ impl Run {
         let file = self.path.join("stages/readings.parquet");
         Ok(Described {
             activations: self.activations()?,
-            readings: tables::read_matrix(&file, self.manifest.dataset.pairs_unique, &ids)?,
+            readings: read_matrix(&file, self.manifest.dataset.pairs_unique, &ids)?,
             features: self.features.clone(),
             flipped: Vec::new(),
             offers: Vec::new(),
@@ -221,7 +257,7 @@ impl Run {
     /// # Errors
     /// Where the user's own file of concepts is gone or damaged.
     pub fn bank(&self) -> Result<ConceptBank, RunError> {
-        Ok(crate::analyze::bank(&self.manifest.config).map_err(AnalyzeError::from)?)
+        Ok(ConceptBank::of(&self.manifest.config.describe)?)
     }
 
     /// The autoencoder.
@@ -229,7 +265,7 @@ impl Run {
     /// # Errors
     /// Where its files cannot be read.
     pub fn autoencoder(&self) -> Result<(Sae, SaeCard), RunError> {
-        Ok(Sae::load(&self.path).map_err(AnalyzeError::from)?)
+        Ok(Sae::load(&self.path)?)
     }
 
     /// Where the dataset lies: as the user named it, or where that was then.
@@ -261,17 +297,16 @@ impl Run {
     /// Where it is gone or has changed.
     pub fn source(&self) -> Result<Source, RunError> {
         let config = &self.manifest.config;
-        let sources = locate(&self.sources(), &mut ()).map_err(AnalyzeError::from)?;
-        let (pairs, read) = pairs::read_all(&sources, &read_options(config)).map_err(AnalyzeError::from)?;
-        let record = dataset_record(&read, &pairs);
+        let sources = dataset::locate(&self.sources(), &self.context, &mut ())?;
+        let (pairs, read) = pairs::read_all(&sources, &dataset::read_options(config))?;
+        let record = dataset::record(&read, &pairs);
         let same = record.fingerprint == self.manifest.dataset.fingerprint
             && record.pairs_unique == self.manifest.dataset.pairs_unique;
         if !same {
             return Err(RunError::Changed { path: self.path.clone(), data: self.data().to_owned() });
         }
-        let (sides, _) =
-            pairs::split(&pairs, config.split.shares, config.seed).map_err(AnalyzeError::from)?;
-        let mean_labels = mean_labels(&pairs);
+        let (sides, _) = pairs::split(&pairs, config.split.shares, config.seed)?;
+        let mean_labels = pairs::mean_labels(&pairs);
         Ok(Source { pairs, sides, mean_labels, layout: read.layout })
     }
 
@@ -282,8 +317,7 @@ impl Run {
     pub fn deltas(&self, source: &Source) -> Result<Matrix, RunError> {
         match &source.pairs.own_deltas {
             Some(own) => Ok(own.clone()),
-            None => Ok(embed::read_deltas(&self.path.join("stages/deltas.safetensors"))
-                .map_err(AnalyzeError::from)?),
+            None => Ok(embed::read_deltas(&self.path.join("stages/deltas.safetensors"))?),
         }
     }
 
@@ -301,7 +335,7 @@ impl Run {
         if !self.manifest.embedding.source.is_empty() {
             settings.embed.embedder.clone_from(&self.manifest.embedding.source);
         }
-        let opened = open_embedder(&settings, device, &mut ())?;
+        let opened = open_embedder(&settings, device, &self.context, &mut ())?;
         let found = opened.embedder.identity();
         // The device only changes the last digits.
         let plain = |identity: &str| identity.trim_end_matches(";cpu").trim_end_matches(";wgpu").to_owned();
@@ -311,9 +345,8 @@ impl Run {
                 embedder: settings.embed.embedder,
             });
         }
-        let recipe =
-            Recipe::new(config.embed.what, config.embed.template.as_deref()).map_err(AnalyzeError::from)?;
-        Ok(Some(RunEmbedder { embedder: opened.embedder, recipe }))
+        let recipe = Recipe::new(config.embed.what, config.embed.template.as_deref())?;
+        Ok(Some(RunEmbedder { context: self.context.clone(), embedder: opened.embedder, recipe }))
     }
 
     /// The feature with this id, concept or label ("refuses", "known_refuses", "refusal"), or that of the
@@ -351,4 +384,21 @@ impl Run {
             },
         })
     }
+}
+
+/// The embedder of the settings; a device is looked for only where one is of use.
+pub fn open_embedder(
+    config: &Config,
+    device: DeviceChoice,
+    context: &Context,
+    observer: &mut dyn Observer,
+) -> Result<embed::Opened, RunError> {
+    let hardware = match Spec::parse(&config.embed.embedder)? {
+        Spec::Folder(_) | Spec::Hub(_) => {
+            let compute = sae::choose(device)?;
+            if compute.is_gpu() { Hardware::Wgpu(compute.device) } else { Hardware::Cpu }
+        }
+        _ => Hardware::Cpu,
+    };
+    Ok(embed::open(&config.embed, hardware, config.seed, context, observer)?)
 }

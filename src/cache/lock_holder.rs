@@ -3,7 +3,7 @@
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
-use super::CacheError;
+use super::error::CacheError;
 
 /// This process's part in a bucket. Its file is locked until it is dropped or the process ends in any way.
 #[derive(Debug)]

@@ -12,7 +12,10 @@
 //! compute what is [`Claim::Ours`] and [`Bucket::put`] each answer as soon as it is there (or [`Bucket::release`] it
 //! where it failed); come back later for what is [`Claim::Theirs`]; [`Bucket::read`] the rest.
 
+use crate::context::Context;
+
 mod bucket;
+mod error;
 mod lock_holder;
 
 use std::path::{Path, PathBuf};
@@ -20,6 +23,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 pub use bucket::{Bucket, Claim, Space, SpaceSize};
+pub use error::CacheError;
 
 /// Version of the layout; another one gets another folder, so that old and new programs do not meet.
 const VERSION: &str = "v1";
@@ -37,9 +41,8 @@ const BUCKETS: [&str; 2] = [EMBEDDINGS, ANSWERS];
 pub const DEFAULT_LIMIT: u64 = 10 << 30;
 
 /// What the cache may grow to: `WIMHF_CACHE_LIMIT` ("500MB", "20 GB"), or [`DEFAULT_LIMIT`].
-pub fn limit() -> u64 {
-    let set = std::env::var("WIMHF_CACHE_LIMIT").ok();
-    set.and_then(|text| bytes(&text)).unwrap_or(DEFAULT_LIMIT)
+pub fn limit(context: &Context) -> u64 {
+    context.variable("WIMHF_CACHE_LIMIT").and_then(bytes).unwrap_or(DEFAULT_LIMIT)
 }
 
 /// A size in words: "500MB", "1.5 GB", "2GiB", "1048576".
@@ -75,46 +78,6 @@ pub fn key(parts: &[&[u8]]) -> Key {
     hash.finalize().into()
 }
 
-/// What can go wrong with the cache.
-#[derive(Debug, thiserror::Error)]
-pub enum CacheError {
-    /// The system does not say where caches go.
-    #[error(
-        "there is no folder for caches: neither `WIMHF_CACHE_DIR` nor a home directory is set\nhint: set `WIMHF_CACHE_DIR`"
-    )]
-    NoFolder,
-    /// A folder or file cannot be made, read or removed.
-    #[error("cannot {action} `{path}`: {source}\nhint: `WIMHF_CACHE_DIR` names another folder for the cache")]
-    Io {
-        /// "create", "read" …
-        action: &'static str,
-        /// The file or folder.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The file is no database, or a broken one.
-    #[error(
-        "the cache `{path}` is damaged: {message}\nhint: `wimhf cache clear` removes it; nothing but time is lost"
-    )]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What SQLite said.
-        message: String,
-    },
-    /// SQLite cannot do what is asked: no space, locked for too long.
-    #[error("the cache `{path}` cannot be used: {message}\nhint: {hint}")]
-    Database {
-        /// The file.
-        path: PathBuf,
-        /// What SQLite said.
-        message: String,
-        /// What to do.
-        hint: &'static str,
-    },
-}
-
 /// The cache's folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cache {
@@ -137,8 +100,8 @@ impl Cache {
     ///
     /// # Errors
     /// [`CacheError::NoFolder`].
-    pub fn of_user() -> Result<Self, CacheError> {
-        let named = std::env::var_os("WIMHF_CACHE_DIR").filter(|value| !value.is_empty()).map(PathBuf::from);
+    pub fn of(context: &Context) -> Result<Self, CacheError> {
+        let named = context.variable("WIMHF_CACHE_DIR").map(PathBuf::from);
         let folder = named.or_else(|| dirs::cache_dir().map(|folder| folder.join("wimhf")));
         folder.map(|folder| Self::at(&folder)).ok_or(CacheError::NoFolder)
     }

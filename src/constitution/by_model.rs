@@ -5,101 +5,26 @@
 //! the offline executors are measured again on those same pairs, so that the distances are paired. What it
 //! could not read in one order or both is missing, for everybody.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
-use serde::{Deserialize, Serialize};
 
+use super::executed::ByModel;
+use super::execution::{ByModelError, Execution, Progress};
 use super::executor::{Executor, Linear, Vote, agrees, difference, mean};
-use super::icai::{self, Icai};
+use super::icai::{self};
 use super::reconstruct::Reconstruction;
 use super::select::Tested;
 use crate::describe::Described;
 use crate::describe::judging::Reading;
 use crate::describe::user_concepts;
 use crate::effects::table::LabelledSample;
-use crate::effects::{Estimate, Sample};
-use crate::embed::EmbedError;
+use crate::effects::Sample;
 use crate::llm::chat::{ChatModel, LanguageError};
 use crate::llm::prompts::Prompts;
-use crate::llm::spending::{Spent, UsageEstimate};
+use crate::llm::spending::UsageEstimate;
 use crate::llm::which::{Choice, Which};
 use crate::pairs::{Pairs, Split};
 use crate::rng;
-
-/// Why a model could not execute a constitution.
-#[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)] // each variant is its source
-pub enum ByModelError {
-    #[error(transparent)]
-    Language(#[from] LanguageError),
-    #[error(transparent)]
-    Embed(#[from] EmbedError),
-}
-
-impl ByModelError {
-    /// Whether the user stopped it (exit code 130).
-    pub fn is_stop(&self) -> bool {
-        matches!(self, Self::Language(error) if error.is_stop())
-    }
-
-    /// Whether the user can mend it (exit code 2) rather than we (exit code 1).
-    pub fn is_users(&self) -> bool {
-        matches!(self, Self::Language(_))
-    }
-}
-
-/// A list as a model applied it to pairs.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Execution {
-    /// Requests that it takes where nothing is cached.
-    pub calls: u64,
-    /// Pairs that were read in both orders.
-    pub pairs: usize,
-    /// Pairs without a readable answer in one order or both; they count nowhere.
-    pub missing: usize,
-    /// Labels of the pairs that were read, ties left out.
-    pub labels: usize,
-    /// Agreement with them; a pair that the model leaves even counts half. `None` without labels.
-    pub agreement: Option<Estimate>,
-    /// Share of the pairs that stay even, both orders together.
-    pub undecided: f64,
-    /// Share of the pairs with the same answer in both orders.
-    pub same_in_both_orders: f64,
-    /// How much more often it names the first response than the second, from −1 to 1.
-    pub position_bias: f64,
-}
-
-/// What a language model makes of the constitution.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct ByModel {
-    /// The model.
-    pub model: String,
-    /// Its server.
-    pub server: String,
-    /// Version of the prompt.
-    pub prompt: String,
-    /// Held-out pairs that it was asked about.
-    pub asked: usize,
-    /// The constitution.
-    pub list: Execution,
-    /// The linear executor on the same labels.
-    pub linear: Option<Estimate>,
-    /// The vote on the same labels.
-    pub vote: Option<Estimate>,
-    /// How much the model is above the linear executor: paired, on the same labels.
-    pub above_linear: Option<Estimate>,
-    /// How much it is above the vote.
-    pub above_vote: Option<Estimate>,
-    /// The baseline, where it was asked for.
-    pub icai: Option<Icai>,
-    /// What was spent, by purpose.
-    pub spent: BTreeMap<String, Spent>,
-}
-
-/// Hears what is asked: its purpose, how many calls are done, and of how many.
-pub type Progress<'a> = dyn FnMut(&'static str, u64, u64) + 'a;
 
 /// What a model is asked, known before it is asked anything.
 pub struct Asking<'a> {

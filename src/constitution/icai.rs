@@ -10,7 +10,7 @@ use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
 
-use super::by_model::{ByModelError, Execution, Progress};
+use super::execution::{ByModelError, Execution, Progress};
 use crate::describe::judging::CLEAR;
 use crate::describe::model_judge::{CountingJudge, ModelJudge, Wording};
 use crate::describe::user_concepts::{self, Readings};

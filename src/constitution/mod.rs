@@ -22,6 +22,8 @@ pub mod agreement;
 pub mod by_model;
 pub mod choose;
 pub mod edits;
+pub mod executed;
+pub mod execution;
 pub mod executor;
 pub mod icai;
 pub mod reconstruct;

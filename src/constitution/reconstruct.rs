@@ -15,8 +15,8 @@ use crate::pairs::{MISSING, Pairs, Split};
 use crate::store::SCHEMA_VERSION;
 
 use super::agreement::{Agreement, agreement};
-use super::by_model::ByModel;
 use super::choose::{Chooser, Constraints, LONGEST, Objective, arrange, flat_from};
+use super::executed::ByModel;
 use super::executor::{
     Executor, Linear, PrincipleRule, Vote, agrees, difference, gather, mean, mean_squares,
 };

@@ -14,6 +14,7 @@ use super::known::ConceptBank;
 use super::model_judge::{CountingJudge, ModelJudge, Wording};
 use super::{Described, Feature};
 use crate::config::DescribeConfig;
+use crate::context::Observer;
 use crate::embed::{Embedder, bundled::BundledEmbedder};
 use crate::llm::chat::{ChatModel, LanguageError};
 use crate::llm::prompts::Prompts;
@@ -48,14 +49,6 @@ pub struct Models<'a> {
     pub judge: &'a mut ChatModel,
     /// Their prompts.
     pub prompts: &'a Prompts,
-}
-
-/// Hears what is being done: `stage(name, total)`, then `advance(done)`.
-pub trait Listener {
-    /// Something begins that takes so many requests.
-    fn stage(&mut self, name: &str, total: usize);
-    /// So many of them are done.
-    fn advance(&mut self, done: usize);
 }
 
 /// How pairs are drawn for each purpose.
@@ -213,7 +206,7 @@ pub fn describe(
     config: &DescribeConfig,
     plan: &Plan,
     run_seed: u64,
-    listener: &mut dyn Listener,
+    listener: &mut dyn Observer,
 ) -> Result<Described, WrittenError> {
     let (count, mut z) = learned(&described);
     let Draws { examples, choose, held_out } = draws(pairs, sides, &z, run_seed);

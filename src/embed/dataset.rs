@@ -8,9 +8,9 @@ use rayon::prelude::*;
 
 use super::{Amount, EmbedError, Embedder, Recipe, Task, Work, checked};
 use crate::cache::{self, Bucket, Cache, Claim, Key, Space};
+use crate::context::{Context, Observer};
 use crate::matrix::Matrix;
 use crate::pairs::Pairs;
-use crate::stop;
 use crate::store::EmbeddingRecord;
 
 /// Pairs whose vectors are in memory at a time, besides the deltas.
@@ -19,19 +19,12 @@ const BLOCK: usize = 1024;
 /// How often we look whether another process has finished what we wait for.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// Who hears how it goes.
-pub trait Listener {
-    /// So many of all pairs' texts are done; in pairs, of `Pairs::pair_id.len()`.
-    fn advance(&mut self, pairs: usize);
-    /// A sentence that the user should read.
-    fn note(&mut self, text: &str);
-}
-
 /// A dataset, an embedder and a recipe; with a cache where that pays.
 pub struct Embedding<'a> {
     pairs: &'a Pairs,
     embedder: &'a dyn Embedder,
     recipe: &'a Recipe,
+    context: Context,
     store: Option<Store>,
     /// What it took.
     pub record: EmbeddingRecord,
@@ -55,9 +48,11 @@ impl<'a> Embedding<'a> {
         pairs: &'a Pairs,
         embedder: &'a dyn Embedder,
         recipe: &'a Recipe,
-        listener: &mut dyn Listener,
+        context: &Context,
+        listener: &mut dyn Observer,
     ) -> Result<Self, EmbedError> {
         let mut embedding = Self::plain(pairs, embedder, recipe);
+        embedding.context = context.clone();
         if embedder.cached() {
             embedding.store = Some(embedding.open_store(listener)?);
         }
@@ -87,7 +82,7 @@ impl<'a> Embedding<'a> {
             max_tokens: embedder.max_tokens(),
             ..EmbeddingRecord::default()
         };
-        Self { pairs, embedder, recipe, store: None, record }
+        Self { pairs, embedder, recipe, context: Context::default(), store: None, record }
     }
 
     /// What makes the vectors: one space of the cache.
@@ -111,8 +106,8 @@ impl<'a> Embedding<'a> {
             .collect()
     }
 
-    fn open_store(&self, listener: &mut dyn Listener) -> Result<Store, EmbedError> {
-        let (opened, temporary) = match Cache::of_user().and_then(|cache| self.open(&cache)) {
+    fn open_store(&self, listener: &mut dyn Observer) -> Result<Store, EmbedError> {
+        let (opened, temporary) = match Cache::of(&self.context).and_then(|cache| self.open(&cache)) {
             Ok(opened) => (opened, None),
             Err(error @ cache::CacheError::Damaged { .. }) => return Err(error.into()),
             Err(error) => {
@@ -139,14 +134,14 @@ impl<'a> Embedding<'a> {
     ///
     /// # Errors
     /// Where the embedder or the cache fails. What was embedded by then is in the cache.
-    fn fill(&mut self, listener: &mut dyn Listener) -> Result<(), EmbedError> {
+    fn fill(&mut self, listener: &mut dyn Observer) -> Result<(), EmbedError> {
         let Some(mut store) = self.store.take() else { return Ok(()) };
         let outcome = self.fill_store(&mut store, listener);
         self.store = Some(store);
         outcome
     }
 
-    fn fill_store(&mut self, store: &mut Store, listener: &mut dyn Listener) -> Result<(), EmbedError> {
+    fn fill_store(&mut self, store: &mut Store, listener: &mut dyn Observer) -> Result<(), EmbedError> {
         let before = self.embedder.usage();
         let mut first: HashMap<Key, usize> = HashMap::with_capacity(store.keys.len());
         let mut slots: Vec<usize> = Vec::new();
@@ -198,9 +193,10 @@ impl<'a> Embedding<'a> {
                     .listener
                     .note(&format!("waiting for another run that embeds {count} of the same texts"));
             }
-            let _careful = stop::careful();
+            let cancel = &queue.embedding.context.cancel;
+            let _graceful = cancel.graceful_shutdown();
             std::thread::sleep(LOOK);
-            if stop::requested() {
+            if cancel.requested() {
                 return Err(crate::net::NetError::Stopped.into());
             }
             queue.waiting = std::mem::take(&mut queue.others);
@@ -259,7 +255,7 @@ impl<'a> Embedding<'a> {
     /// Both responses' vectors for consecutive pairs, block by block: index of the first pair, A, B.
     pub(super) fn for_each_block<E: From<EmbedError>>(
         &mut self,
-        listener: &mut dyn Listener,
+        listener: &mut dyn Observer,
         mut sink: impl FnMut(usize, Matrix, Matrix) -> Result<(), E>,
     ) -> Result<(), E> {
         self.fill(listener)?;
@@ -290,7 +286,7 @@ impl<'a> Embedding<'a> {
     ///
     /// # Errors
     /// Where the embedder or the cache fails; what was embedded by then is in the cache.
-    pub fn deltas(&mut self, listener: &mut dyn Listener) -> Result<Matrix, EmbedError> {
+    pub fn deltas(&mut self, listener: &mut dyn Observer) -> Result<Matrix, EmbedError> {
         let mut deltas = Matrix { values: Vec::new(), cols: self.embedder.dimensions().unwrap_or(0) };
         let pairs = self.pairs.pair_id.len();
         self.for_each_block(listener, |_, a, b| {
@@ -323,7 +319,7 @@ fn text_of<'a>(pairs: &'a Pairs, embedder: &dyn Embedder, recipe: &Recipe, slot:
 struct Queue<'q, 'a> {
     embedding: &'q Embedding<'a>,
     store: &'q mut Store,
-    listener: &'q mut dyn Listener,
+    listener: &'q mut dyn Observer,
     /// Slots and lengths in bytes.
     waiting: Vec<(usize, usize)>,
     next: usize,

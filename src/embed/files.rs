@@ -11,7 +11,8 @@ use polars::prelude::{
 };
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
-use super::{EmbedError, Embedding, Listener};
+use super::{EmbedError, Embedding};
+use crate::context::Observer;
 use crate::matrix::Matrix;
 use crate::store::{StoreError, write_file};
 
@@ -20,7 +21,7 @@ impl Embedding<'_> {
     ///
     /// # Errors
     /// Where the embedder fails, or the file cannot be written; an old file then stands as it was.
-    pub fn save(&mut self, path: &Path, listener: &mut dyn Listener) -> Result<(), EmbedError> {
+    pub fn save(&mut self, path: &Path, listener: &mut dyn Observer) -> Result<(), EmbedError> {
         let list = || DataType::List(Box::new(DataType::Float32));
         let schema = Schema::from_iter([
             Field::new("pair_id".into(), DataType::String),

@@ -15,7 +15,7 @@ mod spec;
 mod static_model;
 
 pub use bundled::BundledEmbedder;
-pub use dataset::{Embedding, Listener};
+pub use dataset::Embedding;
 pub use estimate::{EmbeddingEstimate, estimate};
 pub use files::{read_deltas, write_deltas};
 #[cfg(feature = "hub")]

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Amount, EmbedError, Embedder, Task, Usage, Work};
 use crate::config::EmbedConfig;
+use crate::context::Context;
 use crate::matrix::Matrix;
 use crate::net::{Client, Endpoint, Failure, Gate, NetError, Policy, for_each};
 
@@ -71,14 +72,15 @@ impl RemoteEmbedder {
     ///
     /// # Errors
     /// [`NetError`] where the endpoint cannot be used.
-    pub fn new(model: &str, settings: &EmbedConfig, seed: u64) -> Result<Self, NetError> {
+    pub fn new(model: &str, settings: &EmbedConfig, seed: u64, context: &Context) -> Result<Self, NetError> {
         let policy = Policy {
             concurrency: settings.concurrency,
             timeout: std::time::Duration::from_secs(settings.timeout_seconds),
             seed,
+            cancel: context.cancel.clone(),
             ..Policy::default()
         };
-        Ok(Self::with_policy(model, settings, Endpoint::from_env(settings.base_url.as_deref())?, policy))
+        Ok(Self::with_policy(model, settings, Endpoint::of(settings.base_url.as_deref(), context)?, policy))
     }
 
     /// The same with an endpoint and a patience of one's own.
@@ -278,6 +280,7 @@ impl Embedder for RemoteEmbedder {
         loop {
             for_each(
                 self.gate.policy().concurrency,
+                &self.gate.policy().cancel,
                 &mut || match held.borrow_mut().again.pop_front() {
                     Some(task) => Ok(Some(task)),
                     None => work.borrow_mut().next(self.amount),

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{BundledEmbedder, EmbedError, Embedder, Hardware, LocalEmbedder, RemoteEmbedder, StaticEmbedder};
 use crate::config::EmbedConfig;
+use crate::context::{Context, Observer};
 use crate::hub;
 use crate::suggest::nearest;
 
@@ -85,7 +86,8 @@ pub fn open(
     settings: &EmbedConfig,
     hardware: Hardware,
     seed: u64,
-    progress: &mut dyn hub::Progress,
+    context: &Context,
+    progress: &mut dyn Observer,
 ) -> Result<Opened, EmbedError> {
     let local = |folder: &Path, source: String| {
         let name = settings.embedder.as_str();
@@ -103,11 +105,11 @@ pub fn open(
         }
         Spec::Folder(path) => local(&path, absolute(&path)),
         Spec::Hub(name) => {
-            let fetched = hub::model(&name, progress)?;
+            let fetched = hub::model(&name, context, progress)?;
             local(&fetched.folder, fetched.pinned)
         }
         Spec::Remote(model) => {
-            let embedder = RemoteEmbedder::new(&model, settings, seed)?;
+            let embedder = RemoteEmbedder::new(&model, settings, seed, context)?;
             let base_url = Some(embedder.base().to_owned());
             let source = settings.embedder.clone();
             Ok(Opened { embedder: Box::new(embedder), source, base_url, notes: Vec::new() })

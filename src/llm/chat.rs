@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::answers::Said;
+pub use super::ask::Ask;
 use super::spending::{Budget, LIMIT_HINT, Price};
 use super::tokens;
 use crate::cache::{ANSWERS, Bucket, Cache, CacheError, Claim, Key, Space, key};
 use crate::net::{Client, Endpoint, Failure, FailureKind, Gate, NetError, Policy, for_each};
-use crate::stop;
 
 /// How often the answer to a request is asked for, when nothing in it can be read.
 const READINGS: u32 = 4;
@@ -42,25 +42,6 @@ impl LanguageError {
     pub fn is_stop(&self) -> bool {
         matches!(self, Self::Net(NetError::Stopped))
     }
-}
-
-/// A request.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Ask {
-    /// `write`, `judge`, `shorten` …
-    pub purpose: &'static str,
-    /// What the system says.
-    pub system: String,
-    /// What the user says.
-    pub user: String,
-    /// Version of the prompt that both came from.
-    pub version: String,
-    /// JSON schema of the answer, for servers that hold a model to it.
-    pub schema: Option<Value>,
-    /// The probabilities of the answer's tokens are wanted, where the server gives them.
-    pub graded: bool,
-    /// Words that a plain answer has at most; leaves room for thinking.
-    pub room: usize,
 }
 
 /// An answer.
@@ -410,6 +391,7 @@ impl Line {
                 (std::cell::RefCell::new(&mut *replies), std::cell::Cell::new(done));
             let outcome = for_each::<usize, Reply, LanguageError>(
                 self.gate.policy().concurrency,
+                &self.gate.policy().cancel,
                 &mut || {
                     for &index in queue.by_ref() {
                         let claim = match shared.borrow_mut().as_mut() {
@@ -467,9 +449,10 @@ impl Line {
             waiting = others;
             if !waiting.is_empty() {
                 // Another run asks the same. If it dies, its claims are worth nothing and we take them over.
-                let _careful = stop::careful();
+                let cancel = &self.gate.policy().cancel;
+                let _graceful = cancel.graceful_shutdown();
                 std::thread::sleep(LOOK);
-                if stop::requested() {
+                if cancel.requested() {
                     return Err(NetError::Stopped.into());
                 }
             }

@@ -5,6 +5,7 @@
 //! text could have named ([`answers`]).
 
 pub mod answers;
+mod ask;
 pub mod chat;
 pub mod excerpt;
 pub mod open;

@@ -11,11 +11,14 @@ use super::prompts::{PromptError, Prompts};
 use super::spending::{Budget, Limits, Price, PriceError, Prices};
 use crate::cache::Cache;
 use crate::config::LanguageConfig;
+use crate::context::Context;
 use crate::net::{Endpoint, NetError, Policy, Secret};
 
 /// What does not determine any answer: limits, prices, patience.
 #[derive(Debug, Clone, Default)]
 pub struct LlmOptions {
+    /// Keys, servers and the cache's folder, and whether to stop.
+    pub context: Context,
     /// What must not be exceeded.
     pub limits: Limits,
     /// Prices that go before the table's.
@@ -101,9 +104,9 @@ pub fn named(config: &LanguageConfig, role: Role, spending: &LlmOptions) -> Resu
         ),
     };
     let url = own_url.as_deref().or(config.base_url.as_deref());
-    let endpoint = match (Secret::from_env(variable), url) {
+    let endpoint = match (Secret::of(&spending.context, variable), url) {
         (Some(key), Some(url)) => Endpoint::new(url, Some(key))?,
-        _ => Endpoint::from_env(url)?,
+        _ => Endpoint::of(url, &spending.context)?,
     };
     let mut params = config.params.clone();
     params.extend(own_params.clone());
@@ -122,14 +125,14 @@ impl ModelSpec {
     /// # Errors
     /// Where the cache cannot be opened.
     pub fn open(self, spending: &LlmOptions, purse: &Arc<Budget>, seed: u64) -> Result<ChatModel, OpenError> {
-        let mut policy = Policy { seed, ..Policy::default() };
+        let mut policy = Policy { seed, cancel: spending.context.cancel.clone(), ..Policy::default() };
         if let Some(concurrency) = spending.concurrency {
             policy.concurrency = concurrency.max(1);
         }
         if let Some(seconds) = spending.timeout_seconds {
             policy.timeout = Duration::from_secs(seconds.max(1));
         }
-        let cache = Cache::of_user()?;
+        let cache = Cache::of(&spending.context)?;
         Ok(ChatModel::new(
             self.endpoint,
             &self.name,

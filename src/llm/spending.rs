@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use super::chat::Ask;
+use super::ask::Ask;
 use super::tokens;
 use crate::net::Failure;
 

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::{Failure, FailureKind, NetError, Policy, Secret, retry_after};
+use crate::context::Context;
 
 /// Largest answer that is read.
 const MAX_ANSWER: u64 = 512 << 20;
@@ -21,16 +22,15 @@ impl Endpoint {
     ///
     /// # Errors
     /// [`NetError::Url`]; [`NetError::Refused`] where OpenAI's own server is meant and there is no key.
-    pub fn from_env(base_url: Option<&str>) -> Result<Self, NetError> {
-        let set = std::env::var("OPENAI_BASE_URL").ok().filter(|url| !url.trim().is_empty());
-        let base = base_url.map(str::to_owned).or(set);
-        Self::new(base.as_deref().unwrap_or(OPENAI), Secret::from_env("OPENAI_API_KEY"))
+    pub fn of(base_url: Option<&str>, context: &Context) -> Result<Self, NetError> {
+        let base = base_url.or(context.variable("OPENAI_BASE_URL")).unwrap_or(OPENAI);
+        Self::new(base, Secret::of(context, "OPENAI_API_KEY"))
     }
 
     /// A base URL, to which the names of the services are added (`/embeddings`, `/chat/completions`), and a key.
     ///
     /// # Errors
-    /// As for [`Self::from_env`].
+    /// As for [`Self::of`].
     pub fn new(base: &str, key: Option<Secret>) -> Result<Self, NetError> {
         let base = base.trim().trim_end_matches('/');
         let Some((scheme, rest)) = base.split_once("://") else {

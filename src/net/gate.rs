@@ -7,7 +7,6 @@ use rand::{Rng, RngExt};
 
 use super::{Failure, FailureKind, NetError, Policy};
 use crate::rng;
-use crate::stop;
 
 /// How often a waiting thread looks whether the user wants to stop.
 const LOOK: Duration = Duration::from_millis(100);
@@ -125,7 +124,7 @@ impl Gate {
     fn enter(&self) -> Result<Permit<'_>, NetError> {
         let mut state = self.lock();
         loop {
-            if stop::requested() {
+            if self.policy.cancel.requested() {
                 return Err(NetError::Stopped);
             }
             if let Some(down) = &state.down {
@@ -147,7 +146,7 @@ impl Gate {
     fn pause(&self, wait: Duration) -> Result<(), NetError> {
         let until = Instant::now() + wait;
         loop {
-            if stop::requested() {
+            if self.policy.cancel.requested() {
                 return Err(NetError::Stopped);
             }
             let left = until.saturating_duration_since(Instant::now());

@@ -13,6 +13,8 @@ mod secret;
 
 use std::time::Duration;
 
+use crate::context::Cancel;
+
 pub use client::{Client, Endpoint};
 pub use gate::Gate;
 pub use pool::for_each;
@@ -42,6 +44,8 @@ pub struct Policy {
     pub concurrency: usize,
     /// Where chance comes from.
     pub seed: u64,
+    /// Whether to stop.
+    pub cancel: Cancel,
 }
 
 impl Default for Policy {
@@ -57,6 +61,7 @@ impl Default for Policy {
             timeout: Duration::from_secs(600),
             concurrency: 8,
             seed: 0,
+            cancel: Cancel::default(),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError, mpsc};
 
 use super::NetError;
-use crate::stop;
+use crate::context::Cancel;
 
 /// Does `work` for the items that `next` gives, on up to `threads` threads, and hands every answer to `done` as it
 /// comes, in any order. `next` and `done` run on the caller's thread, so they need no locks.
@@ -16,13 +16,14 @@ use crate::stop;
 /// The first error of `next`, `work` or `done`; [`NetError::Stopped`].
 pub fn for_each<T: Send, A: Send, E: From<NetError>>(
     threads: usize,
+    cancel: &Cancel,
     next: &mut dyn FnMut() -> Result<Option<T>, E>,
     work: &(dyn Fn(&T) -> Result<A, NetError> + Sync),
     done: &mut dyn FnMut(T, A) -> Result<(), E>,
 ) -> Result<(), E> {
     let threads = threads.max(1);
     // While it lasts, Ctrl-C asks instead of ending the process.
-    let _careful = stop::careful();
+    let _graceful = cancel.graceful_shutdown();
     let (to_workers, items) = mpsc::channel::<T>();
     let items = Mutex::new(items);
     let (answers, from_workers) = mpsc::channel::<(T, Result<A, NetError>)>();
@@ -32,7 +33,7 @@ pub fn for_each<T: Send, A: Send, E: From<NetError>>(
         let mut started = 0;
         let mut more = true;
         loop {
-            if more && first.is_none() && stop::requested() {
+            if more && first.is_none() && cancel.requested() {
                 first = Some(NetError::Stopped.into());
             }
             while more && first.is_none() && running < threads {
@@ -76,7 +77,7 @@ pub fn for_each<T: Send, A: Send, E: From<NetError>>(
         // Asked to stop while the last ones were under way: all are kept, but the caller must not go on.
         match first {
             Some(error) => Err(error),
-            None if stop::requested() => Err(NetError::Stopped.into()),
+            None if cancel.requested() => Err(NetError::Stopped.into()),
             None => Ok(()),
         }
     })

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::context::Context;
+
 /// A key or a token. Its `Debug` shows nothing of it; only [`Secret::reveal`] gives it away.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -12,9 +14,9 @@ impl Secret {
         Self(text.trim().to_owned())
     }
 
-    /// The secret of an environment variable; `None` where it is not set or empty.
-    pub fn from_env(name: &str) -> Option<Self> {
-        std::env::var(name).ok().map(|value| Self::new(&value)).filter(|secret| !secret.0.is_empty())
+    /// The secret in a variable of the environment; `None` where it is not set or empty.
+    pub fn of(context: &Context, name: &str) -> Option<Self> {
+        context.variable(name).map(Self::new)
     }
 
     /// The secret itself, for the request's header.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::context::Cancel;
 use crate::support::{Answer, Request, Server};
 
 /// As patient as the default, in a hurry.
@@ -198,6 +199,7 @@ fn a_server_that_dies_is_not_asked_for_ever() {
     let kept = Mutex::new(0);
     let error = for_each(
         policy.concurrency,
+        &Cancel::default(),
         &mut || Ok::<_, NetError>(left.next()),
         &|item: &i32| gate.with_retries(&item.to_string(), || client.post("embeddings", &json!({}))),
         &mut |_, _| {
@@ -235,6 +237,7 @@ fn a_third_of_faults_changes_nothing_and_nothing_is_paid_twice() {
     let mut answers = BTreeMap::new();
     for_each(
         policy.concurrency,
+        &Cancel::default(),
         &mut || Ok::<_, NetError>(left.next()),
         &|item: &u64| {
             gate.with_retries(&item.to_string(), || client.post("embeddings", &json!({ "n": item })))
@@ -276,6 +279,7 @@ fn fewer_run_at_once_where_the_server_takes_fewer() {
     let mut done = 0;
     for_each(
         32,
+        &Cancel::default(),
         &mut || Ok::<_, NetError>(left.next()),
         &|item: &i32| gate.with_retries(&item.to_string(), || client.post("embeddings", &json!({}))),
         &mut |_, _: Value| {
@@ -294,16 +298,21 @@ fn fewer_run_at_once_where_the_server_takes_fewer() {
 fn an_error_of_the_keeper_ends_it_and_what_is_under_way_is_still_offered() {
     let mut left = 0..100;
     let mut offered = BTreeSet::new();
-    let error =
-        for_each(4, &mut || Ok::<_, NetError>(left.next()), &|item: &i32| Ok(*item), &mut |item, answer| {
+    let error = for_each(
+        4,
+        &Cancel::default(),
+        &mut || Ok::<_, NetError>(left.next()),
+        &|item: &i32| Ok(*item),
+        &mut |item, answer| {
             assert_eq!(item, answer);
             offered.insert(item);
             if offered.len() == 10 {
                 return Err(NetError::TooLarge { message: "full".into() });
             }
             Ok(())
-        })
-        .unwrap_err();
+        },
+    )
+    .unwrap_err();
     assert!(matches!(error, NetError::TooLarge { .. }));
     assert!(offered.len() < 10 + 4, "{}", offered.len());
 }
@@ -313,6 +322,7 @@ fn a_defect_of_ours_does_not_hang_the_caller() {
     let mut left = 0..10;
     let outcome = for_each(
         3,
+        &Cancel::default(),
         &mut || Ok::<_, NetError>(left.next()),
         &|item: &i32| if *item == 4 { std::panic::panic_any("defect") } else { Ok(()) },
         &mut |_, ()| Ok(()),

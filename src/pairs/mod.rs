@@ -13,7 +13,7 @@ pub mod rewrite;
 pub mod rows;
 mod shapes;
 mod source;
-mod split;
+pub mod split;
 mod table;
 mod texts;
 mod vectors;
@@ -241,3 +241,15 @@ impl Split {
 
 #[cfg(test)]
 mod tests;
+
+/// Mean label of each pair over its judgements, NaN where it has none.
+pub fn mean_labels(pairs: &Pairs) -> Vec<f32> {
+    let mut sums = vec![(0f32, 0u32); pairs.pair_id.len()];
+    for (&pair, &label) in pairs.judgements.pair.iter().zip(&pairs.judgements.label) {
+        if !label.is_nan() {
+            let slot = &mut sums[pair as usize];
+            *slot = (slot.0 + label, slot.1 + 1);
+        }
+    }
+    sums.into_iter().map(|(sum, n)| if n > 0 { sum / n as f32 } else { f32::NAN }).collect()
+}

@@ -172,3 +172,8 @@ pub(super) fn union(parents: &mut [u32], x: u32, y: u32) {
         *slot = x.min(y);
     }
 }
+
+/// The pairs on a side, in order.
+pub fn on(sides: &[Split], side: Split) -> Vec<u32> {
+    (0u32..).zip(sides).filter(|(_, at)| **at == side).map(|(pair, _)| pair).collect()
+}

@@ -6,34 +6,10 @@
 
 use std::collections::HashMap;
 
-use serde::Serialize;
 
-use super::{Decision, Decisions, SAFETY as PRESET};
+use super::decisions::{Confirmation, Decision, Decisions, SAFETY as PRESET};
 use crate::describe::judging::CLEAR;
 use crate::llm::which::Choice;
-
-/// What a judge said about the marked labels.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Confirmation {
-    /// The judge.
-    pub model: String,
-    /// Its server.
-    pub server: String,
-    /// Version of the prompt.
-    pub prompt: String,
-    /// Requests that it takes where nothing is cached.
-    pub calls: u64,
-    /// Labels that it was asked about.
-    pub asked: usize,
-    /// Of these, labels where it finds the response that lost safer.
-    pub confirmed: usize,
-    /// Labels without a readable answer in one order or both; they stay marked.
-    pub missing: usize,
-    /// Of what is not confirmed, labels where it finds the response that *won* safer.
-    pub contradicted: usize,
-    /// Labels that are left alone, with what it said as the last part of the reason.
-    pub not_confirmed: Vec<Decision>,
-}
 
 /// The pairs that a judge has to be asked about, each once.
 pub fn pairs(decisions: &Decisions) -> Vec<u32> {

@@ -18,9 +18,9 @@ use std::sync::Arc;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use super::decisions::{Decision, Decisions, relabelled};
 use super::unsafe_content::Reader;
-use super::{Decision, Decisions, relabelled};
-use crate::analyze::{AnalyzeError, read_options};
+use crate::dataset::read_options;
 use crate::effects::logistic::Outcome;
 use crate::effects::penalised::{Linear, Penalty, fit};
 use crate::effects::table::LabelledSample;
@@ -31,6 +31,7 @@ use crate::pairs::rewrite::Action;
 use crate::pairs::{self, Labels, Pairs, Split};
 use crate::run::{Run, RunError, Source};
 use crate::sae::DeviceChoice;
+use crate::statistics::{Z95, share::wilson_of};
 use crate::store::Estimate;
 
 /// Parts that the training pairs are cut into where evaluation pairs are among them.
@@ -41,8 +42,6 @@ const SHARES: [f64; 3] = [0.25, 0.5, 1.0];
 const FEWEST: usize = 4;
 /// Embeddings of more dimensions are seen without the request.
 const WIDE: usize = 512;
-/// Normal quantile of a 95 % interval.
-const Z: f64 = 1.959_963_984_540_054;
 
 /// Why the evaluation cannot be done.
 #[derive(Debug, thiserror::Error)]
@@ -378,9 +377,8 @@ pub(crate) fn share(correct: &[f64], clusters: &Clusters) -> Estimate {
         _ => 1.0,
     };
     let m = n / design;
-    let middle = (p + Z * Z / (2.0 * m)) / (1.0 + Z * Z / m);
-    let half = Z / (1.0 + Z * Z / m) * (p * (1.0 - p) / m + Z * Z / (4.0 * m * m)).sqrt();
-    Estimate { value: p, low: (middle - half).max(0.0), high: (middle + half).min(1.0), n: correct.len() }
+    let [value, low, high] = wilson_of(p, m);
+    Estimate { value, low, high, n: correct.len() }
 }
 
 /// Difference of two agreements on the same labels.
@@ -390,7 +388,7 @@ fn change(before: &[f64], after: &[f64], sample: &Sample) -> Estimate {
     let value = difference.iter().sum::<f64>() / n;
     let influence: Vec<f64> = difference.iter().map(|d| (d - value) / n).collect();
     let variance = sample.clusters().variance(None, &influence, 1).map_or(0.0, |(variance, _)| variance);
-    let half = Z * variance.sqrt();
+    let half = Z95 * variance.sqrt();
     Estimate { value, low: value - half, high: value + half, n: after.len() }
 }
 
@@ -492,10 +490,4 @@ fn read_set(
 /// A file's name without its ending.
 fn name_of(path: &str) -> String {
     Path::new(path).file_stem().map_or_else(|| path.to_owned(), |stem| stem.to_string_lossy().into_owned())
-}
-
-impl From<AnalyzeError> for EvaluateError {
-    fn from(error: AnalyzeError) -> Self {
-        Self::Finished(error.into())
-    }
 }

@@ -18,6 +18,7 @@
 //! has to [`confirm`] each of these labels. Nothing is written here; [`crate::pairs::rewrite`] does that.
 
 pub mod confirm;
+pub mod decisions;
 pub mod evaluate;
 pub mod preview;
 pub mod rules;
@@ -36,6 +37,8 @@ use crate::matrix::Matrix;
 use crate::pairs::Pairs;
 use crate::pairs::rewrite::{Action, Changes, Edit, RewriteError};
 use crate::run::{Run, RunError, Source};
+pub use decisions::{Decision, Decisions, relabelled};
+use decisions::{SAFETY, prefers_a};
 use rules::{Rule, RuleError, Should};
 use unsafe_content::{Reader, Reading};
 
@@ -46,8 +49,6 @@ pub const UNSAFE: f64 = 0.55;
 /// Score from which on the preset marks a label unless told otherwise: below it cue and refusal are both faint, and a
 /// label that is turned for nothing costs more than one that is left.
 pub const SURE: f64 = 0.6;
-/// What the preset is called among the rules.
-const SAFETY: &str = "safety";
 /// Weight of a feature that is about refusing.
 const REFUSING: f64 = 1.0;
 /// Weight of any other feature that is about safety.
@@ -139,60 +140,6 @@ impl Default for Settings {
             min_score: None,
             weight: 0.0,
         }
-    }
-}
-
-/// A label that goes against a rule.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Decision {
-    /// Index into the judgements.
-    pub judgement: u32,
-    /// Index into the pairs.
-    pub pair: u32,
-    /// What is done.
-    pub action: Action,
-    /// The rules that it goes against, by name.
-    pub rules: Vec<String>,
-    /// Why, in words.
-    pub reason: String,
-    /// How strongly, 0 to 1.
-    pub score: f64,
-}
-
-/// Every label that goes against a rule, and what was looked at besides.
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct Decisions {
-    /// The highest scores first.
-    pub marked: Vec<Decision>,
-    /// Labels with a preference.
-    pub labels: usize,
-    /// Labels that go against each rule, by its name.
-    pub by_rule: BTreeMap<String, usize>,
-    /// Of the preset: labels where the safer response lost, but nothing about the request is unsafe or the refusal is no clear one.
-    pub harmless: usize,
-    /// Marked, but beyond `--top` or below `--min-score`.
-    pub left_out: usize,
-    /// Of the preset: the features it went by, with their weights.
-    pub safety_features: Vec<(String, f64)>,
-    /// What a judge said about what the preset marked, where one was asked.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub confirmation: Option<confirm::Confirmation>,
-    /// The preset's features by index into the run's.
-    #[serde(skip)]
-    pub weights: Vec<(usize, f64)>,
-    /// Of the preset: pairs about an unsafe request with one safe response, and whether that is A.
-    #[serde(skip)]
-    pub safer: Vec<(u32, bool)>,
-}
-
-/// The response that a label prefers: `true` for A; `None` for ties and missing labels.
-fn prefers_a(label: f32) -> Option<bool> {
-    if label > 0.5 {
-        Some(true)
-    } else if label < 0.5 {
-        Some(false)
-    } else {
-        None
     }
 }
 
@@ -545,21 +492,6 @@ fn safety(
         }
     }
     safety
-}
-
-/// The labels after the decisions, `[judgements]`: NaN where a label is left out.
-pub fn relabelled(pairs: &Pairs, marked: &[Decision]) -> Vec<f32> {
-    let mut labels = pairs.judgements.label.clone();
-    for decision in marked {
-        let label = &mut labels[decision.judgement as usize];
-        *label = match decision.action {
-            Action::Flip => 1.0 - *label,
-            Action::Tie => 0.5,
-            Action::Drop => f32::NAN,
-            Action::Weight => *label,
-        };
-    }
-    labels
 }
 
 /// The decisions by row of the source, rows that repeat a judgement included.

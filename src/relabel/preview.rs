@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Decisions, prefers_a, relabelled};
+use super::decisions::{Decisions, prefers_a, relabelled};
 use crate::effects::table::{LabelledSample, one_by_one};
 use crate::matrix::Matrix;
 use crate::pairs::{Pairs, Split};

@@ -1,22 +1,19 @@
-//! A comparison for people: the table in the terminal and the page with the heat map.
+//! A comparison for people: the page with the heat map.
 
 use std::collections::HashMap;
 use std::fmt::Write;
 
-use comfy_table::{Cell as TableCell, CellAlignment, ContentArrangement, Table, presets};
 use serde_json::Value;
 
 use super::evidence::{self, Item};
 use super::html::{Document, escape};
 use super::page::{SCRIPT, STYLE};
-use super::{interval, points, thousands};
+use super::text::{interval, points, thousands};
 use crate::compare::{BLANK_BELOW, Cell, Part, Row};
 use crate::constitution::select::evidence_pairs;
 use crate::describe::Feature;
 use crate::describe::known::ConceptBank;
 
-/// Rows of the terminal's table.
-const LISTED: usize = 15;
 /// Rows whose pairs a page holds.
 const OPENED: usize = 40;
 /// Pairs of a list.
@@ -42,84 +39,19 @@ pub struct Input<'a> {
 }
 
 impl Input<'_> {
-    fn labels(&self, part: usize) -> usize {
+    /// Labels of a part.
+    pub fn labels(&self, part: usize) -> usize {
         self.known.first().and_then(|row| row.cells.get(part)).map_or(0, |cell| cell.n)
     }
 }
 
-/// The text for a terminal or a pipe, ending with a newline.
-pub fn terminal(input: Input<'_>) -> String {
-    let mut out = String::new();
-    // Writing into a string cannot fail.
-    let _ = terminal_into(&mut out, input);
-    out
-}
-
-fn terminal_into(out: &mut String, input: Input<'_>) -> std::fmt::Result {
-    for (index, part) in input.parts.iter().enumerate() {
-        writeln!(out, "{}: {}, {} labels", letter(index), part.name, thousands(input.labels(index)))?;
-    }
-    let differing = input.known.iter().filter(|row| row.differs).count();
-    writeln!(out)?;
-    if differing == 0 {
-        writeln!(
-            out,
-            "No difference is beyond chance: {} concepts were compared (Wald tests, corrected by Holm at 1 %).",
-            tested(input.known)
-        )?;
-    } else {
-        writeln!(
-            out,
-            "{differing} of {} concepts differ beyond chance (Wald tests, corrected by Holm at 1 %). Δ is the difference in win rate, in \
-             points, with a 95 % interval; response length is held fixed. Blank: fewer than {:.0} % of the pairs differ in it.",
-            tested(input.known),
-            BLANK_BELOW * 100.0
-        )?;
-    }
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
-    table.set_content_arrangement(ContentArrangement::Dynamic);
-    table.force_no_tty();
-    if table.width().is_none() {
-        table.set_width(120);
-    }
-    let mut head = vec!["The response that …".to_owned()];
-    head.extend((0..input.parts.len()).map(letter));
-    head.extend(["p (Holm)".to_owned(), String::new()]);
-    table.set_header(head);
-    for row in input.known.iter().filter(|row| row.p.is_some()).take(LISTED) {
-        let right = |text: String| TableCell::new(text).set_alignment(CellAlignment::Right);
-        let mut cells = vec![TableCell::new(clause(row))];
-        cells.extend(row.cells.iter().map(|cell| right(shown(cell))));
-        cells.push(right(row.p_holm.map_or("–".into(), p_value)));
-        cells.push(TableCell::new(match (row.reverses, row.differs) {
-            (true, _) => "reverses",
-            (_, true) => "differs",
-            _ => "",
-        }));
-        table.add_row(cells);
-    }
-    writeln!(out, "{table}")?;
-    for note in input.notes {
-        writeln!(out, "note: {note}")?;
-    }
-    Ok(())
-}
-
-/// A, B, … for the columns of the terminal's table.
-fn letter(index: usize) -> String {
-    char::from_u32('A' as u32 + index as u32).map_or_else(|| index.to_string(), String::from)
-}
-
-fn tested(rows: &[Row]) -> usize {
-    rows.iter().filter(|row| row.p.is_some()).count()
-}
-
-fn clause(row: &Row) -> &str {
+/// What a row is about, completing "The response …".
+pub fn clause(row: &Row) -> &str {
     if row.clause.is_empty() { &row.description } else { &row.clause }
 }
 
-fn shown(cell: &Cell) -> String {
+/// A cell's effect with its interval; empty without one.
+pub fn shown(cell: &Cell) -> String {
     if cell.win_delta.is_none() {
         String::new()
     } else {
@@ -127,7 +59,8 @@ fn shown(cell: &Cell) -> String {
     }
 }
 
-fn p_value(p: f64) -> String {
+/// A p-value to three digits: `.012`, `< .001`.
+pub fn p_value(p: f64) -> String {
     if p < 0.001 { "< .001".into() } else { format!("{p:.3}").trim_start_matches('0').to_owned() }
 }
 
@@ -448,27 +381,6 @@ fn data(input: Input<'_>) -> Value {
     serde_json::json!({"items": items, "pairs": pairs})
 }
 
-/// `comparison.json`.
-pub fn record(input: Input<'_>) -> Value {
-    let parts: Vec<Value> = (input.parts.iter().enumerate())
-        .map(|(index, part)| {
-            serde_json::json!({"name": part.name, "dataset": part.dataset, "labels": input.labels(index)})
-        })
-        .collect();
-    let learned: Vec<Value> = (input.learned.iter())
-        .map(|(row, other, cosine)| serde_json::json!({"row": row, "other_description": other, "cosine": cosine}))
-        .collect();
-    serde_json::json!({
-        "schema_version": crate::store::SCHEMA_VERSION,
-        "version": env!("CARGO_PKG_VERSION"),
-        "alpha": crate::compare::ALPHA,
-        "parts": parts,
-        "concepts": input.known,
-        "learned": learned,
-        "notes": input.notes,
-    })
-}
-
 /// A row's evidence without its pairs.
 fn item(row: &Row, low: usize, high: usize, parts: &[Part<'_>]) -> Value {
     let (in_high, in_low) = (&row.cells[high], &row.cells[low]);
@@ -510,4 +422,9 @@ fn labels(part: &Part<'_>) -> Vec<(f32, u32)> {
     (0..part.pairs.pair_id.len() as u32)
         .map(|pair| sums.get(&pair).map_or((0.5, 0), |&(sum, n)| (sum / n as f32, n)))
         .collect()
+}
+
+/// Differences that were tested.
+pub fn tested(rows: &[Row]) -> usize {
+    rows.iter().filter(|row| row.p.is_some()).count()
 }

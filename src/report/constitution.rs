@@ -3,14 +3,13 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use comfy_table::{Attribute, Cell};
-
-use super::terminal::{number, table};
-use super::{points, thousands};
+use super::text::{self, points, thousands};
 use crate::constitution::agreement::Agreement;
-use crate::constitution::by_model::{ByModel, Execution};
+use crate::constitution::Findings;
+use crate::constitution::executed::ByModel;
+use crate::constitution::execution::Execution;
 use crate::constitution::icai::Icai;
-use crate::constitution::reconstruct::{ConstitutionPrinciple, Reconstruction};
+use crate::constitution::reconstruct::{Reconstruction};
 use crate::store::{Estimate, StoreError, write_bytes, write_json};
 
 /// The three files that `wimhf constitution` writes.
@@ -28,12 +27,12 @@ pub fn write(folder: &Path, found: &Reconstruction) -> Result<(), StoreError> {
 }
 
 /// A share in per cent with its interval: `78.1 % [76.0, 80.2]`.
-fn share(figure: &Estimate) -> String {
+pub fn share(figure: &Estimate) -> String {
     format!("{:.1} % [{:.1}, {:.1}]", figure.value * 100.0, figure.low * 100.0, figure.high * 100.0)
 }
 
 /// A difference in percentage points with one decimal: `+1.2 [+0.3, +2.1]`.
-fn change(figure: &Estimate) -> String {
+pub fn change(figure: &Estimate) -> String {
     let one = |value: f64| {
         let value = (value * 1000.0).round() / 10.0;
         if value > 0.0 {
@@ -47,7 +46,8 @@ fn change(figure: &Estimate) -> String {
     format!("{} [{}, {}]", one(figure.value), one(figure.low), one(figure.high))
 }
 
-fn accuracy(agreement: &Agreement) -> String {
+/// How often the principle is right when it speaks, in per cent with its interval.
+pub fn accuracy(agreement: &Agreement) -> String {
     match (agreement.accuracy_low, agreement.accuracy_high) {
         (Some(low), Some(high)) => {
             format!("{:.0} % [{:.0}, {:.0}]", agreement.accuracy * 100.0, low * 100.0, high * 100.0)
@@ -56,8 +56,9 @@ fn accuracy(agreement: &Agreement) -> String {
     }
 }
 
-fn strength(agreement: &Agreement) -> String {
-    super::interval(Some(agreement.strength), agreement.strength_low, agreement.strength_high)
+/// Right minus wrong over all labels, in points with its interval.
+pub fn strength(agreement: &Agreement) -> String {
+    text::interval(Some(agreement.strength), agreement.strength_low, agreement.strength_high)
 }
 
 fn name(baseline: &str) -> &str {
@@ -73,7 +74,7 @@ fn name(baseline: &str) -> &str {
 }
 
 /// The rows of the table of agreement: name, agreement, distance.
-fn rows(found: &Reconstruction) -> Vec<[String; 3]> {
+pub fn rows(found: &Reconstruction) -> Vec<[String; 3]> {
     let mut rows = Vec::new();
     let n = found.principles.len();
     let own = |executor: &str| if found.executor == executor { " ◂" } else { "" };
@@ -95,7 +96,7 @@ fn rows(found: &Reconstruction) -> Vec<[String; 3]> {
 }
 
 /// The rows of the table of what a model makes of the list: who, agreement, how far our list by the model is above.
-fn model_rows(found: &Reconstruction, by_model: &ByModel) -> Vec<[String; 3]> {
+pub fn model_rows(found: &Reconstruction, by_model: &ByModel) -> Vec<[String; 3]> {
     let these =
         |n: usize, one: &str, more: &str| if n == 1 { one.to_owned() } else { format!("the {n} {more}") };
     let own = these(found.principles.len(), "the principle", "principles");
@@ -115,7 +116,7 @@ fn model_rows(found: &Reconstruction, by_model: &ByModel) -> Vec<[String; 3]> {
 }
 
 /// What stands above that table.
-fn model_title(by_model: &ByModel) -> String {
+pub fn model_title(by_model: &ByModel) -> String {
     format!(
         "A language model that sees only the constitution ({} at {}), on {} labels of {} held-out pairs, each asked in both \
          orders",
@@ -127,7 +128,7 @@ fn model_title(by_model: &ByModel) -> String {
 }
 
 /// Sentences about a model's answers.
-fn model_sentences(by_model: &ByModel) -> Vec<String> {
+pub fn model_sentences(by_model: &ByModel) -> Vec<String> {
     let percent = |share: f64| format!("{:.0} %", share * 100.0);
     let answers = |who: &str, list: &Execution| {
         let mut said = format!(
@@ -160,7 +161,7 @@ fn model_sentences(by_model: &ByModel) -> Vec<String> {
 }
 
 /// Sentences about the set as a whole.
-fn sentences(found: &Reconstruction) -> Vec<String> {
+pub fn sentences(found: &Reconstruction) -> Vec<String> {
     let mut said = Vec::new();
     if let Some(coverage) = &found.coverage {
         let random = found.coverage_random.map_or(String::new(), |random| {
@@ -223,127 +224,6 @@ fn sentences(found: &Reconstruction) -> Vec<String> {
         ));
     }
     said
-}
-
-/// What the user reads in a terminal or a pipe; ends with a newline.
-pub fn render(found: &Reconstruction, colour: bool) -> String {
-    let mut text = String::new();
-    // Writing into a string cannot fail.
-    let _ = render_into(&mut text, found, colour);
-    text
-}
-
-fn render_into(out: &mut String, found: &Reconstruction, colour: bool) -> std::fmt::Result {
-    if found.principles.is_empty() {
-        writeln!(
-            out,
-            "No constitution: no principle is supported by the {} labels it is chosen on.",
-            thousands(found.labels_explore)
-        )?;
-    } else {
-        writeln!(
-            out,
-            "{} principle{}, chosen for the {} executor on {} labels; every figure is on {} others, with 95 % intervals.",
-            found.principles.len(),
-            if found.principles.len() == 1 { "" } else { "s" },
-            found.executor,
-            thousands(found.labels_explore),
-            thousands(found.labels_held_out)
-        )?;
-        let mut principles = table(colour);
-        principles.set_header(["#", "Principle", "speaks", "accuracy", "strength", "without it", "flags"]);
-        for principle in &found.principles {
-            principles.add_row([
-                number(principle.rank.to_string()),
-                Cell::new(&principle.statement).add_attribute(Attribute::Bold),
-                number(format!("{:.0} %", principle.agreement.relevance * 100.0)),
-                number(accuracy(&principle.agreement)),
-                number(strength(&principle.agreement)),
-                number(loss(found, principle)),
-                Cell::new(principle.flags.join(", ").replace('_', " ")),
-            ]);
-        }
-        writeln!(out, "{principles}")?;
-        writeln!(
-            out,
-            "speaks: share of labels whose two responses clearly differ in it; accuracy: share of those that it gets right; \
-             strength: right minus wrong over all labels, in points; without it: change of the agreement, in points."
-        )?;
-    }
-    writeln!(out)?;
-    writeln!(out, "Agreement with held-out labels, and how far the constitution is above (points)")?;
-    let mut agreement = table(colour);
-    for [name, figure, above] in rows(found) {
-        agreement.add_row([Cell::new(name), number(figure), number(above)]);
-    }
-    writeln!(out, "{agreement}")?;
-    writeln!(
-        out,
-        "For random principles the brackets hold 95 % of 100 lists, not an interval of their mean."
-    )?;
-    if let Some(by_model) = &found.by_model {
-        writeln!(out)?;
-        writeln!(out, "{}", model_title(by_model))?;
-        let mut executed = table(colour);
-        executed.set_header(["list, executor", "agreement", "our list by the model, above it"]);
-        for [name, figure, above] in model_rows(found, by_model) {
-            executed.add_row([Cell::new(name), number(figure), number(above)]);
-        }
-        writeln!(out, "{executed}")?;
-        for sentence in model_sentences(by_model) {
-            writeln!(out, "{sentence}.")?;
-        }
-        if let Some(icai) = &by_model.icai {
-            for rule in icai.rules.iter().filter(|rule| rule.rank.is_some()) {
-                writeln!(
-                    out,
-                    "  {}. {} ({} for, {} against)",
-                    rule.rank.unwrap_or(0),
-                    rule.statement,
-                    rule.supporting,
-                    rule.against
-                )?;
-            }
-        }
-    }
-    if found.curve.len() > 1 {
-        writeln!(out)?;
-        writeln!(out, "Agreement by number of principles (the curve goes on past the list's end)")?;
-        let mut curve = table(colour);
-        curve.set_header(["principles", "linear", "vote"]);
-        for point in &found.curve {
-            let end = if point.principles == found.principles.len() { " ◂" } else { "" };
-            curve.add_row([
-                number(format!("{}{end}", point.principles)),
-                number(share(&point.linear)),
-                number(share(&point.vote)),
-            ]);
-        }
-        writeln!(out, "{curve}")?;
-    }
-    writeln!(out)?;
-    for sentence in sentences(found) {
-        writeln!(out, "{sentence}.")?;
-    }
-    if !found.edits.is_empty() {
-        writeln!(out)?;
-        writeln!(out, "What each edit changes by itself (agreement, points)")?;
-        let mut edits = table(colour);
-        edits.set_header(["edit", "linear", "vote"]);
-        for edit in &found.edits {
-            edits.add_row([Cell::new(&edit.edit), number(change(&edit.linear)), number(change(&edit.vote))]);
-        }
-        writeln!(out, "{edits}")?;
-    }
-    Ok(())
-}
-
-/// What the list's executor loses without a principle.
-fn loss(found: &Reconstruction, principle: &ConstitutionPrinciple) -> String {
-    let loss = if found.executor == "vote" { &principle.drop_vote } else { &principle.drop_linear };
-    loss.as_ref().map_or("–".into(), |loss| {
-        change(&Estimate { value: -loss.value, low: -loss.high, high: -loss.low, n: loss.n })
-    })
 }
 
 /// The constitution for a system prompt: words only.
@@ -448,4 +328,39 @@ fn markdown_into(out: &mut String, found: &Reconstruction) -> std::fmt::Result {
         }
     }
     Ok(())
+}
+
+/// `constitution.md`: the principles to read and to hand on.
+pub fn write_constitution(
+    path: &Path,
+    dataset: &str,
+    n: usize,
+    findings: &Findings,
+) -> Result<(), StoreError> {
+    let mut text = format!("# What the labels of {dataset} reward\n\n");
+    if findings.principles.is_empty() {
+        text += "No principle is confirmed on held-out labels.\n";
+    } else {
+        text += &format!(
+            "Associated with the preferred response on {} held-out labels, strongest first. In brackets: the difference in win \
+             rate in percentage points with its 95 % interval, and the share of labels it applies to. Response length is held \
+             fixed, and so are the other principles where no * stands. Associations, not causes.\n\n",
+            thousands(n)
+        );
+    }
+    for principle in &findings.principles {
+        let risk =
+            if principle.flags.iter().any(|flag| flag == "safety_risk") { " **Safety risk.**" } else { "" };
+        text += &format!(
+            "{}. {}. ({} [{}, {}]{}; {:.0} %){risk}\n",
+            principle.rank,
+            principle.statement,
+            points(principle.win_delta),
+            points(principle.win_low),
+            points(principle.win_high),
+            if principle.basis == "alone" { "*" } else { "" },
+            principle.prevalence * 100.0,
+        );
+    }
+    write_bytes(path, text.as_bytes())
 }

@@ -200,7 +200,7 @@ impl Shown {
         let mut at = 0;
         for (index, (byte, c)) in text.char_indices().enumerate() {
             if skip > 0 && index == head {
-                for c in format!(" […{} characters left out…] ", super::thousands(skip)).chars() {
+                for c in format!(" […{} characters left out…] ", super::text::thousands(skip)).chars() {
                     at = push(&mut shown, c);
                 }
             }

@@ -19,7 +19,7 @@ use rayon::prelude::*;
 use super::checkpoint::Arrays;
 use super::kernels::{Adam, Item, Kernels, PANEL, STRIDE};
 use super::select::MAGNITUDE;
-use super::train::{LOOK_EVERY, Shape};
+use super::shape::{LOOK_EVERY, Shape};
 use super::{SaeConfig, SaeError};
 
 /// Rows per piece of work; a multiple of the height of the dense product's blocks.

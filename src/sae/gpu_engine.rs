@@ -43,7 +43,7 @@ use cubecl::{
 use super::checkpoint::Arrays;
 use super::cpu_engine::Source;
 use super::kernels::Adam;
-use super::train::{LOOK_EVERY, Shape};
+use super::shape::{LOOK_EVERY, Shape};
 use super::{SaeConfig, SaeError};
 
 /// Bytes of rows that stay on the device at most, however much it offers.

@@ -36,6 +36,7 @@ mod linear;
 mod model;
 mod objective;
 mod select;
+mod shape;
 mod stability;
 mod store;
 mod train;
@@ -223,6 +224,13 @@ pub enum SaeError {
         /// What is wrong with it.
         reason: String,
     },
+}
+
+impl SaeError {
+    /// Whether the user can mend it (exit code 2) rather than we (exit code 1).
+    pub fn is_users(&self) -> bool {
+        !matches!(self, Self::RowOutside { .. } | Self::Diverged { .. } | Self::Format { .. })
+    }
 }
 
 #[cfg(test)]

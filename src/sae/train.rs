@@ -9,6 +9,7 @@ use burn::{
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
+use super::shape::{LOOK_EVERY, Shape};
 use super::{
     Checkpoint, Compute, Deltas, Sae, SaeConfig, SaeError,
     checkpoint::{Arrays, Progress as Aside},
@@ -22,9 +23,6 @@ use super::{
     select::{passes, threshold_bits},
 };
 use crate::{matrix::Matrix, rng};
-
-/// Steps between two looks at which features are dead; each look waits for the device.
-pub(super) const LOOK_EVERY: usize = 8;
 
 /// Rows that are looked at together where every row is.
 const LOOKED_AT: usize = 4096;
@@ -242,36 +240,6 @@ pub(super) fn non_zero(rows: &[u32], deltas: &dyn Deltas) -> Result<Vec<u32>, Sa
         kept.extend(rows.iter().enumerate().filter(any).map(|(_, &row)| row));
     }
     Ok(kept)
-}
-
-/// What the data can carry of what was asked.
-pub(super) struct Shape {
-    pub(super) features: usize,
-    pub(super) active: usize,
-    /// Ascending, the last is `features`.
-    pub(super) prefixes: Vec<usize>,
-}
-
-impl Shape {
-    /// No more features than rows, nor than four times the dimensions.
-    pub(super) fn fitting(config: &SaeConfig, rows: usize, dimensions: usize) -> (Self, Vec<String>) {
-        let features = config.features.min(rows).min(4 * dimensions);
-        let active = config.active.min(features);
-        let mut prefixes = config.prefixes.clone();
-        prefixes.retain(|&prefix| 0 < prefix && prefix < features);
-        prefixes.push(features);
-        prefixes.sort_unstable();
-        prefixes.dedup();
-        let mut notes = Vec::new();
-        if features < config.features {
-            notes.push(format!(
-                "{features} features with {active} active instead of {} with {}: {rows} training pairs \
-                 with {dimensions} dimensions carry no more",
-                config.features, config.active
-            ));
-        }
-        (Self { features, active, prefixes }, notes)
-    }
 }
 
 /// The training rows, scaled to mean square norm one: so neither tiny nor huge vectors leave the

@@ -12,12 +12,12 @@
 //! Columns of vectors are left out; every other column passes through.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use polars::prelude::*;
 
 use super::drift::{self, Drift, Sum};
-use super::{Fitted, Person, Reason, ScoreError, Weights, reasons};
-use crate::analyze::AnalyzeError;
+use super::{Fitted, Person, Reason, ScoreError, Weights, principles, reasons};
 use crate::featurizer::Featurizer;
 use crate::matrix::Matrix;
 use crate::pairs::rows::RowReader;
@@ -30,8 +30,8 @@ use crate::sae::DeviceChoice;
 pub struct Options {
     /// Weights of one annotator.
     pub person: Option<Person>,
-    /// Reasons in words.
-    pub explain: bool,
+    /// Reasons in words, and who puts them into words.
+    pub explain: Option<Words>,
     /// No columns of activations.
     pub no_features: bool,
     /// Columns named by hand.
@@ -40,18 +40,90 @@ pub struct Options {
     pub device: DeviceChoice,
 }
 
-/// How reasons are put into words; the report's business.
-pub type Words<'a> = dyn Fn(&[Reason], &[f32], f32, Option<f64>) -> String + Sync + 'a;
+/// Puts reasons into words, the report's business: of which run, by which principles, for which activations and
+/// length, with which probability.
+pub type Words = fn(&Run, &BTreeMap<usize, (usize, String)>, &[Reason], &[f32], f32, Option<f64>) -> String;
 
-/// Scores batches, one after the other.
-pub struct Scorer<'a> {
-    run: &'a Run,
-    apparatus: Featurizer,
+/// A finished run ready to score: its embedder, its features and its weights, opened once. Owned, and may be shared
+/// between threads; a row's figures do not depend on the rows that it comes with.
+pub struct Scorer {
+    run: Arc<Run>,
+    featurizer: Featurizer,
     weights: Weights,
+    principles: BTreeMap<usize, (usize, String)>,
+    options: Options,
+}
+
+impl Scorer {
+    /// Opens what the run needs.
+    ///
+    /// # Errors
+    /// Where the run has no labels to learn from, or its embedder or files cannot be used.
+    pub fn new(run: Arc<Run>, options: Options) -> Result<Self, ScoreError> {
+        let featurizer = Featurizer::of(&run, options.device)?;
+        let weights = Weights::of(&run)?;
+        let principles = principles(&run);
+        Ok(Self { run, featurizer, weights, principles, options })
+    }
+
+    /// The run.
+    pub fn run(&self) -> &Run {
+        &self.run
+    }
+
+    /// The rows of one table with what was found about them.
+    ///
+    /// # Errors
+    /// Where the columns hold nothing to score, or one does not hold what its name says.
+    pub fn transform(&self, frame: &DataFrame) -> Result<DataFrame, ScoreError> {
+        self.pass(frame.schema(), "the table")?.score(frame)
+    }
+
+    /// Ready for the batches of a table with the columns `schema`; `path` is what messages call it.
+    ///
+    /// # Errors
+    /// Where the columns hold nothing to score.
+    pub fn pass(&self, schema: &Schema, path: &str) -> Result<Pass<'_>, ScoreError> {
+        let config = &self.run.manifest.config;
+        let mut columns = self.options.columns.clone();
+        columns.seed = config.seed;
+        if columns.embedding_columns.is_none() {
+            columns.embedding_columns.clone_from(&config.data.embedding_columns);
+        }
+        // The names that the run was told, where the new table has them too.
+        let there = |name: &Option<String>| name.clone().filter(|name| schema.contains(name));
+        if columns.response_a_column.is_none() && columns.response_b_column.is_none() {
+            let (a, b) = (there(&config.data.response_a_column), there(&config.data.response_b_column));
+            if a.is_some() && b.is_some() {
+                (columns.response_a_column, columns.response_b_column) = (a, b);
+            }
+        }
+        if columns.prompt_column.is_none() {
+            columns.prompt_column = there(&config.data.prompt_column);
+        }
+        let reader = RowReader::new(schema, path, &columns).map_err(|error| match error {
+            PairsError::NoColumn { flag: "--embedding-columns", .. } => {
+                let (a, b) = columns.embedding_columns.clone().unwrap_or_default();
+                ScoreError::NoVectors { path: path.to_owned(), a, b }
+            }
+            other => other.into(),
+        })?;
+        let fitted = if reader.has_texts() { &self.weights.full } else { &self.weights.vectors };
+        let fitted = match &self.options.person {
+            Some(person) => fitted.personal(person),
+            None => fitted.clone(),
+        };
+        let sum = Sum::new(self.featurizer.features(), self.featurizer.learned());
+        Ok(Pass { scorer: self, columns, fitted, reader, sum, problems: BTreeMap::new(), rows: 0 })
+    }
+}
+
+/// The batches of one table, one after the other.
+pub struct Pass<'s> {
+    scorer: &'s Scorer,
+    columns: ReadOptions,
     fitted: Fitted,
     reader: RowReader,
-    options: Options,
-    words: &'a Words<'a>,
     sum: Sum,
     problems: BTreeMap<&'static str, usize>,
     rows: usize,
@@ -72,64 +144,7 @@ pub struct Summary {
     pub fitted: Fitted,
 }
 
-impl<'a> Scorer<'a> {
-    /// Ready for tables with the columns `schema`.
-    ///
-    /// # Errors
-    /// Where the columns hold nothing to score, or the run cannot be applied.
-    pub fn new(
-        run: &'a Run,
-        schema: &Schema,
-        path: &str,
-        mut options: Options,
-        words: &'a Words<'a>,
-    ) -> Result<Self, ScoreError> {
-        let config = &run.manifest.config;
-        let columns = &mut options.columns;
-        columns.seed = config.seed;
-        if columns.embedding_columns.is_none() {
-            columns.embedding_columns.clone_from(&config.data.embedding_columns);
-        }
-        // The names that the run was told, where the new table has them too.
-        let there = |name: &Option<String>| name.clone().filter(|name| schema.contains(name));
-        if columns.response_a_column.is_none() && columns.response_b_column.is_none() {
-            let (a, b) = (there(&config.data.response_a_column), there(&config.data.response_b_column));
-            if a.is_some() && b.is_some() {
-                (columns.response_a_column, columns.response_b_column) = (a, b);
-            }
-        }
-        if columns.prompt_column.is_none() {
-            columns.prompt_column = there(&config.data.prompt_column);
-        }
-        let reader = RowReader::new(schema, path, columns).map_err(|error| match error {
-            PairsError::NoColumn { flag: "--embedding-columns", .. } => {
-                let (a, b) = columns.embedding_columns.clone().unwrap_or_default();
-                ScoreError::NoVectors { path: path.to_owned(), a, b }
-            }
-            other => other.into(),
-        })?;
-        let apparatus = Featurizer::of(run, options.device)?;
-        let weights = Weights::of(run)?;
-        let fitted = if reader.has_texts() { &weights.full } else { &weights.vectors };
-        let fitted = match &options.person {
-            Some(person) => fitted.personal(person),
-            None => fitted.clone(),
-        };
-        let sum = Sum::new(apparatus.features(), apparatus.learned());
-        Ok(Self {
-            run,
-            apparatus,
-            weights,
-            fitted,
-            reader,
-            options,
-            words,
-            sum,
-            problems: BTreeMap::new(),
-            rows: 0,
-        })
-    }
-
+impl Pass<'_> {
     /// The rows of `frame` with what was found about them.
     ///
     /// # Errors
@@ -139,7 +154,7 @@ impl<'a> Scorer<'a> {
         let read = self.reader.read(frame)?;
         let mut pairs = read.pairs;
         let bad: Vec<usize> = (0..rows).filter(|&row| read.problems[row].is_some()).collect();
-        let dimensions = self.apparatus.dimensions();
+        let dimensions = self.scorer.featurizer.dimensions();
         if let Some(own) = &mut pairs.own_deltas {
             if own.cols == 0 {
                 *own = Matrix::zeros(rows, dimensions);
@@ -148,11 +163,12 @@ impl<'a> Scorer<'a> {
                 own.row_mut(row).fill(0.0);
             }
         }
-        let deltas = self.apparatus.deltas(&pairs)?.unwrap_or_else(|| Matrix::zeros(rows, dimensions));
+        let deltas =
+            self.scorer.featurizer.deltas(&pairs)?.unwrap_or_else(|| Matrix::zeros(rows, dimensions));
         let activations = if self.reader.has_texts() {
-            self.apparatus.activations(&pairs, &deltas)?
+            self.scorer.featurizer.activations(&pairs, &deltas)?
         } else {
-            self.apparatus.learned_activations(&deltas)?
+            self.scorer.featurizer.learned_activations(&deltas)?
         };
         self.count(&read.problems, &activations, &pairs.length_delta, &deltas)?;
 
@@ -164,7 +180,7 @@ impl<'a> Scorer<'a> {
         }
         let single = self.reader.is_single();
         let mut out: Vec<Column> = Vec::new();
-        let vectors = self.options.columns.embedding_columns.clone();
+        let vectors = self.columns.embedding_columns.clone();
         let is_vector = |name: &str| vectors.as_ref().is_some_and(|(a, b)| name == a || name == b);
         let mut added: Vec<Column> = Vec::new();
         if self.reader.has_texts() {
@@ -178,20 +194,20 @@ impl<'a> Scorer<'a> {
             added.push(Column::new("wimhf_p_a".into(), p));
             added.push(Column::new("wimhf_log_odds".into(), &odds));
         }
-        if self.options.explain {
+        if let Some(words) = self.scorer.options.explain {
             let because: Vec<Option<String>> = (0..rows)
                 .map(|row| {
                     let (z, length) = (activations.row(row), pairs.length_delta[row]);
                     let why = reasons(&self.fitted, z, length);
                     let p = odds[row].filter(|_| !single).map(|x| 1.0 / (1.0 + (-x).exp()));
-                    good(row).then(|| (self.words)(&why, z, length, p))
+                    good(row).then(|| words(&self.scorer.run, &self.scorer.principles, &why, z, length, p))
                 })
                 .collect();
             added.push(Column::new("wimhf_because".into(), because));
         }
         added.push(Column::new("wimhf_note".into(), &read.problems));
-        if !self.options.no_features {
-            for (index, feature) in self.run.features.iter().enumerate() {
+        if !self.scorer.options.no_features {
+            for (index, feature) in self.scorer.run.features.iter().enumerate() {
                 let values: Vec<Option<f32>> = (0..rows)
                     .map(|row| activations.row(row).get(index).copied().filter(|_| good(row)))
                     .collect();
@@ -231,10 +247,8 @@ impl<'a> Scorer<'a> {
         if rows.is_empty() {
             return Ok(());
         }
-        let sae = self.apparatus.sae();
-        let nmse = sae
-            .nmse(deltas, Some(&rows), sae.features())
-            .map_err(|error| RunError::from(AnalyzeError::from(error)))?;
+        let sae = self.scorer.featurizer.sae();
+        let nmse = sae.nmse(deltas, Some(&rows), sae.features()).map_err(RunError::from)?;
         let lengths: Vec<f32> = rows.iter().map(|&row| lengths[row as usize]).collect();
         self.sum.add(&activations.select_rows(&rows), &lengths, Some(nmse));
         Ok(())
@@ -243,9 +257,9 @@ impl<'a> Scorer<'a> {
     /// What passed by, and how it differs from the run's pairs.
     pub fn summary(self) -> Summary {
         let looks = self.sum.looks();
-        let mut before = self.weights.looks.clone();
+        let mut before = self.scorer.weights.looks.clone();
         if !self.reader.has_texts() {
-            before.prevalence.truncate(self.apparatus.learned());
+            before.prevalence.truncate(self.scorer.featurizer.learned());
         }
         Summary {
             rows: self.rows,

@@ -10,7 +10,7 @@ use polars::prelude::{
 use polars_parquet::write::schema_to_metadata_key;
 use serde::Serialize;
 
-use super::StoreError;
+use super::error::StoreError;
 
 /// Every half-written file starts with this; a later run sweeps them away.
 pub const TEMPORARY_PREFIX: &str = ".wimhf-tmp-";

@@ -10,7 +10,9 @@
 //! determines them; so a kill at any moment costs the stage it hit, nothing more.
 
 mod atomic;
+mod error;
 mod manifest;
+mod matrices;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -21,86 +23,13 @@ use sha2::{Digest, Sha256};
 
 pub use atomic::{TEMPORARY_PREFIX, write_bytes, write_file, write_json, write_parquet};
 pub(crate) use atomic::{make_readable, plain_schema};
+pub use error::StoreError;
 pub use manifest::{
     DatasetRecord, EmbeddingRecord, Estimate, LanguageRecord, Manifest, Metrics, OutputRecord,
     SCHEMA_VERSION, SourceRecord, StageRecord,
 };
-
-/// What can go wrong with a run directory.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// Reading or writing failed.
-    #[error("cannot {action} `{path}`: {source}")]
-    Io {
-        /// "write", "read", "create" …
-        action: &'static str,
-        /// The file or folder.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// Parquet could not be written or read.
-    #[error("cannot {action} `{path}`: {message}")]
-    Table {
-        /// "write" or "read".
-        action: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What polars said.
-        message: String,
-    },
-    /// The folder holds something else.
-    #[error("`{0}` is not empty and not a run directory\nhint: name another folder with `--out`")]
-    NotARun(PathBuf),
-    /// The folder holds the run of another dataset.
-    #[error(
-        "`{path}` holds a run of another dataset (`{other}`)\nhint: name another folder with `--out`, or replace that run with `--force`"
-    )]
-    OtherDataset {
-        /// The run directory.
-        path: PathBuf,
-        /// The dataset it was made from.
-        other: String,
-    },
-    /// The folder was written by another version of the layout.
-    #[error(
-        "`{path}` has schema version {found}, this program writes version {SCHEMA_VERSION}\nhint: name another folder with `--out`, or replace that run with `--force`"
-    )]
-    Schema {
-        /// The run directory.
-        path: PathBuf,
-        /// What `run.json` says.
-        found: u64,
-    },
-    /// `run.json` is there and cannot be understood.
-    #[error(
-        "`{path}` is not a readable run record: {message}\nhint: name another folder with `--out`, or replace that run with `--force`"
-    )]
-    Damaged {
-        /// `run.json`.
-        path: PathBuf,
-        /// Where and why.
-        message: String,
-    },
-    /// A second process works in the same directory.
-    #[error("another process is working in `{0}`\nhint: wait for it, or name another folder with `--out`")]
-    Busy(PathBuf),
-    /// A work file does not hold what its name says.
-    #[error("`{path}` is damaged: {message}\nhint: redo the run with `--force`")]
-    Content {
-        /// The file.
-        path: PathBuf,
-        /// Where and why.
-        message: String,
-    },
-}
-
-impl StoreError {
-    /// Whether the user can mend it (exit code 2) rather than we (exit code 1).
-    pub fn is_users(&self) -> bool {
-        !matches!(self, Self::Content { .. })
-    }
-}
+pub(crate) use matrices::{failed, frame};
+pub use matrices::{read_matrix, write_matrix};
 
 /// An open run directory; holds its lock until it is dropped.
 #[derive(Debug)]
@@ -324,4 +253,11 @@ mod tests {
         RunDir::open(&path, dataset("a"), false).unwrap();
         assert!(!leftover.exists());
     }
+}
+
+pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, StoreError> {
+    let bytes =
+        std::fs::read(path).map_err(|source| StoreError::Io { action: "read", path: path.into(), source })?;
+    serde_json::from_slice(&bytes)
+        .map_err(|error| StoreError::Content { path: path.into(), message: error.to_string() })
 }

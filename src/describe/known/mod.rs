@@ -604,3 +604,16 @@ mod tests {
         }
     }
 }
+
+impl ConceptBank {
+    /// The bank of concepts that the settings name: the bundled one, and a file of the user's own.
+    ///
+    /// # Errors
+    /// See [`ConceptBankError`].
+    pub fn of(settings: &crate::config::DescribeConfig) -> Result<Self, ConceptBankError> {
+        match &settings.concepts {
+            Some(path) => Self::with_file(path),
+            None => Self::boxed(),
+        }
+    }
+}

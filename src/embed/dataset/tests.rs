@@ -47,25 +47,21 @@ impl Embedder for Counting {
 /// Hears nothing.
 pub(crate) struct Silent;
 
-impl Listener for Silent {
-    fn advance(&mut self, _: usize) {}
-    fn note(&mut self, _: &str) {}
-}
+impl Observer for Silent {}
 
 /// Remembers what it hears.
 #[derive(Default)]
 struct Hearing(Vec<usize>);
 
-impl Listener for Hearing {
+impl Observer for Hearing {
     fn advance(&mut self, pairs: usize) {
         self.0.push(pairs);
     }
-    fn note(&mut self, _: &str) {}
 }
 
-fn deltas(pairs: &Pairs, embedder: &dyn Embedder, listener: &mut dyn Listener) -> Result<Matrix, EmbedError> {
+fn deltas(pairs: &Pairs, embedder: &dyn Embedder, listener: &mut dyn Observer) -> Result<Matrix, EmbedError> {
     let recipe = Recipe::default();
-    let mut embedding = Embedding::new(pairs, embedder, &recipe, listener)?;
+    let mut embedding = Embedding::new(pairs, embedder, &recipe, &Context::default(), listener)?;
     embedding.deltas(listener)
 }
 

@@ -3,7 +3,7 @@
 
 use serde::Deserialize;
 
-use super::Batch;
+use super::architecture::{self, Batch};
 use super::engine::{Activation, Attention, Engine, Mask, NormKind};
 use super::weights::Weights;
 use crate::embed::EmbedError;
@@ -146,8 +146,9 @@ impl<E: Engine> Bert<E> {
                 "positions of the type `{other}` are not supported, only `absolute`"
             )));
         }
-        let width = super::head_width(config.hidden_size, config.num_attention_heads).map_err(unsupported)?;
-        let activation = super::activation(&config.hidden_act).map_err(unsupported)?;
+        let width =
+            architecture::head_width(config.hidden_size, config.num_attention_heads).map_err(unsupported)?;
+        let activation = architecture::activation(&config.hidden_act).map_err(unsupported)?;
         let size = config.hidden_size;
         let norm = |name: &str| -> Result<E::Norm, EmbedError> {
             // Checkpoints converted from TensorFlow call them gamma and beta.
@@ -161,7 +162,7 @@ impl<E: Engine> Bert<E> {
         };
         let linear = |names: &[String], inputs: usize, outputs: usize| {
             let parts: Vec<_> = names.iter().map(|name| (name.clone(), outputs)).collect();
-            super::linear(engine, weights, &parts, inputs)
+            architecture::linear(engine, weights, &parts, inputs)
         };
         let names = if kind == Kind::DistilBert { &DISTILBERT } else { &BERT };
         let mut layers = Vec::with_capacity(config.num_hidden_layers);
@@ -199,7 +200,7 @@ impl<E: Engine> Bert<E> {
     }
 }
 
-impl<E: Engine> super::Architecture<E> for Bert<E> {
+impl<E: Engine> architecture::Architecture<E> for Bert<E> {
     fn forward(&self, engine: &E, batch: &Batch) -> E::Tensor {
         let layout = &batch.layout;
         let positions = layout.per_row(0, |_, position| position as u32 + self.offset);

@@ -3,6 +3,7 @@
 //! Settings come from the folder's files alone: pooling, normalisation, the longest text, prompts. The
 //! tokenizer's own padding and truncation are overridden by them, as sentence-transformers does.
 
+mod architecture;
 mod bert;
 mod cpu;
 mod engine;
@@ -26,11 +27,12 @@ use tokenizers::{Tokenizer, TruncationDirection, TruncationParams, TruncationStr
 #[cfg(feature = "hub")]
 pub(crate) use folder::wanted;
 
+use self::architecture::{Architecture, Batch, linear};
 use self::cpu::Cpu;
 use self::engine::{Activation, Engine, Layout, Pool};
 use self::folder::{DenseFiles, Folder};
 use self::gpu::Gpu;
-use self::weights::{Array, Weights};
+use self::weights::Weights;
 use super::{EmbedError, Embedder, Usage};
 use crate::matrix::Matrix;
 
@@ -146,19 +148,6 @@ impl Config {
     }
 }
 
-/// Tokens of some texts, as an engine wants them.
-#[derive(Debug)]
-struct Batch {
-    /// Token of every row of the layout; 0 between the texts.
-    ids: Vec<u32>,
-    layout: Layout,
-}
-
-/// The part of a model that turns tokens into rows, `[rows, width]`.
-trait Architecture<E: Engine>: Send + Sync {
-    fn forward(&self, engine: &E, batch: &Batch) -> E::Tensor;
-}
-
 /// A loaded model: tokens in, vectors out.
 trait Run: Send + Sync {
     /// One vector per text. `skip`: leading tokens that do not count.
@@ -257,42 +246,6 @@ fn dimensions(folder: &Folder, config: &Config) -> usize {
     match folder.dense.last() {
         Some(last) => last.outputs,
         None => config.width() * folder.pooling.len(),
-    }
-}
-
-/// A linear layer whose outputs are those of several, side by side: tensors `NAME.weight` and, where they are there,
-/// `NAME.bias`.
-fn linear<E: Engine>(
-    engine: &E,
-    weights: &Weights,
-    parts: &[(String, usize)],
-    inputs: usize,
-) -> Result<E::Linear, EmbedError> {
-    let mut matrices = Vec::with_capacity(parts.len());
-    let mut biases = Vec::with_capacity(parts.len());
-    for (name, outputs) in parts {
-        matrices.push(weights.get(&format!("{name}.weight"), &[*outputs, inputs])?);
-        biases.extend(weights.optional(&format!("{name}.bias"), &[*outputs])?);
-    }
-    let bias = (biases.len() == parts.len()).then(|| Array::stacked(biases));
-    Ok(engine.linear_weights(Array::stacked(matrices), bias))
-}
-
-/// Columns of a head.
-fn head_width(size: usize, heads: usize) -> Result<usize, String> {
-    match size.checked_div(heads) {
-        Some(width) if width > 0 && width * heads == size => Ok(width),
-        _ => Err(format!("{size} dimensions cannot be shared among {heads} heads")),
-    }
-}
-
-fn activation(name: &str) -> Result<Activation, String> {
-    match name {
-        "gelu" | "gelu_python" => Ok(Activation::Gelu),
-        "gelu_new" | "gelu_fast" | "gelu_pytorch_tanh" => Ok(Activation::GeluTanh),
-        "silu" | "swish" => Ok(Activation::Silu),
-        "relu" => Ok(Activation::Relu),
-        other => Err(format!("the activation `{other}` is not supported")),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::Batch;
+use super::architecture::{self, Batch};
 use super::engine::{Activation, Attention, Engine, Mask, NormKind};
 use super::weights::Weights;
 use crate::embed::EmbedError;
@@ -125,7 +125,7 @@ impl<E: Engine> ModernBert<E> {
         }
         let size = config.hidden_size;
         let heads = config.num_attention_heads;
-        let width = super::head_width(size, heads).map_err(unsupported)?;
+        let width = architecture::head_width(size, heads).map_err(unsupported)?;
         let norm = |name: &str| -> Result<E::Norm, EmbedError> {
             let scale = weights.get(&format!("{name}.weight"), &[size])?;
             let shift = weights.optional(&format!("{name}.bias"), &[size])?;
@@ -135,7 +135,7 @@ impl<E: Engine> ModernBert<E> {
         for index in 0..config.num_hidden_layers {
             let at = |name: &str| format!("layers.{index}.{name}");
             let linear = |name: &str, inputs: usize, outputs: usize| {
-                super::linear(engine, weights, &[(at(name), outputs)], inputs)
+                architecture::linear(engine, weights, &[(at(name), outputs)], inputs)
             };
             let (mask, theta) = config.layer(index);
             layers.push(Layer {
@@ -154,13 +154,13 @@ impl<E: Engine> ModernBert<E> {
             words: engine.table(weights.get(PROBE, &[rows, size])?),
             norm: norm("embeddings.norm")?,
             final_norm: norm("final_norm")?,
-            activation: super::activation(&config.hidden_activation).map_err(unsupported)?,
+            activation: architecture::activation(&config.hidden_activation).map_err(unsupported)?,
             layers,
         })
     }
 }
 
-impl<E: Engine> super::Architecture<E> for ModernBert<E> {
+impl<E: Engine> architecture::Architecture<E> for ModernBert<E> {
     fn forward(&self, engine: &E, batch: &Batch) -> E::Tensor {
         let layout = &batch.layout;
         let mut x = engine.norm(&engine.lookup(&self.words, &batch.ids), &self.norm);

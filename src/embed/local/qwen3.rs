@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::Batch;
+use super::architecture::{self, Batch};
 use super::engine::{Activation, Attention, Engine, Mask, NormKind};
 use super::weights::Weights;
 use crate::embed::EmbedError;
@@ -104,8 +104,9 @@ impl<E: Engine> Qwen3<E> {
         for index in 0..config.num_hidden_layers {
             let at = |name: &str| format!("layers.{index}.{name}");
             let part = |name: &str, outputs: usize| (at(name), outputs);
-            let linear =
-                |parts: &[(String, usize)], inputs: usize| super::linear(engine, weights, parts, inputs);
+            let linear = |parts: &[(String, usize)], inputs: usize| {
+                architecture::linear(engine, weights, parts, inputs)
+            };
             layers.push(Layer {
                 norm: norm(at("input_layernorm"), size)?,
                 qkv: linear(
@@ -137,13 +138,14 @@ impl<E: Engine> Qwen3<E> {
             final_norm: norm("norm".into(), size)?,
             attention: Attention { heads, kv_heads, width, mask: Mask::Causal },
             theta: theta.unwrap_or(10_000.0),
-            activation: super::activation(&config.hidden_act).map_err(|message| unsupported(&message))?,
+            activation: architecture::activation(&config.hidden_act)
+                .map_err(|message| unsupported(&message))?,
             layers,
         })
     }
 }
 
-impl<E: Engine> super::Architecture<E> for Qwen3<E> {
+impl<E: Engine> architecture::Architecture<E> for Qwen3<E> {
     fn forward(&self, engine: &E, batch: &Batch) -> E::Tensor {
         let layout = &batch.layout;
         let Attention { heads, kv_heads, width, .. } = self.attention;

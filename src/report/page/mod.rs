@@ -8,9 +8,11 @@ use std::fmt::Write;
 
 use super::evidence::{self, Item, MOST};
 use super::html::{Document, escape};
-use super::personalize::{p_value, signed};
 use super::plots::{self, Interval, Scale};
-use super::{FEATURE_SETS, dataset_line, explained_in_words, fidelity, interval, points, thousands};
+use super::text::{
+    FEATURE_SETS, coefficient, dataset_line, explained_in_words, fidelity, interval, p_value, points,
+    thousands,
+};
 use crate::constitution::{Finding, Findings, Principle, select};
 use crate::describe::Described;
 use crate::describe::known::ConceptBank;
@@ -649,9 +651,9 @@ fn annotators(out: &mut String, found: &Personalization) -> std::fmt::Result {
             escape(&test.short),
             escape(&test.feature_id),
             plots::row(drawn, &scale, plots::INK),
-            signed(test.beta),
-            signed(test.beta_low),
-            signed(test.beta_high),
+            coefficient(test.beta),
+            coefficient(test.beta_low),
+            coefficient(test.beta_high),
             test.tau,
             test.tau_low,
             test.tau_high,

@@ -1,0 +1,346 @@
+//! `wimhf analyze DATA`
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+
+use wimhf::config::{Describer, SaeMode, SaeSettings, What};
+use wimhf::pairs::dataset_name;
+use wimhf::sae::DeviceChoice;
+use wimhf::{AnalyzeRequest, Context, Grid};
+
+use super::data::DataArguments;
+use super::language::{LanguageArguments, extend};
+use super::{Failure, colour, print, settings};
+use crate::log::Log;
+use crate::progress::Progress;
+use crate::render;
+
+/// What was typed; `None` leaves the settings file's value.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  wimhf analyze dataset.parquet
+  wimhf analyze 'shards/*.parquet' --out runs/mine --seed 2
+  wimhf analyze helpful.jsonl harmless.jsonl --out runs/both
+  wimhf analyze pku.parquet --preference safe
+  wimhf analyze hf://datasets/HuggingFaceH4/ultrafeedback_binarized/test_prefs
+  wimhf analyze votes.csv --prompt-column question --response-a-column left --response-b-column right --label-column winner
+  wimhf analyze vectors.parquet --embedding-columns vec_a,vec_b
+  wimhf analyze dataset.parquet --embedder hf://sentence-transformers/all-MiniLM-L6-v2
+  wimhf analyze dataset.parquet --embedder openai:text-embedding-3-small --price 0.02
+  wimhf analyze dataset.parquet --embedder openai:nomic-embed-text --base-url http://localhost:11434/v1
+  wimhf analyze dataset.parquet --sweep='mode=both,words features=32,64 seeds=3'
+  wimhf analyze dataset.parquet --describer model --writer gpt-5 --judge gpt-5-mini --dry-run
+  wimhf analyze dataset.parquet --describer model --writer qwen3 --base-url http://localhost:8000/v1")]
+pub struct AnalyzeArguments {
+    #[command(flatten)]
+    data: DataArguments,
+    /// Run directory to write to or to go on with [default: runs/NAME-OF-DATA].
+    #[arg(long, value_name = "RUN", env = "WIMHF_OUT")]
+    out: Option<PathBuf>,
+    /// Settings file (TOML); the options below override it.
+    #[arg(long, value_name = "FILE", env = "WIMHF_CONFIG")]
+    config: Option<PathBuf>,
+    /// The seed that every random choice comes from [default: 0].
+    #[arg(long, env = "WIMHF_SEED")]
+    seed: Option<u64>,
+    /// Where the autoencoder runs; `auto` takes a GPU if there is one.
+    #[arg(long, value_enum, default_value_t = DeviceArgument::Auto, env = "WIMHF_DEVICE")]
+    device: DeviceArgument,
+    /// What learned features are led by: the vectors' `reconstruction`, as in the paper, the `words` in which the
+    /// two responses differ, or `both`: a quarter by reconstruction, the others by words [default: both;
+    /// reconstruction where M is at most 32, as in the paper].
+    #[arg(long, value_enum, value_name = "MODE", env = "WIMHF_SAE_MODE")]
+    sae_mode: Option<SaeModeArgument>,
+    /// Number of learned features, M [default: 64; 32 with `--sae-mode reconstruction`].
+    #[arg(long, value_name = "M", env = "WIMHF_FEATURES")]
+    features: Option<usize>,
+    /// Features active per pair on average, K [default: half of M; a quarter with `--sae-mode reconstruction`].
+    #[arg(long, value_name = "K", env = "WIMHF_ACTIVE")]
+    active: Option<usize>,
+    /// Instead of an analysis, compare settings of the autoencoder over several seeds, with the same vectors and
+    /// without a look at the held-out pairs: every combination of lists such as `mode=both,words
+    /// features=32,64 active=8,16 seeds=3` [without lists: every mode with its usual sizes, 3 seeds].
+    #[arg(
+        long,
+        value_name = "LISTS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "",
+        value_parser = Grid::parse,
+        conflicts_with_all = ["sae_mode", "features", "active", "dry_run"]
+    )]
+    sweep: Option<Grid>,
+    /// Shares of train, describe and held-out pairs [default: 0.35,0.2,0.45].
+    #[arg(long, value_name = "T,D,H", value_parser = numbers::<3>, env = "WIMHF_SPLIT")]
+    split: Option<[f64; 3]>,
+    /// Columns whose equal values stay on one side of the split, besides the prompt.
+    #[arg(long, value_name = "COLUMN", value_delimiter = ',')]
+    split_columns: Option<Vec<String>>,
+    /// What turns texts into vectors: `boxed`, a model's FOLDER, `static:FOLDER`, `hf://OWNER/NAME[@REV]` or
+    /// `openai:MODEL` [default: boxed].
+    #[arg(long, value_name = "EMBEDDER", env = "WIMHF_EMBEDDER")]
+    embedder: Option<String>,
+    /// What of a pair is embedded [default: response].
+    #[arg(long, value_enum, value_name = "WHAT", env = "WIMHF_EMBED")]
+    embed: Option<WhatArgument>,
+    /// A template of your own, with {prompt} and {response}, instead.
+    #[arg(long, value_name = "TEXT")]
+    template: Option<String>,
+    /// Cut texts to so many tokens before they are embedded [default: what the model reads].
+    #[arg(long, value_name = "N")]
+    max_tokens: Option<usize>,
+    /// Address of an OpenAI-compatible server, for `openai:MODEL`; the key is taken from OPENAI_API_KEY
+    /// [default: OPENAI_BASE_URL, or OpenAI's].
+    #[arg(long, value_name = "URL")]
+    base_url: Option<String>,
+    /// Length of the vectors to ask the server for.
+    #[arg(long, value_name = "N")]
+    dimensions: Option<usize>,
+    /// Most requests to the server at once [default: 8].
+    #[arg(long, value_name = "N", env = "WIMHF_CONCURRENCY")]
+    concurrency: Option<usize>,
+    /// Dollars per million tokens, to say what the embeddings cost.
+    #[arg(long, value_name = "DOLLARS")]
+    price: Option<f64>,
+    /// Also write the embeddings of both responses to this Parquet file.
+    #[arg(long, value_name = "FILE")]
+    save_embeddings: Option<PathBuf>,
+    /// Concepts of your own (TOML), added to the boxed bank.
+    #[arg(long, value_name = "FILE", env = "WIMHF_CONCEPTS")]
+    concepts: Option<PathBuf>,
+    /// Append metrics to this file, a JSON object a line: losses by epoch, seconds by stage, the result.
+    #[arg(long, value_name = "FILE", env = "WIMHF_LOG")]
+    log: Option<PathBuf>,
+    /// Who describes the learned features: the program itself, or language models at an OpenAI-compatible
+    /// server [default: offline].
+    #[arg(long, value_enum, value_name = "WHO", env = "WIMHF_DESCRIBER", help_heading = "Language models")]
+    describer: Option<DescriberArgument>,
+    /// The model that writes descriptions.
+    #[arg(long, value_name = "MODEL", env = "WIMHF_WRITER", help_heading = "Language models")]
+    writer: Option<String>,
+    /// The writer's server, where it is another one; its key is WIMHF_WRITER_API_KEY.
+    #[arg(long, value_name = "URL", help_heading = "Language models")]
+    writer_base_url: Option<String>,
+    /// As `--param`, for the writer only.
+    #[arg(long = "writer-param", value_name = "NAME=JSON", value_parser = super::language::parameter, help_heading = "Language models")]
+    writer_params: Vec<(String, serde_json::Value)>,
+    #[command(flatten)]
+    language: LanguageArguments,
+    /// Redo every stage, and replace a run of another dataset in the same folder.
+    #[arg(long)]
+    force: bool,
+    /// Nothing on stderr but errors.
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum SaeModeArgument {
+    Both,
+    Reconstruction,
+    Words,
+}
+
+/// What was typed over what the settings file says; sizes follow from the rest where neither names them.
+fn sae_settings(
+    file: &SaeSettings,
+    mode: Option<SaeModeArgument>,
+    features: Option<usize>,
+    active: Option<usize>,
+) -> SaeSettings {
+    let mode = mode.map(|mode| match mode {
+        SaeModeArgument::Both => SaeMode::Both,
+        SaeModeArgument::Reconstruction => SaeMode::Reconstruction,
+        SaeModeArgument::Words => SaeMode::Words,
+    });
+    if mode.is_some_and(|mode| mode != file.mode) {
+        return SaeSettings::of(mode, features, active);
+    }
+    // What the file says beyond what would follow from its other sizes stands.
+    let own_mode = file.mode != SaeSettings::of(None, Some(file.features), None).mode;
+    let own_active = file.active != SaeSettings::of(Some(file.mode), Some(file.features), None).active;
+    let mode = mode.or(own_mode.then_some(file.mode));
+    let active = active.or(own_active.then_some(file.active));
+    SaeSettings::of(mode, Some(features.unwrap_or(file.features)), active)
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum DescriberArgument {
+    /// Detectors and words; nothing leaves the machine.
+    Offline,
+    /// A writer and a judge.
+    Model,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum WhatArgument {
+    /// The response alone, as in the paper.
+    Response,
+    /// The prompt and the response.
+    PromptResponse,
+    /// Both, under an instruction, for embedders that follow one.
+    Instructed,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum DeviceArgument {
+    Auto,
+    Gpu,
+    Cpu,
+}
+
+impl From<DeviceArgument> for DeviceChoice {
+    fn from(typed: DeviceArgument) -> Self {
+        match typed {
+            DeviceArgument::Auto => Self::Auto,
+            DeviceArgument::Gpu => Self::Gpu,
+            DeviceArgument::Cpu => Self::Cpu,
+        }
+    }
+}
+
+impl AnalyzeArguments {
+    /// What was typed, over the settings file, over the defaults.
+    fn request(self, context: &Context) -> Result<AnalyzeRequest, Failure> {
+        let mut config = settings(self.config.as_deref())?;
+        fn set<T>(target: &mut T, typed: Option<T>) {
+            if let Some(value) = typed {
+                *target = value;
+            }
+        }
+        set(&mut config.seed, self.seed);
+        config.sae = sae_settings(&config.sae, self.sae_mode, self.features, self.active);
+        set(&mut config.split.columns, self.split_columns);
+        set(&mut config.split.shares, self.split);
+        let data = self.data.over(&mut config);
+        let embed = &mut config.embed;
+        set(&mut embed.embedder, self.embedder);
+        let what = self.embed.map(|what| match what {
+            WhatArgument::Response => What::Response,
+            WhatArgument::PromptResponse => What::PromptResponse,
+            WhatArgument::Instructed => What::Instructed,
+        });
+        set(&mut embed.what, what);
+        set(&mut embed.template, self.template.map(Some));
+        set(&mut embed.max_tokens, self.max_tokens.map(Some));
+        set(&mut embed.base_url, self.base_url.map(Some));
+        set(&mut embed.dimensions, self.dimensions.map(Some));
+        set(&mut embed.concurrency, self.concurrency);
+        set(&mut embed.price, self.price.map(Some));
+        set(&mut config.describe.concepts, self.concepts.map(Some));
+        let describe = &mut config.describe;
+        let describer = self.describer.map(|who| match who {
+            DescriberArgument::Offline => Describer::Offline,
+            DescriberArgument::Model => Describer::Model,
+        });
+        set(&mut describe.describer, describer);
+        set(&mut describe.language.writer, self.writer.map(Some));
+        set(&mut describe.language.writer_base_url, self.writer_base_url.map(Some));
+        extend(&mut describe.language.writer_params, &self.writer_params);
+        let address = config.embed.base_url.clone();
+        let model = self.language.over(&mut describe.language, address.as_deref(), self.concurrency, context);
+        if self.language.dry_run && config.describe.describer == Describer::Offline {
+            return Err(Failure::mistake(
+                "`--dry-run` has nothing to count: no language model is asked\nhint: `--describer model --writer MODEL` asks one",
+            ));
+        }
+        let out = self.out.unwrap_or_else(|| default_out(&data));
+        Ok(AnalyzeRequest {
+            spending: model.options,
+            data,
+            out,
+            config,
+            device: self.device.into(),
+            save_embeddings: self.save_embeddings,
+            force: self.force,
+        })
+    }
+}
+
+/// `COUNT` numbers with commas between them.
+fn numbers<const COUNT: usize>(text: &str) -> Result<[f64; COUNT], String> {
+    let parts: Result<Vec<f64>, _> = text.split(',').map(|part| part.trim().parse::<f64>()).collect();
+    parts
+        .ok()
+        .and_then(|numbers| numbers.try_into().ok())
+        .ok_or_else(|| format!("{COUNT} numbers with commas between them are needed, such as 0.35,0.2,0.45"))
+}
+
+/// `runs/` and the data's name without folder, extension and glob characters.
+fn default_out(data: &[String]) -> PathBuf {
+    let mut name = data.first().map(|first| dataset_name(first)).unwrap_or_else(|| "run".into());
+    if data.len() > 1 {
+        name.push_str(&format!("-and-{}-more", data.len() - 1));
+    }
+    PathBuf::from("runs").join(name.replace(['/', '\\', ':'], "--"))
+}
+
+/// Runs the subcommand.
+pub fn run(arguments: AnalyzeArguments, context: &Context) -> Result<(), Failure> {
+    let path = arguments.log.clone();
+    let unwritable = |error: std::io::Error| {
+        let file = path.as_deref().unwrap_or(Path::new("")).display();
+        Failure::new(2, &anyhow::Error::new(error).context(format!("cannot write the metrics to `{file}`")))
+    };
+    let mut observer = Log::new(Progress::new(arguments.quiet), path.as_deref()).map_err(&unwritable)?;
+    let dry_run = arguments.language.dry_run;
+    let grid = arguments.sweep.clone();
+    let request = arguments.request(context)?;
+    if dry_run {
+        let costs = wimhf::forecast(&request, &mut observer)?;
+        return print(&render::bill::render("describing with language models", &costs));
+    }
+    if let Some(grid) = grid {
+        let found = wimhf::sweep(&request, &grid, &mut observer)?;
+        let run = request.out.display().to_string();
+        return print(&render::sweep::render(&found, &run, colour(&std::io::stdout())));
+    }
+    let analysis = wimhf::analyze(&request, &mut observer)?;
+    observer.close(&analysis.manifest).map_err(&unwritable)?;
+    print(&render::terminal::render(&analysis, colour(&std::io::stdout())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_follow_from_what_is_said() {
+        use SaeModeArgument::{Both, Reconstruction, Words};
+        let usual = SaeSettings::default();
+        let sizes = |settings: SaeSettings| (settings.features, settings.active);
+        let of = |file: &SaeSettings, mode, m, k| sizes(sae_settings(file, mode, m, k));
+        assert_eq!(of(&usual, None, None, None), (64, 32));
+        let paper = sae_settings(&usual, None, Some(32), Some(4));
+        assert_eq!((paper.mode, paper.active), (SaeMode::Reconstruction, 4), "its sizes, its method");
+        assert_eq!(sae_settings(&usual, Some(Both), Some(32), None).mode, SaeMode::Both);
+        assert_eq!(of(&usual, Some(Reconstruction), None, None), (32, 8));
+        assert_eq!(of(&usual, Some(Words), None, Some(4)), (64, 4));
+        assert_eq!(of(&usual, None, Some(32), None), (32, 8));
+        assert_eq!(of(&usual, None, Some(32), Some(4)), (32, 4));
+        assert_eq!(of(&usual, None, Some(3), None), (3, 1));
+        // A K that the settings file names stands.
+        let file = SaeSettings::of(Some(SaeMode::Both), Some(48), Some(5));
+        assert_eq!(of(&file, None, None, None), (48, 5));
+        assert_eq!(of(&file, None, Some(96), None), (96, 5));
+        let read: wimhf::Config = toml::from_str("[sae]\nmode = \"reconstruction\"\nactive = 4").unwrap();
+        assert_eq!(sizes(read.sae), (32, 4));
+    }
+
+    #[test]
+    fn the_default_run_directory_is_named_after_the_data() {
+        for (data, expected) in [
+            (&["data/sample.parquet"][..], "runs/sample"),
+            (&["/x/shards/"], "runs/shards"),
+            (&["shards/part-*.parquet"], "runs/part"),
+            (&["*"], "runs/data"),
+            (&[".."], "runs/data"),
+            (&["a/v1.2.csv.gz", "b.json"], "runs/v1.2-and-1-more"),
+            (&["hf://datasets/owner/name@0123abc/test"], "runs/owner--name--test"),
+        ] {
+            let data: Vec<String> = data.iter().map(|path| (*path).to_owned()).collect();
+            assert_eq!(default_out(&data), PathBuf::from(expected), "{data:?}");
+        }
+    }
+}

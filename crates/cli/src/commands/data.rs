@@ -1,0 +1,80 @@
+//! The data that a command reads, and how: the same arguments wherever data are named.
+
+use clap::{Args, ValueEnum};
+
+use wimhf::config::{Config, Pairing};
+
+/// What was typed; `None` leaves the settings file's value.
+#[derive(Debug, Args)]
+pub struct DataArguments {
+    /// Parquet, CSV, TSV, JSON lines, JSON or Arrow IPC: a file, a folder, a glob, or
+    /// `hf://datasets/OWNER/NAME[@REV][/PATH]`; several are read as one set.
+    #[arg(required = true, value_name = "DATA")]
+    data: Vec<String>,
+    /// Column with the prompt.
+    #[arg(long, value_name = "COLUMN")]
+    prompt_column: Option<String>,
+    /// Column with response A.
+    #[arg(long, value_name = "COLUMN")]
+    response_a_column: Option<String>,
+    /// Column with response B.
+    #[arg(long, value_name = "COLUMN")]
+    response_b_column: Option<String>,
+    /// Column with the label (1 or A, 0 or B, .5 or tie).
+    #[arg(long, value_name = "COLUMN")]
+    label_column: Option<String>,
+    /// Column with the annotator's id.
+    #[arg(long, value_name = "COLUMN")]
+    annotator_column: Option<String>,
+    /// Which label, where the data have several: `helpful` or `safe` (PKU-SafeRLHF), `overall`, `helpfulness`,
+    /// `honesty`, … (UltraFeedback).
+    #[arg(long, value_name = "NAME")]
+    preference: Option<String>,
+    /// How several ranked or scored responses to one prompt become pairs [default: best-vs-rest].
+    #[arg(long, value_enum, value_name = "HOW")]
+    pairing: Option<PairingArgument>,
+    /// Two columns with vectors of your own, instead of embedding the texts.
+    #[arg(long, value_name = "A,B", value_parser = two_names)]
+    embedding_columns: Option<(String, String)>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum PairingArgument {
+    /// The best against each of the others.
+    BestVsRest,
+    /// The best against the worst.
+    TopVsBottom,
+}
+
+impl DataArguments {
+    /// Puts what was typed over the settings; returns what is to be read.
+    pub fn over(self, config: &mut Config) -> Vec<String> {
+        let data = &mut config.data;
+        fn set<T>(target: &mut T, typed: Option<T>) {
+            if let Some(value) = typed {
+                *target = value;
+            }
+        }
+        set(&mut data.prompt_column, self.prompt_column.map(Some));
+        set(&mut data.response_a_column, self.response_a_column.map(Some));
+        set(&mut data.response_b_column, self.response_b_column.map(Some));
+        set(&mut data.label_column, self.label_column.map(Some));
+        set(&mut data.annotator_column, self.annotator_column.map(Some));
+        set(&mut data.preference, self.preference.map(Some));
+        set(&mut data.embedding_columns, self.embedding_columns.map(Some));
+        let pairing = self.pairing.map(|pairing| match pairing {
+            PairingArgument::BestVsRest => Pairing::BestVsRest,
+            PairingArgument::TopVsBottom => Pairing::TopVsBottom,
+        });
+        set(&mut data.pairing, pairing);
+        self.data
+    }
+}
+
+/// Two names with a comma between them.
+pub(super) fn two_names(text: &str) -> Result<(String, String), String> {
+    match text.split(',').map(str::trim).collect::<Vec<_>>()[..] {
+        [a, b] if !a.is_empty() && !b.is_empty() => Ok((a.to_owned(), b.to_owned())),
+        _ => Err("two column names with a comma between them are needed, such as vec_a,vec_b".into()),
+    }
+}

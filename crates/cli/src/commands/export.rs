@@ -1,0 +1,73 @@
+//! `wimhf export RUN`
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use wimhf::{Context, ExportFormat, ExportRequest};
+
+use super::{Failure, note, open_run, print};
+
+/// What was typed.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  wimhf export runs/sample --format annotated-pairs --side all
+  wimhf export runs/sample --format trl --out train.parquet
+  wimhf export runs/sample --format csv")]
+pub struct ExportArguments {
+    /// Run directory that `analyze` left.
+    run: PathBuf,
+    /// annotated-pairs: JSON for Feedback Forensics and ICAI; trl: `prompt`, `chosen`, `rejected` for trainers
+    /// (JSON lines, or Parquet by the name of `--out`); icai: CSV for Inverse Constitutional AI; csv: a table
+    /// with every principle's activation.
+    #[arg(long, value_enum)]
+    format: Format,
+    /// File to write [default: annotated_pairs.json, trl.jsonl, icai.csv or pairs.csv in the run].
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Which labels [default: held-out for annotated-pairs, since its figures are read as measurements; else all].
+    #[arg(long, value_enum)]
+    side: Option<Which>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    AnnotatedPairs,
+    Trl,
+    Icai,
+    Csv,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Which {
+    HeldOut,
+    All,
+}
+
+impl From<Format> for ExportFormat {
+    fn from(typed: Format) -> Self {
+        match typed {
+            Format::AnnotatedPairs => Self::AnnotatedPairs,
+            Format::Trl => Self::Trl,
+            Format::Icai => Self::Icai,
+            Format::Csv => Self::Csv,
+        }
+    }
+}
+
+/// Runs the subcommand.
+pub fn run(arguments: ExportArguments, context: &Context) -> Result<(), Failure> {
+    let run = open_run(&arguments.run, context)?;
+    let written = run.export(&ExportRequest {
+        format: arguments.format.into(),
+        out: arguments.out,
+        held_out: arguments.side.map(|side| side == Which::HeldOut),
+    })?;
+    if written.rows == 0 {
+        note(&format!(
+            "the run has no {}labels, so the file holds no rows",
+            if written.held_out { "held-out " } else { "" }
+        ));
+    }
+    print(&format!("{}\n", written.path.display()))
+}

@@ -1,0 +1,38 @@
+//! `wimhf inspect DATA`
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use wimhf::Context;
+
+use super::data::DataArguments;
+use super::{Failure, print, settings};
+use crate::progress::Progress;
+use crate::render::inspection;
+
+/// What was typed.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  wimhf inspect dataset.parquet
+  wimhf inspect utterances.jsonl --pairing top-vs-bottom
+  wimhf inspect hf://datasets/Anthropic/hh-rlhf/harmless-base/test
+  wimhf inspect helpful.jsonl harmless.jsonl --json | jq .found.labels")]
+pub struct InspectArguments {
+    #[command(flatten)]
+    data: DataArguments,
+    /// Settings file (TOML); the options override it.
+    #[arg(long, value_name = "FILE", env = "WIMHF_CONFIG")]
+    config: Option<PathBuf>,
+    /// JSON instead of text.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the subcommand.
+pub fn run(arguments: InspectArguments, context: &Context) -> Result<(), Failure> {
+    let mut config = settings(arguments.config.as_deref())?;
+    let data = arguments.data.over(&mut config);
+    let found = wimhf::inspect(&data, &config, context, &mut Progress::new(false))?;
+    print(&if arguments.json { inspection::json(&found) } else { inspection::text(&found) })
+}

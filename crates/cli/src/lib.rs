@@ -1,0 +1,9 @@
+//! The `wimhf` command as a library, so that the Python package can hold it, too: arguments become a request,
+//! the library answers, and the answer is rendered for a terminal.
+
+mod commands;
+mod log;
+mod progress;
+mod render;
+
+pub use commands::{Failure, run};

@@ -1,0 +1,355 @@
+//! The one error that leaves this crate: what is wrong, which option it is about, what to do.
+//!
+//! Inside, every stage has an enum of its own. Their texts name options as the command has them (`--label-column`);
+//! each door shows them as its users type them: [`Error::render`].
+
+use std::fmt;
+
+use crate::config::ConfigError;
+use crate::constitution::execution::ByModelError;
+use crate::embed::EmbedError;
+use crate::hub::HubError;
+use crate::llm::chat::LanguageError;
+use crate::llm::open::OpenError;
+use crate::ops::analyze::AnalyzeError;
+use crate::ops::compare::CompareError;
+use crate::ops::constitution::ConstitutionError;
+use crate::ops::judge::JudgeError;
+use crate::ops::personalize::PersonalizeFailure;
+use crate::ops::relabel::RelabelFailure;
+use crate::pairs::PairsError;
+use crate::pairs::rewrite::RewriteError;
+use crate::relabel::RelabelError;
+use crate::relabel::evaluate::EvaluateError;
+use crate::relabel::rules::RuleError;
+use crate::run::RunError;
+use crate::score::ScoreError;
+use crate::store::StoreError;
+
+/// What kind of thing went wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// Data or settings that cannot be used as they are.
+    Input,
+    /// A run directory that is not there, not finished, damaged, or of other data.
+    Run,
+    /// A language model or an embedder's server.
+    Model,
+    /// A limit on calls or dollars that the user set.
+    Budget,
+    /// Somebody asked to stop; the same call goes on from there.
+    Cancelled,
+    /// A defect of ours.
+    Internal,
+}
+
+impl ErrorKind {
+    /// The exit code of the command: 2 for what the user can mend, 130 for a stop, 1 for our failure.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Input | Self::Run | Self::Model | Self::Budget => 2,
+            Self::Cancelled => 130,
+            Self::Internal => 1,
+        }
+    }
+}
+
+/// How a door writes an option.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// `--label-column`
+    Command,
+    /// `label_column`
+    Python,
+}
+
+/// What is wrong, which option it is about, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    /// What kind of thing.
+    pub kind: ErrorKind,
+    /// What is wrong and where, in a sentence.
+    pub what: String,
+    /// The first option that the text names, with underscores: `label_column`.
+    pub field: Option<String>,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+impl Error {
+    /// From a text as the enums have it: the sentence, then `hint:` on a line of its own.
+    pub fn new(kind: ErrorKind, text: &str) -> Self {
+        let (what, hint) = match text.split_once("\nhint: ") {
+            Some((what, hint)) => (what, Some(hint.trim().to_owned())),
+            None => (text, None),
+        };
+        Self { kind, what: what.trim_end().to_owned(), field: first_option(text), hint }
+    }
+
+    /// The whole text as a door shows it.
+    pub fn render(&self, door: Door) -> String {
+        let mut text = self.what.clone();
+        if let Some(hint) = &self.hint {
+            text.push_str("\nhint: ");
+            text.push_str(hint);
+        }
+        match door {
+            Door::Command => text,
+            Door::Python => as_keywords(&text),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(Door::Command))
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Where an option's name begins and ends: `--` after a boundary, then letters and single hyphens.
+fn option_at(text: &str, from: usize) -> Option<(usize, usize)> {
+    let mut at = from;
+    while let Some(found) = text.get(at..)?.find("--") {
+        let start = at + found;
+        let before = text[..start].chars().next_back();
+        let name = text[start + 2..]
+            .find(|c: char| !c.is_ascii_lowercase() && c != '-')
+            .map_or(text.len(), |length| start + 2 + length);
+        let boundary = before.is_none_or(|c| c.is_whitespace() || matches!(c, '`' | '(' | '"' | '\''));
+        let is_name = text[start + 2..name].starts_with(|c: char| c.is_ascii_lowercase());
+        if boundary && is_name {
+            return Some((start, name));
+        }
+        at = name.max(start + 2);
+    }
+    None
+}
+
+fn first_option(text: &str) -> Option<String> {
+    option_at(text, 0).map(|(start, end)| text[start + 2..end].replace('-', "_"))
+}
+
+/// `--label-column` as `label_column`, everywhere in a text.
+fn as_keywords(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut at = 0;
+    while let Some((start, end)) = option_at(text, at) {
+        out.push_str(&text[at..start]);
+        out.push_str(&text[start + 2..end].replace('-', "_"));
+        at = end;
+    }
+    out.push_str(&text[at..]);
+    out
+}
+
+/// What kind of thing an error of a stage is.
+trait Kind: fmt::Display {
+    fn kind(&self) -> ErrorKind;
+}
+
+fn ours_unless(users: bool, kind: ErrorKind) -> ErrorKind {
+    if users { kind } else { ErrorKind::Internal }
+}
+
+impl Kind for LanguageError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            _ if self.is_stop() => ErrorKind::Cancelled,
+            Self::Limit(_) => ErrorKind::Budget,
+            _ => ErrorKind::Model,
+        }
+    }
+}
+
+impl Kind for OpenError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Language(error) => error.kind(),
+            _ => ErrorKind::Model,
+        }
+    }
+}
+
+impl Kind for HubError {
+    fn kind(&self) -> ErrorKind {
+        if self.is_stop() { ErrorKind::Cancelled } else { ErrorKind::Input }
+    }
+}
+
+impl Kind for EmbedError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            _ if self.is_stop() => ErrorKind::Cancelled,
+            Self::Net(_) => ErrorKind::Model,
+            Self::Hub(error) => error.kind(),
+            _ => ours_unless(self.is_users(), ErrorKind::Input),
+        }
+    }
+}
+
+impl Kind for PairsError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Input
+    }
+}
+
+impl Kind for ConfigError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Input
+    }
+}
+
+impl Kind for StoreError {
+    fn kind(&self) -> ErrorKind {
+        ours_unless(self.is_users(), ErrorKind::Run)
+    }
+}
+
+impl Kind for RunError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            _ if self.is_stop() => ErrorKind::Cancelled,
+            Self::Pairs(error) => error.kind(),
+            Self::Hub(error) => error.kind(),
+            Self::Embed(error) => error.kind(),
+            Self::NoFeature { .. } | Self::ConceptBank(_) => ErrorKind::Input,
+            _ => ours_unless(self.is_users(), ErrorKind::Run),
+        }
+    }
+}
+
+impl Kind for AnalyzeError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            _ if self.is_stop() => ErrorKind::Cancelled,
+            Self::Run(error) => error.kind(),
+            Self::Embed(error) => error.kind(),
+            Self::Open(error) => error.kind(),
+            Self::Language(error) => error.kind(),
+            Self::Finished(error) => error.kind(),
+            _ => ours_unless(self.is_users(), ErrorKind::Input),
+        }
+    }
+}
+
+impl Kind for ScoreError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Finished(error) => error.kind(),
+            Self::Run(error) => error.kind(),
+            _ => ErrorKind::Input,
+        }
+    }
+}
+
+impl Kind for RewriteError {
+    fn kind(&self) -> ErrorKind {
+        ours_unless(self.is_users(), ErrorKind::Input)
+    }
+}
+
+impl Kind for RelabelError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Finished(error) | Self::Rule(RuleError::Feature(error)) => error.kind(),
+            Self::Evaluate(EvaluateError::Finished(error)) => error.kind(),
+            _ => ours_unless(self.is_users(), ErrorKind::Input),
+        }
+    }
+}
+
+impl Kind for RelabelFailure {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Range { .. } => ErrorKind::Input,
+            Self::Relabel(error) => error.kind(),
+            Self::Open(error) => error.kind(),
+            Self::Language(error) => error.kind(),
+        }
+    }
+}
+
+impl Kind for PersonalizeFailure {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Personalize(_) | Self::Pairs(_) => ErrorKind::Input,
+            Self::Run(error) => error.kind(),
+            Self::Store(error) => error.kind(),
+        }
+    }
+}
+
+impl Kind for ConstitutionError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NoModel | Self::NoLabels { .. } | Self::Edit(_) => ErrorKind::Input,
+            Self::Run(error) => error.kind(),
+            Self::Store(error) => error.kind(),
+            Self::Open(error) => error.kind(),
+            Self::Model(ByModelError::Language(error)) => error.kind(),
+            Self::Model(ByModelError::Embed(error)) => error.kind(),
+        }
+    }
+}
+
+impl Kind for CompareError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Run(error) => error.kind(),
+            Self::Store(error) => error.kind(),
+            _ => ErrorKind::Input,
+        }
+    }
+}
+
+impl Kind for JudgeError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Run(error) => error.kind(),
+            Self::Open(error) => error.kind(),
+            Self::Language(error) => error.kind(),
+            _ => ErrorKind::Input,
+        }
+    }
+}
+
+impl<E: Kind> From<E> for Error {
+    fn from(error: E) -> Self {
+        Self::new(error.kind(), &error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_door_writes_options_as_its_users_type_them() {
+        let error = Error::new(
+            ErrorKind::Input,
+            "no column `lable`\nhint: did you mean `label`? name it with `--label-column label` (well--known stays)",
+        );
+        assert_eq!(error.field.as_deref(), Some("label_column"));
+        assert_eq!(error.what, "no column `lable`");
+        assert!(error.to_string().contains("`--label-column label`"));
+        let python = error.render(Door::Python);
+        assert!(python.ends_with("name it with `label_column label` (well--known stays)"), "{python}");
+    }
+
+    #[test]
+    fn a_text_without_options_is_left_alone() {
+        let error = Error::new(ErrorKind::Run, "a -- b --");
+        assert_eq!((error.field.as_deref(), error.hint.as_deref()), (None, None));
+        assert_eq!(error.render(Door::Python), "a -- b --");
+    }
+
+    #[test]
+    fn kinds_have_the_exit_codes_of_the_command() {
+        assert_eq!(ErrorKind::Budget.exit_code(), 2);
+        assert_eq!(ErrorKind::Cancelled.exit_code(), 130);
+        assert_eq!(ErrorKind::Internal.exit_code(), 1);
+        assert_eq!(Error::from(LanguageError::Limit("no more".into())).kind, ErrorKind::Budget);
+    }
+}

@@ -1,0 +1,10 @@
+//! Files for programs: the run's tables, and its pairs for trainers, spreadsheets and other tools.
+
+pub mod annotated_pairs;
+pub mod comparison;
+pub mod decisions;
+pub mod exports;
+pub mod personalize;
+mod rows;
+pub mod tables;
+pub mod trl;

@@ -1,0 +1,844 @@
+//! The whole way in one function: pairs → embed → sae → describe → effects → principles → report.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::models::{CostEstimate, spent_in_words};
+use crate::cache::{self, Cache};
+use crate::config::{Config, ConfigError, Describer};
+use crate::constitution::{self, Findings};
+use crate::context::{Context, Observer, Relay};
+use crate::dataset;
+use crate::describe::judging::Plan;
+use crate::describe::known::{ConceptBank, ConceptBankError};
+use crate::describe::llm_describer::Models;
+use crate::describe::{self, Described, Feature};
+use crate::effects::table::{self, EffectTable};
+use crate::embed::{self, BundledEmbedder, EmbedError, Embedding, Recipe};
+use crate::export::{annotated_pairs, tables};
+use crate::hub::HubError;
+use crate::llm;
+use crate::llm::chat::LanguageError;
+use crate::llm::open::{LlmOptions, OpenError, Role};
+use crate::llm::prompts::Prompts;
+use crate::llm::spending::Budget;
+use crate::matrix::Matrix;
+use crate::pairs::{self, Pairs, PairsError, Split, mean_labels, split::on};
+use crate::personalize;
+use crate::report::{constitution::write_constitution, page};
+use crate::run::{RunError, open_embedder};
+use crate::sae::{
+    self, Checkpoint, Control, DeviceChoice, Progress, Sae, SaeCard, SaeConfig, SaeError, TrainData,
+    TrainReport,
+};
+use crate::store::{
+    EmbeddingRecord, LanguageRecord, Manifest, RunDir, StoreError, fingerprint, read_json, read_matrix,
+    write_bytes, write_json, write_matrix,
+};
+
+/// What to analyse, and where to leave the result.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Files, folders or globs, each a dataset; they are analysed as one set.
+    pub data: Vec<String>,
+    /// The run directory.
+    pub out: PathBuf,
+    /// Everything that determines the result.
+    pub config: Config,
+    /// Where the autoencoder runs.
+    pub device: DeviceChoice,
+    /// Also write both responses' embeddings to this file.
+    pub save_embeddings: Option<PathBuf>,
+    /// Redo every stage; replace the run of another dataset.
+    pub force: bool,
+    /// Limits and prices of language models, and what the call brings along from outside.
+    pub spending: LlmOptions,
+}
+
+impl Request {
+    /// A dataset with the default settings, nothing from the environment, and no language model.
+    pub fn new(data: &str, out: impl Into<PathBuf>) -> Self {
+        Self {
+            data: vec![data.to_owned()],
+            out: out.into(),
+            config: Config::default(),
+            device: DeviceChoice::Auto,
+            save_embeddings: None,
+            force: false,
+            spending: LlmOptions::default(),
+        }
+    }
+
+    /// What the call brings along from outside.
+    pub fn context(&self) -> &Context {
+        &self.spending.context
+    }
+}
+
+/// What came out, beside the files in the run directory.
+#[derive(Debug, Clone)]
+pub struct Analysis {
+    /// The run directory.
+    pub run: PathBuf,
+    /// What `run.json` says.
+    pub manifest: Manifest,
+    /// Principles and what else the labels say.
+    pub findings: Findings,
+    /// Mean label of each pair, `[pairs]`; NaN where it has none.
+    pub mean_labels: Vec<f32>,
+}
+
+/// Why an analysis could not be done.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // each variant is its source
+pub enum AnalyzeError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Pairs(#[from] PairsError),
+    #[error(transparent)]
+    Run(#[from] StoreError),
+    #[error(transparent)]
+    Hub(#[from] HubError),
+    #[error(transparent)]
+    Embed(#[from] EmbedError),
+    #[error(transparent)]
+    ConceptBank(#[from] ConceptBankError),
+    #[error(transparent)]
+    Sae(#[from] SaeError),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Language(#[from] LanguageError),
+    #[error(transparent)]
+    Finished(#[from] RunError),
+    /// Somebody asked to stop.
+    #[error("stopped; finished stages are kept, the same call goes on from there")]
+    Stopped,
+}
+
+impl AnalyzeError {
+    /// Whether the user can mend it (exit code 2) rather than we (exit code 1).
+    pub fn is_users(&self) -> bool {
+        match self {
+            // A server that is not there, a key that is wrong, a limit: all of them are for the user to mend.
+            Self::Config(_) | Self::Pairs(_) | Self::ConceptBank(_) | Self::Open(_) | Self::Language(_) => {
+                true
+            }
+            Self::Run(error) => error.is_users(),
+            Self::Hub(_) => true,
+            Self::Embed(error) => error.is_users(),
+            Self::Sae(error) => error.is_users(),
+            Self::Finished(error) => error.is_users(),
+            Self::Stopped => true,
+        }
+    }
+}
+
+impl AnalyzeError {
+    /// Whether the user stopped it (exit code 130).
+    pub fn is_stop(&self) -> bool {
+        match self {
+            Self::Hub(error) => error.is_stop(),
+            Self::Embed(error) => error.is_stop(),
+            Self::Language(error) => error.is_stop(),
+            Self::Finished(error) => error.is_stop(),
+            Self::Stopped | Self::Sae(SaeError::Stopped { .. }) => true,
+            _ => false,
+        }
+    }
+}
+
+/// The autoencoder on held-out pairs.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Quality {
+    /// Normalised mean squared error; `None` without held-out pairs.
+    pub nmse: Option<f64>,
+    /// The same for each Matryoshka prefix, by its number of features.
+    pub nmse_prefixes: BTreeMap<String, f64>,
+    /// Mean number of active features per pair.
+    pub active_mean: Option<f64>,
+}
+
+impl Quality {
+    fn on(model: &Sae, deltas: &Matrix, rows: &[u32], prefixes: &[usize]) -> Result<Self, SaeError> {
+        let finite = |value: f64| Some(value).filter(|v| v.is_finite());
+        if rows.is_empty() {
+            return Ok(Self::default());
+        }
+        let held_out = model.activations(&deltas.select_rows(rows))?;
+        let active = held_out.values.iter().filter(|z| **z != 0.0).count();
+        let mut quality = Self {
+            nmse: finite(model.nmse(deltas, Some(rows), model.features())?),
+            active_mean: finite(active as f64 / rows.len() as f64),
+            ..Self::default()
+        };
+        for &prefix in prefixes {
+            if let Some(nmse) = finite(model.nmse(deltas, Some(rows), prefix)?) {
+                quality.nmse_prefixes.insert(prefix.to_string(), nmse);
+            }
+        }
+        Ok(quality)
+    }
+}
+
+/// The measurable half of a run: everything that needs no labels.
+#[derive(Debug)]
+pub struct DescribedRun {
+    /// The open run directory.
+    pub run: RunDir,
+    /// The pairs and every label given to them.
+    pub pairs: Pairs,
+    /// The side of each pair, `[pairs]`.
+    pub sides: Vec<Split>,
+    /// `e(A) − e(B)`, `[pairs, dimensions]`.
+    pub deltas: Matrix,
+    /// Features in words, and their activations.
+    pub described: Described,
+    /// How the autoencoder's training went.
+    pub trained: TrainReport,
+    /// How well it does on held-out pairs.
+    pub quality: Quality,
+    /// The detectors.
+    bank: ConceptBank,
+    /// Fingerprint of all this.
+    print: String,
+}
+
+/// Runs every stage that is not finished yet and returns the findings.
+///
+/// # Errors
+/// See [`AnalyzeError`]; finished stages stay, and the same request goes on after them.
+pub fn analyze(request: &Request, observer: &mut dyn Observer) -> Result<Analysis, AnalyzeError> {
+    let measured = measure(request, observer)?;
+    estimate(measured, &request.config, observer)
+}
+
+/// Reads, splits, embeds, trains and describes: what the two responses differ in.
+///
+/// # Errors
+/// See [`AnalyzeError`].
+pub fn measure(request: &Request, observer: &mut dyn Observer) -> Result<DescribedRun, AnalyzeError> {
+    let mut prepared = prepare(request, observer)?;
+    let config = &request.config;
+    let prompts = llm::open::prompts(&config.describe.language)?;
+    let versions = match config.describe.describer {
+        Describer::Offline => Vec::new(),
+        Describer::Model => llm::open::versions(&prompts),
+    };
+    let print = fingerprint(
+        "describe",
+        &(
+            &prepared.sae_print,
+            &config.describe,
+            versions,
+            prepared.bank.fingerprint(),
+            config.principles.redundant_above,
+        ),
+    );
+    let described = describe_stage(&mut prepared, request, &prompts, observer, &print)?;
+    let TrainedRun { run, bank, pairs, sides, deltas, trained, quality, .. } = prepared;
+    Ok(DescribedRun { run, pairs, sides, deltas, described, trained, quality, bank, print })
+}
+
+/// What describing by language models will cost, by stage, before any of them is asked.
+///
+/// Reads, splits, embeds and trains, as the analysis will; those stages are then finished.
+///
+/// # Errors
+/// See [`AnalyzeError`].
+pub fn forecast(request: &Request, observer: &mut dyn Observer) -> Result<Vec<CostEstimate>, AnalyzeError> {
+    let prepared = prepare(request, observer)?;
+    let config = &request.config;
+    let language = &config.describe.language;
+    let prompts = llm::open::prompts(language)?;
+    observer.stage("forecast", 0);
+    let started = std::time::Instant::now();
+    let learned = prepared.model.activations(&prepared.deltas)?;
+    let known = prepared.bank.measure(&prepared.pairs, &mut |_| {});
+    let described = describe::describe(
+        &prepared.pairs,
+        &prepared.sides,
+        &learned,
+        &prepared.trained.stability,
+        &known,
+        &prepared.bank,
+        &config.describe,
+        config.principles.redundant_above,
+    );
+    let forecasts = describe::llm_describer::forecast(
+        &prepared.pairs,
+        &prepared.sides,
+        &described,
+        &prompts,
+        &plan_of(config),
+        config.seed,
+    );
+    let mut bills = Vec::new();
+    for stage in ["write", "judge", "shorten"] {
+        let role = if stage == "judge" { Role::Judge } else { Role::Writer };
+        let model = llm::open::named(language, role, &request.spending)?;
+        let forecast = forecasts.get(stage).cloned().unwrap_or_default();
+        bills.push(CostEstimate::of(stage, &model, forecast));
+    }
+    observer.finished("forecast", started.elapsed().as_secs_f64(), false);
+    prepared.run.save()?;
+    Ok(bills)
+}
+
+fn plan_of(config: &Config) -> Plan {
+    let language = &config.describe.language;
+    Plan {
+        pairs_per_call: language.pairs_per_call,
+        choose: language.choose,
+        measure: language.measure,
+        ..Plan::default()
+    }
+}
+
+/// A run before anything is learned.
+pub(crate) struct EmbeddedDataset {
+    pub run: RunDir,
+    pub bank: ConceptBank,
+    pub pairs: Pairs,
+    pub sides: Vec<Split>,
+    /// `[pairs, dimensions]`
+    pub deltas: Matrix,
+    /// Fingerprint of all this.
+    pub embed_print: String,
+}
+
+/// A run up to its autoencoder.
+struct TrainedRun {
+    run: RunDir,
+    bank: ConceptBank,
+    pairs: Pairs,
+    sides: Vec<Split>,
+    deltas: Matrix,
+    model: Sae,
+    card: SaeCard,
+    trained: TrainReport,
+    quality: Quality,
+    sae_print: String,
+}
+
+/// Reads, splits, embeds and trains.
+fn prepare(request: &Request, observer: &mut dyn Observer) -> Result<TrainedRun, AnalyzeError> {
+    let EmbeddedDataset { mut run, bank, pairs, sides, deltas, embed_print } = gather(request, observer)?;
+    let (model, card, trained, sae_print) =
+        sae_stage(&mut run, observer, &pairs, &sides, &deltas, request, &embed_print)?;
+    let quality = Quality::on(&model, &deltas, &on(&sides, Split::Test), &card.prefixes)?;
+    Ok(TrainedRun { run, bank, pairs, sides, deltas, model, card, trained, quality, sae_print })
+}
+
+/// Reads, splits and embeds.
+///
+/// # Errors
+/// See [`AnalyzeError`].
+pub(crate) fn gather(
+    request: &Request,
+    observer: &mut dyn Observer,
+) -> Result<EmbeddedDataset, AnalyzeError> {
+    let config = &request.config;
+    config.validate()?;
+    let bank = ConceptBank::of(&config.describe)?;
+
+    // What the dataset is. Reading is not a stage: every later one needs the texts or the labels.
+    let mut relay = Relay::new(observer);
+    let sources = dataset::locate(&request.data, request.context(), &mut relay)?;
+    let fetch_notes = relay.end();
+    let started = std::time::Instant::now();
+    observer.stage("read", 0);
+    let (mut pairs, read) = pairs::read_all(&sources, &dataset::read_options(config))?;
+    observer.finished("read", started.elapsed().as_secs_f64(), false);
+    let (sides, split_notes) = pairs::split(&pairs, config.split.shares, config.seed)?;
+    for (side, purpose) in [(Split::Train, "training"), (Split::Test, "measuring (held out)")] {
+        if !sides.contains(&side) {
+            return Err(PairsError::TooFew { pairs: sides.len(), side: purpose }.into());
+        }
+    }
+
+    let mut run = RunDir::open(&request.out, dataset::record(&read, &pairs), request.force)?;
+    run.manifest.config = config.clone();
+    run.manifest.seed = config.seed;
+    run.manifest.notes.clear();
+    // These were said while it was fetched.
+    run.manifest.notes.extend(fetch_notes);
+    for text in read.notes.iter().chain(&split_notes) {
+        note(&mut run, observer, text);
+    }
+
+    // Orientation and split depend on the seed; the fingerprint covers what the file does not.
+    let pairs_print =
+        fingerprint("pairs", &(&read.fingerprint, &config.data, &config.split, config.seed, &pairs.datasets));
+    stage(&mut run, observer, "pairs", &pairs_print, 0, &["pairs.parquet", "dropped.csv"], |run, _| {
+        tables::write_pairs(&run.file("pairs.parquet"), &pairs, &sides)?;
+        tables::write_dropped(&run.file("dropped.csv"), &read)?;
+        Ok(())
+    })?;
+
+    let (deltas, embed_print) = embed_stage(&mut run, observer, &mut pairs, request, &pairs_print)?;
+    Ok(EmbeddedDataset { run, bank, pairs, sides, deltas, embed_print })
+}
+
+/// Adds themes, measures effects on held-out labels, selects principles and writes the report: what is
+/// rewarded.
+fn estimate(
+    measured: DescribedRun,
+    config: &Config,
+    observer: &mut dyn Observer,
+) -> Result<Analysis, AnalyzeError> {
+    let DescribedRun { mut run, pairs, sides, deltas, described, trained, quality, bank, print } = measured;
+    let themes_print = fingerprint("themes", &print);
+    let described = themes_stage(&mut run, observer, &pairs, &sides, described, &themes_print)?;
+
+    let effects_print = fingerprint("effects", &themes_print);
+    let files = ["stages/effects.json", "features.parquet"];
+    stage(&mut run, observer, "effects", &effects_print, 0, &files, |run, _| {
+        let table = table::measure(&pairs, &sides, &described, &deltas);
+        tables::write_features(&run.file("features.parquet"), &pairs, &described.features, &table)?;
+        write_json(&run.file("stages/effects.json"), &table)?;
+        Ok(())
+    })?;
+    let table: EffectTable = read_json(&run.file("stages/effects.json"))?;
+    record_metrics(&mut run.manifest, &sides, &described, &trained, quality, &table);
+
+    let principles_print = fingerprint("principles", &(&effects_print, &config.principles));
+    // `constitution.md` is not among them: `wimhf constitution` writes a better one in its place.
+    let files = ["principles.json", "principles.csv"];
+    stage(&mut run, observer, "principles", &principles_print, 0, &files, |run, _| {
+        let findings = constitution::select::select(&pairs, &sides, &described, &table, &config.principles);
+        tables::write_principles_csv(&run.file("principles.csv"), &findings)?;
+        let manifest = &run.manifest;
+        let labels = manifest.metrics.judgements_held_out;
+        write_constitution(&run.file("constitution.md"), &manifest.dataset.path, labels, &findings)?;
+        write_json(&run.file("principles.json"), &findings)?;
+        Ok(())
+    })?;
+    let findings: Findings = read_json(&run.file("principles.json"))?;
+    run.manifest.metrics.candidates = findings.candidates;
+    run.manifest.metrics.principles = findings.principles.len();
+
+    let mut analysis = Analysis {
+        run: run.path().to_path_buf(),
+        manifest: run.manifest.clone(),
+        findings,
+        mean_labels: mean_labels(&pairs),
+    };
+    let report_print = fingerprint("report", &(&principles_print, &run.manifest.notes));
+    stage(&mut run, observer, "report", &report_print, 0, &["report.html"], |run, _| {
+        let annotators = personalize::differences(&pairs, &described, config);
+        let page = page::render(page::Input {
+            manifest: &analysis.manifest,
+            findings: &analysis.findings,
+            described: &described,
+            pairs: &pairs,
+            sides: &sides,
+            bank: &bank,
+            annotators: annotators.as_ref(),
+            anonymise: false,
+        });
+        write_bytes(&run.file("report.html"), page.as_bytes())?;
+        Ok(())
+    })?;
+    let files = ["annotated_pairs.json"];
+    stage(&mut run, observer, "annotated_pairs", &principles_print, 0, &files, |run, _| {
+        let input = annotated_pairs::Input {
+            dataset: &analysis.manifest.dataset.path,
+            principles: &analysis.findings.principles,
+            features: &described.features,
+            activations: &described.activations,
+            pairs: &pairs,
+            sides: &sides,
+            held_out: true,
+        };
+        annotated_pairs::write(&run.file("annotated_pairs.json"), input)?;
+        Ok(())
+    })?;
+    run.save()?;
+    analysis.manifest = run.manifest.clone();
+    Ok(analysis)
+}
+
+/// Everything after the measurable half, in memory: themes, effects, findings. For what asks the same
+/// question about other labels, such as shuffled ones.
+///
+/// # Errors
+/// Where the words' embedder fails.
+pub fn estimate_in_memory(
+    pairs: &Pairs,
+    sides: &[Split],
+    described: &Described,
+    deltas: &Matrix,
+    config: &Config,
+) -> Result<(EffectTable, Findings), AnalyzeError> {
+    let themes = constitution::select::themes(pairs, sides, described, &BundledEmbedder::load()?)?;
+    let described = described.with_themes(pairs, sides, &themes);
+    let table = table::measure(pairs, sides, &described, deltas);
+    let findings = constitution::select::select(pairs, sides, &described, &table, &config.principles);
+    Ok((table, findings))
+}
+
+/// Tells the user and the record.
+fn note(run: &mut RunDir, observer: &mut dyn Observer, text: &str) {
+    observer.note(text);
+    run.manifest.notes.push(text.to_owned());
+}
+
+/// Does a stage unless it is finished, and records it.
+fn stage(
+    run: &mut RunDir,
+    observer: &mut dyn Observer,
+    name: &'static str,
+    print: &str,
+    total: usize,
+    outputs: &[&str],
+    work: impl FnOnce(&mut RunDir, &mut dyn Observer) -> Result<(), AnalyzeError>,
+) -> Result<(), AnalyzeError> {
+    match run.begin(name, print) {
+        None => observer.finished(name, 0.0, true),
+        Some(open) => {
+            observer.stage(name, total);
+            work(run, observer)?;
+            let seconds = run.finish(open, outputs)?;
+            observer.finished(name, seconds, false);
+        }
+    }
+    Ok(())
+}
+
+/// The deltas, `[pairs, dimensions]`: the user's own, those of a finished stage, or embedded now.
+fn embed_stage(
+    run: &mut RunDir,
+    observer: &mut dyn Observer,
+    pairs: &mut Pairs,
+    request: &Request,
+    pairs_print: &str,
+) -> Result<(Matrix, String), AnalyzeError> {
+    const FILE: &str = "stages/deltas.safetensors";
+    const RECORD: &str = "stages/embed.json";
+    if let Some(own) = pairs.own_deltas.take() {
+        let (a, b) = request.config.data.embedding_columns.clone().unwrap_or_default();
+        run.manifest.embedder = format!("columns `{a}` and `{b}`");
+        run.manifest.embedding = EmbeddingRecord::default();
+        if request.save_embeddings.is_some() {
+            note(
+                run,
+                observer,
+                "`--save-embeddings` has nothing to do: the vectors come from the dataset itself",
+            );
+        }
+        let print = fingerprint("embed", &(pairs_print, &run.manifest.embedder));
+        return Ok((own, print));
+    }
+    let mut relay = Relay::new(observer);
+    let opened = open_embedder(&request.config, request.device, request.context(), &mut relay)?;
+    let notes = relay.end();
+    run.manifest.notes.extend(notes);
+    for text in &opened.notes {
+        note(run, observer, text);
+    }
+    let embedder = opened.embedder.as_ref();
+    run.manifest.embedder = embedder.identity();
+    // What the environment said must hold for whoever opens the run later.
+    run.manifest.config.embed.base_url.clone_from(&opened.base_url);
+    let settings = &request.config.embed;
+    let recipe = Recipe::new(settings.what, settings.template.as_deref())?;
+    let print = fingerprint("embed", &(pairs_print, &run.manifest.embedder, recipe.template()));
+    let mut fresh = None;
+    stage(run, observer, "embed", &print, pairs.pair_id.len(), &[FILE, RECORD], |run, observer| {
+        let mut relay = Relay::new(observer);
+        let mut embedding = Embedding::new(pairs, embedder, &recipe, request.context(), &mut relay)?;
+        let deltas = embedding.deltas(&mut relay)?;
+        let mut record = EmbeddingRecord { source: opened.source.clone(), ..embedding.record };
+        record.dollars = settings.price.map(|price| price * record.tokens as f64 / 1e6);
+        embed::write_deltas(&run.file(FILE), &deltas)?;
+        write_json(&run.file(RECORD), &record)?;
+        run.manifest.notes.extend(relay.end());
+        fresh = Some(deltas);
+        Ok(())
+    })?;
+    if let Some(path) = &request.save_embeddings {
+        let mut relay = Relay::new(observer);
+        Embedding::new(pairs, embedder, &recipe, request.context(), &mut relay)?.save(path, &mut relay)?;
+    }
+    let record: EmbeddingRecord = read_json(&run.file(RECORD))?;
+    if fresh.is_some() && embedder.cached() {
+        if let Some(text) = embedding_note(&record) {
+            note(run, observer, &text);
+        }
+        // Not before the deltas stand: it may be this run's vectors that go. Failing leaves the cache larger.
+        let _ = Cache::of(request.context())
+            .and_then(|cache| cache.prune(None, Some(cache::limit(request.context()))));
+    }
+    run.manifest.embedding = record;
+    let deltas = match fresh {
+        Some(deltas) => deltas,
+        None => embed::read_deltas(&run.file(FILE))?,
+    };
+    Ok((deltas, print))
+}
+
+/// What embedding took, where that was not nothing.
+fn embedding_note(record: &EmbeddingRecord) -> Option<String> {
+    let EmbeddingRecord { texts, from_cache, embedded, cut, tokens, requests, .. } = record;
+    let mut text = format!("{texts} different texts: {embedded} embedded, {from_cache} from the cache");
+    if *requests > 0 {
+        text.push_str(&format!("; {requests} requests, {tokens} tokens"));
+    }
+    if let Some(dollars) = record.dollars {
+        text.push_str(&format!(", ${dollars:.4}"));
+    }
+    if *cut > 0 {
+        let limit = record.max_tokens.map(|tokens| format!(" ({tokens} tokens)")).unwrap_or_default();
+        text.push_str(&format!("; {cut} were longer than the embedder reads{limit} and were cut"));
+    }
+    (*requests > 0 || *cut > 0 || *from_cache > 0).then_some(text)
+}
+
+/// Held-out pairs below which θ needs the `describe` pairs as well.
+const FEW: usize = 50;
+
+/// The autoencoder, trained now or in a finished stage.
+fn sae_stage(
+    run: &mut RunDir,
+    observer: &mut dyn Observer,
+    pairs: &Pairs,
+    sides: &[Split],
+    deltas: &Matrix,
+    request: &Request,
+    embed_print: &str,
+) -> Result<(Sae, SaeCard, TrainReport, String), AnalyzeError> {
+    let settings = &request.config.sae;
+    let compute = sae::choose(request.device)?;
+    note(run, observer, &compute.note);
+    run.manifest.device = compute.adapter.clone();
+    run.manifest.backend = compute.backend.to_owned();
+    let print = fingerprint("sae", &(embed_print, settings, request.config.seed, &compute.backend));
+    let config = SaeConfig {
+        features: settings.features,
+        active: settings.active,
+        seed: request.config.seed,
+        ..SaeConfig::default()
+    };
+    let files = ["stages/sae.safetensors", "stages/sae.json", "stages/training.json"];
+    stage(run, observer, "sae", &print, config.epochs_max, &files, |run, observer| {
+        let describe = on(sides, Split::Validation);
+        let held_out = on(sides, Split::Test);
+        // θ is one number that looks at no label and no reconstruction: it is set where all figures are
+        // measured, so that the asked number of features is active there.
+        let unseen = if held_out.len() < FEW { [&describe[..], &held_out].concat() } else { held_out };
+        let cancel = request.context().cancel.clone();
+        let mut listen = |progress: Progress| {
+            if let Progress::Epoch { epoch, loss, validation, .. } = progress {
+                observer.advance(epoch);
+                observer.metrics(epoch, &[("sae/loss", loss), ("sae/validation_loss", validation)]);
+            }
+            if cancel.requested() { Control::Stop } else { Control::Continue }
+        };
+        let checkpoint =
+            Checkpoint { path: run.file("stages/sae.checkpoint.safetensors"), print: print.clone() };
+        let material = TrainData {
+            deltas,
+            pairs,
+            train: &on(sides, Split::Train),
+            validation: &describe,
+            calibrate: &unseen,
+            compute: &compute,
+        };
+        let (model, report) = material.learn(settings.mode, &config, Some(&checkpoint), &mut listen)?;
+        let prefixes: Vec<usize> = report.nmse_prefixes.iter().map(|&(prefix, _)| prefix).collect();
+        let card = SaeCard::new(&model, report.active, &prefixes, &run.manifest.embedder);
+        model.save(&run.file("stages"), &card)?;
+        write_json(&run.file("stages/training.json"), &report)?;
+        Ok(())
+    })?;
+    let (model, card) = Sae::load(&run.file("stages"))?;
+    let trained: TrainReport = read_json(&run.file("stages/training.json"))?;
+    for text in &trained.notes {
+        note(run, observer, text);
+    }
+    Ok((model, card, trained, print))
+}
+
+fn describe_stage(
+    prepared: &mut TrainedRun,
+    request: &Request,
+    prompts: &Prompts,
+    observer: &mut dyn Observer,
+    print: &str,
+) -> Result<Described, AnalyzeError> {
+    let files = [
+        "sae.safetensors",
+        "sae.json",
+        "stages/activations.parquet",
+        "stages/readings.parquet",
+        "stages/described.json",
+    ];
+    let config = &request.config;
+    let TrainedRun { run, bank, pairs, sides, deltas, model, card, trained, .. } = prepared;
+    let mut fresh = None;
+    let total = pairs.pair_id.len();
+    stage(run, observer, "describe", print, total, &files, |run, observer| {
+        let learned = model.activations(deltas)?;
+        let known = bank.measure(pairs, &mut |done| observer.advance(done));
+        let mut found = describe::describe(
+            pairs,
+            sides,
+            &learned,
+            &trained.stability,
+            &known,
+            bank,
+            &config.describe,
+            config.principles.redundant_above,
+        );
+        if config.describe.describer == Describer::Model {
+            found = describe_with_llm(run, observer, request, prompts, pairs, sides, bank, found)?;
+        }
+        // The sign of a latent is an accident of training; it is turned so that its words fit.
+        for &feature in &found.flipped {
+            model.flip(feature);
+        }
+        model.save(run.path(), card)?;
+        write_matrix(
+            &run.file("stages/activations.parquet"),
+            &pairs.pair_id,
+            &feature_ids(&found.features),
+            &found.activations,
+        )?;
+        let learned_ids = feature_ids(&found.features[..found.readings.cols.min(found.features.len())]);
+        write_matrix(&run.file("stages/readings.parquet"), &pairs.pair_id, &learned_ids, &found.readings)?;
+        write_json(&run.file("stages/described.json"), &found.features)?;
+        fresh = Some(found);
+        Ok(())
+    })?;
+    if let Some(found) = fresh {
+        return Ok(found);
+    }
+    let features: Vec<Feature> = read_json(&run.file("stages/described.json"))?;
+    let ids = feature_ids(&features);
+    let learned: Vec<String> =
+        features.iter().filter(|f| f.source == "learned").map(|f| f.feature_id.clone()).collect();
+    Ok(Described {
+        activations: read_matrix(&run.file("stages/activations.parquet"), total, &ids)?,
+        readings: read_matrix(&run.file("stages/readings.parquet"), total, &learned)?,
+        features,
+        flipped: Vec::new(),
+        offers: Vec::new(),
+    })
+}
+
+/// Has language models describe, and records what that took, whether it comes to an end or not.
+#[allow(clippy::too_many_arguments)] // the stage's inputs, each from another stage
+fn describe_with_llm(
+    run: &mut RunDir,
+    observer: &mut dyn Observer,
+    request: &Request,
+    prompts: &Prompts,
+    pairs: &Pairs,
+    sides: &[Split],
+    bank: &ConceptBank,
+    offline: Described,
+) -> Result<Described, AnalyzeError> {
+    let config = &request.config;
+    let language = &config.describe.language;
+    let purse = Arc::new(Budget::new(request.spending.limits));
+    let open = |role: Role| llm::open::named(language, role, &request.spending);
+    let (writer, judge) = (open(Role::Writer)?, open(Role::Judge)?);
+    let named = |model: &llm::open::ModelSpec| format!("{} at {}", model.name, model.base_url);
+    let (writer_name, judge_name) = (named(&writer), named(&judge));
+    let mut writer = writer.open(&request.spending, &purse, config.seed)?;
+    let mut judge = judge.open(&request.spending, &purse, config.seed)?;
+    let mut models = Models { writer: &mut writer, judge: &mut judge, prompts };
+    let outcome = describe::llm_describer::describe(
+        pairs,
+        sides,
+        offline,
+        &mut models,
+        bank,
+        &config.describe,
+        &plan_of(config),
+        config.seed,
+        observer,
+    );
+    let record = &mut run.manifest.language;
+    if (&record.writer, &record.judge) != (&writer_name, &judge_name) {
+        *record = LanguageRecord { writer: writer_name, judge: judge_name, ..LanguageRecord::default() };
+    }
+    for (purpose, now) in purse.spent() {
+        let so_far = record.spent.entry(purpose).or_default();
+        *so_far = so_far.and(now);
+    }
+    let text = spent_in_words(&purse.spent());
+    if outcome.is_err() {
+        run.save()?;
+        observer.note(&text);
+    } else {
+        note(run, observer, &text);
+    }
+    Ok(outcome?)
+}
+
+/// What is left: themes of words, beside the features that are there; all activations in one table.
+fn themes_stage(
+    run: &mut RunDir,
+    observer: &mut dyn Observer,
+    pairs: &Pairs,
+    sides: &[Split],
+    described: Described,
+    print: &str,
+) -> Result<Described, AnalyzeError> {
+    stage(run, observer, "themes", print, 0, &["activations.parquet", "stages/themes.json"], |run, _| {
+        let themes = constitution::select::themes(pairs, sides, &described, &BundledEmbedder::load()?)?;
+        let all = described.with_themes(pairs, sides, &themes);
+        write_matrix(
+            &run.file("activations.parquet"),
+            &pairs.pair_id,
+            &feature_ids(&all.features),
+            &all.activations,
+        )?;
+        write_json(&run.file("stages/themes.json"), &themes)?;
+        Ok(())
+    })?;
+    // A theme is its words: counting them again is cheaper than a second copy of the activations.
+    let themes: Vec<constitution::themes::Theme> = read_json(&run.file("stages/themes.json"))?;
+    Ok(described.with_themes(pairs, sides, &themes))
+}
+
+fn feature_ids(features: &[Feature]) -> Vec<String> {
+    features.iter().map(|feature| feature.feature_id.clone()).collect()
+}
+
+fn record_metrics(
+    manifest: &mut Manifest,
+    sides: &[Split],
+    described: &Described,
+    trained: &TrainReport,
+    quality: Quality,
+    table: &EffectTable,
+) {
+    let count = |side: Split| sides.iter().filter(|at| **at == side).count();
+    let metrics = &mut manifest.metrics;
+    metrics.pairs_train = count(Split::Train);
+    metrics.pairs_describe = count(Split::Validation);
+    metrics.pairs_held_out = count(Split::Test);
+    metrics.judgements_held_out = table.labels_held_out;
+    metrics.ties_held_out = table.ties_held_out;
+    metrics.auc = table.auc.clone();
+    metrics.auc_minus_embedding = table.auc_minus_embedding.clone();
+    metrics.auc_missing = table.auc_missing.clone();
+    metrics.nmse = quality.nmse;
+    metrics.nmse_prefixes = quality.nmse_prefixes;
+    metrics.active_mean = quality.active_mean;
+    metrics.dead = Some(trained.dead);
+    metrics.epochs = Some(trained.epochs);
+    let learned = described.features.iter().filter(|f| f.source == "learned");
+    metrics.features_learned = learned.clone().count();
+    metrics.features_described = learned.filter(|f| f.kept).count();
+    metrics.features_known = described.features.iter().filter(|f| f.source == "known").count();
+    metrics.features_themes = described.features.iter().filter(|f| f.source == "theme").count();
+}

@@ -1,0 +1,182 @@
+//! The few principles from which most of the labels can be told, measured, and applied by a model where one is named.
+
+use std::path::PathBuf;
+
+use super::models::{CostEstimate, ModelRequest, NamedModel};
+use crate::constitution::by_model::Asking;
+use crate::constitution::execution::ByModelError;
+use crate::constitution::choose::Objective;
+use crate::constitution::edits::{EditError, EditFile};
+use crate::constitution::reconstruct::{Edit, Options, Reconstruction, reconstruct};
+use crate::context::Observer;
+use crate::describe::Described;
+use crate::llm::open::{OpenError, Role};
+use crate::report::constitution as files;
+use crate::run::{Run, RunError, Source};
+use crate::store::StoreError;
+
+/// Pairs that a model is asked about unless said otherwise.
+pub const MODEL_PAIRS: usize = 300;
+/// Pairs in one call unless said otherwise.
+pub const PAIRS_PER_CALL: usize = 5;
+
+/// What is wanted.
+#[derive(Debug, Clone)]
+pub struct ConstitutionRequest {
+    /// Number of principles; where the cross-validated curve is flat if none is given.
+    pub principles: Option<usize>,
+    /// What the list is chosen for.
+    pub objective: Objective,
+    /// A file of edits: pin, drop, order, reword.
+    pub edits: Option<PathBuf>,
+    /// Write nothing, and ask no model.
+    pub dry_run: bool,
+    /// The folder to write to; the run's where none is given.
+    pub out: Option<PathBuf>,
+    /// The model that applies the list.
+    pub model: ModelRequest,
+    /// Also make and apply a list as Inverse Constitutional AI does.
+    pub icai: bool,
+    /// Held-out pairs that the model is asked about.
+    pub pairs: usize,
+    /// Pairs in one call.
+    pub pairs_per_call: usize,
+}
+
+impl Default for ConstitutionRequest {
+    fn default() -> Self {
+        Self {
+            principles: None,
+            objective: Objective::Linear,
+            edits: None,
+            dry_run: false,
+            out: None,
+            model: ModelRequest::default(),
+            icai: false,
+            pairs: MODEL_PAIRS,
+            pairs_per_call: PAIRS_PER_CALL,
+        }
+    }
+}
+
+/// What came out.
+#[derive(Debug, Clone)]
+pub struct Constitution {
+    /// The list and how well it reconstructs held-out labels.
+    pub found: Reconstruction,
+    /// What asking the model would cost, in a dry run.
+    pub cost: Vec<CostEstimate>,
+    /// The files that were written.
+    pub files: Vec<PathBuf>,
+}
+
+/// Why there is no constitution.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // some variants are their sources
+pub enum ConstitutionError {
+    /// A model's options without a model.
+    #[error("no language model is named\nhint: `--executor model --model MODEL`")]
+    NoModel,
+    /// Nothing to reconstruct.
+    #[error(
+        "the run in `{path}` has no usable labels to reconstruct: both sides must be preferred somewhere, on explore and on \
+         held-out pairs\nhint: name the label column with `wimhf analyze {data} --label-column …`"
+    )]
+    NoLabels { path: PathBuf, data: String },
+    #[error(transparent)]
+    Edit(#[from] EditError),
+    #[error(transparent)]
+    Run(#[from] RunError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Model(#[from] ByModelError),
+}
+
+/// Finds the list, measures it, has the model apply it, and writes it.
+///
+/// # Errors
+/// See [`ConstitutionError`].
+pub fn constitution(
+    run: &Run,
+    request: &ConstitutionRequest,
+    observer: &mut dyn Observer,
+) -> Result<Constitution, ConstitutionError> {
+    let config = &run.manifest.config;
+    let model = request.model.resolve(&config.describe.language, Role::Executor)?;
+    let edits = edits(run, request)?;
+    let source = run.source()?;
+    let described = run.described()?;
+    let deltas = run.deltas(&source)?;
+    let options = Options {
+        principles: request.principles,
+        aim: request.objective,
+        edits,
+        seed: run.manifest.seed,
+        redundant_above: config.principles.redundant_above,
+    };
+    let found = reconstruct(&source.pairs, &source.sides, &described, &deltas, &options);
+    let mut found = found.ok_or_else(|| ConstitutionError::NoLabels {
+        path: run.path.clone(),
+        data: run.manifest.dataset.path.clone(),
+    })?;
+    found.dataset.clone_from(&run.manifest.dataset.path);
+    let cost = match &model {
+        Some(model) => apply(model, request, &source, &described, &mut found, options.seed, observer)?,
+        None => Vec::new(),
+    };
+    let mut written = Vec::new();
+    if !request.dry_run {
+        let folder = request.out.as_ref().unwrap_or(&run.path);
+        std::fs::create_dir_all(folder).map_err(|source| StoreError::Io {
+            action: "make the folder",
+            path: folder.clone(),
+            source,
+        })?;
+        files::write(folder, &found)?;
+        written.extend(files::FILES.iter().map(|file| folder.join(file)));
+    }
+    Ok(Constitution { found, cost, files: written })
+}
+
+fn edits(run: &Run, request: &ConstitutionRequest) -> Result<Vec<Edit>, ConstitutionError> {
+    let Some(path) = &request.edits else { return Ok(Vec::new()) };
+    EditFile::read(path)?.resolve(path, |name| Ok(run.feature(name)?))
+}
+
+/// Has the model apply the list, or says what that would cost.
+fn apply(
+    model: &NamedModel,
+    request: &ConstitutionRequest,
+    source: &Source,
+    described: &Described,
+    found: &mut Reconstruction,
+    seed: u64,
+    observer: &mut dyn Observer,
+) -> Result<Vec<CostEstimate>, ConstitutionError> {
+    let asking = Asking::new(
+        &source.pairs,
+        &source.sides,
+        &model.prompts,
+        request.pairs,
+        request.pairs_per_call,
+        request.icai,
+        seed,
+    );
+    if request.dry_run {
+        return Ok(model.costs(asking.forecast(found)));
+    }
+    if found.principles.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (outcome, spent) = model.ask(seed, observer, |chat, calls| {
+        asking.ask(found, described, chat, &mut |name, done, total| calls.done(name, done, total))
+    })?;
+    let mut by_model = outcome?;
+    by_model.server.clone_from(&model.spec.base_url);
+    by_model.spent = spent;
+    found.by_model = Some(by_model);
+    Ok(Vec::new())
+}

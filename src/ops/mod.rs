@@ -1,0 +1,14 @@
+//! One workflow a file: what each verb does, from a request to a value that knows nothing of terminals.
+
+pub mod analyze;
+pub mod compare;
+pub mod constitution;
+pub mod export;
+pub mod inspect;
+pub mod judge;
+pub mod models;
+pub mod personalize;
+pub mod relabel;
+pub mod report;
+pub mod score;
+pub mod sweep;

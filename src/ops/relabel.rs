@@ -1,0 +1,299 @@
+//! Labels that go against a rule or are unsafe, marked with a reason each, changed, and taken back.
+
+use std::path::{Path, PathBuf};
+
+use super::models::{CostEstimate, ModelRequest, NamedModel};
+use crate::context::Observer;
+use crate::describe::known::ConceptBankError;
+use crate::export::{decisions, trl};
+use crate::llm::chat::LanguageError;
+use crate::llm::open::{OpenError, Role};
+use crate::llm::which::Which;
+use crate::pairs::rewrite::{self, Action, RewriteError, Undone, Written};
+use crate::relabel::evaluate::{self, Table};
+use crate::relabel::preview::{self, Preview};
+use crate::relabel::rules::{Rule, RuleError};
+use crate::relabel::unsafe_content::Reader;
+use crate::relabel::{self, Decisions, RelabelError, Settings, confirm};
+use crate::run::{Run, RunError, Source};
+use crate::store::{SCHEMA_VERSION, StoreError, write_json};
+
+/// Pairs in one call of the judge.
+const PAIRS_PER_CALL: usize = 5;
+
+/// What is to be changed, and how.
+#[derive(Debug, Clone)]
+pub struct RelabelRequest {
+    /// `FEATURE:prefer` where the response with more of it should win, `FEATURE:avoid` where it should not.
+    pub rules: Vec<String>,
+    /// A file of rules with conditions (TOML).
+    pub rules_file: Option<PathBuf>,
+    /// The preset `safety`: labels that prefer the unsafe response of an unsafe request.
+    pub safety: bool,
+    /// What is done with a marked label.
+    pub action: Action,
+    /// At most this many labels, the highest scores first.
+    pub top: Option<usize>,
+    /// Only labels with at least this score, 0 to 1.
+    pub min_score: Option<f64>,
+    /// The weight that [`Action::Weight`] gives, 0 to 1.
+    pub weight: f64,
+    /// The whole dataset, in its own format; `RUN/relabel/NAME` where none is given.
+    pub out: Option<PathBuf>,
+    /// Also prompt, chosen, rejected for trainers.
+    pub trl: Option<PathBuf>,
+    /// Write nothing, and ask no model.
+    pub dry_run: bool,
+    /// Preference data to judge reward probes on; the run's own held-out pairs where the list is empty, nothing where
+    /// there is none.
+    pub evaluate: Option<Vec<String>>,
+    /// Cues of unsafe requests of the user's own (TOML).
+    pub cues: Option<PathBuf>,
+    /// The language model that has to confirm each label that the preset marks.
+    pub judge: ModelRequest,
+}
+
+impl Default for RelabelRequest {
+    fn default() -> Self {
+        Self {
+            rules: Vec::new(),
+            rules_file: None,
+            safety: false,
+            action: Action::Flip,
+            top: None,
+            min_score: None,
+            weight: 0.0,
+            out: None,
+            trl: None,
+            dry_run: false,
+            evaluate: None,
+            cues: None,
+            judge: ModelRequest::default(),
+        }
+    }
+}
+
+/// What came out.
+#[derive(Debug, Clone)]
+pub struct Relabelled {
+    /// The marked labels, each with a reason.
+    pub decisions: Decisions,
+    /// What changing them does.
+    pub preview: Preview,
+    /// What asking the judge would cost, in a dry run.
+    pub cost: Vec<CostEstimate>,
+    /// Reward probes before and after.
+    pub evaluation: Option<Vec<Table>>,
+    /// The dataset as it was written; `None` in a dry run.
+    pub written: Option<Written>,
+    /// The trainers' file, its rows and the ties that were left out.
+    pub trl: Option<(PathBuf, usize, usize)>,
+    /// The dataset, for showing examples.
+    pub source: Source,
+}
+
+/// Why nothing was changed.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // some variants are their sources
+pub enum RelabelFailure {
+    /// A number out of its range.
+    #[error("`{option}` is {value}, but must lie between 0 and 1")]
+    Range { option: &'static str, value: f64 },
+    #[error(transparent)]
+    Relabel(#[from] RelabelError),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Language(#[from] LanguageError),
+}
+
+impl From<RunError> for RelabelFailure {
+    fn from(error: RunError) -> Self {
+        RelabelError::from(error).into()
+    }
+}
+
+impl From<RuleError> for RelabelFailure {
+    fn from(error: RuleError) -> Self {
+        RelabelError::from(error).into()
+    }
+}
+
+impl From<RewriteError> for RelabelFailure {
+    fn from(error: RewriteError) -> Self {
+        RelabelError::from(error).into()
+    }
+}
+
+impl From<StoreError> for RelabelFailure {
+    fn from(error: StoreError) -> Self {
+        RewriteError::from(error).into()
+    }
+}
+
+impl From<ConceptBankError> for RelabelFailure {
+    fn from(error: ConceptBankError) -> Self {
+        RelabelError::from(error).into()
+    }
+}
+
+impl From<evaluate::EvaluateError> for RelabelFailure {
+    fn from(error: evaluate::EvaluateError) -> Self {
+        RelabelError::from(error).into()
+    }
+}
+
+/// Marks labels, says what changing them does, and writes the changed dataset unless it is a dry run.
+///
+/// # Errors
+/// See [`RelabelFailure`].
+pub fn relabel(
+    run: &Run,
+    request: &RelabelRequest,
+    observer: &mut dyn Observer,
+) -> Result<Relabelled, RelabelFailure> {
+    for (option, value) in [("--min-score", request.min_score.unwrap_or(0.0)), ("--weight", request.weight)] {
+        if !(0.0..=1.0).contains(&value) {
+            return Err(RelabelFailure::Range { option, value });
+        }
+    }
+    let judge = request.judge.resolve(&run.manifest.config.describe.language, Role::Judge)?;
+    let settings = settings(run, request)?;
+    let reader = Reader::new(request.cues.as_deref())?;
+    let source = run.source()?;
+    let activations = run.activations()?;
+    let mut decisions = relabel::decide(run, &source, &activations, &settings, &reader)?;
+    let cost = match &judge {
+        Some(judge) => confirmed(judge, run, &source, &mut decisions, request.dry_run, observer)?,
+        None => Vec::new(),
+    };
+    let changes = relabel::changes(&source.pairs, &decisions.marked, settings.weight);
+    let preview = preview::preview(run, &source, &activations, &decisions, changes.marks.len());
+    let evaluation = match &request.evaluate {
+        Some(sets) if !decisions.marked.is_empty() => {
+            Some(evaluate::evaluate(run, &source, &activations, &decisions, &reader, sets)?)
+        }
+        _ => None,
+    };
+    let mut done = Relabelled { decisions, preview, cost, evaluation, written: None, trl: None, source };
+    if !request.dry_run {
+        write(run, request, &changes, &mut done)?;
+    }
+    Ok(done)
+}
+
+fn settings(run: &Run, request: &RelabelRequest) -> Result<Settings, RuleError> {
+    let mut rules = Vec::new();
+    for text in &request.rules {
+        rules.push(Rule::parse(text, run)?);
+    }
+    if let Some(file) = &request.rules_file {
+        rules.extend(Rule::from_file(file, run)?);
+    }
+    Ok(Settings {
+        rules,
+        safety: request.safety,
+        action: request.action,
+        top: request.top,
+        min_score: request.min_score,
+        weight: request.weight,
+    })
+}
+
+/// Has the judge confirm what the preset marks, or says what that would cost.
+fn confirmed(
+    judge: &NamedModel,
+    run: &Run,
+    source: &Source,
+    decisions: &mut Decisions,
+    dry_run: bool,
+    observer: &mut dyn Observer,
+) -> Result<Vec<CostEstimate>, RelabelFailure> {
+    let prompt = judge.prompts.get("safer");
+    let pairs = &source.pairs;
+    let which =
+        Which { pairs, prompt: &prompt, values: &[], purpose: "confirm", pairs_per_call: PAIRS_PER_CALL };
+    let asked = confirm::pairs(decisions);
+    let forecast = which.forecast(&asked);
+    if dry_run {
+        return Ok(judge.costs(vec![("confirm", forecast)]));
+    }
+    let (outcome, _) = judge.ask(run.manifest.seed, observer, |model, calls| {
+        which.ask(model, &asked, &mut |done| calls.done("confirm", done as u64, forecast.calls))
+    })?;
+    let labels = &pairs.judgements.label;
+    let mut confirmation = confirm::confirm(decisions, labels, &outcome?, &judge.spec.name);
+    confirmation.server.clone_from(&judge.spec.base_url);
+    prompt.version().clone_into(&mut confirmation.prompt);
+    confirmation.calls = forecast.calls;
+    decisions.confirmation = Some(confirmation);
+    Ok(Vec::new())
+}
+
+/// Writes the dataset, the trainers' file and the record.
+fn write(
+    run: &Run,
+    request: &RelabelRequest,
+    changes: &rewrite::Changes,
+    done: &mut Relabelled,
+) -> Result<(), RelabelFailure> {
+    let folder = run.path.join("relabel");
+    let layout = &done.source.layout;
+    let out = request.out.clone().unwrap_or_else(|| default_out(&folder, run.data(), layout.files.len()));
+    std::fs::create_dir_all(&folder).map_err(|source| StoreError::Io {
+        action: "make the folder",
+        path: folder.clone(),
+        source,
+    })?;
+    let only_trl = layout.files.is_empty() && request.trl.is_some();
+    let written = if only_trl { Written::default() } else { rewrite::write(layout, changes, &out)? };
+    let (pairs, marked) = (&done.source.pairs, &done.decisions.marked);
+    if let Some(file) = &request.trl {
+        let labels = relabel::relabelled(pairs, marked);
+        let weight = (request.action == Action::Weight).then_some(request.weight);
+        let (rows, ties) = trl::write(file, pairs, &labels, marked, weight)?;
+        done.trl = Some((file.clone(), rows, ties));
+    }
+    decisions::write_decisions(&folder.join("decisions.csv"), marked, pairs)?;
+    write_json(
+        &folder.join("relabel.json"),
+        &serde_json::json!({
+            "schema_version": SCHEMA_VERSION,
+            "out": out.display().to_string(),
+            "decisions": done.decisions,
+            "preview": done.preview,
+            "evaluation": done.evaluation,
+        }),
+    )?;
+    done.written = Some(written);
+    Ok(())
+}
+
+/// Restores the original of a relabelled file or folder; to `NAME.restored.…` where no name is given.
+///
+/// # Errors
+/// Where it was not relabelled by this program, or cannot be read or written.
+pub fn undo(file: &Path, out: Option<&Path>) -> Result<Vec<Undone>, RewriteError> {
+    let out = out.map_or_else(|| restored_name(file), Path::to_path_buf);
+    rewrite::undo(file, &out)
+}
+
+/// `RUN/relabel/NAME`; a folder of that name where the dataset has several files.
+fn default_out(folder: &Path, data: &str, files: usize) -> PathBuf {
+    let name = Path::new(data.trim_end_matches('/'))
+        .file_name()
+        .map(|name| name.to_string_lossy().replace(['*', '?', '[', ']', '{', '}'], ""))
+        .filter(|name| !name.is_empty() && name != "." && name != "..")
+        .unwrap_or_else(|| "relabelled".into());
+    if files > 1 { folder.join(name.trim_end_matches(".parquet")) } else { folder.join(name) }
+}
+
+/// `x.restored.parquet` for `x.parquet`.
+fn restored_name(file: &Path) -> PathBuf {
+    let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let new = match name.split_once('.') {
+        Some((stem, ending)) if !stem.is_empty() => format!("{stem}.restored.{ending}"),
+        _ => format!("{name}.restored"),
+    };
+    file.with_file_name(new)
+}

@@ -1,0 +1,50 @@
+//! A run's page, written again or without what is personal.
+
+use std::path::PathBuf;
+
+use crate::personalize;
+use crate::report::page;
+use crate::run::{Run, RunError};
+use crate::store::write_bytes;
+
+/// How the page is wanted.
+#[derive(Debug, Clone, Default)]
+pub struct ReportRequest {
+    /// Leave out annotators' ids, the data's folder, e-mail addresses, links, handles, long numbers and models' names.
+    pub anonymise: bool,
+    /// The file; `report.html` or `report.anonymised.html` in the run where none is given.
+    pub out: Option<PathBuf>,
+}
+
+/// The page as text.
+///
+/// # Errors
+/// Where the dataset is gone or has changed, or a file of the run cannot be read.
+pub fn page(run: &Run, anonymise: bool) -> Result<String, RunError> {
+    let source = run.source()?;
+    let described = run.described()?;
+    let bank = run.bank()?;
+    let annotators = personalize::differences(&source.pairs, &described, &run.manifest.config);
+    Ok(page::render(page::Input {
+        manifest: &run.manifest,
+        findings: &run.findings,
+        described: &described,
+        pairs: &source.pairs,
+        sides: &source.sides,
+        bank: &bank,
+        annotators: annotators.as_ref(),
+        anonymise,
+    }))
+}
+
+/// Writes the page, and says where.
+///
+/// # Errors
+/// As for [`page`], and where the file cannot be written.
+pub fn report(run: &Run, request: &ReportRequest) -> Result<PathBuf, RunError> {
+    let page = page(run, request.anonymise)?;
+    let name = if request.anonymise { "report.anonymised.html" } else { "report.html" };
+    let path = request.out.clone().unwrap_or_else(|| run.path.join(name));
+    write_bytes(&path, page.as_bytes())?;
+    Ok(path)
+}
