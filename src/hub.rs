@@ -116,7 +116,7 @@ pub fn model(name: &str, context: &Context, progress: &mut dyn Observer) -> Resu
     }
     let hub = Hub::open(context)?;
     let found = hub.resolve(&place, &place.revision, progress)?;
-    let files = crate::embed::files_of_a_model(&found.listing);
+    let files = files_of_a_model(&found.listing);
     if !files.iter().any(|file| file == "config.json") {
         return Err(HubError::Missing {
             what: format!("`config.json` in `{}`", place.id),
@@ -277,6 +277,34 @@ impl Place {
         let kind = if self.kind == Kind::Model { "model" } else { "dataset" };
         format!("{kind} `{}`", self.id)
     }
+}
+
+/// The files of a model that are used, for fetching them: paths relative to its folder. `listing` are those it has.
+fn files_of_a_model(listing: &[String]) -> Vec<String> {
+    let plain = |name: &str| {
+        matches!(
+            name,
+            "config.json"
+                | "tokenizer.json"
+                | "tokenizer_config.json"
+                | "modules.json"
+                | "sentence_bert_config.json"
+                | "config_sentence_transformers.json"
+                | "model.safetensors"
+                | "model.safetensors.index.json"
+        )
+    };
+    let shard = |name: &str| {
+        name.strip_prefix("model-").is_some_and(|rest| rest.ends_with(".safetensors") && !rest.contains('/'))
+    };
+    // Modules lie in folders such as `1_Pooling`.
+    let module = |name: &str| {
+        name.split_once('/').is_some_and(|(folder, file)| {
+            folder.starts_with(|c: char| c.is_ascii_digit())
+                && matches!(file, "config.json" | "model.safetensors")
+        })
+    };
+    listing.iter().filter(|name| plain(name) || shard(name) || module(name)).cloned().collect()
 }
 
 /// A commit and the files in it.

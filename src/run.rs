@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::config::Config;
 use crate::constitution::{Findings, themes::Theme};
 use crate::context::{Context, Observer};
 use crate::dataset;
@@ -14,7 +15,6 @@ use crate::hub::HubError;
 use crate::matrix::Matrix;
 use crate::pairs::{self, Layout, Pairs, Split};
 use crate::sae::{self, DeviceChoice, Sae, SaeCard, SaeError};
-use crate::config::Config;
 use crate::store::{Manifest, StoreError, read_json, read_matrix};
 use crate::suggest::nearest;
 

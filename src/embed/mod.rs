@@ -18,8 +18,6 @@ pub use bundled::BundledEmbedder;
 pub use dataset::Embedding;
 pub use estimate::{EmbeddingEstimate, estimate};
 pub use files::{read_deltas, write_deltas};
-#[cfg(feature = "hub")]
-pub(crate) use local::wanted as files_of_a_model;
 pub use local::{Hardware, LocalEmbedder};
 pub use recipe::Recipe;
 pub use remote::RemoteEmbedder;

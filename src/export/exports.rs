@@ -7,12 +7,12 @@ use polars::prelude::*;
 
 use super::rows::{Rows, rows};
 use super::tables::write_csv;
-use crate::store::{failed, frame};
 use crate::constitution::Principle;
 use crate::describe::Feature;
 use crate::matrix::Matrix;
 use crate::pairs::{MISSING, Pairs, Split};
 use crate::store::{StoreError, write_file, write_parquet};
+use crate::store::{failed, frame};
 
 /// The dataset and what of it is wanted.
 #[derive(Debug, Clone, Copy)]

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use super::models::{CostEstimate, ModelRequest, NamedModel};
 use crate::constitution::by_model::Asking;
-use crate::constitution::execution::ByModelError;
 use crate::constitution::choose::Objective;
 use crate::constitution::edits::{EditError, EditFile};
+use crate::constitution::execution::ByModelError;
 use crate::constitution::reconstruct::{Edit, Options, Reconstruction, reconstruct};
 use crate::context::Observer;
 use crate::describe::Described;

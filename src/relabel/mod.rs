@@ -29,7 +29,6 @@ use std::sync::LazyLock;
 
 use rayon::prelude::*;
 use regex::Regex;
-use serde::Serialize;
 
 use crate::describe::Feature;
 use crate::describe::known::{ConceptBank, ConceptBankError};

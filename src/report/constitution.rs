@@ -4,12 +4,12 @@ use std::fmt::Write;
 use std::path::Path;
 
 use super::text::{self, points, thousands};
-use crate::constitution::agreement::Agreement;
 use crate::constitution::Findings;
+use crate::constitution::agreement::Agreement;
 use crate::constitution::executed::ByModel;
 use crate::constitution::execution::Execution;
 use crate::constitution::icai::Icai;
-use crate::constitution::reconstruct::{Reconstruction};
+use crate::constitution::reconstruct::Reconstruction;
 use crate::store::{Estimate, StoreError, write_bytes, write_json};
 
 /// The three files that `wimhf constitution` writes.

@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use super::manifest::SCHEMA_VERSION;
-
 /// What can go wrong with a run directory.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -79,3 +77,6 @@ impl StoreError {
         !matches!(self, Self::Content { .. })
     }
 }
+
+/// Version of the run directory's layout.
+pub const SCHEMA_VERSION: u64 = 1;

@@ -5,12 +5,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::StoreError;
+use super::error::{SCHEMA_VERSION, StoreError};
+use super::spent::Spent;
 use crate::config::Config;
-use crate::llm::spending::Spent;
-
-/// Version of the run directory's layout.
-pub const SCHEMA_VERSION: u64 = 1;
 
 /// The record of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

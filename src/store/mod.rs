@@ -13,6 +13,7 @@ mod atomic;
 mod error;
 mod manifest;
 mod matrices;
+mod spent;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -23,13 +24,14 @@ use sha2::{Digest, Sha256};
 
 pub use atomic::{TEMPORARY_PREFIX, write_bytes, write_file, write_json, write_parquet};
 pub(crate) use atomic::{make_readable, plain_schema};
-pub use error::StoreError;
+pub use error::{SCHEMA_VERSION, StoreError};
 pub use manifest::{
-    DatasetRecord, EmbeddingRecord, Estimate, LanguageRecord, Manifest, Metrics, OutputRecord,
-    SCHEMA_VERSION, SourceRecord, StageRecord,
+    DatasetRecord, EmbeddingRecord, Estimate, LanguageRecord, Manifest, Metrics, OutputRecord, SourceRecord,
+    StageRecord,
 };
 pub(crate) use matrices::{failed, frame};
 pub use matrices::{read_matrix, write_matrix};
+pub use spent::Spent;
 
 /// An open run directory; holds its lock until it is dropped.
 #[derive(Debug)]

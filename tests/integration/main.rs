@@ -1,6 +1,7 @@
 //! The program from outside, in one binary: real files, real processes.
 
 mod act;
+mod architecture;
 mod bad_input;
 mod browser;
 mod chat;
