@@ -112,9 +112,7 @@ impl AnalyzeError {
             Self::Run(error) => error.is_users(),
             Self::Hub(_) => true,
             Self::Embed(error) => error.is_users(),
-            Self::Sae(SaeError::RowOutside { .. } | SaeError::Diverged { .. } | SaeError::Format { .. }) => {
-                false
-            }
+            Self::Sae(SaeError::RowOutside { .. } | SaeError::Diverged { .. }) => false,
             Self::Sae(_) => true,
         }
     }
@@ -912,12 +910,12 @@ fn in_models_words(
         let so_far = record.spent.entry(purpose).or_default();
         *so_far = so_far.and(now);
     }
-    let text = spent_in_words(&purse.spent());
+    let texts = std::iter::once(spent_in_words(&purse.spent())).chain(purse.told());
     if outcome.is_err() {
         run.save()?;
-        observer.note(&text);
+        texts.for_each(|text| observer.note(&text));
     } else {
-        note(run, observer, &text);
+        texts.for_each(|text| note(run, observer, &text));
     }
     Ok(outcome?)
 }

@@ -16,6 +16,8 @@
 //! effect means that the side with more of it is preferred more often. Every figure is an
 //! association in the labels at hand, never a causal claim.
 
+#![forbid(unsafe_code)]
+
 pub mod analyze;
 pub mod apply;
 pub mod cache;
@@ -31,10 +33,12 @@ pub mod finished;
 #[cfg_attr(not(feature = "hub"), path = "hub_off.rs")]
 pub mod hub;
 pub mod language;
+pub mod limits;
 pub mod matrix;
 pub mod names;
 pub mod net;
 pub mod pairs;
+pub mod panics;
 pub mod personalize;
 pub mod report;
 pub mod run;

@@ -1,17 +1,24 @@
 //! The `wimhf` command: parse, run, exit code.
+#![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 
-use wimhf::cli;
+use wimhf::{cli, panics};
 
 /// The default allocator loses more than half of the CPU backend's time to page faults.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    match cli::run(std::env::args_os()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
+    match panics::caught(|| cli::run(std::env::args_os())) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(failure)) => {
+            failure.report();
+            ExitCode::from(failure.code)
+        }
+        // Whatever a library says when it gives up is for us; the user hears what to do.
+        Err(panicked) => {
+            let failure = cli::Failure::of_panic(&panicked);
             failure.report();
             ExitCode::from(failure.code)
         }

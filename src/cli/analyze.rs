@@ -8,11 +8,12 @@ use super::data::DataArguments;
 use super::language::{LanguageArguments, extend};
 use super::log::Log;
 use super::progress::Progress;
-use super::{Failure, colour, print};
+use super::{Failure, colour, door, print};
 use crate::analyze::{self, AnalyzeError, Request};
 use crate::config::{Config, Describer, SaeMode, SaeSettings, What};
 use crate::pairs::dataset_name;
 use crate::report;
+use crate::run::output::{self, Kind, Output};
 use crate::sae::DeviceChoice;
 use crate::sweep::{self, Grid};
 
@@ -296,6 +297,20 @@ pub fn run(arguments: AnalyzeArguments) -> Result<(), Failure> {
         let file = path.as_deref().unwrap_or(Path::new("")).display();
         Failure::new(2, &anyhow::Error::new(error).context(format!("cannot write the metrics to `{file}`")))
     };
+    let inputs: Vec<PathBuf> = arguments.data.inputs().iter().map(PathBuf::from).collect();
+    let written = [
+        (&arguments.log, "--log", Kind::Metrics),
+        (&arguments.save_embeddings, "--save-embeddings", Kind::Parquet),
+    ];
+    for (path, flag, kind) in written {
+        if let Some(path) = path {
+            let run = arguments.out.as_deref();
+            door(&Output { path, flag, kind, run, inputs: &inputs, force: false })?;
+        }
+    }
+    if let Some(out) = &arguments.out {
+        output::check_run(out, "--out").map_err(|error| Failure::new(2, &error.into()))?;
+    }
     let mut observer = Log::new(Progress::new(arguments.quiet), path.as_deref()).map_err(&unwritable)?;
     let dry_run = arguments.language.dry_run;
     let grid = arguments.sweep.clone();

@@ -12,7 +12,7 @@ use crate::finished::{FinishedError, FinishedRun, Source};
 use crate::matrix::Matrix;
 use crate::pairs;
 use crate::report::comparison;
-use crate::run::{write_bytes, write_json};
+use crate::run::{output, write_bytes, write_json};
 
 /// What was typed.
 #[derive(Debug, Args)]
@@ -162,6 +162,9 @@ pub fn run(arguments: CompareArguments) -> Result<(), Failure> {
     })?;
     let fail =
         |error: crate::run::RunError| Failure::new(if error.is_users() { 2 } else { 1 }, &error.into());
+    let inputs: Vec<PathBuf> = opened.iter().flat_map(|one| output::inputs(&one.run.manifest)).collect();
+    output::check_folder(&out, &["comparison.html", "comparison.json"], None, &inputs, false)
+        .map_err(|error| Failure::new(2, &error.into()))?;
     let page = out.join("comparison.html");
     write_bytes(&page, comparison::page(input).as_bytes()).map_err(fail)?;
     write_json(&out.join("comparison.json"), &comparison::record(input)).map_err(fail)?;

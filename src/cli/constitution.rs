@@ -15,6 +15,7 @@ use crate::finished::{FinishedError, FinishedRun};
 use crate::language::open::Role;
 use crate::report::bill;
 use crate::report::constitution as report;
+use crate::run::output;
 
 /// What was typed.
 #[derive(Debug, Args)]
@@ -193,6 +194,8 @@ pub fn run(arguments: ConstitutionArguments) -> Result<(), Failure> {
         std::fs::create_dir_all(folder).map_err(|error| {
             user(anyhow::Error::new(error).context(format!("cannot create `{}`", folder.display())))
         })?;
+        output::check_folder(folder, &report::FILES, Some(&run.path), &output::inputs(&run.manifest), false)
+            .map_err(|error| user(error.into()))?;
         report::write(folder, &found).map_err(|error| super::finished(error.into()))?;
         let files: Vec<String> =
             report::FILES.iter().map(|file| folder.join(file).display().to_string()).collect();

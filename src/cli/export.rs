@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{Failure, finished, print};
+use super::{Failure, door, finished, print};
 use crate::finished::FinishedRun;
 use crate::report::{annotated_pairs, exports};
+use crate::run::output::{Kind, Output, inputs};
 
 /// What was typed.
 #[derive(Debug, Args)]
@@ -28,6 +29,9 @@ pub struct ExportArguments {
     /// Which labels [default: held-out for annotated-pairs, since its figures are read as measurements; else all].
     #[arg(long, value_enum)]
     side: Option<Which>,
+    /// Replace FILE even where it is another kind of file.
+    #[arg(long)]
+    force: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -47,7 +51,6 @@ enum Which {
 /// Runs the subcommand.
 pub fn run(arguments: ExportArguments) -> Result<(), Failure> {
     let run = FinishedRun::open(&arguments.run).map_err(finished)?;
-    let source = run.source().map_err(finished)?;
     let name = match arguments.format {
         // The run's own file holds held-out labels; all of them go beside it.
         Format::AnnotatedPairs if arguments.side == Some(Which::All) => "annotated_pairs.all.json",
@@ -57,10 +60,25 @@ pub fn run(arguments: ExportArguments) -> Result<(), Failure> {
         Format::Csv => "pairs.csv",
     };
     let path = arguments.out.unwrap_or_else(|| run.path.join(name));
+    let kind = match arguments.format {
+        Format::AnnotatedPairs => Kind::Json,
+        Format::Trl if matches!(Kind::of_name(&path), Kind::Json | Kind::JsonLines) => Kind::JsonLines,
+        Format::Trl => Kind::Parquet,
+        Format::Icai | Format::Csv => Kind::Csv,
+    };
+    door(&Output {
+        path: &path,
+        flag: "--out",
+        kind,
+        run: Some(&run.path),
+        inputs: &inputs(&run.manifest),
+        force: arguments.force,
+    })?;
     let held_out = match arguments.side {
         Some(side) => side == Which::HeldOut,
         None => arguments.format == Format::AnnotatedPairs,
     };
+    let source = run.source().map_err(finished)?;
     let input = exports::Input { pairs: &source.pairs, sides: &source.sides, held_out };
     let principles = &run.findings.principles;
     let written = match arguments.format {

@@ -134,11 +134,10 @@ pub fn run(arguments: JudgeArguments) -> Result<(), Failure> {
         }
     }
     if !arguments.quiet {
-        // A closed stderr is no reason to stop.
-        let _ = std::io::Write::write_fmt(
-            &mut std::io::stderr(),
-            format_args!("note: {}\n", spent_in_words(&purse.spent())),
-        );
+        for text in std::iter::once(spent_in_words(&purse.spent())).chain(purse.told()) {
+            // A closed stderr is no reason to stop.
+            let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("note: {text}\n"));
+        }
     }
     outcome?;
     let bank = match &run.manifest.config.describe.concepts {

@@ -154,6 +154,7 @@ impl NamedModel {
         progress.end();
         let spent = purse.spent();
         progress.note(&spent_in_words(&spent));
+        purse.told().iter().for_each(|text| progress.note(text));
         Ok((outcome, spent))
     }
 }

@@ -12,6 +12,7 @@ use crate::personalize::{
     Allowed, Names, NewLabels, Options, Personalization, PersonalizeError, personalize,
 };
 use crate::report::personalize as report;
+use crate::run::output::{self, inputs};
 
 /// What was typed.
 #[derive(Debug, Args)]
@@ -49,6 +50,9 @@ pub struct PersonalizeArguments {
     /// Folder for the weights, the scorer and the record [default: RUN].
     #[arg(long, value_name = "FOLDER", conflicts_with = "dry_run")]
     out: Option<PathBuf>,
+    /// Replace files in FOLDER even where they are of another kind.
+    #[arg(long)]
+    force: bool,
 }
 
 /// A column's value for every judgement of the run.
@@ -70,7 +74,7 @@ pub fn run(arguments: PersonalizeArguments) -> Result<(), Failure> {
     let user = |error: anyhow::Error| Failure::new(2, &error);
     let run = FinishedRun::open(&arguments.run).map_err(super::finished)?;
     if let Some(data) = &arguments.update {
-        return update(&arguments, data);
+        return update(&arguments, data, &run);
     }
     let allowed = match &arguments.features[..] {
         [only] if only.trim() == "subjective" => Allowed::Subjective,
@@ -111,13 +115,14 @@ pub fn run(arguments: PersonalizeArguments) -> Result<(), Failure> {
     let mut found = personalize(&source.pairs, &described, &options).map_err(|error| user(error.into()))?;
     found.dataset.clone_from(&run.manifest.dataset.path);
     let text = report::render(&found, colour(&std::io::stdout()));
-    finish(&arguments, &found, text)
+    finish(&arguments, &found, &inputs(&run.manifest), text)
 }
 
 /// Writes the files unless it is a dry run, and prints.
 fn finish(
     arguments: &PersonalizeArguments,
     found: &Personalization,
+    inputs: &[PathBuf],
     mut text: String,
 ) -> Result<(), Failure> {
     if !arguments.dry_run {
@@ -126,6 +131,8 @@ fn finish(
             let error = anyhow::Error::new(error).context(format!("cannot create `{}`", folder.display()));
             Failure::new(2, &error)
         })?;
+        output::check_folder(folder, &report::FILES, Some(&arguments.run), inputs, arguments.force)
+            .map_err(|error| Failure::new(2, &error.into()))?;
         report::write(folder, found).map_err(|error| super::finished(error.into()))?;
         let files: Vec<String> =
             report::FILES.iter().map(|file| folder.join(file).display().to_string()).collect();
@@ -135,7 +142,7 @@ fn finish(
 }
 
 /// Adds new labels to the record that an earlier call left.
-fn update(arguments: &PersonalizeArguments, data: &str) -> Result<(), Failure> {
+fn update(arguments: &PersonalizeArguments, data: &str, run: &FinishedRun) -> Result<(), Failure> {
     let user = |error: PersonalizeError| Failure::new(2, &error.into());
     let path = arguments.run.join("personalize.json");
     let no_record = |why: String| user(PersonalizeError::NoRecord { path: path.clone(), why });
@@ -147,7 +154,9 @@ fn update(arguments: &PersonalizeArguments, data: &str) -> Result<(), Failure> {
         user(PersonalizeError::NewLabels { path: data.to_owned(), why: format!("no column `{id}`") })
     })?;
     let text = report::render_update(&found, &done);
-    finish(arguments, &found, text)
+    let mut read = inputs(&run.manifest);
+    read.push(PathBuf::from(data));
+    finish(arguments, &found, &read, text)
 }
 
 /// New labels from a table; ties and rows without label or annotator are left out.

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 
 use super::language::{SpendingArguments, bills};
-use super::{Failure, print};
+use super::{Failure, door, print};
 use crate::curate::{self, CurateError, Settings, confirm, rules::Rule, unsafe_content::Reader};
 use crate::finished::FinishedRun;
 use crate::language::open::Role;
 use crate::language::which::Which;
 use crate::pairs::rewrite::{self, Action};
 use crate::report;
+use crate::run::output::{Kind, Output, inputs};
 use crate::run::{RunError, write_json};
 
 /// What was typed.
@@ -77,6 +78,9 @@ pub struct RelabelArguments {
     concurrency: Option<usize>,
     #[command(flatten)]
     spending: SpendingArguments,
+    /// Replace files even where they are of another kind than what is written.
+    #[arg(long)]
+    force: bool,
     /// Restore the original of a relabelled file or folder.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["rule", "rules", "preset", "dry_run", "evaluate", "trl", "run", "judge"])]
     undo: Option<PathBuf>,
@@ -120,6 +124,8 @@ fn failure(error: impl Into<CurateError>) -> Failure {
 pub fn run(arguments: RelabelArguments) -> Result<(), Failure> {
     if let Some(file) = &arguments.undo {
         let out = arguments.out.clone().unwrap_or_else(|| restored_name(file));
+        let (inputs, force) = ([file.clone()], arguments.force);
+        door(&Output { path: &out, flag: "--out", kind: Kind::Dataset, run: None, inputs: &inputs, force })?;
         let undone = rewrite::undo(file, &out).map_err(failure)?;
         return print(&report::relabel::undone(&undone));
     }
@@ -139,6 +145,18 @@ pub fn run(arguments: RelabelArguments) -> Result<(), Failure> {
         return Err(Failure::new(2, &anyhow::anyhow!("no language model is named\nhint: `--judge MODEL`")));
     }
     let run = FinishedRun::open(path).map_err(failure)?;
+    let read = inputs(&run.manifest);
+    let output = |path, flag, kind| {
+        let force = arguments.force;
+        door(&Output { path, flag, kind, run: Some(&run.path), inputs: &read, force })
+    };
+    if let Some(out) = &arguments.out {
+        output(out, "--out", Kind::Dataset)?;
+    }
+    if let Some(file) = &arguments.trl {
+        let is_json = matches!(Kind::of_name(file), Kind::Json | Kind::JsonLines);
+        output(file, "--trl", if is_json { Kind::JsonLines } else { Kind::Parquet })?;
+    }
     let judge = |name: &str| {
         let (config, url) = (&run.manifest.config.describe.language, arguments.base_url.as_deref());
         arguments.spending.model(config, name, Role::Judge, url, arguments.concurrency)

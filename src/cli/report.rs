@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{Failure, finished, print};
+use super::{Failure, door, finished, print};
 use crate::finished::FinishedRun;
 use crate::personalize;
 use crate::report::page;
+use crate::run::output::{Kind, Output, inputs};
 use crate::run::write_bytes;
 
 /// What was typed.
@@ -28,11 +29,24 @@ pub struct ReportArguments {
     /// Open it in the browser.
     #[arg(long)]
     open: bool,
+    /// Replace FILE even where it is another kind of file.
+    #[arg(long)]
+    force: bool,
 }
 
 /// Runs the subcommand.
 pub fn run(arguments: ReportArguments) -> Result<(), Failure> {
     let run = FinishedRun::open(&arguments.run).map_err(finished)?;
+    let name = if arguments.anonymise { "report.anonymised.html" } else { "report.html" };
+    let path = arguments.out.unwrap_or_else(|| run.path.join(name));
+    door(&Output {
+        path: &path,
+        flag: "--out",
+        kind: Kind::Html,
+        run: Some(&run.path),
+        inputs: &inputs(&run.manifest),
+        force: arguments.force,
+    })?;
     let source = run.source().map_err(finished)?;
     let described = run.described().map_err(finished)?;
     let bank = run.bank().map_err(finished)?;
@@ -47,8 +61,6 @@ pub fn run(arguments: ReportArguments) -> Result<(), Failure> {
         annotators: annotators.as_ref(),
         anonymise: arguments.anonymise,
     });
-    let name = if arguments.anonymise { "report.anonymised.html" } else { "report.html" };
-    let path = arguments.out.unwrap_or_else(|| run.path.join(name));
     write_bytes(&path, page.as_bytes()).map_err(|error| Failure::new(2, &error.into()))?;
     print(&format!("{}\n", path.display()))?;
     if arguments.open { open(&path) } else { Ok(()) }

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::analyze::DeviceArgument;
-use super::{Failure, print};
+use super::{Failure, door, print};
 use crate::finished::FinishedRun;
 use crate::pairs::ReadOptions;
 use crate::report;
 use crate::run::RunError;
+use crate::run::output::{Kind, Output, inputs};
 use crate::score::pass::{Options, Pass};
 use crate::score::stream::{Sink, SinkError, Source};
 use crate::score::{Person, ScoreError};
@@ -55,6 +56,9 @@ pub struct ScoreArguments {
     /// Where a model on this machine embeds the texts.
     #[arg(long, value_enum, default_value_t = DeviceArgument::Auto, env = "WIMHF_DEVICE")]
     device: DeviceArgument,
+    /// Replace FILE even where it is another kind of file.
+    #[arg(long)]
+    force: bool,
     /// Nothing on stderr but errors.
     #[arg(long, short)]
     quiet: bool,
@@ -95,15 +99,23 @@ pub fn run(arguments: ScoreArguments) -> Result<(), Failure> {
         None if arguments.new == "-" => "-".to_owned(),
         None => default_out(&run.path, &arguments.new),
     };
-    if same_file(&arguments.new, &out) {
-        return Err(Failure::new(
-            2,
-            &anyhow::anyhow!("`{out}` is the input itself\nhint: name another file with `--out`"),
-        ));
-    }
     if let Some(folder) = Path::new(&out).parent().filter(|_| arguments.out.is_none() && out != "-") {
         std::fs::create_dir_all(folder).map_err(|source| {
             failure(RunError::Io { action: "make the folder", path: folder.into(), source })
+        })?;
+    }
+    if out != "-" {
+        let path = Path::new(&out);
+        let lines = matches!(Kind::of_name(path), Kind::Json | Kind::JsonLines);
+        let mut read = inputs(&run.manifest);
+        read.push(PathBuf::from(&arguments.new));
+        door(&Output {
+            path,
+            flag: if arguments.out.is_some() { "--out" } else { "NEW" },
+            kind: if lines { Kind::JsonLines } else { Kind::Parquet },
+            run: Some(&run.path),
+            inputs: &read,
+            force: arguments.force,
         })?;
     }
     let mut sink = Sink::open(&out).map_err(failure)?;
@@ -149,11 +161,4 @@ fn default_out(run: &Path, new: &str) -> String {
     let json = [".jsonl", ".ndjson", ".json"].iter().any(|ending| name.to_lowercase().ends_with(ending));
     let name = if json || name.ends_with(".parquet") { name } else { format!("{name}.parquet") };
     run.join("score").join(name).display().to_string()
-}
-
-fn same_file(a: &str, b: &str) -> bool {
-    match (std::fs::canonicalize(a), std::fs::canonicalize(b)) {
-        (Ok(a), Ok(b)) => a == b,
-        _ => false,
-    }
 }
