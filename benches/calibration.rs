@@ -8,9 +8,10 @@
 use rand::{Rng, RngExt};
 use rayon::prelude::*;
 
-use wimhf::analyze::{self, Observer, Request};
+use wimhf::Observer;
 use wimhf::config::Config;
 use wimhf::effects::{self, Control, Sample};
+use wimhf::ops::analyze::{self, Request};
 use wimhf::rng;
 use wimhf::sae::DeviceChoice;
 

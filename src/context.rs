@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// The environment variables that mean something to this crate.
-pub const VARIABLES: [&str; 19] = [
+pub const VARIABLES: [&str; 25] = [
     "HF_ENDPOINT",
     "HF_HOME",
     "HF_HUB_CACHE",
@@ -19,6 +19,12 @@ pub const VARIABLES: [&str; 19] = [
     "HTTPS_PROXY",
     "HTTP_PROXY",
     "ALL_PROXY",
+    "all_proxy",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "REQUESTS_CA_BUNDLE",
+    "SSL_CERT_FILE",
     "NO_PROXY",
     "HUGGING_FACE_HUB_TOKEN",
     "OPENAI_API_KEY",
@@ -109,6 +115,13 @@ impl Context {
     /// A variable's value; `None` where it is not set or blank.
     pub fn variable(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str).filter(|value| !value.trim().is_empty())
+    }
+}
+
+/// The same surroundings: the same request to stop, the same values.
+impl PartialEq for Context {
+    fn eq(&self, other: &Self) -> bool {
+        self.cancel == other.cancel && self.variables == other.variables
     }
 }
 

@@ -15,6 +15,7 @@ use crate::hub::HubError;
 use crate::matrix::Matrix;
 use crate::pairs::{self, Layout, Pairs, Split};
 use crate::sae::{self, DeviceChoice, Sae, SaeCard, SaeError};
+use crate::store::output::{self, Kind, Output, OutputError};
 use crate::store::{Manifest, StoreError, read_json, read_matrix};
 use crate::suggest::nearest;
 
@@ -79,6 +80,9 @@ pub enum RunError {
     /// A file cannot be read.
     #[error(transparent)]
     Run(#[from] StoreError),
+    /// Something must not be written over.
+    #[error(transparent)]
+    Output(#[from] OutputError),
     /// The dataset cannot be read.
     #[error(transparent)]
     Pairs(#[from] pairs::PairsError),
@@ -347,6 +351,36 @@ impl Run {
         }
         let recipe = Recipe::new(config.embed.what, config.embed.template.as_deref())?;
         Ok(Some(RunEmbedder { context: self.context.clone(), embedder: opened.embedder, recipe }))
+    }
+
+    /// Refuses an output that would replace what the run reads, another run's files, or a file of another kind.
+    ///
+    /// # Errors
+    /// [`RunError::Output`].
+    pub fn may_write(
+        &self,
+        path: &Path,
+        flag: &'static str,
+        kind: Kind,
+        force: bool,
+    ) -> Result<(), RunError> {
+        let inputs = output::inputs(&self.manifest);
+        Ok(Output { path, flag, kind, run: Some(&self.path), inputs: &inputs, force }.check()?)
+    }
+
+    /// The same for the files that are written into a folder; `read` are further inputs.
+    ///
+    /// # Errors
+    /// [`RunError::Output`].
+    pub fn may_write_into(
+        &self,
+        folder: &Path,
+        files: &[&str],
+        read: &[PathBuf],
+        force: bool,
+    ) -> Result<(), RunError> {
+        let inputs = [output::inputs(&self.manifest), read.to_vec()].concat();
+        Ok(output::check_folder(folder, files, Some(&self.path), &inputs, force)?)
     }
 
     /// The feature with this id, concept or label ("refuses", "known_refuses", "refusal"), or that of the

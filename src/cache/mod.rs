@@ -34,8 +34,11 @@ pub const EMBEDDINGS: &str = "embeddings";
 /// What language models answered.
 pub const ANSWERS: &str = "answers";
 
+/// What servers were found to refuse.
+pub const SERVERS: &str = "servers";
+
 /// Every bucket there is.
-const BUCKETS: [&str; 2] = [EMBEDDINGS, ANSWERS];
+const BUCKETS: [&str; 3] = [EMBEDDINGS, ANSWERS, SERVERS];
 
 /// What the cache may grow to, unless the user says otherwise: 10 GiB.
 pub const DEFAULT_LIMIT: u64 = 10 << 30;

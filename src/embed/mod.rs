@@ -94,6 +94,11 @@ pub trait Embedder: Send + Sync {
         text.len().div_ceil(4)
     }
 
+    /// What was found out about it while it was used, in sentences for the user.
+    fn learnt(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// What was used since it was opened.
     fn usage(&self) -> Usage {
         Usage::default()
@@ -135,6 +140,15 @@ pub trait Work {
     /// # Errors
     /// Where they break the contract or cannot be kept.
     fn done(&mut self, task: Task, rows: Matrix) -> Result<(), EmbedError>;
+
+    /// Texts that the embedder refuses, while it takes others; `said` is why. Without their vectors the work goes on.
+    ///
+    /// # Errors
+    /// Where the cache fails.
+    fn refused(&mut self, task: Task, said: &str) -> Result<(), EmbedError> {
+        let _ = (task, said);
+        Ok(())
+    }
 }
 
 /// A piece of work.
@@ -212,6 +226,14 @@ pub enum EmbedError {
         embedder: String,
         /// How the text begins.
         text: String,
+    },
+    /// More vectors than a limit allows.
+    #[error("the embedder `{embedder}` gives {too_much}\nhint: {hint}", hint = .too_much.hint())]
+    TooMuch {
+        /// Which embedder.
+        embedder: String,
+        /// How much of what.
+        too_much: crate::limits::TooMuch,
     },
     /// A server cannot be reached, or refuses.
     #[error(transparent)]

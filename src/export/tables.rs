@@ -1,5 +1,6 @@
 //! The run's tables: `pairs.parquet`, `activations.parquet`, `features.parquet`, `principles.csv`. Column names are the contract of the run directory.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use polars::prelude::*;
@@ -67,7 +68,29 @@ pub fn write_dropped(path: &Path, read: &ReadReport) -> Result<(), StoreError> {
     )
 }
 
+/// A cell that a spreadsheet takes for text. What begins with `=`, `+`, `-`, `@`, a tab or a line break would be run
+/// as a formula, which may read other cells and send them away; an apostrophe before it is the usual way out. Numbers
+/// stay as they are.
+pub(super) fn cell(text: &str) -> Cow<'_, str> {
+    let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠']);
+    if is_formula && text.trim().parse::<f64>().is_err() {
+        Cow::Owned(format!("'{text}"))
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+/// A table for spreadsheets: every cell is text or a number, never a formula.
 pub(super) fn write_csv<const N: usize>(
+    path: &Path,
+    header: &[&str; N],
+    rows: impl Iterator<Item = [String; N]>,
+) -> Result<(), StoreError> {
+    write_plain_csv(path, header, rows.map(|row| row.map(|text| cell(&text).into_owned())))
+}
+
+/// A table for programs: texts as they are.
+pub(super) fn write_plain_csv<const N: usize>(
     path: &Path,
     header: &[&str; N],
     rows: impl Iterator<Item = [String; N]>,
@@ -231,4 +254,24 @@ pub fn write_principles_csv(path: &Path, findings: &Findings) -> Result<(), Stor
         ]
     });
     write_csv(path, &header, rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_cell_is_a_formula_and_numbers_stay_numbers() {
+        for text in ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "- a list", "－1"] {
+            assert_eq!(cell(text), format!("'{text}"), "{text}");
+        }
+        for text in ["-0.5", "+3", "1e-9", "plain", "", "a=b", "'quoted"] {
+            assert_eq!(cell(text), text);
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.csv");
+        write_csv(&path, &["a", "b"], [["=HYPERLINK(\"x\")".to_owned(), "-1".to_owned()]].into_iter())
+            .unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "a,b\n\"'=HYPERLINK(\"\"x\"\")\",-1\n");
+    }
 }

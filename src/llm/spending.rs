@@ -147,6 +147,7 @@ struct State {
     under_way: u64,
     paid: u64,
     dollars: f64,
+    told: BTreeMap<String, String>,
 }
 
 impl Budget {
@@ -220,6 +221,16 @@ impl Budget {
         let spent = state.spent.entry(purpose).or_default();
         spent.cached += cached;
         spent.unreadable += unreadable;
+    }
+
+    /// Something that the user should know; said again under the same name, it takes the place of what was said.
+    pub fn tell(&self, name: &str, text: String) {
+        self.lock().told.insert(name.to_owned(), text);
+    }
+
+    /// What the user should know of how asking went.
+    pub fn told(&self) -> Vec<String> {
+        self.lock().told.values().cloned().collect()
     }
 
     /// What was spent, by purpose.

@@ -35,8 +35,8 @@ use crate::sae::{
     TrainReport,
 };
 use crate::store::{
-    EmbeddingRecord, LanguageRecord, Manifest, RunDir, StoreError, fingerprint, read_json, read_matrix,
-    write_bytes, write_json, write_matrix,
+    EmbeddingRecord, LanguageRecord, Manifest, RunDir, StoreError, fingerprint, output, read_json,
+    read_matrix, write_bytes, write_json, write_matrix,
 };
 
 /// What to analyse, and where to leave the result.
@@ -362,6 +362,7 @@ pub(crate) fn gather(
         }
     }
 
+    output::check_run(&request.out, "--out").map_err(RunError::from)?;
     let mut run = RunDir::open(&request.out, dataset::record(&read, &pairs), request.force)?;
     run.manifest.config = config.clone();
     run.manifest.seed = config.seed;
@@ -773,12 +774,12 @@ fn describe_with_llm(
         let so_far = record.spent.entry(purpose).or_default();
         *so_far = so_far.and(now);
     }
-    let text = spent_in_words(&purse.spent());
+    let texts = std::iter::once(spent_in_words(&purse.spent())).chain(purse.told());
     if outcome.is_err() {
         run.save()?;
-        observer.note(&text);
+        texts.for_each(|text| observer.note(&text));
     } else {
-        note(run, observer, &text);
+        texts.for_each(|text| note(run, observer, &text));
     }
     Ok(outcome?)
 }

@@ -10,7 +10,7 @@ use crate::matrix::Matrix;
 use crate::pairs::{self, PairsError};
 use crate::report::comparison as page;
 use crate::run::{Run, RunError, Source};
-use crate::store::{StoreError, write_bytes, write_json};
+use crate::store::{StoreError, output, write_bytes, write_json};
 
 /// What is compared, and where the result goes.
 #[derive(Debug, Clone, Default)]
@@ -148,6 +148,9 @@ pub fn compare(runs: &[&Run], request: &CompareRequest) -> Result<Comparison, Co
         path: out.clone(),
         source,
     })?;
+    let inputs: Vec<PathBuf> = runs.iter().flat_map(|run| output::inputs(&run.manifest)).collect();
+    output::check_folder(&out, &["comparison.html", "comparison.json"], None, &inputs, false)
+        .map_err(RunError::from)?;
     let (html, json) = (out.join("comparison.html"), out.join("comparison.json"));
     write_bytes(&html, page::page(input).as_bytes())?;
     write_json(&json, &record::record(&parts, &known, &learned, &notes))?;

@@ -135,6 +135,7 @@ pub fn constitution(
             path: folder.clone(),
             source,
         })?;
+        run.may_write_into(folder, &files::FILES, &[], false)?;
         files::write(folder, &found)?;
         written.extend(files::FILES.iter().map(|file| folder.join(file)));
     }

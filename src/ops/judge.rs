@@ -193,6 +193,7 @@ pub fn judge(
     }
     let spent = budget.spent();
     observer.note(&spent_in_words(&spent));
+    budget.told().iter().for_each(|text| observer.note(text));
     outcome?;
     let bank = run.bank()?;
     let activations = run.activations()?;

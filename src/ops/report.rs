@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::personalize;
 use crate::report::page;
 use crate::run::{Run, RunError};
+use crate::store::output::Kind;
 use crate::store::write_bytes;
 
 /// How the page is wanted.
@@ -14,6 +15,8 @@ pub struct ReportRequest {
     pub anonymise: bool,
     /// The file; `report.html` or `report.anonymised.html` in the run where none is given.
     pub out: Option<PathBuf>,
+    /// Replace the file even where it is of another kind.
+    pub force: bool,
 }
 
 /// The page as text.
@@ -42,9 +45,10 @@ pub fn page(run: &Run, anonymise: bool) -> Result<String, RunError> {
 /// # Errors
 /// As for [`page`], and where the file cannot be written.
 pub fn report(run: &Run, request: &ReportRequest) -> Result<PathBuf, RunError> {
-    let page = page(run, request.anonymise)?;
     let name = if request.anonymise { "report.anonymised.html" } else { "report.html" };
     let path = request.out.clone().unwrap_or_else(|| run.path.join(name));
+    run.may_write(&path, "--out", Kind::Html, request.force)?;
+    let page = page(run, request.anonymise)?;
     write_bytes(&path, page.as_bytes())?;
     Ok(path)
 }

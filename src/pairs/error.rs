@@ -57,6 +57,24 @@ pub enum PairsError {
         /// The likely encoding, by iconv's name.
         from: &'static str,
     },
+    /// More than a limit allows.
+    #[error("`{path}` has {too_much}{at}\nhint: {hint}", hint = .too_much.hint())]
+    TooMuch {
+        /// The file.
+        path: PathBuf,
+        /// How much of what.
+        too_much: crate::limits::TooMuch,
+        /// Where, as ", on line 3"; empty where it is the whole file.
+        at: String,
+    },
+    /// The system does not let us read on; the file is not to blame.
+    #[error("`{path}` cannot be read: {detail}\nhint: {}", crate::panics::THREADS_HINT)]
+    NoThreads {
+        /// The file.
+        path: PathBuf,
+        /// What the library said.
+        detail: String,
+    },
     /// A table without rows.
     #[error("`{path}` holds no rows\nhint: check how it was written; at least one pair is needed")]
     Empty {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::columns::shorten;
 use super::error::PairsError;
+use crate::limits::FILES;
 use crate::suggest::nearest;
 
 /// Extensions of data files, the preferred kind first: a folder of shards often carries JSON or
@@ -195,8 +196,52 @@ fn preferred(files: Vec<PathBuf>) -> (Vec<PathBuf>, Vec<String>) {
     (kept, notes)
 }
 
+/// Files that a pattern with `**` matches, links to folders not followed: they may lead in circles, and then a pattern
+/// has more matches than there are files.
+fn everywhere(source: &str) -> Result<Vec<PathBuf>, PairsError> {
+    let wrong = |error: glob::PatternError| PairsError::NotFound {
+        path: shorten(source),
+        hint: format!("the pattern is not valid: {error}"),
+    };
+    let pattern = glob::Pattern::new(source).map_err(wrong)?;
+    let options = glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::default() };
+    let start = source.find(['*', '?', '[']).unwrap_or(source.len());
+    let root = source.get(..start).and_then(|plain| plain.rfind('/').and_then(|at| plain.get(..=at)));
+    let root = PathBuf::from(root.unwrap_or("."));
+    let is_plain = root == Path::new(".");
+    let (mut folders, mut files, mut seen) = (vec![root], Vec::new(), 0_u64);
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
+        for entry in entries.flatten() {
+            seen += 1;
+            FILES.check(seen).map_err(|too_much| PairsError::TooMuch {
+                path: source.into(),
+                too_much,
+                at: String::new(),
+            })?;
+            let path = entry.path();
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => folders.push(path),
+                Ok(_) => {
+                    let name = if is_plain { path.strip_prefix(".").unwrap_or(&path) } else { &path };
+                    if pattern.matches_path_with(name, options) && path.is_file() {
+                        files.push(name.to_path_buf());
+                    }
+                }
+                Err(_) => {}
+            }
+        }
+    }
+    Ok(files)
+}
+
 /// Files that a glob matches, sorted.
 fn pattern(source: &str) -> Result<(Vec<PathBuf>, Vec<String>), PairsError> {
+    if source.contains("**") {
+        let mut files = everywhere(source)?;
+        files.sort();
+        return if files.is_empty() { Err(matches_nothing(source)) } else { Ok((files, Vec::new())) };
+    }
     let paths = glob::glob(source).map_err(|error| PairsError::NotFound {
         path: shorten(source),
         hint: format!("the pattern is not valid: {error}"),
@@ -213,11 +258,15 @@ fn pattern(source: &str) -> Result<(Vec<PathBuf>, Vec<String>), PairsError> {
         }
     }
     if files.is_empty() {
-        return Err(PairsError::NotFound {
-            path: shorten(source),
-            hint: "the pattern matches no file; quote it so that the shell leaves it alone".into(),
-        });
+        return Err(matches_nothing(source));
     }
     files.sort();
     Ok((files, Vec::new()))
+}
+
+fn matches_nothing(source: &str) -> PairsError {
+    PairsError::NotFound {
+        path: shorten(source),
+        hint: "the pattern matches no file; quote it so that the shell leaves it alone".into(),
+    }
 }

@@ -2,10 +2,7 @@
 
 use std::fs::File;
 use std::io::{Cursor, Read, Seek, SeekFrom};
-use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
-use std::sync::Once;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use polars::prelude::*;
 use sha2::{Digest, Sha256};
@@ -14,6 +11,8 @@ use super::columns::{Columns, shorten};
 use super::error::PairsError;
 use super::shapes;
 use super::source::io_error;
+use crate::limits::{self, COLUMNS, TooMuch};
+use crate::panics;
 
 /// A file that is open for reading columns.
 pub(super) struct Table {
@@ -46,7 +45,7 @@ pub(super) enum Container {
 impl Table {
     /// Opens `path`, recognises its container and its columns, and adds its bytes to `hash`.
     pub fn open(path: &Path, hash: &mut Sha256) -> Result<Self, PairsError> {
-        let mut file = File::open(path).map_err(|error| io_error(path, error))?;
+        let mut file = open_plain(path)?;
         let mut head = Vec::new();
         (&mut file).take(64).read_to_end(&mut head).map_err(|error| io_error(path, error))?;
         file.rewind().map_err(|error| io_error(path, error))?;
@@ -85,10 +84,15 @@ impl Table {
             Content::Ipc => IpcReader::new(file).schema(),
             _ => ParquetReader::new(file).schema(),
         })?;
-        let columns = schema
+        let columns: Vec<(String, DataType)> = schema
             .iter_values()
             .map(|field| (field.name.to_string(), DataType::from_arrow_field(field)))
             .collect();
+        let fields: usize = columns.iter().map(|(_, dtype)| fields(dtype)).sum();
+        COLUMNS.check(fields as u64).map_err(|too_much| over(path, too_much))?;
+        if format == "Parquet" {
+            check_unpacked(path)?;
+        }
         Ok(Self { path: path.into(), columns: Columns(columns), document: None, content })
     }
 
@@ -99,6 +103,7 @@ impl Table {
         match first {
             None => Err(PairsError::Empty { path: path.display().to_string() }),
             Some(b'[' | b'{') if !csv_name => {
+                check_json(path, &bytes)?;
                 let (document, frame) = match shapes::document(&bytes) {
                     Some((shape, Ok(frame))) => (Some(shape), frame),
                     Some((shape, Err(detail))) => {
@@ -183,6 +188,52 @@ impl Table {
             Content::Frame { frame, .. } => guard(&self.path, "JSON", || frame.select(names)),
         }
     }
+}
+
+/// Opens a file; a pipe or a device is refused before it is opened.
+fn open_plain(path: &Path) -> Result<File, PairsError> {
+    limits::open_file(path).map_err(|error| match error {
+        limits::ReadError::Io(error) => io_error(path, error),
+        limits::ReadError::NotAFile(kind) => damaged(
+            path,
+            "data",
+            format!("it is {kind}, no plain file"),
+            "save the data to a file, and name that",
+        ),
+        limits::ReadError::TooMuch(too_much) => over(path, too_much),
+    })
+}
+
+fn over(path: &Path, too_much: TooMuch) -> PairsError {
+    PairsError::TooMuch { path: path.into(), too_much, at: String::new() }
+}
+
+/// Fields of a type, those inside of objects included.
+fn fields(dtype: &DataType) -> usize {
+    match dtype {
+        DataType::Struct(inner) => inner.iter().map(|field| fields(&field.dtype)).sum::<usize>().max(1),
+        DataType::List(inner) => fields(inner),
+        DataType::Array(inner, _) => fields(inner),
+        _ => 1,
+    }
+}
+
+/// JSON that is nested too deep, or has too many fields, is refused before anything is made of it: parsers need stack or
+/// memory for each level, and time for each field.
+fn check_json(path: &Path, bytes: &[u8]) -> Result<(), PairsError> {
+    limits::json_depth(bytes).and_then(|()| limits::json_fields(bytes)).map_err(|(at, too_much)| {
+        let line = 1 + bytes.iter().take(at).filter(|byte| **byte == b'\n').count();
+        PairsError::TooMuch { path: path.into(), too_much, at: format!(", on line {line}") }
+    })
+}
+
+/// Looks at how large a Parquet file says that it becomes, before it does.
+fn check_unpacked(path: &Path) -> Result<(), PairsError> {
+    let file = open_plain(path)?;
+    let packed = file.metadata().map_or(0, |meta| meta.len());
+    // What this reader does not understand, polars says in its own words.
+    let bytes = limits::parquet_bytes(file).unwrap_or(0);
+    limits::unpacked(packed, bytes).map_err(|too_much| over(path, too_much))
 }
 
 fn damaged(
@@ -287,7 +338,11 @@ fn hash_file(path: &Path, file: &mut File, hash: &mut Sha256) -> Result<(), Pair
 
 fn gunzip(path: &Path, bytes: &[u8]) -> Result<Vec<u8>, PairsError> {
     let mut text = Vec::new();
-    flate2::read::MultiGzDecoder::new(bytes).read_to_end(&mut text).map_err(|error| {
+    let decoder = flate2::read::MultiGzDecoder::new(bytes);
+    limits::Unpacked::new(decoder, bytes.len() as u64).read_to_end(&mut text).map_err(|error| {
+        if let Some(too_much) = error.get_ref().and_then(|inner| inner.downcast_ref::<TooMuch>()) {
+            return over(path, *too_much);
+        }
         damaged(
             path,
             "gzip",
@@ -365,8 +420,10 @@ fn check_csv(path: &Path, extension: &str, bytes: &[u8]) -> Result<(u8, Vec<Stri
         Ok(names) => names.iter().map(str::to_owned).collect(),
         Err(error) => return Err(damaged(path, "CSV", error.to_string(), "check its first line")),
     };
-    for (i, name) in names.iter().enumerate() {
-        if names.iter().take(i).any(|earlier| earlier == name) {
+    COLUMNS.check(names.len() as u64).map_err(|too_much| over(path, too_much))?;
+    let mut seen = std::collections::HashSet::with_capacity(names.len());
+    for name in &names {
+        if !seen.insert(name) {
             return Err(PairsError::DuplicateColumn { path: path.into(), name: shorten(name) });
         }
     }
@@ -452,7 +509,8 @@ fn at_column(error: &serde_json::Error) -> String {
 
 /// The bytes of a text file, unpacked; whether they were packed.
 pub(super) fn text_bytes(path: &Path) -> Result<(Vec<u8>, bool), PairsError> {
-    let bytes = std::fs::read(path).map_err(|error| io_error(path, error))?;
+    let mut bytes = Vec::new();
+    open_plain(path)?.read_to_end(&mut bytes).map_err(|error| io_error(path, error))?;
     if bytes.starts_with(&[0x1f, 0x8b]) { Ok((gunzip(path, &bytes)?, true)) } else { Ok((bytes, false)) }
 }
 
@@ -462,24 +520,13 @@ pub(super) fn guard<T>(
     format: &'static str,
     read: impl FnOnce() -> PolarsResult<T>,
 ) -> Result<T, PairsError> {
-    static HOOK: Once = Once::new();
-    static QUIET: AtomicUsize = AtomicUsize::new(0);
-    // Set once and for all, so that readers on several threads do not swap each other's hooks.
-    HOOK.call_once(|| {
-        let earlier = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| {
-            if QUIET.load(Ordering::SeqCst) == 0 {
-                earlier(info);
-            }
-        }));
-    });
-    QUIET.fetch_add(1, Ordering::SeqCst);
-    let outcome = std::panic::catch_unwind(AssertUnwindSafe(read));
-    QUIET.fetch_sub(1, Ordering::SeqCst);
-    let detail = match outcome {
+    let detail = match panics::caught(read) {
         Ok(Ok(value)) => return Ok(value),
         Ok(Err(error)) => shorten_message(&error.to_string()),
-        Err(_) => "its content contradicts itself".to_owned(),
+        Err(panicked) if panicked.is_out_of_threads => {
+            return Err(PairsError::NoThreads { path: path.into(), detail: panicked.message });
+        }
+        Err(panicked) => format!("its content contradicts itself ({})", panicked.message),
     };
     Err(damaged(
         path,

@@ -217,7 +217,7 @@ pub enum SaeError {
         source: std::io::Error,
     },
     /// A file that is not what it should be.
-    #[error("`{}` is not a usable autoencoder: {reason}; train it again with `--force`", path.display())]
+    #[error("`{}` is not a usable autoencoder: {reason}\nhint: make the run anew with `--force`", path.display())]
     Format {
         /// The file.
         path: PathBuf,

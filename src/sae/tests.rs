@@ -9,7 +9,8 @@ use super::gpu_engine::Resident;
 use super::kernels::{Adam, Item, Kernels, PANEL, STRIDE};
 use super::objective::{Dead, Network, Objective};
 use super::select::keep_largest;
-use super::train::{Shape, Trainer};
+use super::shape::Shape;
+use super::train::Trainer;
 use super::*;
 use crate::{matrix::Matrix, rng};
 

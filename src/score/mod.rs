@@ -67,9 +67,6 @@ pub enum ScoreError {
         "the run was made from vectors in `{a}` and `{b}`; `{path}` has no such columns\nhint: add them, made by the same embedder"
     )]
     NoVectors { path: String, a: String, b: String },
-    /// The result would replace what is scored.
-    #[error("`{0}` is the input itself\nhint: name another file with `--out`")]
-    OntoItself(String),
     #[error(transparent)]
     Finished(#[from] RunError),
     #[error(transparent)]

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::error::{SCHEMA_VERSION, StoreError};
 use super::spent::Spent;
 use crate::config::Config;
+use crate::limits;
 
 /// The record of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -62,17 +63,29 @@ impl Default for Manifest {
 }
 
 impl Manifest {
+    /// Whether this is the record of a run, of whatever version: JSON that names the layout's version and the
+    /// program's. What has one is a run, and nothing else.
+    pub fn is_one(path: &Path) -> bool {
+        let Ok(bytes) = limits::read_file(path, limits::RECORD) else { return false };
+        if limits::json_depth(&bytes).is_err() {
+            return false;
+        }
+        let value = serde_json::from_slice::<serde_json::Value>(&bytes).unwrap_or_default();
+        value.get("schema_version").is_some_and(serde_json::Value::is_u64)
+            && ["version", "dataset", "stages"].iter().any(|name| value.get(name).is_some())
+    }
+
     /// Reads `run.json`. A record of another schema is returned with its version and defaults for the rest.
     ///
     /// # Errors
     /// [`StoreError::Io`], or [`StoreError::Damaged`] for what is not such a record.
     pub fn read(path: &Path) -> Result<Self, StoreError> {
-        let bytes = std::fs::read(path).map_err(|source| StoreError::Io {
-            action: "read",
-            path: path.into(),
-            source,
-        })?;
         let damaged = |message: String| StoreError::Damaged { path: path.into(), message };
+        let bytes = limits::read_file(path, limits::RECORD).map_err(|error| match error {
+            limits::ReadError::Io(source) => StoreError::Io { action: "read", path: path.into(), source },
+            other => damaged(other.to_string()),
+        })?;
+        limits::json_depth(&bytes).map_err(|(_, too_much)| damaged(too_much.to_string()))?;
         let value: serde_json::Value =
             serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
         let version = value
@@ -106,6 +119,8 @@ pub struct EmbeddingRecord {
     pub embedded: usize,
     /// Of these, how many were longer than is read.
     pub cut: u64,
+    /// Those that the embedder refused; their pairs count as not different.
+    pub refused: usize,
     /// Tokens embedded now, as far as known.
     pub tokens: u64,
     /// Requests that were answered.

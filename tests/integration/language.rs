@@ -27,7 +27,7 @@ fn words(text: &str) -> Vec<String> {
 }
 
 /// The model's answer to a prompt.
-fn think(user: &str) -> String {
+pub fn think(user: &str) -> String {
     if user.contains("Answer with {\"concept\"") {
         let with: BTreeSet<String> = words(fenced(user, "WITH")).into_iter().collect();
         let without: BTreeSet<String> = words(fenced(user, "WITHOUT")).into_iter().collect();

@@ -20,11 +20,14 @@ mod hub_models;
 mod inspect;
 mod interop;
 mod language;
+mod limits;
+mod outputs;
 mod personalize;
 mod planted;
 mod resume;
 mod run_directory;
 #[path = "../support/server.rs"]
 mod server;
+mod servers;
 mod sweep;
 mod util;

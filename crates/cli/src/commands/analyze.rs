@@ -7,11 +7,12 @@ use clap::{Args, ValueEnum};
 use wimhf::config::{Describer, SaeMode, SaeSettings, What};
 use wimhf::pairs::dataset_name;
 use wimhf::sae::DeviceChoice;
+use wimhf::store::output::{Kind, Output};
 use wimhf::{AnalyzeRequest, Context, Grid};
 
 use super::data::DataArguments;
 use super::language::{LanguageArguments, extend};
-use super::{Failure, colour, print, settings};
+use super::{Failure, colour, door, print, settings};
 use crate::log::Log;
 use crate::progress::Progress;
 use crate::render;
@@ -283,6 +284,17 @@ pub fn run(arguments: AnalyzeArguments, context: &Context) -> Result<(), Failure
         let file = path.as_deref().unwrap_or(Path::new("")).display();
         Failure::new(2, &anyhow::Error::new(error).context(format!("cannot write the metrics to `{file}`")))
     };
+    let inputs: Vec<PathBuf> = arguments.data.inputs().iter().map(PathBuf::from).collect();
+    let written = [
+        (&arguments.log, "--log", Kind::Metrics),
+        (&arguments.save_embeddings, "--save-embeddings", Kind::Parquet),
+    ];
+    for (path, flag, kind) in written {
+        if let Some(path) = path {
+            let run = arguments.out.as_deref();
+            door(&Output { path, flag, kind, run, inputs: &inputs, force: false })?;
+        }
+    }
     let mut observer = Log::new(Progress::new(arguments.quiet), path.as_deref()).map_err(&unwritable)?;
     let dry_run = arguments.language.dry_run;
     let grid = arguments.sweep.clone();

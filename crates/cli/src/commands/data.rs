@@ -47,6 +47,11 @@ enum PairingArgument {
 }
 
 impl DataArguments {
+    /// What was named.
+    pub fn inputs(&self) -> &[String] {
+        &self.data
+    }
+
     /// Puts what was typed over the settings; returns what is to be read.
     pub fn over(self, config: &mut Config) -> Vec<String> {
         let data = &mut config.data;
