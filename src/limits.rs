@@ -73,7 +73,7 @@ impl Limit {
     /// The most: what the user says, or the default.
     pub fn most(&self) -> u64 {
         let set = std::env::var(self.variable).ok();
-        set.and_then(|text| crate::cache::bytes(&text)).unwrap_or(self.most)
+        set.and_then(|text| bytes(&text)).unwrap_or(self.most)
     }
 
     /// Looks at how much there is.
@@ -364,6 +364,26 @@ pub struct FileTooMuch {
     pub path: PathBuf,
     /// How much of what.
     pub too_much: TooMuch,
+}
+
+/// A size in words: "500MB", "1.5 GB", "2GiB", "1048576".
+pub fn bytes(text: &str) -> Option<u64> {
+    let lower = text.trim().to_ascii_lowercase();
+    let digits = lower.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(lower.len());
+    let number: f64 = lower.get(..digits)?.parse().ok()?;
+    let unit: u64 = match lower.get(digits..)?.trim() {
+        "" | "b" => 1,
+        "k" | "kb" => 1000,
+        "m" | "mb" => 1_000_000,
+        "g" | "gb" => 1_000_000_000,
+        "t" | "tb" => 1_000_000_000_000,
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        "tib" => 1 << 40,
+        _ => return None,
+    };
+    Some((number * unit as f64) as u64)
 }
 
 #[cfg(test)]

@@ -10,7 +10,8 @@ use polars::prelude::{
 use polars_parquet::write::schema_to_metadata_key;
 use serde::Serialize;
 
-use super::{error::StoreError, output};
+use super::error::StoreError;
+use super::place;
 
 /// Every half-written file starts with this; a later run sweeps them away.
 pub const TEMPORARY_PREFIX: &str = ".wimhf-tmp-";
@@ -51,10 +52,10 @@ pub fn write_file<E: From<StoreError>>(
 /// # Errors
 /// Where `path` is a link, a folder or a device, or the folder cannot be written to.
 pub fn temporary(path: &Path) -> Result<tempfile::NamedTempFile, StoreError> {
-    if let Some(what) = output::odd(path) {
+    if let Some(what) = place::odd(path) {
         return Err(StoreError::Odd { path: path.into(), what });
     }
-    let folder = output::parent(path);
+    let folder = place::parent(path);
     loop {
         let file = tempfile::Builder::new()
             .prefix(TEMPORARY_PREFIX)
@@ -78,7 +79,7 @@ pub fn temporary(path: &Path) -> Result<tempfile::NamedTempFile, StoreError> {
 pub fn keep(file: tempfile::NamedTempFile, path: &Path) -> Result<(), StoreError> {
     make_readable(file.as_file());
     file.as_file().sync_all().map_err(io("write", path))?;
-    if let Some(what) = output::odd(path) {
+    if let Some(what) = place::odd(path) {
         return Err(StoreError::Odd { path: path.into(), what });
     }
     file.persist(path).map_err(|error| io("write", path)(error.error))?;

@@ -14,6 +14,7 @@ mod error;
 mod manifest;
 mod matrices;
 pub mod output;
+mod place;
 mod spent;
 
 use std::fs::File;
