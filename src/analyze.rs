@@ -6,14 +6,22 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::apply::SentenceReader;
 use crate::cache::{self, Cache};
-use crate::config::{Config, ConfigError, Describer};
+use crate::config::{Config, ConfigError, Describer, SaeMode};
 use crate::constitution::{self, Findings};
 use crate::describe::judging::Plan;
 use crate::describe::written::Models;
-use crate::describe::{self, Described, Feature, known::Bank, known::BankError};
+use crate::describe::presence::Firing;
+use crate::describe::sentence_features::{
+    DictionaryModel, SentenceError, SentenceMaterial, SentenceModels, bundled_dictionary, named_entries,
+};
+use crate::dictionary::Dictionary;
+use crate::describe::{
+    self, Described, Feature, FeatureSource, Found, Setting, Vocabulary, known::Bank, known::BankError,
+};
 use crate::effects::table::{self, EffectTable};
-use crate::embed::{self, BoxedEmbedder, EmbedError, Embedding, Hardware, Recipe, Spec};
+use crate::embed::{self, BoxedEmbedder, EmbedError, Embedder, Embedding, Hardware, Recipe, Spec, embed_texts};
 use crate::hub::{self, HubError};
 use crate::language;
 use crate::language::chat::LanguageError;
@@ -25,12 +33,14 @@ use crate::pairs::{self, Pairs, PairsError, ReadOptions, ReadReport, Side, Sourc
 use crate::personalize;
 use crate::report::{annotated_pairs, page, tables};
 use crate::run::{
-    DatasetRecord, EmbeddingRecord, LanguageRecord, Manifest, RunDir, RunError, SourceRecord, fingerprint,
+    DatasetRecord, EmbeddingRecord, LanguageRecord, Manifest, RunDir, RunError, SentenceMetrics, SourceRecord,
+    fingerprint,
     write_bytes, write_json,
 };
+use crate::sentences::SentenceTable;
 use crate::sae::{
-    self, Checkpoint, Control, DeviceChoice, Material, Progress, Sae, SaeCard, SaeConfig, SaeError,
-    TrainReport,
+    self, Checkpoint, Compute, Control, DeviceChoice, Material, Progress, Sae, SaeCard, SaeConfig, SaeError,
+    SentenceSae, TrainReport,
 };
 
 /// What to analyse, and where to leave the result.
@@ -103,6 +113,15 @@ pub enum AnalyzeError {
     Language(#[from] LanguageError),
 }
 
+impl From<SentenceError> for AnalyzeError {
+    fn from(error: SentenceError) -> Self {
+        match error {
+            SentenceError::Embed(error) => error.into(),
+            SentenceError::Sae(error) => error.into(),
+        }
+    }
+}
+
 impl AnalyzeError {
     /// Whether the user can mend it (exit code 2) rather than we (exit code 1).
     pub fn is_users(&self) -> bool {
@@ -167,7 +186,6 @@ impl Quality {
 }
 
 /// The measurable half of a run: everything that needs no labels.
-#[derive(Debug)]
 pub struct Measured {
     /// The open run directory.
     pub run: RunDir,
@@ -179,12 +197,16 @@ pub struct Measured {
     pub deltas: Matrix,
     /// Features in words, and their activations.
     pub described: Described,
-    /// How the autoencoder's training went.
+    /// How the training of the autoencoder over differences went.
     pub trained: TrainReport,
-    /// How well it does on held-out pairs.
+    /// How that over sentences went; `None` without one.
+    pub sentences: Option<TrainReport>,
+    /// How well the autoencoder over differences does on held-out pairs.
     pub quality: Quality,
     /// The detectors.
     bank: Bank,
+    /// What finds the features in sentences.
+    reader: (SentenceModels, Option<Sae>, Box<dyn Embedder>),
     /// Fingerprint of all this.
     print: String,
 }
@@ -221,8 +243,16 @@ pub fn measure(request: &Request, observer: &mut dyn Observer) -> Result<Measure
         ),
     );
     let described = describe_stage(&mut prepared, request, &prompts, observer, &print)?;
-    let Prepared { run, bank, pairs, sides, deltas, trained, quality, .. } = prepared;
-    Ok(Measured { run, pairs, sides, deltas, described, trained, quality, bank, print })
+    let Prepared {
+        run, bank, pairs, sides, deltas, trained, sentences, quality, mut models, embedder, model, dictionary, ..
+    } = prepared;
+    if let (Some(dictionary), Some(model)) = (&dictionary, &mut models.dictionary) {
+        model.only(dictionary, &entries_of(&described.features));
+    }
+    // The user's own vectors are no space that sentences lie in.
+    let difference = request.config.data.embedding_columns.is_none().then_some(model);
+    let reader = (models, difference, embedder);
+    Ok(Measured { run, pairs, sides, deltas, described, trained, sentences, quality, bank, reader, print })
 }
 
 /// What describing by language models will cost, by stage, before any of them is asked.
@@ -238,26 +268,11 @@ pub fn forecast(request: &Request, observer: &mut dyn Observer) -> Result<Vec<Bi
     let prompts = language::open::prompts(language)?;
     observer.stage("forecast", 0);
     let started = std::time::Instant::now();
-    let learned = prepared.model.activations(&prepared.deltas)?;
-    let known = prepared.bank.measure(&prepared.pairs, &mut |_| {});
-    let described = describe::describe(
-        &prepared.pairs,
-        &prepared.sides,
-        &learned,
-        &prepared.trained.stability,
-        &known,
-        &prepared.bank,
-        &config.describe,
-        config.principles.redundant_above,
-    );
-    let forecasts = describe::written::forecast(
-        &prepared.pairs,
-        &prepared.sides,
-        &described,
-        &prompts,
-        &plan_of(config),
-        config.seed,
-    );
+    let (described, firing) = prepared.describe(config, observer, &mut |_| {})?;
+    let dataset =
+        describe::written::Dataset { pairs: &prepared.pairs, sides: &prepared.sides, firing: &firing };
+    let forecasts =
+        describe::written::forecast(dataset, &described, &prompts, &plan_of(config), config.seed);
     let mut bills = Vec::new();
     for stage in ["write", "judge", "shorten"] {
         let role = if stage == "judge" { Role::Judge } else { Role::Writer };
@@ -305,6 +320,8 @@ pub(crate) struct Gathered {
     pub sides: Vec<Side>,
     /// `[pairs, dimensions]`
     pub deltas: Matrix,
+    /// What embeds sentences: the run's embedder, or the boxed one where the user brought vectors.
+    pub embedder: Box<dyn Embedder>,
     /// Fingerprint of all this.
     pub embed_print: String,
 }
@@ -320,16 +337,117 @@ struct Prepared {
     card: SaeCard,
     trained: TrainReport,
     quality: Quality,
+    embedder: Box<dyn Embedder>,
+    models: SentenceModels,
+    dictionary: Option<Dictionary>,
+    sentences: Option<TrainReport>,
     sae_print: String,
 }
 
 /// Reads, splits, embeds and trains.
 fn prepare(request: &Request, observer: &mut dyn Observer) -> Result<Prepared, AnalyzeError> {
-    let Gathered { mut run, bank, pairs, sides, deltas, embed_print } = gather(request, observer)?;
+    let Gathered { mut run, bank, pairs, sides, deltas, embedder, embed_print } = gather(request, observer)?;
+    let compute = sae::choose(request.device)?;
+    note(&mut run, observer, &compute.note);
+    run.manifest.device = compute.adapter.clone();
+    run.manifest.backend = compute.backend.to_owned();
+    let dictionary = dictionary(request.config.sae.mode, embedder.as_ref());
+    run.manifest.dictionary = dictionary.as_ref().map(|dictionary| dictionary.version().to_owned());
+    let (models, sentences, sentence_print) = sentence_stage(
+        &mut run,
+        observer,
+        &pairs,
+        (embedder.as_ref(), dictionary.as_ref()),
+        request,
+        &compute,
+        &embed_print,
+    )?;
     let (model, card, trained, sae_print) =
-        sae_stage(&mut run, observer, &pairs, &sides, &deltas, request, &embed_print)?;
+        sae_stage(&mut run, observer, &sides, &deltas, request, &compute, &embed_print)?;
     let quality = Quality::on(&model, &deltas, &on(&sides, Side::HeldOut), &card.prefixes)?;
-    Ok(Prepared { run, bank, pairs, sides, deltas, model, card, trained, quality, sae_print })
+    let sae_print = fingerprint("autoencoders", &(&sae_print, &sentence_print));
+    Ok(Prepared {
+        run,
+        bank,
+        pairs,
+        sides,
+        deltas,
+        model,
+        card,
+        trained,
+        quality,
+        embedder,
+        models,
+        dictionary,
+        sentences,
+        sae_print,
+    })
+}
+
+impl Prepared {
+    /// What the features are, before any language model is asked.
+    fn describe(
+        &self,
+        config: &Config,
+        observer: &mut dyn Observer,
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<(Described, Firing), AnalyzeError> {
+        let embedder = self.embedder.as_ref();
+        let mut relay = Relay::silent(observer);
+        let table = SentenceTable::of_pairs(&self.pairs);
+        let mut firing = self.models.fire(table, embedder, &mut relay)?;
+        let entries = self.dictionary.as_ref().map(named_entries).unwrap_or_default();
+        let entries = describe::common_entries(&mut firing, self.models.learned_features(), &entries);
+        let vocabulary = vocabulary(embedder, self.models.learned.is_some(), &mut relay)?;
+        let known = self.bank.measure(&self.pairs, progress);
+        let difference = self.model.activations(&self.deltas)?;
+        let nothing = Matrix::default();
+        let setting = Setting {
+            pairs: &self.pairs,
+            sides: &self.sides,
+            bank: &self.bank,
+            config: &config.describe,
+            redundant_above: config.principles.redundant_above,
+        };
+        let found = Found {
+            firing: &firing,
+            learned: self.models.learned_features(),
+            dictionary: &entries,
+            decoder: self.models.learned.as_ref().map_or(&nothing, |learned| &learned.decoder),
+            difference: &difference,
+            stability: self.sentences.as_ref().map_or(&[], |report| &report.stability),
+            difference_stability: &self.trained.stability,
+            known: &known,
+            vocabulary: &vocabulary,
+        };
+        let described = describe::describe(&setting, &found)?;
+        Ok((described, firing))
+    }
+}
+
+/// Ids of the dictionary's entries among some features.
+pub(crate) fn entries_of(features: &[Feature]) -> Vec<&str> {
+    let entries = features.iter().filter(|feature| feature.source == FeatureSource::Dictionary);
+    entries.filter_map(|feature| feature.concept.as_deref()).collect()
+}
+
+/// The dictionary that comes with the program, where it reads this embedder's vectors and sentences are read at all.
+pub(crate) fn dictionary(mode: SaeMode, embedder: &dyn Embedder) -> Option<Dictionary> {
+    if mode == SaeMode::Difference {
+        return None;
+    }
+    bundled_dictionary(&embedder.identity())
+}
+
+/// The words of the boxed vocabulary in the embedder's space; none where nothing asks for them.
+pub(crate) fn vocabulary(
+    embedder: &dyn Embedder,
+    wanted: bool,
+    listener: &mut dyn embed::Listener,
+) -> Result<Vocabulary, EmbedError> {
+    let words = if wanted { BoxedEmbedder::vocabulary() } else { Vec::new() };
+    let (vectors, _) = embed_texts(embedder, words.len(), &|at| words.get(at).map_or("", String::as_str), listener)?;
+    Ok(Vocabulary::new(words, vectors))
 }
 
 /// Reads, splits and embeds.
@@ -375,8 +493,8 @@ pub(crate) fn gather(request: &Request, observer: &mut dyn Observer) -> Result<G
         Ok(())
     })?;
 
-    let (deltas, embed_print) = embed_stage(&mut run, observer, &mut pairs, request, &pairs_print)?;
-    Ok(Gathered { run, bank, pairs, sides, deltas, embed_print })
+    let (deltas, embedder, embed_print) = embed_stage(&mut run, observer, &mut pairs, request, &pairs_print)?;
+    Ok(Gathered { run, bank, pairs, sides, deltas, embedder, embed_print })
 }
 
 /// Adds themes, measures effects on held-out labels, selects principles and writes the report: what is
@@ -386,7 +504,9 @@ fn express(
     config: &Config,
     observer: &mut dyn Observer,
 ) -> Result<Analysis, AnalyzeError> {
-    let Measured { mut run, pairs, sides, deltas, described, trained, quality, bank, print } = measured;
+    let Measured { mut run, pairs, sides, deltas, described, trained, sentences, quality, bank, reader, print } =
+        measured;
+    let (models, difference, embedder) = reader;
     let themes_print = fingerprint("themes", &print);
     let described = themes_stage(&mut run, observer, &pairs, &sides, described, &themes_print)?;
 
@@ -399,7 +519,7 @@ fn express(
         Ok(())
     })?;
     let table: EffectTable = read_json(&run.file("stages/effects.json"))?;
-    record_metrics(&mut run.manifest, &sides, &described, &trained, quality, &table);
+    record_metrics(&mut run.manifest, &sides, &described, (&trained, sentences.as_ref()), quality, &table);
 
     let principles_print = fingerprint("principles", &(&effects_print, &config.principles));
     // `constitution.md` is not among them: `wimhf constitution` writes a better one in its place.
@@ -426,6 +546,7 @@ fn express(
     let report_print = fingerprint("report", &(&principles_print, &run.manifest.notes));
     stage(&mut run, observer, "report", &report_print, 0, &["report.html"], |run, _| {
         let annotators = personalize::differences(&pairs, &described, config);
+        let sentences = SentenceReader::new(models, difference, embedder, &described.features);
         let page = page::render(page::Input {
             manifest: &analysis.manifest,
             findings: &analysis.findings,
@@ -433,6 +554,7 @@ fn express(
             pairs: &pairs,
             sides: &sides,
             bank: &bank,
+            sentences: &sentences,
             annotators: annotators.as_ref(),
             anonymise: false,
         });
@@ -445,7 +567,7 @@ fn express(
             dataset: &analysis.manifest.dataset.path,
             principles: &analysis.findings.principles,
             features: &described.features,
-            activations: &described.activations,
+            presence: &described.presence,
             pairs: &pairs,
             sides: &sides,
             held_out: true,
@@ -592,7 +714,7 @@ fn embed_stage(
     pairs: &mut Pairs,
     request: &Request,
     pairs_print: &str,
-) -> Result<(Matrix, String), AnalyzeError> {
+) -> Result<(Matrix, Box<dyn Embedder>, String), AnalyzeError> {
     const FILE: &str = "stages/deltas.safetensors";
     const RECORD: &str = "stages/embed.json";
     if let Some(own) = pairs.own_deltas.take() {
@@ -607,7 +729,7 @@ fn embed_stage(
             );
         }
         let print = fingerprint("embed", &(pairs_print, &run.manifest.embedder));
-        return Ok((own, print));
+        return Ok((own, Box::new(BoxedEmbedder::load()?), print));
     }
     let mut relay = Relay::new(observer);
     let opened = open_embedder(&request.config, request.device, &mut relay)?;
@@ -653,7 +775,7 @@ fn embed_stage(
         Some(deltas) => deltas,
         None => embed::read_deltas(&run.file(FILE))?,
     };
-    Ok((deltas, print))
+    Ok((deltas, opened.embedder, print))
 }
 
 /// What embedding took, where that was not nothing.
@@ -694,11 +816,18 @@ pub(crate) struct Relay<'o> {
     observer: &'o mut dyn Observer,
     notes: Vec<String>,
     fetching: Option<std::time::Instant>,
+    /// Whether what is done counts for the stage's bar.
+    counts: bool,
 }
 
 impl<'o> Relay<'o> {
     pub(crate) fn new(observer: &'o mut dyn Observer) -> Self {
-        Self { observer, notes: Vec::new(), fetching: None }
+        Self { observer, notes: Vec::new(), fetching: None, counts: true }
+    }
+
+    /// For embedding inside of a stage that counts other things.
+    pub(crate) fn silent(observer: &'o mut dyn Observer) -> Self {
+        Self { counts: false, ..Self::new(observer) }
     }
 
     pub(crate) fn end(self) -> Vec<String> {
@@ -711,7 +840,9 @@ impl<'o> Relay<'o> {
 
 impl embed::Listener for Relay<'_> {
     fn advance(&mut self, pairs: usize) {
-        self.observer.advance(pairs);
+        if self.counts {
+            self.observer.advance(pairs);
+        }
     }
 
     fn note(&mut self, text: &str) {
@@ -738,28 +869,74 @@ impl hub::Progress for Relay<'_> {
 /// Held-out pairs below which θ needs the `describe` pairs as well.
 const FEW: usize = 50;
 
-/// The autoencoder, trained now or in a finished stage.
-fn sae_stage(
+/// The autoencoder over sentences, trained now or in a finished stage; nothing in the paper's mode.
+fn sentence_stage(
     run: &mut RunDir,
     observer: &mut dyn Observer,
     pairs: &Pairs,
+    (embedder, dictionary): (&dyn Embedder, Option<&Dictionary>),
+    request: &Request,
+    compute: &Compute,
+    embed_print: &str,
+) -> Result<(SentenceModels, Option<TrainReport>, String), AnalyzeError> {
+    const MODEL: &str = "stages/sentences.safetensors";
+    const REPORT: &str = "stages/sentences.json";
+    let (settings, seed) = (&request.config.sae, request.config.seed);
+    let version = dictionary.map(Dictionary::version);
+    let print =
+        fingerprint("sentences", &(embed_print, settings, seed, &compute.backend, embedder.identity(), version));
+    let dictionary = dictionary.map(DictionaryModel::new);
+    if settings.mode == SaeMode::Difference {
+        return Ok((SentenceModels::default(), None, print));
+    }
+    stage(run, observer, "sentences", &print, 0, &[REPORT], |run, observer| {
+        let table = SentenceTable::of_pairs(pairs);
+        let mut relay = Relay::silent(observer);
+        let material = SentenceMaterial::new(&table, dictionary.as_ref(), embedder, seed, &mut relay)?;
+        let config = material.config(settings.features, settings.active, seed);
+        let mut listen = |progress: Progress| {
+            if let Progress::Epoch { epoch, loss, validation, .. } = progress {
+                observer.metrics(epoch, &[("sentences/loss", loss), ("sentences/validation_loss", validation)]);
+            }
+            Control::Continue
+        };
+        let report = match material.learn(&config, compute, &mut listen) {
+            Ok(learned) => {
+                learned.model.save(&run.file(MODEL), false)?;
+                learned.report
+            }
+            // Responses without a word that the embedder knows: there is still what detectors and differences find.
+            Err(SaeError::NoRows { .. }) => {
+                let notes = vec!["no sentence says anything to the embedder: no features of sentences".to_owned()];
+                TrainReport { notes, ..TrainReport::default() }
+            }
+            Err(error) => return Err(error.into()),
+        };
+        write_json(&run.file(REPORT), &report)?;
+        Ok(())
+    })?;
+    let report: TrainReport = read_json(&run.file(REPORT))?;
+    for text in &report.notes {
+        note(run, observer, text);
+    }
+    let learned = if report.features > 0 { Some(SentenceSae::load(&run.file(MODEL))?) } else { None };
+    Ok((SentenceModels { learned, dictionary }, Some(report), print))
+}
+
+/// The autoencoder over differences, trained now or in a finished stage.
+#[allow(clippy::too_many_arguments)] // the stage's inputs, each from another stage
+fn sae_stage(
+    run: &mut RunDir,
+    observer: &mut dyn Observer,
     sides: &[Side],
     deltas: &Matrix,
     request: &Request,
+    compute: &Compute,
     embed_print: &str,
 ) -> Result<(Sae, SaeCard, TrainReport, String), AnalyzeError> {
-    let settings = &request.config.sae;
-    let compute = sae::choose(request.device)?;
-    note(run, observer, &compute.note);
-    run.manifest.device = compute.adapter.clone();
-    run.manifest.backend = compute.backend.to_owned();
-    let print = fingerprint("sae", &(embed_print, settings, request.config.seed, &compute.backend));
-    let config = SaeConfig {
-        features: settings.features,
-        active: settings.active,
-        seed: request.config.seed,
-        ..SaeConfig::default()
-    };
+    let (features, active) = request.config.sae.difference();
+    let print = fingerprint("sae", &(embed_print, features, active, request.config.seed, &compute.backend));
+    let config = SaeConfig { features, active, seed: request.config.seed, ..SaeConfig::default() };
     let files = ["stages/sae.safetensors", "stages/sae.json", "stages/training.json"];
     stage(run, observer, "sae", &print, config.epochs_max, &files, |run, observer| {
         let describe = on(sides, Side::Describe);
@@ -778,13 +955,12 @@ fn sae_stage(
             Checkpoint { path: run.file("stages/sae.checkpoint.safetensors"), print: print.clone() };
         let material = Material {
             deltas,
-            pairs,
             train: &on(sides, Side::Train),
             validation: &describe,
             calibrate: &unseen,
-            compute: &compute,
+            compute,
         };
-        let (model, report) = material.learn(settings.mode, &config, Some(&checkpoint), &mut listen)?;
+        let (model, report) = material.learn(&config, Some(&checkpoint), &mut listen)?;
         let prefixes: Vec<usize> = report.nmse_prefixes.iter().map(|&(prefix, _)| prefix).collect();
         let card = SaeCard::new(&model, report.active, &prefixes, &run.manifest.embedder);
         model.save(&run.file("stages"), &card)?;
@@ -806,65 +982,61 @@ fn describe_stage(
     observer: &mut dyn Observer,
     print: &str,
 ) -> Result<Described, AnalyzeError> {
-    let files = [
+    const MODEL: &str = "sentences.safetensors";
+    let mut files = vec![
         "sae.safetensors",
         "sae.json",
         "stages/activations.parquet",
-        "stages/readings.parquet",
+        "stages/presence.parquet",
         "stages/described.json",
     ];
+    if prepared.models.learned.is_some() {
+        files.push(MODEL);
+    }
     let config = &request.config;
-    let Prepared { run, bank, pairs, sides, deltas, model, card, trained, .. } = prepared;
+    let total = prepared.pairs.pair_id.len();
     let mut fresh = None;
-    let total = pairs.pair_id.len();
-    stage(run, observer, "describe", print, total, &files, |run, observer| {
-        let learned = model.activations(deltas)?;
-        let known = bank.measure(pairs, &mut |done| observer.advance(done));
-        let mut found = describe::describe(
-            pairs,
-            sides,
-            &learned,
-            &trained.stability,
-            &known,
-            bank,
-            &config.describe,
-            config.principles.redundant_above,
-        );
-        if config.describe.describer == Describer::Model {
-            found = in_models_words(run, observer, request, prompts, pairs, sides, bank, found)?;
+    match prepared.run.begin("describe", print) {
+        None => observer.finished("describe", 0.0, true),
+        Some(open) => {
+            observer.stage("describe", total);
+            let mut done = 0;
+            let (mut found, firing) = prepared.describe(config, observer, &mut |pairs| done = pairs)?;
+            observer.advance(done);
+            if config.describe.describer == Describer::Model {
+                found = in_models_words(prepared, observer, request, prompts, &firing, found)?;
+            }
+            let Prepared { run, pairs, model, card, models, .. } = &mut *prepared;
+            // The sign of a feature on differences is an accident of training; it is turned so that its words fit.
+            for &feature in &found.flipped {
+                model.flip(feature);
+            }
+            model.save(run.path(), card)?;
+            if let Some(learned) = &models.learned {
+                learned.save(&run.file(MODEL), false)?;
+            }
+            let ids = feature_ids(&found.features);
+            let write = |file: &str, matrix: &Matrix| {
+                tables::write_matrix(&run.file(file), &pairs.pair_id, &ids, matrix)
+            };
+            write("stages/activations.parquet", &found.activations)?;
+            write("stages/presence.parquet", &found.presence)?;
+            write_json(&run.file("stages/described.json"), &found.features)?;
+            let seconds = prepared.run.finish(open, &files)?;
+            observer.finished("describe", seconds, false);
+            fresh = Some(found);
         }
-        // The sign of a latent is an accident of training; it is turned so that its words fit.
-        for &feature in &found.flipped {
-            model.flip(feature);
-        }
-        model.save(run.path(), card)?;
-        tables::write_matrix(
-            &run.file("stages/activations.parquet"),
-            &pairs.pair_id,
-            &feature_ids(&found.features),
-            &found.activations,
-        )?;
-        let learned_ids = feature_ids(&found.features[..found.readings.cols.min(found.features.len())]);
-        tables::write_matrix(
-            &run.file("stages/readings.parquet"),
-            &pairs.pair_id,
-            &learned_ids,
-            &found.readings,
-        )?;
-        write_json(&run.file("stages/described.json"), &found.features)?;
-        fresh = Some(found);
-        Ok(())
-    })?;
+    }
     if let Some(found) = fresh {
         return Ok(found);
     }
+    let run = &prepared.run;
     let features: Vec<Feature> = read_json(&run.file("stages/described.json"))?;
     let ids = feature_ids(&features);
-    let learned: Vec<String> =
-        features.iter().filter(|f| f.source == "learned").map(|f| f.feature_id.clone()).collect();
+    let read = |file: &str| tables::read_matrix(&run.file(file), total, &ids);
     Ok(Described {
-        activations: tables::read_matrix(&run.file("stages/activations.parquet"), total, &ids)?,
-        readings: tables::read_matrix(&run.file("stages/readings.parquet"), total, &learned)?,
+        activations: read("stages/activations.parquet")?,
+        presence: read("stages/presence.parquet")?,
         features,
         flipped: Vec::new(),
         offers: Vec::new(),
@@ -872,17 +1044,15 @@ fn describe_stage(
 }
 
 /// Has language models describe, and records what that took, whether it comes to an end or not.
-#[allow(clippy::too_many_arguments)] // the stage's inputs, each from another stage
 fn in_models_words(
-    run: &mut RunDir,
+    prepared: &mut Prepared,
     observer: &mut dyn Observer,
     request: &Request,
     prompts: &Prompts,
-    pairs: &Pairs,
-    sides: &[Side],
-    bank: &Bank,
+    firing: &Firing,
     offline: Described,
 ) -> Result<Described, AnalyzeError> {
+    let Prepared { run, bank, pairs, sides, .. } = prepared;
     let config = &request.config;
     let language = &config.describe.language;
     let purse = Arc::new(Purse::new(request.spending.limits));
@@ -894,8 +1064,7 @@ fn in_models_words(
     let mut judge = judge.open(&request.spending, &purse, config.seed)?;
     let mut models = Models { writer: &mut writer, judge: &mut judge, prompts };
     let outcome = describe::written::describe(
-        pairs,
-        sides,
+        describe::written::Dataset { pairs, sides, firing },
         offline,
         &mut models,
         bank,
@@ -962,15 +1131,14 @@ fn themes_stage(
     described: Described,
     print: &str,
 ) -> Result<Described, AnalyzeError> {
-    stage(run, observer, "themes", print, 0, &["activations.parquet", "stages/themes.json"], |run, _| {
+    let files = ["activations.parquet", "presence.parquet", "stages/themes.json"];
+    stage(run, observer, "themes", print, 0, &files, |run, _| {
         let themes = constitution::select::themes(pairs, sides, &described, &BoxedEmbedder::load()?)?;
         let all = described.with_themes(pairs, sides, &themes);
-        tables::write_matrix(
-            &run.file("activations.parquet"),
-            &pairs.pair_id,
-            &feature_ids(&all.features),
-            &all.activations,
-        )?;
+        let ids = feature_ids(&all.features);
+        for (file, matrix) in [("activations.parquet", &all.activations), ("presence.parquet", &all.presence)] {
+            tables::write_matrix(&run.file(file), &pairs.pair_id, &ids, matrix)?;
+        }
         write_json(&run.file("stages/themes.json"), &themes)?;
         Ok(())
     })?;
@@ -1006,7 +1174,7 @@ fn record_metrics(
     manifest: &mut Manifest,
     sides: &[Side],
     described: &Described,
-    trained: &TrainReport,
+    (trained, sentences): (&TrainReport, Option<&TrainReport>),
     quality: Quality,
     table: &EffectTable,
 ) {
@@ -1025,9 +1193,20 @@ fn record_metrics(
     metrics.active_mean = quality.active_mean;
     metrics.dead = Some(trained.dead);
     metrics.epochs = Some(trained.epochs);
-    let learned = described.features.iter().filter(|f| f.source == "learned");
-    metrics.features_learned = learned.clone().count();
-    metrics.features_described = learned.filter(|f| f.kept).count();
-    metrics.features_known = described.features.iter().filter(|f| f.source == "known").count();
-    metrics.features_themes = described.features.iter().filter(|f| f.source == "theme").count();
+    let count = |source: FeatureSource| described.features.iter().filter(|f| f.source == source).count();
+    let found = described.features.iter().filter(|f| f.source.is_found());
+    metrics.features_described = found.filter(|f| f.kept).count();
+    metrics.features_learned = count(FeatureSource::Learned);
+    metrics.features_difference = count(FeatureSource::Difference);
+    metrics.features_dictionary = count(FeatureSource::Dictionary);
+    metrics.features_known = count(FeatureSource::Known);
+    metrics.features_themes = count(FeatureSource::Theme);
+    metrics.sentences = sentences.map(|report| SentenceMetrics {
+        learned_from: report.rows,
+        features: report.features,
+        nmse: Some(report.nmse).filter(|value| value.is_finite()),
+        active_mean: Some(report.active_mean).filter(|value| value.is_finite()),
+        dead: report.dead,
+        epochs: report.epochs,
+    });
 }

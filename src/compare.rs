@@ -18,13 +18,12 @@ use rayon::prelude::*;
 use serde::Serialize;
 use statrs::function::beta::beta_reg;
 
-use crate::describe::Feature;
+use crate::describe::{Feature, FeatureSource};
 use crate::effects::logistic::{cholesky, solve};
 use crate::effects::table::control_of;
 use crate::effects::{Clusters, Sample, quantile_95, student_p, win_influence};
 use crate::matrix::Matrix;
 use crate::pairs::{MISSING, Pairs};
-use crate::sae::Sae;
 use crate::statistics::multiplicity::{benjamini_hochberg, holm};
 
 /// Prevalence below which a part's effect is left blank (METHOD §9).
@@ -358,10 +357,10 @@ pub fn known<'a>(runs: &[&'a [Feature]]) -> Vec<Measured<'a>> {
     let Some(first) = runs.first() else { return Vec::new() };
     let column = |features: &[Feature], wanted: &Feature| {
         features.iter().position(|f| {
-            f.source == "known" && f.feature_id == wanted.feature_id && f.description == wanted.description
+            f.source == FeatureSource::Known && f.feature_id == wanted.feature_id && f.description == wanted.description
         })
     };
-    (first.iter().filter(|feature| feature.source == "known"))
+    (first.iter().filter(|feature| feature.source == FeatureSource::Known))
         .filter_map(|feature| {
             let columns: Option<Vec<_>> =
                 runs.iter().map(|run| column(run, feature).map(|at| Some((at, 1.0)))).collect();
@@ -370,21 +369,22 @@ pub fn known<'a>(runs: &[&'a [Feature]]) -> Vec<Measured<'a>> {
         .collect()
 }
 
-/// Learned features of two runs whose directions are each other's nearest and at least [`SAME`] alike.
+/// Features of two autoencoders whose directions (their decoders, `[features, dimensions]`) are each other's nearest and
+/// at least [`SAME`] alike.
 ///
 /// Empty where the two autoencoders do not live in the same space.
-pub fn matches(first: &Sae, other: &Sae) -> Vec<Match> {
-    if first.dimensions() != other.dimensions() {
+pub fn matches(first: &Matrix, other: &Matrix) -> Vec<Match> {
+    if first.cols != other.cols {
         return Vec::new();
     }
     let cosine = |i: usize, j: usize| -> f64 {
-        let (a, b) = (first.decoder.row(i), other.decoder.row(j));
+        let (a, b) = (first.row(i), other.row(j));
         let dot = |a: &[f32], b: &[f32]| -> f64 { a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum() };
         dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
     };
-    let all: Vec<Vec<f64>> = (0..first.features())
+    let all: Vec<Vec<f64>> = (0..first.rows())
         .map(|i| {
-            (0..other.features())
+            (0..other.rows())
                 .map(|j| Some(cosine(i, j)).filter(|c| c.is_finite()).unwrap_or(0.0))
                 .collect()
         })
@@ -392,7 +392,7 @@ pub fn matches(first: &Sae, other: &Sae) -> Vec<Match> {
     let nearest = |values: &mut dyn Iterator<Item = f64>| {
         values.map(f64::abs).enumerate().max_by(|a, b| a.1.total_cmp(&b.1)).map(|(at, _)| at)
     };
-    (0..first.features())
+    (0..first.rows())
         .filter_map(|i| {
             let j = nearest(&mut all[i].iter().copied())?;
             let back = nearest(&mut all.iter().map(|row| row[j]))?;

@@ -4,18 +4,21 @@
 use std::path::{Path, PathBuf};
 
 use crate::analyze::{
-    AnalyzeError, dataset_record, locate, mean_labels, open_embedder, read_json, read_options,
+    AnalyzeError, dataset_record, entries_of, locate, mean_labels, open_embedder, read_json, read_options,
 };
 use crate::constitution::{Findings, themes::Theme};
-use crate::describe::{Described, Feature, known::Bank};
+use crate::describe::{
+    Described, Feature, FeatureSource, known::Bank,
+    sentence_features::{DictionaryModel, SentenceModels, bundled_dictionary},
+};
 use crate::effects::table::EffectTable;
-use crate::embed::{self, Embedder, Embedding, Listener, Recipe};
+use crate::embed::{self, BoxedEmbedder, Embedder, Embedding, Listener, Recipe};
 use crate::matrix::Matrix;
 use crate::names::nearest;
 use crate::pairs::{self, Layout, Pairs, Side};
 use crate::report::tables;
 use crate::run::{Manifest, RunError};
-use crate::sae::{DeviceChoice, Sae, SaeCard};
+use crate::sae::{DeviceChoice, Sae, SaeCard, SentenceSae};
 
 /// Why a finished run cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +55,16 @@ pub enum FinishedError {
         "the bank of concepts has changed since the run in `{path}` was made, so its features cannot be measured in other pairs\nhint: `wimhf analyze {data} --out {path}` brings the run up to date"
     )]
     OtherConcepts {
+        /// The run directory.
+        path: PathBuf,
+        /// The dataset of the run.
+        data: String,
+    },
+    /// The dictionary is not what it was.
+    #[error(
+        "the dictionary of sentence features has changed since the run in `{path}` was made, so its features cannot be measured in other pairs\nhint: `wimhf analyze {data} --out {path}` brings the run up to date"
+    )]
+    OtherDictionary {
         /// The run directory.
         path: PathBuf,
         /// The dataset of the run.
@@ -204,16 +217,23 @@ impl FinishedRun {
     /// # Errors
     /// As for [`Self::activations`].
     pub fn described(&self) -> Result<Described, FinishedError> {
-        let learned = self.features.iter().filter(|feature| feature.source == "learned");
-        let ids: Vec<String> = learned.map(|feature| feature.feature_id.clone()).collect();
-        let file = self.path.join("stages/readings.parquet");
         Ok(Described {
             activations: self.activations()?,
-            readings: tables::read_matrix(&file, self.manifest.dataset.pairs_unique, &ids)?,
+            presence: self.presence()?,
             features: self.features.clone(),
             flipped: Vec::new(),
             offers: Vec::new(),
         })
+    }
+
+    /// −1, 0 or +1: present in A minus present in B, `[pairs, features]`.
+    ///
+    /// # Errors
+    /// Where `presence.parquet` cannot be read or does not fit.
+    pub fn presence(&self) -> Result<Matrix, FinishedError> {
+        let ids: Vec<String> = self.features.iter().map(|feature| feature.feature_id.clone()).collect();
+        let file = self.path.join("presence.parquet");
+        Ok(tables::read_matrix(&file, self.manifest.dataset.pairs_unique, &ids)?)
     }
 
     /// The bank of concepts that described the run.
@@ -224,7 +244,43 @@ impl FinishedRun {
         Ok(crate::analyze::bank(&self.manifest.config).map_err(AnalyzeError::from)?)
     }
 
-    /// The autoencoder.
+    /// The autoencoders that read sentences.
+    ///
+    /// # Errors
+    /// Where their files cannot be read.
+    pub fn sentence_models(&self) -> Result<SentenceModels, FinishedError> {
+        let any = self.features.iter().any(|feature| feature.source == FeatureSource::Learned);
+        let load = || SentenceSae::load(&self.path.join("sentences.safetensors")).map_err(AnalyzeError::from);
+        Ok(SentenceModels { learned: any.then(load).transpose()?, dictionary: self.dictionary()? })
+    }
+
+    /// The dictionary with the entries that are features of the run.
+    fn dictionary(&self) -> Result<Option<DictionaryModel>, FinishedError> {
+        let Some(version) = &self.manifest.dictionary else { return Ok(None) };
+        let own = self.manifest.config.data.embedding_columns.is_some();
+        let boxed = if own { BoxedEmbedder::load().map_err(AnalyzeError::from)?.identity() } else { String::new() };
+        let identity = if own { &boxed } else { &self.manifest.embedder };
+        let dictionary = bundled_dictionary(identity).filter(|found| found.version() == version);
+        let Some(dictionary) = dictionary else {
+            return Err(FinishedError::OtherDictionary { path: self.path.clone(), data: self.data().to_owned() });
+        };
+        let mut model = DictionaryModel::new(&dictionary);
+        model.only(&dictionary, &entries_of(&self.features));
+        Ok(Some(model))
+    }
+
+    /// What embeds sentences: the run's embedder, or the boxed one where the user brought vectors.
+    ///
+    /// # Errors
+    /// As for [`Self::embedder`].
+    pub fn sentence_embedder(&self, device: DeviceChoice) -> Result<Box<dyn Embedder>, FinishedError> {
+        match self.embedder(device)? {
+            Some(own) => Ok(own.embedder),
+            None => Ok(Box::new(BoxedEmbedder::load().map_err(AnalyzeError::from)?)),
+        }
+    }
+
+    /// The autoencoder over differences.
     ///
     /// # Errors
     /// Where its files cannot be read.
@@ -331,11 +387,11 @@ impl FinishedRun {
             by_rank == Some(&feature.feature_id)
                 || feature.feature_id == wanted
                 || feature.short.to_lowercase() == wanted
-                || (feature.source == "known" && feature.concept.as_deref() == Some(&wanted))
+                || (feature.source == FeatureSource::Known && feature.concept.as_deref() == Some(&wanted))
         };
-        // Known concepts before learned features of the same name: they are exact.
-        let order = (0..self.features.len()).filter(|&i| self.features[i].source == "known");
-        let rest = (0..self.features.len()).filter(|&i| self.features[i].source != "known");
+        // Known concepts before found features of the same name: they are exact.
+        let order = (0..self.features.len()).filter(|&i| self.features[i].source == FeatureSource::Known);
+        let rest = (0..self.features.len()).filter(|&i| self.features[i].source != FeatureSource::Known);
         if let Some(found) = order.chain(rest).find(|&i| matches(&self.features[i])) {
             return Ok(found);
         }

@@ -5,14 +5,16 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::{Failure, finished, print};
+use crate::apply::SentenceReader;
 use crate::compare::{self, Measured, Part, Row};
-use crate::describe::Feature;
+use crate::describe::{Feature, FeatureSource};
 use crate::describe::known::Bank;
 use crate::finished::{FinishedError, FinishedRun, Source};
 use crate::matrix::Matrix;
 use crate::pairs;
 use crate::report::comparison;
 use crate::run::{write_bytes, write_json};
+use crate::sae::DeviceChoice;
 
 /// What was typed.
 #[derive(Debug, Args)]
@@ -46,13 +48,15 @@ struct Opened {
     source: Source,
     activations: Matrix,
     bank: Bank,
+    sentences: SentenceReader,
 }
 
 impl Opened {
     fn new(path: &Path) -> Result<Self, FinishedError> {
         let run = FinishedRun::open(path)?;
         let (source, activations, bank) = (run.source()?, run.activations()?, run.bank()?);
-        Ok(Self { run, source, activations, bank })
+        let sentences = SentenceReader::of(&run, DeviceChoice::Auto)?;
+        Ok(Self { run, source, activations, bank, sentences })
     }
 
     fn part(&self, name: String, judgements: Vec<u32>) -> Part<'_> {
@@ -135,6 +139,7 @@ pub fn run(arguments: CompareArguments) -> Result<(), Failure> {
     };
     let features: Vec<&[Feature]> = of.iter().map(|&at| opened[at].run.features.as_slice()).collect();
     let banks: Vec<&Bank> = of.iter().map(|&at| &opened[at].bank).collect();
+    let sentences: Vec<&SentenceReader> = of.iter().map(|&at| &opened[at].sentences).collect();
     let mut known = compare::compare(&parts, &compare::known(&features));
     if known.iter().all(|row| row.cells.iter().all(|cell| cell.win_delta.is_none())) {
         return Err(mistake(
@@ -153,6 +158,7 @@ pub fn run(arguments: CompareArguments) -> Result<(), Failure> {
         learned: &learned,
         features: &features,
         banks: &banks,
+        sentences: &sentences,
         notes: &notes,
         anonymise: arguments.anonymise,
     };
@@ -212,17 +218,15 @@ fn learned(
     if !several {
         return Ok(found);
     }
-    let (first, _) = opened[0].run.autoencoder()?;
     for (at, other) in opened.iter().enumerate().skip(1) {
         if other.run.manifest.embedder != opened[0].run.manifest.embedder {
             continue;
         }
-        let (sae, _) = other.run.autoencoder()?;
-        let matches = compare::matches(&first, &sae);
+        let matches = matches(&opened[0].run, &other.run)?;
         let measured: Vec<Measured<'_>> = matches
             .iter()
             .filter_map(|m| {
-                let feature = opened[0].run.features.get(m.first).filter(|f| f.source == "learned")?;
+                let feature = opened[0].run.features.get(m.first)?;
                 let mut columns = vec![None; parts.len()];
                 columns[0] = Some((m.first, 1.0));
                 columns[at] = Some((m.other, m.cosine.signum() as f32));
@@ -241,4 +245,23 @@ fn learned(
         }
     }
     Ok(found)
+}
+
+/// Features of both runs that point the same way, by their columns: those that read sentences, and those that read
+/// differences.
+fn matches(first: &FinishedRun, other: &FinishedRun) -> Result<Vec<compare::Match>, FinishedError> {
+    let column = |run: &FinishedRun, source: FeatureSource| {
+        run.features.iter().position(|feature| feature.source == source).unwrap_or(0)
+    };
+    let mut all = Vec::new();
+    let sentences = (first.sentence_models()?.learned, other.sentence_models()?.learned);
+    if let (Some(first), Some(other)) = sentences {
+        // What fires in a sentence has no other side.
+        all.extend(compare::matches(&first.decoder, &other.decoder).into_iter().filter(|m| m.cosine > 0.0));
+    }
+    let source = FeatureSource::Difference;
+    let (from, to) = (column(first, source), column(other, source));
+    let differences = compare::matches(&first.autoencoder()?.0.decoder, &other.autoencoder()?.0.decoder);
+    all.extend(differences.into_iter().map(|m| compare::Match { first: from + m.first, other: to + m.other, ..m }));
+    Ok(all)
 }

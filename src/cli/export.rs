@@ -70,7 +70,7 @@ pub fn run(arguments: ExportArguments) -> Result<(), Failure> {
                 dataset: &run.manifest.dataset.path,
                 principles,
                 features: &run.features,
-                activations: &run.activations().map_err(finished)?,
+                presence: &run.presence().map_err(finished)?,
                 pairs: &source.pairs,
                 sides: &source.sides,
                 held_out,

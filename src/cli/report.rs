@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::{Failure, finished, print};
+use crate::apply::SentenceReader;
 use crate::finished::FinishedRun;
 use crate::personalize;
 use crate::report::page;
 use crate::run::write_bytes;
+use crate::sae::DeviceChoice;
 
 /// What was typed.
 #[derive(Debug, Args)]
@@ -36,6 +38,7 @@ pub fn run(arguments: ReportArguments) -> Result<(), Failure> {
     let source = run.source().map_err(finished)?;
     let described = run.described().map_err(finished)?;
     let bank = run.bank().map_err(finished)?;
+    let sentences = SentenceReader::of(&run, DeviceChoice::Auto).map_err(finished)?;
     let annotators = personalize::differences(&source.pairs, &described, &run.manifest.config);
     let page = page::render(page::Input {
         manifest: &run.manifest,
@@ -44,6 +47,7 @@ pub fn run(arguments: ReportArguments) -> Result<(), Failure> {
         pairs: &source.pairs,
         sides: &source.sides,
         bank: &bank,
+        sentences: &sentences,
         annotators: annotators.as_ref(),
         anonymise: arguments.anonymise,
     });

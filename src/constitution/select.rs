@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use crate::config::PrincipleConfig;
-use crate::describe::Described;
+use crate::describe::{Described, FeatureSource};
 use crate::effects::table::{EffectTable, Labels, control_of, one_by_one};
 use crate::effects::{
     Conditional, Control, Sample, WinDelta, conditional_effects, conditional_win_deltas, score_tests,
@@ -149,7 +149,7 @@ pub fn select(
     indifferent.sort_by_key(|f| Reverse((f.prevalence * 1e6) as u64));
 
     let mut unexplained: Vec<Finding> = (0..described.features.len())
-        .filter(|&f| described.features[f].source == "learned" && !described.features[f].kept)
+        .filter(|&f| described.features[f].source.is_found() && !described.features[f].kept)
         .map(|f| finding(f, described, effects))
         .collect();
     unexplained.sort_by_key(|f| Reverse((f.win_delta.unwrap_or(0.0).abs() * 1e6) as u64));
@@ -164,8 +164,7 @@ pub fn select(
     }
 }
 
-/// The columns that decide: the activations, but for features described by terms the terms
-/// themselves. If such a feature matters and its words do not, the words must not become a principle.
+/// The columns that decide: the graded activations.
 pub(crate) struct Tested<'a> {
     pub(crate) described: &'a Described,
     /// `[pairs, features]`
@@ -180,26 +179,12 @@ struct Confirmation {
 
 impl<'a> Tested<'a> {
     pub(crate) fn new(described: &'a Described) -> Self {
-        let mut columns = described.activations.clone();
-        let (width, words) = (columns.cols, described.readings.cols);
-        for (row, reading) in
-            columns.values.chunks_mut(width.max(1)).zip(described.readings.values.chunks(words.max(1)))
-        {
-            for (index, value) in reading.iter().enumerate() {
-                if described.features[index].describer == "contrast" {
-                    row[index] = *value;
-                }
-            }
-        }
-        Self { described, columns }
+        Self { described, columns: described.activations.clone() }
     }
 
-    /// Whether a feature's words say what is measured. A learned feature in the bank's words does not
-    /// count: the known concept itself does, and measures those words exactly.
+    /// Whether a feature's words say what is measured, and may make a statement.
     pub(crate) fn has_words(&self, feature: usize) -> bool {
-        let feature = &self.described.features[feature];
-        matches!(feature.source.as_str(), "known" | "theme")
-            || (feature.kept && feature.describer == "contrast")
+        self.described.features[feature].speaks()
     }
 
     /// Features with words that are associated with the explore labels, but did not enter.
@@ -345,8 +330,7 @@ impl<'a> Tested<'a> {
         conditional_win_deltas(&self.columns, &features, &labels.sample, self.control(inside))
     }
 
-    /// The test on held-out labels, as a candidate's basis says; where a learned feature is described
-    /// by terms, the feature itself has to be associated with the label, too.
+    /// The test on held-out labels, as a candidate's basis says.
     fn confirm(&self, entered: &[Candidate], effects: &EffectTable, held_out: &Labels) -> Vec<Confirmation> {
         let failed = Confirmation { p: 1.0, same_direction: false };
         (entered.iter().zip(self.joint(entered, held_out)))
@@ -370,10 +354,6 @@ impl<'a> Tested<'a> {
                     false => alone.win_low.is_some_and(|low| low > 0.0),
                 };
                 test.same_direction &= !against;
-                if self.described.features[candidate.feature].describer == "contrast" {
-                    test.p = test.p.max(alone.beta_p_cluster);
-                    test.same_direction &= alone.beta.signum() == candidate.sign;
-                }
                 if test.p.is_nan() { failed } else { test }
             })
             .collect()
@@ -423,7 +403,7 @@ fn principle(
         return None;
     }
     let votes: Vec<f32> =
-        (held_out.sample.row().iter()).map(|&pair| described.activations.row(pair as usize)[index]).collect();
+        (held_out.sample.row().iter()).map(|&pair| described.presence.row(pair as usize)[index]).collect();
     let mut principle = Principle {
         direction: if prefer { "prefer" } else { "avoid" }.into(),
         description: feature.description.clone(),
@@ -467,13 +447,13 @@ fn principle(
         // Learned features that the same words describe, and features that move with it, are the same
         // principle.
         let same_words =
-            other.source == "learned" && other.concept.is_some() && other.concept == feature.concept;
+            other.source == FeatureSource::Learned && other.concept.is_some() && other.concept == feature.concept;
         let twin = other.redundant_with.as_deref() == Some(feature.feature_id.as_str())
             || feature.redundant_with.as_deref() == Some(other.feature_id.as_str());
         if same_words || twin {
             principle.feature_ids.push(other.feature_id.clone());
         }
-        if twin && other.source == "known" && !chosen.contains(&other_index) {
+        if twin && other.source == FeatureSource::Known && !chosen.contains(&other_index) {
             let r = cosine(described, &rows, index, other_index);
             if r > config.redundant_above && nearest.is_none_or(|(best, _)| r > best) {
                 nearest = Some((r, other_index));
@@ -510,23 +490,24 @@ fn evidence(
     count: usize,
 ) -> Evidence {
     let means = held_out.pair_means();
-    let (supporting, against) = evidence_pairs(index, prefer, pairs, &described.activations, &means, count);
+    let shown = |pair: u32| {
+        let (z, there) = (described.activations.row(pair as usize)[index], described.presence.row(pair as usize)[index]);
+        if z * there > 0.0 { z } else { 0.0 }
+    };
+    let (supporting, against) = evidence_pairs(shown, prefer, pairs, &means, count);
     let ids = |found: Vec<u32>| found.into_iter().map(|pair| pairs.pair_id[pair as usize].clone()).collect();
     Evidence { supporting: ids(supporting), against: ids(against) }
 }
 
 /// The clearest pairs whose mean label (`means`, without ties) agrees with preferring (or avoiding) what
-/// column `index` of `activations` (`[pairs, features]`) measures, and those where it goes against it; at
-/// most `count` of each.
+/// the activations `z` of the pairs measure, and those where it goes against it; at most `count` of each.
 pub fn evidence_pairs(
-    index: usize,
+    z: impl Fn(u32) -> f32,
     prefer: bool,
     pairs: &Pairs,
-    activations: &Matrix,
     means: &[(u32, f64)],
     count: usize,
 ) -> (Vec<u32>, Vec<u32>) {
-    let z = |pair: u32| activations.row(pair as usize)[index];
     let mut active: Vec<(u32, f64)> =
         means.iter().copied().filter(|&(pair, mean)| mean != 0.5 && z(pair) != 0.0).collect();
     // Among equally strong pairs the shortest are the easiest to read.
@@ -551,17 +532,7 @@ pub fn evidence_pairs(
 fn finding(index: usize, described: &Described, effects: &EffectTable) -> Finding {
     let feature = &described.features[index];
     let effect = effects.rows.get(index).and_then(Option::as_ref);
-    let quote = |terms: &[String]| terms.iter().map(|t| format!("“{t}”")).collect::<Vec<_>>().join(", ");
-    let text =
-        match (feature.description.is_empty(), feature.terms.is_empty(), feature.terms_against.is_empty()) {
-            (false, ..) => feature.description.clone(),
-            (true, true, true) => "no separating terms".into(),
-            (true, false, true) => format!("more {}", quote(&feature.terms)),
-            (true, true, false) => format!("fewer {}", quote(&feature.terms_against)),
-            (true, false, false) => {
-                format!("more {}, fewer {}", quote(&feature.terms), quote(&feature.terms_against))
-            }
-        };
+    let text = feature.words();
     Finding {
         feature_id: feature.feature_id.clone(),
         text,

@@ -30,7 +30,7 @@ use rayon::prelude::*;
 use regex::Regex;
 use serde::Serialize;
 
-use crate::describe::Feature;
+use crate::describe::{Feature, FeatureSource};
 use crate::describe::known::{Bank, BankError};
 use crate::finished::{FinishedError, FinishedRun, Source};
 use crate::matrix::Matrix;
@@ -361,7 +361,7 @@ pub fn safety_features(features: &[Feature]) -> Vec<(usize, f64)> {
             let text = &feature.description;
             let flag = |name: &str| feature.flags.iter().any(|flag| flag == name);
             let told_by_bank =
-                matches!(feature.describer.as_str(), "detector" | "bank" | "words" | "contrast");
+                matches!(feature.describer.as_str(), "detector" | "bank" | "words" | "sentences");
             let refuses = says(&REFUSES, text);
             let direction = if flag("protective") {
                 1.0
@@ -443,7 +443,7 @@ fn safety(
         .collect();
     // Refusals are exact where a detector reads them.
     let refusing: Vec<usize> = (0..all.len())
-        .filter(|&at| all[at].source == "known" && says(&REFUSES, &all[at].description))
+        .filter(|&at| all[at].source == FeatureSource::Known && says(&REFUSES, &all[at].description))
         .collect();
     let candidates: Vec<Candidate> = judged
         .par_iter()

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{Control, Effect, Sample, feature_effects, ladder};
-use crate::describe::{Described, Feature};
+use crate::describe::{Described, Feature, FeatureSource};
 use crate::matrix::Matrix;
 use crate::pairs::{MISSING, Pairs, Side};
 use crate::run::Figure;
@@ -126,7 +126,7 @@ impl Labels {
 
 /// What a feature's effect holds fixed: length, unless the feature is about length.
 pub fn control_of(feature: &Feature) -> Control {
-    if feature.source == "known" && feature.flags.iter().any(|flag| flag == "length") {
+    if feature.source == FeatureSource::Known && feature.flags.iter().any(|flag| flag == "length") {
         Control::Nothing
     } else {
         Control::Length
@@ -188,8 +188,9 @@ pub fn measure(pairs: &Pairs, sides: &[Side], described: &Described, deltas: &Ma
     table.bonferroni = finite(bonferroni(&p));
     table.q_bh = finite(benjamini_hochberg(&p));
     let explore = Labels::on(pairs, sides, &[Side::Train, Side::Describe]);
-    let count = |source: &str| described.features.iter().filter(|feature| feature.source == source).count();
-    let (learned, known) = (count("learned"), count("known"));
+    let count = |is: &dyn Fn(FeatureSource) -> bool| described.features.iter().filter(|f| is(f.source)).count();
+    let (learned, known) =
+        (count(&FeatureSource::is_found), count(&|source| source == FeatureSource::Known));
     for rung in
         ladder(&described.activations, learned, known, Some(deltas), &explore.sample, &held_out.sample)
     {

@@ -10,6 +10,7 @@ use super::evidence::{self, Item};
 use super::html::{Document, escape};
 use super::page::{SCRIPT, STYLE};
 use super::{interval, points, thousands};
+use crate::apply::SentenceReader;
 use crate::compare::{BLANK_BELOW, Cell, Part, Row};
 use crate::constitution::select::evidence_pairs;
 use crate::describe::Feature;
@@ -23,7 +24,7 @@ const OPENED: usize = 40;
 const PAIRS: usize = 15;
 
 /// What a comparison is shown from.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Input<'a> {
     /// What is compared, in the order of the cells.
     pub parts: &'a [Part<'a>],
@@ -35,6 +36,8 @@ pub struct Input<'a> {
     pub features: &'a [&'a [Feature]],
     /// The detectors of each part's run, `[parts]`.
     pub banks: &'a [&'a Bank],
+    /// What finds the features of each part's run in sentences, `[parts]`.
+    pub sentences: &'a [&'a SentenceReader],
     /// Sentences that the reader should know.
     pub notes: &'a [String],
     /// Leave out annotators' ids and obvious personal data.
@@ -410,7 +413,7 @@ fn data(input: Input<'_>) -> Value {
                 let column = column(&row.feature_id)?;
                 let wins = *high == index;
                 let (supporting, _) =
-                    evidence_pairs(column, wins, part.pairs, part.activations, &means, PAIRS);
+                    evidence_pairs(|pair| part.activations.row(pair as usize)[column], wins, part.pairs, &means, PAIRS);
                 Some(Item {
                     feature: &input.features[index][column],
                     column,
@@ -427,6 +430,7 @@ fn data(input: Input<'_>) -> Value {
             activations: part.activations,
             labels: &labels,
             bank: input.banks[index],
+            sentences: input.sentences[index],
             anonymise: input.anonymise,
         };
         let mut packed = evidence::pack(&here, source, evidence::BYTES / input.parts.len().max(1));

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
+use crate::describe::FeatureSource;
 use crate::describe::judging::Reading;
 use crate::describe::known::Bank;
 use crate::describe::own::{self, Agreement, Readings};
@@ -91,7 +92,7 @@ pub fn measure(
         .features
         .iter()
         .enumerate()
-        .filter(|(_, feature)| feature.source == "known")
+        .filter(|(_, feature)| feature.source == FeatureSource::Known)
         .filter_map(|(index, feature)| {
             let id = feature.concept.clone()?;
             bank.concepts().iter().find(|concept| concept.id == id)?;

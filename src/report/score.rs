@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{excerpt, thousands};
-use crate::describe::Feature;
+use crate::describe::{Feature, FeatureSource};
 use crate::finished::FinishedRun;
 use crate::score::drift::Drift;
 use crate::score::pass::Summary;
@@ -70,17 +70,15 @@ pub fn reasons_in_words<'a>(
 
 /// What the side with more of a feature does.
 fn clause(feature: &Feature) -> String {
-    if !feature.description.is_empty() && feature.source != "theme" {
+    if !feature.description.is_empty() && feature.source != FeatureSource::Theme {
         return feature.description.clone();
     }
     if !feature.description.is_empty() {
         return format!("says more of {}", feature.description);
     }
-    let terms: Vec<&str> = feature.terms.iter().take(3).map(String::as_str).collect();
-    if terms.is_empty() {
-        format!("has more of `{}`", feature.feature_id)
-    } else {
-        format!("has more of `{}` (words such as {})", feature.feature_id, terms.join(", "))
+    match feature.typical.first() {
+        None => format!("has more of `{}`", feature.feature_id),
+        Some(quote) => format!("has more of `{}` (such as “{quote}”)", feature.feature_id),
     }
 }
 

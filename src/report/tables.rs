@@ -172,7 +172,7 @@ pub fn write_features(
         path,
         vec![
             text("feature_id", &|f| &f.feature_id),
-            text("source", &|f| &f.source),
+            text("source", &|f| f.source.name()),
             text("description", &|f| &f.description),
             text("short", &|f| &f.short),
             text("describer", &|f| &f.describer),
@@ -182,6 +182,7 @@ pub fn write_features(
             Column::new("fidelity_n".into(), counts),
             number("fidelity_p", &|i| fidelity(i).map(|f| f.p)),
             number("stability", &|i| features[i].stability),
+            number("clear_level", &|i| features[i].clear_level.map(f64::from)),
             Column::new("kept".into(), kept),
             Column::new("redundant_with".into(), twins),
             number("prevalence", &|i| effects.prevalence.get(i).copied()),
@@ -200,7 +201,7 @@ pub fn write_features(
             Column::new("note".into(), notes),
             lists("flags", &|f| f.flags.clone()),
             lists("top_terms", &|f| f.terms.clone()),
-            lists("top_terms_against", &|f| f.terms_against.clone()),
+            lists("typical", &|f| f.typical.clone()),
             lists("examples", &|f| {
                 f.examples.iter().filter_map(|&pair| pairs.pair_id.get(pair as usize).cloned()).collect()
             }),

@@ -68,7 +68,7 @@ fn render_into(out: &mut String, analysis: &Analysis, colour: bool) -> std::fmt:
     )?;
     list(
         out,
-        "Left unexplained (learned features that no description fits, or that half of the pairs do not bring back; the terms are hints, not names):",
+        "Left unexplained (features that no description fits; the sentences at which they fire are hints, not names):",
         &findings.unexplained,
     )?;
 

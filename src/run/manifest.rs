@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::language::spending::Spent;
 
 /// Version of the run directory's layout.
-pub const SCHEMA_VERSION: u64 = 1;
+pub const SCHEMA_VERSION: u64 = 2;
 
 /// The record of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,6 +32,8 @@ pub struct Manifest {
     pub embedder: String,
     /// What was embedded, and what it took.
     pub embedding: EmbeddingRecord,
+    /// Version of the dictionary of sentence features that was used; `None` without one.
+    pub dictionary: Option<String>,
     /// The language models that described, and what they took; empty without any.
     pub language: LanguageRecord,
     /// The data.
@@ -55,6 +57,7 @@ impl Default for Manifest {
             backend: String::new(),
             embedder: String::new(),
             embedding: EmbeddingRecord::default(),
+            dictionary: None,
             language: LanguageRecord::default(),
             dataset: DatasetRecord::default(),
             stages: Vec::new(),
@@ -223,7 +226,7 @@ pub struct Metrics {
     pub auc_minus_embedding: BTreeMap<String, Figure>,
     /// Why a rung is `null`.
     pub auc_missing: BTreeMap<String, String>,
-    /// Normalised mean squared error of the autoencoder; [0, 1], lower is better.
+    /// Normalised mean squared error of the autoencoder over differences; [0, 1], lower is better.
     pub nmse: Option<f64>,
     /// The same for each Matryoshka prefix, by its number of features.
     pub nmse_prefixes: BTreeMap<String, f64>,
@@ -243,9 +246,15 @@ pub struct Metrics {
     pub judgements_held_out: usize,
     /// Ties on held-out pairs.
     pub ties_held_out: usize,
-    /// Learned features; those with a kept description.
+    /// The autoencoder over sentences; `None` in the paper's mode.
+    pub sentences: Option<SentenceMetrics>,
+    /// Features learned from this dataset's sentences.
     pub features_learned: usize,
-    /// Learned features with a kept description.
+    /// Features of the autoencoder over differences.
+    pub features_difference: usize,
+    /// Features of the dictionary.
+    pub features_dictionary: usize,
+    /// Of all these, those with a kept description.
     pub features_described: usize,
     /// Known concepts measured.
     pub features_known: usize,
@@ -255,4 +264,22 @@ pub struct Metrics {
     pub candidates: usize,
     /// Principles found.
     pub principles: usize,
+}
+
+/// The autoencoder over sentences.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SentenceMetrics {
+    /// Sentences that it was learned from, one that several responses hold counted several times.
+    pub learned_from: usize,
+    /// Features, M.
+    pub features: usize,
+    /// Normalised mean squared error on sentences that were set aside.
+    pub nmse: Option<f64>,
+    /// Mean number of active features per sentence there.
+    pub active_mean: Option<f64>,
+    /// Features that are never active.
+    pub dead: usize,
+    /// Epochs.
+    pub epochs: usize,
 }

@@ -23,7 +23,7 @@ pub use atomic::{TEMPORARY_PREFIX, write_bytes, write_file, write_json, write_pa
 pub(crate) use atomic::{make_readable, plain_schema};
 pub use manifest::{
     DatasetRecord, EmbeddingRecord, Figure, LanguageRecord, Manifest, Metrics, OutputRecord, SCHEMA_VERSION,
-    SourceRecord, StageRecord,
+    SentenceMetrics, SourceRecord, StageRecord,
 };
 
 /// What can go wrong with a run directory.

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use polars::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::describe::Feature;
+use crate::describe::{Feature, FeatureSource};
 use crate::effects::auc;
 use crate::effects::clusters::Clusters;
 use crate::effects::penalised::{Penalty, fit};
@@ -100,7 +100,7 @@ pub struct Weights {
     pub features: Vec<String>,
     /// With texts: length and every feature.
     pub full: Fitted,
-    /// With vectors only: the autoencoder's features, nothing of length.
+    /// With vectors only: the features of the autoencoder over differences, nothing of length.
     pub vectors: Fitted,
     /// How the run's own pairs look, for comparison with new ones.
     pub looks: drift::Looks,
@@ -169,11 +169,13 @@ impl Weights {
     fn make(run: &FinishedRun, fingerprint: String) -> Result<Self, ScoreError> {
         let labels = RunLabels::read(run)?;
         let activations = run.activations()?;
-        let learned = run.features.iter().filter(|feature| feature.source == "learned").count();
-        let looks = drift::Looks::of(&activations, &labels.length, learned, run.manifest.metrics.nmse);
+        let found = run.features.iter().filter(|feature| feature.source.is_found()).count();
+        let looks = drift::Looks::of(&activations, &labels.length, found, run.manifest.metrics.nmse);
         let all: Vec<usize> = (0..activations.cols).collect();
         let full = labels.fit(&activations, &all, true)?;
-        let vectors = labels.fit(&activations, &all[..learned], false)?;
+        let of_vectors = |column: &usize| run.features[*column].source == FeatureSource::Difference;
+        let of_vectors: Vec<usize> = all.iter().copied().filter(of_vectors).collect();
+        let vectors = labels.fit(&activations, &of_vectors, false)?;
         Ok(Self {
             schema_version: SCHEMA_VERSION,
             fingerprint,

@@ -19,6 +19,7 @@ use super::drift::{self, Drift, Sum};
 use super::{Fitted, Person, Reason, ScoreError, Weights, reasons};
 use crate::analyze::AnalyzeError;
 use crate::apply::Apparatus;
+use crate::describe::FeatureSource;
 use crate::finished::{FinishedError, FinishedRun};
 use crate::matrix::Matrix;
 use crate::pairs::rows::RowReader;
@@ -115,7 +116,7 @@ impl<'a> Pass<'a> {
             Some(person) => fitted.personal(person),
             None => fitted.clone(),
         };
-        let sum = Sum::new(apparatus.features(), apparatus.learned());
+        let sum = Sum::new(apparatus.features(), apparatus.found());
         Ok(Self {
             run,
             apparatus,
@@ -152,7 +153,7 @@ impl<'a> Pass<'a> {
         let activations = if self.reader.has_texts() {
             self.apparatus.activations(&pairs, &deltas)?
         } else {
-            self.apparatus.learned_activations(&deltas)?
+            self.apparatus.of_vectors(&deltas)?
         };
         self.count(&read.problems, &activations, &pairs.length_delta, &deltas)?;
 
@@ -192,8 +193,10 @@ impl<'a> Pass<'a> {
         added.push(Column::new("wimhf_note".into(), &read.problems));
         if !self.options.no_features {
             for (index, feature) in self.run.features.iter().enumerate() {
+                // Of vectors alone only the features on differences can be told.
+                let told = self.reader.has_texts() || feature.source == FeatureSource::Difference;
                 let values: Vec<Option<f32>> = (0..rows)
-                    .map(|row| activations.row(row).get(index).copied().filter(|_| good(row)))
+                    .map(|row| activations.row(row).get(index).copied().filter(|_| told && good(row)))
                     .collect();
                 added.push(Column::new(feature.feature_id.as_str().into(), values));
             }
@@ -245,7 +248,13 @@ impl<'a> Pass<'a> {
         let looks = self.sum.looks();
         let mut before = self.weights.looks.clone();
         if !self.reader.has_texts() {
-            before.prevalence.truncate(self.apparatus.learned());
+            // Only the features on differences can be told from vectors: the others are silent in both.
+            for (prevalence, feature) in before.prevalence.iter_mut().zip(&self.run.features) {
+                if feature.source != FeatureSource::Difference {
+                    *prevalence = 0.0;
+                }
+            }
+            before.silent = looks.silent;
         }
         Summary {
             rows: self.rows,

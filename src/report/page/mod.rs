@@ -11,10 +11,12 @@ use super::html::{Document, escape};
 use super::personalize::{p_value, signed};
 use super::plots::{self, Interval, Scale};
 use super::{RUNGS, dataset_line, explained_in_words, fidelity, interval, points, thousands};
+use crate::apply::SentenceReader;
 use crate::constitution::{Finding, Findings, Principle, select};
 use crate::describe::Described;
 use crate::describe::known::Bank;
 use crate::effects::table::Labels;
+use crate::matrix::Matrix;
 use crate::pairs::{Pairs, Side};
 use crate::personalize::{Heterogeneity, Personalization};
 use crate::run::Manifest;
@@ -27,7 +29,7 @@ const NEAREST: usize = 5;
 const FEWER: usize = 12;
 
 /// What a page is made of.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Input<'a> {
     /// `run.json`.
     pub manifest: &'a Manifest,
@@ -41,6 +43,8 @@ pub struct Input<'a> {
     pub sides: &'a [Side],
     /// The detectors that described them.
     pub bank: &'a Bank,
+    /// What finds features in sentences.
+    pub sentences: &'a SentenceReader,
     /// How annotators differ, where there are several ([`crate::personalize::differences`]).
     pub annotators: Option<&'a Personalization>,
     /// Leave out annotators' ids and obvious personal data.
@@ -50,13 +54,15 @@ pub struct Input<'a> {
 /// The page.
 pub fn render(input: Input<'_>) -> String {
     let extra = Extra::new(input);
-    let items = items(input, &extra);
+    let shown = input.described.shown();
+    let items = items(input, &extra, &shown);
     let labels = labels(input.pairs);
     let source = evidence::Source {
         pairs: input.pairs,
-        activations: &input.described.activations,
+        activations: &shown,
         labels: &labels,
         bank: input.bank,
+        sentences: input.sentences,
         anonymise: input.anonymise,
     };
     let data = evidence::pack(&items, source, evidence::BYTES);
@@ -81,7 +87,7 @@ impl Extra {
         let held_out: Vec<usize> = (0..sides.len()).filter(|&at| sides[at] == Side::HeldOut).collect();
         let share = |column: usize| {
             let active =
-                held_out.iter().filter(|&&pair| described.activations.row(pair)[column] != 0.0).count();
+                held_out.iter().filter(|&&pair| described.presence.row(pair)[column] != 0.0).count();
             active as f64 / held_out.len().max(1) as f64
         };
         let alive = |finding: &&Finding| {
@@ -130,7 +136,7 @@ fn labels(pairs: &Pairs) -> Vec<(f32, u32)> {
 }
 
 /// Every feature that the page names, with its evidence.
-fn items<'a>(input: Input<'a>, extra: &Extra) -> Vec<Item<'a>> {
+fn items<'a>(input: Input<'a>, extra: &Extra, shown: &Matrix) -> Vec<Item<'a>> {
     let Input { described, pairs, findings, .. } = input;
     let means = Labels::on(pairs, input.sides, &[Side::HeldOut]).pair_means();
     let column = |id: &str| described.features.iter().position(|feature| feature.feature_id == id);
@@ -138,15 +144,14 @@ fn items<'a>(input: Input<'a>, extra: &Extra) -> Vec<Item<'a>> {
         let column = column(id)?;
         let feature = &described.features[column];
         let count = if prefer.is_some() { MOST } else { FEWER };
-        let activations = &described.activations;
         let (titles, supporting, against) = if means.is_empty() {
             // Without labels there is nothing to be for or against.
-            let positive = |pair: &&u32| activations.row(**pair as usize)[column] > 0.0;
+            let positive = |pair: &&u32| shown.row(**pair as usize)[column] > 0.0;
             let (more, less): (Vec<u32>, Vec<u32>) = feature.examples.iter().partition(positive);
             (["More of it in A", "More of it in B"], more, less)
         } else {
             let (supporting, against) =
-                select::evidence_pairs(column, prefer.unwrap_or(true), pairs, activations, &means, count);
+                select::evidence_pairs(|pair| shown.row(pair as usize)[column], prefer.unwrap_or(true), pairs, &means, count);
             let titles = match prefer {
                 Some(_) => ["Evidence for it", "Evidence against it"],
                 None => ["The side with more of it won", "The side with less of it won"],
@@ -251,7 +256,7 @@ fn write_body(
     list(
         out,
         "Left unexplained",
-        "Learned features that no description fits, or that half of the pairs do not bring back; the terms that separate their strongest pairs are hints, not names.",
+        "Features that no description fits; the sentences at which they fire are hints, not names.",
         &extra.unexplained,
         items,
     )?;
@@ -742,8 +747,23 @@ fn made(out: &mut String, input: Input<'_>) -> std::fmt::Result {
         fact("Device", format!("{} ({})", escape(&manifest.device), escape(&manifest.backend)))?;
     }
     fact("Seed", manifest.seed.to_string())?;
-    let mut sae =
-        format!("M = {} features, K = {} active", manifest.config.sae.features, manifest.config.sae.active);
+    if let Some(sentences) = &metrics.sentences {
+        let mut text = format!(
+            "over sentences: M = {} features, learned from {} sentences",
+            sentences.features,
+            thousands(sentences.learned_from)
+        );
+        if let (Some(nmse), Some(active)) = (sentences.nmse, sentences.active_mean) {
+            write!(
+                text,
+                "; on those set aside: normalised error {nmse:.3}, {active:.2} active per sentence, {} never active",
+                sentences.dead
+            )?;
+        }
+        fact("Autoencoder", text)?;
+    }
+    let (features, active) = manifest.config.sae.difference();
+    let mut sae = format!("over differences: M = {features} features, K = {active} active");
     if let (Some(nmse), Some(active), Some(dead)) = (metrics.nmse, metrics.active_mean, metrics.dead) {
         write!(
             sae,
@@ -755,8 +775,10 @@ fn made(out: &mut String, input: Input<'_>) -> std::fmt::Result {
     fact(
         "Features",
         format!(
-            "{} learned ({} described), {} known concepts, {} themes of words; {} candidates went into the confirmation",
+            "{} of this dataset's sentences, {} of differences, {} of the dictionary ({} described), {} known concepts, {} themes of words; {} were tested",
             metrics.features_learned,
+            metrics.features_difference,
+            metrics.features_dictionary,
             metrics.features_described,
             metrics.features_known,
             metrics.features_themes,
