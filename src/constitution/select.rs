@@ -327,7 +327,7 @@ impl<'a> Tested<'a> {
     /// Δwin-rate of each, the others and the control held fixed.
     fn joint_win_deltas(&self, inside: &[Candidate], labels: &Labels) -> Vec<WinDelta> {
         let features: Vec<usize> = inside.iter().map(|candidate| candidate.feature).collect();
-        conditional_win_deltas(&self.columns, &features, &labels.sample, self.control(inside))
+        conditional_win_deltas(&self.described.presence, &features, &labels.sample, self.control(inside))
     }
 
     /// The test on held-out labels, as a candidate's basis says.

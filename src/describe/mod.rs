@@ -146,12 +146,14 @@ impl Feature {
 
     /// Whether its words may make a statement: they say what is measured, and nothing before it says the same.
     ///
-    /// Known concepts and themes are what their words say. A found feature that a known concept describes for good is
-    /// left to that concept, which measures the words exactly.
+    /// Known concepts and themes are what their words say. A feature on differences in a known concept's words is left to
+    /// that concept, which measures them exactly; one of sentences is a kind of it, with an example.
     pub fn speaks(&self) -> bool {
+        let own = self.kept && self.redundant_with.is_none();
         match self.source {
             FeatureSource::Known | FeatureSource::Theme => true,
-            _ => self.kept && self.redundant_with.is_none(),
+            FeatureSource::Difference => own && self.describer != "bank",
+            FeatureSource::Learned | FeatureSource::Dictionary => own,
         }
     }
 }

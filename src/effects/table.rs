@@ -152,7 +152,13 @@ pub fn one_by_one(columns: &Matrix, features: &[Feature], sample: &Sample) -> Ve
 /// Measures every feature on held-out labels; the ladder is fitted on the other sides' labels.
 pub fn measure(pairs: &Pairs, sides: &[Side], described: &Described, deltas: &Matrix) -> EffectTable {
     let held_out = Labels::on(pairs, sides, &[Side::HeldOut]);
-    let effects = one_by_one(&described.activations, &described.features, &held_out.sample);
+    let mut effects = one_by_one(&described.activations, &described.features, &held_out.sample);
+    // β is of the graded activation; how often it applies and who wins then, of clear presence.
+    for (effect, clear) in
+        effects.iter_mut().zip(one_by_one(&described.presence, &described.features, &held_out.sample))
+    {
+        (effect.win, effect.prevalence) = (clear.win, clear.prevalence);
+    }
     let mut table = EffectTable {
         labels_held_out: held_out.sample.len(),
         ties_held_out: held_out.ties,
