@@ -465,7 +465,9 @@ pub(crate) fn gather(request: &Request, observer: &mut dyn Observer) -> Result<G
     let fetch_notes = relay.end();
     let started = std::time::Instant::now();
     observer.stage("read", 0);
-    let (mut pairs, read) = pairs::read_all(&sources, &read_options(config))?;
+    let (pairs, read) = pairs::read_all(&sources, &read_options(config))?;
+    pairs::refuse_one_sided(&pairs, &read.path)?;
+    let mut pairs = pairs::canonical(pairs);
     observer.finished("read", started.elapsed().as_secs_f64(), false);
     let (sides, split_notes) = pairs::split(&pairs, config.split.shares, config.seed)?;
     for (side, purpose) in [(Side::Train, "training"), (Side::HeldOut, "measuring (held out)")] {
@@ -519,6 +521,9 @@ fn express(
         Ok(())
     })?;
     let table: EffectTable = read_json(&run.file("stages/effects.json"))?;
+    if let Some(text) = table.people.note() {
+        note(&mut run, observer, &text);
+    }
     record_metrics(&mut run.manifest, &sides, &described, (&trained, sentences.as_ref()), quality, &table);
 
     let principles_print = fingerprint("principles", &(&effects_print, &config.principles));
@@ -528,7 +533,7 @@ fn express(
         let findings = constitution::select::select(&pairs, &sides, &described, &table, &config.principles);
         tables::write_principles_csv(&run.file("principles.csv"), &findings)?;
         let manifest = &run.manifest;
-        let labels = manifest.metrics.judgements_held_out;
+        let labels = manifest.metrics.judgements;
         tables::write_constitution(&run.file("constitution.md"), &manifest.dataset.path, labels, &findings)?;
         write_json(&run.file("principles.json"), &findings)?;
         Ok(())
@@ -1183,10 +1188,12 @@ fn record_metrics(
     metrics.pairs_train = count(Side::Train);
     metrics.pairs_describe = count(Side::Describe);
     metrics.pairs_held_out = count(Side::HeldOut);
+    metrics.judgements = table.labels;
     metrics.judgements_held_out = table.labels_held_out;
     metrics.ties_held_out = table.ties_held_out;
     metrics.auc = table.auc.clone();
     metrics.auc_minus_embedding = table.auc_minus_embedding.clone();
+    metrics.auc_minus_length = table.auc_minus_length.clone();
     metrics.auc_missing = table.auc_missing.clone();
     metrics.nmse = quality.nmse;
     metrics.nmse_prefixes = quality.nmse_prefixes;

@@ -319,6 +319,7 @@ impl FinishedRun {
         let config = &self.manifest.config;
         let sources = locate(&self.sources(), &mut ()).map_err(AnalyzeError::from)?;
         let (pairs, read) = pairs::read_all(&sources, &read_options(config)).map_err(AnalyzeError::from)?;
+        let pairs = pairs::canonical(pairs);
         let record = dataset_record(&read, &pairs);
         let same = record.fingerprint == self.manifest.dataset.fingerprint
             && record.pairs_unique == self.manifest.dataset.pairs_unique;

@@ -157,6 +157,7 @@ pub fn run(arguments: ConstitutionArguments) -> Result<(), Failure> {
         edits,
         seed: run.manifest.seed,
         redundant_above: run.manifest.config.principles.redundant_above,
+        alpha: run.manifest.config.principles.alpha,
     };
     let found = reconstruct(&source.pairs, &source.sides, &described, &deltas, &options);
     let Some(mut found) = found else {
@@ -193,9 +194,8 @@ pub fn run(arguments: ConstitutionArguments) -> Result<(), Failure> {
         std::fs::create_dir_all(folder).map_err(|error| {
             user(anyhow::Error::new(error).context(format!("cannot create `{}`", folder.display())))
         })?;
-        report::write(folder, &found).map_err(|error| super::finished(error.into()))?;
-        let files: Vec<String> =
-            report::FILES.iter().map(|file| folder.join(file).display().to_string()).collect();
+        let written = report::write(folder, &found).map_err(|error| super::finished(error.into()))?;
+        let files: Vec<String> = written.iter().map(|file| folder.join(file).display().to_string()).collect();
         text += &format!("\nWritten: {}\n", files.join(", "));
     }
     print(&text)

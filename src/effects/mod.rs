@@ -3,6 +3,7 @@
 //! Pure functions over [`Sample`]s of labelled judgements and activation matrices:
 //!
 //! - [`feature_effects`]: one feature at a time, length held constant: β and Δwin-rate
+//! - [`crossfit`]: the effect of what was chosen, measured on labels that did not choose it
 //! - [`conditional_effects`], [`conditional_win_deltas`]: several features in one fit
 //! - [`score_tests`], [`unexplained`]: which feature to add to a fit, what it leaves
 //! - [`ladder()`]: how well sets of features predict, from length alone to the whole embedding
@@ -15,6 +16,7 @@
 
 pub mod auc;
 pub mod clusters;
+pub mod crossfit;
 pub mod feature;
 pub mod ladder;
 pub mod lasso;
@@ -23,6 +25,7 @@ mod numeric;
 pub mod penalised;
 pub mod sample;
 pub mod table;
+pub mod tfidf;
 
 pub use crate::run::Figure;
 pub use crate::statistics::correlation::{Correlation, pearson};
@@ -34,9 +37,9 @@ pub use feature::{
     Conditional, Control, Effect, WinDelta, conditional_effects, conditional_win_deltas, feature_effect,
     feature_effects, score_tests, unexplained,
 };
-pub use ladder::{Rung, ladder};
+pub use ladder::{Peers, Rung, ladder};
 pub use logistic::Outcome;
-pub(crate) use numeric::{quantile_95, student_p};
+pub(crate) use numeric::quantile_95;
 pub use sample::Sample;
 
 /// Why a sample cannot be formed. These are mistakes of the caller, not of the data.

@@ -61,7 +61,10 @@ pub fn reasons_in_words<'a>(
         if said.is_empty() {
             out.push_str(": nothing that the run knows sets the two apart");
         } else {
-            out.push_str(": ");
+            out.push_str(match reasons {
+                [only] if only.one_of_many => ": many small differences add up, the largest: ",
+                _ => ": ",
+            });
             out.push_str(&said.join("; "));
         }
         out

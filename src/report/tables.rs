@@ -43,6 +43,17 @@ pub fn write_pairs(path: &Path, pairs: &Pairs, sides: &[Side]) -> Result<(), Run
         )
         .collect();
     let length: Vec<f32> = judgements.pair.iter().map(|p| pairs.length_delta[at(p)]).collect();
+    let ratio: Vec<f32> =
+        judgements.pair.iter().map(|p| pairs.log_length_ratio.get(at(p)).copied().unwrap_or(0.0)).collect();
+    // The same for pairs of one prompt; a pair without a prompt is one of its own.
+    let prompt: Vec<String> = (judgements.pair.iter())
+        .map(|p| match crate::seed::plain(pairs.prompt.get(at(p))) {
+            empty if empty.is_empty() => pairs.pair_id[at(p)].clone(),
+            plain => format!("{:016x}", crate::seed::of_content(0, "prompt", &[&plain])),
+        })
+        .collect();
+    let fold: Vec<u32> =
+        (judgements.pair.iter()).map(|p| u32::from(crate::effects::crossfit::fold(pairs, at(p)))).collect();
     let mut columns = vec![
         Column::new("pair_id".into(), ids),
         Column::new("row".into(), &judgements.row),
@@ -50,6 +61,9 @@ pub fn write_pairs(path: &Path, pairs: &Pairs, sides: &[Side]) -> Result<(), Run
         Column::new("label".into(), label),
         Column::new("annotator_id".into(), annotator),
         Column::new("length_delta".into(), length),
+        Column::new("length_log_ratio".into(), ratio),
+        Column::new("prompt_id".into(), prompt),
+        Column::new("fold".into(), fold),
         Column::new("swapped".into(), &judgements.swapped),
     ];
     if !pairs.datasets.is_empty() {
@@ -288,10 +302,11 @@ pub fn write_principles_csv(path: &Path, findings: &Findings) -> Result<(), RunE
 pub fn write_constitution(path: &Path, dataset: &str, n: usize, findings: &Findings) -> Result<(), RunError> {
     let mut text = format!("# What the labels of {dataset} reward\n\n");
     if findings.principles.is_empty() {
-        text += "No principle is confirmed on held-out labels.\n";
+        text += &super::nothing_confirmed(findings, n);
+        text += "\n";
     } else {
         text += &format!(
-            "Associated with the preferred response on {} held-out labels, strongest first. In brackets: the difference in win \
+            "Associated with the preferred response, strongest first, out of {} labels. In brackets: the difference in win \
              rate in percentage points with its 95 % interval, and the share of labels it applies to. Response length is held \
              fixed, and so are the other principles where no * stands. Associations, not causes.\n\n",
             thousands(n)

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 
-use super::{RUNGS, dataset_line, explained_in_words, fidelity, interval, thousands};
+use super::{RUNGS, dataset_line, explained_in_words, fidelity, interval, nothing_confirmed, thousands};
 use crate::analyze::Analysis;
 use crate::constitution::{Finding, Principle};
 
@@ -31,17 +31,13 @@ fn render_into(out: &mut String, analysis: &Analysis, colour: bool) -> std::fmt:
             "No usable labels, so no effects: this dataset's measurable preferences are in features.parquet."
         )?;
     } else if findings.principles.is_empty() {
-        writeln!(
-            out,
-            "No principle is confirmed: nothing measured here is associated with the label beyond chance (held-out labels: {}).",
-            thousands(metrics.judgements_held_out)
-        )?;
+        writeln!(out, "{}", nothing_confirmed(findings, metrics.judgements))?;
     } else {
         writeln!(
             out,
-            "Principles associated with the labels (held-out labels: {}). Δ is the difference in win rate, in points, with \
-             a 95 % interval; response length is held fixed. ◂ marks what was tested.",
-            thousands(metrics.judgements_held_out)
+            "Principles associated with the labels ({} labels). Δ is the difference in win rate, in points, with a 95 % \
+             interval, measured on labels that took no part in choosing; response length is held fixed. ◂ marks what was tested.",
+            thousands(metrics.judgements)
         )?;
         writeln!(out, "{}", principle_table(&findings.principles, colour))?;
         if findings.principles.iter().any(|p| p.flags.iter().any(|flag| flag == "safety_risk")) {
@@ -50,6 +46,10 @@ fn render_into(out: &mut String, analysis: &Analysis, colour: bool) -> std::fmt:
                 "safety risk: the labels reward the less safe side; open the evidence before training on them."
             )?;
         }
+    }
+
+    if let Some(sentence) = findings.looked.as_ref().and_then(|looked| looked.length.sentence()) {
+        writeln!(out, "{sentence}")?;
     }
 
     if !manifest.metrics.auc.is_empty() && metrics.judgements_held_out > 0 {

@@ -201,6 +201,9 @@ pub struct OutputRecord {
     pub file: String,
     /// Its size.
     pub bytes: u64,
+    /// SHA-256 over its bytes; empty in runs of older versions, whose outputs count as touched.
+    #[serde(default)]
+    pub sha256: String,
 }
 
 /// A figure with its 95 % interval and sample size.
@@ -224,6 +227,8 @@ pub struct Metrics {
     pub auc: BTreeMap<String, Option<Figure>>,
     /// AUC of each rung minus that of the embedding probe on the same labels, with the interval of the difference.
     pub auc_minus_embedding: BTreeMap<String, Figure>,
+    /// The same minus that of both lengths alone.
+    pub auc_minus_length: BTreeMap<String, Figure>,
     /// Why a rung is `null`.
     pub auc_missing: BTreeMap<String, String>,
     /// Normalised mean squared error of the autoencoder over differences; [0, 1], lower is better.
@@ -242,7 +247,9 @@ pub struct Metrics {
     pub pairs_describe: usize,
     /// Pairs per side.
     pub pairs_held_out: usize,
-    /// Labels without ties on held-out pairs: the rows of every effect.
+    /// All labels without ties: the rows of every effect that no label took part in finding.
+    pub judgements: usize,
+    /// Labels without ties on held-out pairs: the rows of the ladder and of what labels found.
     pub judgements_held_out: usize,
     /// Ties on held-out pairs.
     pub ties_held_out: usize,
@@ -260,7 +267,7 @@ pub struct Metrics {
     pub features_known: usize,
     /// Themes of words found in what neither explains.
     pub features_themes: usize,
-    /// Candidates that passed the screen on explore pairs: the family of the principles' correction.
+    /// What was tested: the family of the principles' correction.
     pub candidates: usize,
     /// Principles found.
     pub principles: usize,

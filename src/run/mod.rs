@@ -191,13 +191,15 @@ impl RunDir {
     }
 
     /// Asks for a stage: `None` where a finished one with this fingerprint is at hand and its
-    /// outputs are untouched (by size); else the stage is open and must be [`Self::finish`]ed.
+    /// outputs are untouched (by checksum); else the stage is open and must be [`Self::finish`]ed.
     pub fn begin(&mut self, name: &'static str, fingerprint: &str) -> Option<OpenStage> {
         let reusable = self.manifest.stages.iter().find(|stage| stage.name == name).is_some_and(|stage| {
             stage.fingerprint == fingerprint
                 && stage.outputs.iter().all(|output| {
-                    std::fs::metadata(self.path.join(&output.file))
-                        .is_ok_and(|meta| meta.len() == output.bytes)
+                    let path = self.path.join(&output.file);
+                    // The size is asked first: it costs nothing.
+                    std::fs::metadata(&path).is_ok_and(|meta| meta.len() == output.bytes)
+                        && checksum(&path).is_ok_and(|sum| sum == output.sha256)
                 })
         });
         if reusable {
@@ -217,10 +219,10 @@ impl RunDir {
         let mut records = Vec::with_capacity(outputs.len());
         for &file in outputs {
             let path = self.path.join(file);
-            let bytes = std::fs::metadata(&path)
-                .map_err(|source| RunError::Io { action: "read", path, source })?
-                .len();
-            records.push(OutputRecord { file: file.into(), bytes });
+            let read = |source| RunError::Io { action: "read", path: path.clone(), source };
+            let bytes = std::fs::metadata(&path).map_err(read)?.len();
+            let sha256 = checksum(&path).map_err(read)?;
+            records.push(OutputRecord { file: file.into(), bytes, sha256 });
         }
         self.manifest.stages.push(StageRecord {
             name: stage.name.into(),
@@ -237,6 +239,13 @@ impl RunDir {
     pub fn save(&self) -> Result<(), RunError> {
         write_json(&self.path.join("run.json"), &self.manifest)
     }
+}
+
+/// SHA-256 over a file's bytes, in hex.
+fn checksum(path: &Path) -> std::io::Result<String> {
+    let mut hash = Sha256::new();
+    std::io::copy(&mut File::open(path)?, &mut hash)?;
+    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Fingerprint of everything that determines a stage's outputs: 16 hex digits of SHA-256 over the
@@ -273,6 +282,9 @@ mod tests {
             assert!(run.begin("sae", "f1").is_none());
             assert!(run.begin("sae", "f2").is_some());
         }
+        std::fs::write(path.join("x.bin"), b"124").unwrap();
+        let altered = RunDir::open(&path, dataset("a"), false).unwrap().begin("sae", "f1");
+        assert!(altered.is_some(), "an output of the same size with other bytes is not the finished work");
         std::fs::write(path.join("x.bin"), b"12").unwrap();
         let mut run = RunDir::open(&path, dataset("a"), false).unwrap();
         assert!(run.begin("sae", "f1").is_some(), "a shortened output is not finished work");

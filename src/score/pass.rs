@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use polars::prelude::*;
 
 use super::drift::{self, Drift, Sum};
-use super::{Fitted, Person, Reason, ScoreError, Weights, reasons};
+use super::{Fitted, Lengths, Person, Reason, ScoreError, Weights, reasons};
 use crate::analyze::AnalyzeError;
 use crate::apply::Apparatus;
 use crate::describe::FeatureSource;
@@ -160,7 +160,7 @@ impl<'a> Pass<'a> {
         let good = |row: usize| read.problems[row].is_none();
         let mut odds: Vec<Option<f64>> = Vec::with_capacity(rows);
         for row in 0..rows {
-            let score = self.fitted.score(activations.row(row), pairs.length_delta[row]);
+            let score = self.fitted.score(activations.row(row), Lengths::of(&pairs, row));
             odds.push(good(row).then_some(score * self.fitted.slope));
         }
         let single = self.reader.is_single();
@@ -183,7 +183,7 @@ impl<'a> Pass<'a> {
             let because: Vec<Option<String>> = (0..rows)
                 .map(|row| {
                     let (z, length) = (activations.row(row), pairs.length_delta[row]);
-                    let why = reasons(&self.fitted, z, length);
+                    let why = reasons(&self.fitted, z, Lengths::of(&pairs, row));
                     let p = odds[row].filter(|_| !single).map(|x| 1.0 / (1.0 + (-x).exp()));
                     good(row).then(|| (self.words)(&why, z, length, p))
                 })

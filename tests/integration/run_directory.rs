@@ -32,7 +32,7 @@ fn the_run_directory_holds_what_the_contract_names() {
 
     let pairs = parquet(&run.join("pairs.parquet"));
     let names: BTreeSet<&str> = pairs.get_column_names().into_iter().map(|name| name.as_str()).collect();
-    for name in ["pair_id", "row", "side", "label", "annotator_id", "length_delta"] {
+    for name in ["pair_id", "row", "side", "label", "annotator_id", "length_delta", "prompt_id", "fold"] {
         assert!(names.contains(name), "pairs.parquet lacks {name}");
     }
     let features = parquet(&run.join("features.parquet"));

@@ -10,7 +10,9 @@ use super::evidence::{self, Item, MOST};
 use super::html::{Document, escape};
 use super::personalize::{p_value, signed};
 use super::plots::{self, Interval, Scale};
-use super::{RUNGS, dataset_line, explained_in_words, fidelity, interval, points, thousands};
+use super::{
+    RUNGS, dataset_line, explained_in_words, fidelity, interval, nothing_confirmed, points, thousands,
+};
 use crate::apply::SentenceReader;
 use crate::constitution::{Finding, Findings, Principle, select};
 use crate::describe::Described;
@@ -274,14 +276,13 @@ fn short(out: &mut String, input: Input<'_>) -> std::fmt::Result {
     let Input { manifest, findings, .. } = input;
     let metrics = &manifest.metrics;
     out.push_str("<section class=\"short\" aria-labelledby=\"short\"><h2 id=\"short\">In short</h2><ul>");
-    let labels = thousands(metrics.judgements_held_out);
     if metrics.judgements_held_out == 0 {
         out.push_str("<li>The dataset has no usable labels, so nothing says what is rewarded; what its responses differ in stands below.</li>");
     } else if findings.principles.is_empty() {
-        write!(
-            out,
-            "<li>No principle is confirmed: nothing measured here is associated with the label beyond chance ({labels} held-out labels).</li>"
-        )?;
+        write!(out, "<li>{}</li>", escape(&nothing_confirmed(findings, metrics.judgements)))?;
+    }
+    if let Some(sentence) = findings.looked.as_ref().and_then(|looked| looked.length.sentence()) {
+        write!(out, "<li>{}</li>", escape(&sentence))?;
     }
     for (direction, verb) in [("prefer", "Rewarded"), ("avoid", "Punished")] {
         let mut these = findings.principles.iter().filter(|p| p.direction == direction).peekable();
@@ -385,7 +386,7 @@ fn principles(out: &mut String, input: Input<'_>, items: &[Item<'_>]) -> std::fm
         let why = if manifest.metrics.judgements_held_out == 0 {
             "The dataset has no usable labels."
         } else {
-            "None is confirmed on held-out labels. What was measured all the same stands below."
+            "None is confirmed. What was measured all the same stands below."
         };
         return writeln!(out, "<p>{why}</p>");
     }
@@ -396,7 +397,8 @@ fn principles(out: &mut String, input: Input<'_>, items: &[Item<'_>]) -> std::fm
     let scale = Scale::around(0.0, 0.1, ends);
     write!(
         out,
-        "<p>Each one was found on other pairs and confirmed on {} held-out labels. The effect is the difference in win rate, in \
+        "<p>Every feature was tested on {} labels, corrected for their number; no label took part in finding them. The figures come \
+         from labels that took no part in choosing. The effect is the difference in win rate, in \
          percentage points, between the response with more of it and the one with less. Response length is held fixed, and in the \
          column “others fixed” the other principles as well. In bold is what was tested: where principles overlap, the labels do not \
          say which of them it is.</p>\n\
@@ -407,7 +409,7 @@ fn principles(out: &mut String, input: Input<'_>, items: &[Item<'_>]) -> std::fm
          <output id=\"principles-count\" class=\"soft\"></output></div>\n\
          <noscript><p class=\"soft\">Without scripts the evidence cannot be opened; <code>principles.json</code> names its pairs.</p></noscript>\n\
          <div class=\"wide\"><table class=\"stack\" id=\"principles-table\"><caption>Principles, the strongest first; open one to read its evidence</caption><thead><tr>",
-        thousands(manifest.metrics.judgements_held_out),
+        thousands(manifest.metrics.judgements),
     )?;
     for (key, class, name) in [("rank", "n", "#"), ("text", "", "Principle")] {
         let sorted = if key == "rank" { " aria-sort=\"ascending\"" } else { "" };
