@@ -155,12 +155,19 @@ pub struct Relay<'o> {
     observer: &'o mut dyn Observer,
     notes: Vec<String>,
     began: Option<std::time::Instant>,
+    /// Whether what is done counts for the stage's bar.
+    counts: bool,
 }
 
 impl<'o> Relay<'o> {
     /// Hears nothing yet.
     pub fn new(observer: &'o mut dyn Observer) -> Self {
-        Self { observer, notes: Vec::new(), began: None }
+        Self { observer, notes: Vec::new(), began: None, counts: true }
+    }
+
+    /// For work inside of a stage that counts other things.
+    pub fn silent(observer: &'o mut dyn Observer) -> Self {
+        Self { counts: false, ..Self::new(observer) }
     }
 
     /// What was said. Stages that were begun here end, as `fetch`.
@@ -179,7 +186,9 @@ impl Observer for Relay<'_> {
     }
 
     fn advance(&mut self, done: usize) {
-        self.observer.advance(done);
+        if self.counts {
+            self.observer.advance(done);
+        }
     }
 
     fn metrics(&mut self, step: usize, values: &[(&str, f64)]) {

@@ -24,7 +24,7 @@
 //! sources against it (`tests/integration/architecture.rs`).
 //!
 //! ```text
-//! order: panics limits rng suggest matrix context statistics config store cache net hub pairs embed sae llm describe effects
+//! order: panics limits rng suggest matrix context statistics config store cache net hub pairs sentences embed sae dictionary llm describe effects
 //!        constitution dataset run featurizer relabel personalize score compare report export ops error api
 //! ```
 
@@ -38,6 +38,7 @@ pub mod constitution;
 pub mod context;
 pub mod dataset;
 pub mod describe;
+pub mod dictionary;
 pub mod effects;
 pub mod embed;
 pub mod error;
@@ -59,6 +60,7 @@ pub mod rng;
 pub mod run;
 pub mod sae;
 pub mod score;
+pub mod sentences;
 pub mod statistics;
 pub mod store;
 pub mod suggest;

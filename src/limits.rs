@@ -28,7 +28,7 @@ const fn count(what: &'static str, most: u64, variable: &'static str) -> Limit {
     Limit { what, most, variable, is_bytes: false }
 }
 
-const fn bytes(what: &'static str, most: u64, variable: &'static str) -> Limit {
+const fn size(what: &'static str, most: u64, variable: &'static str) -> Limit {
     Limit { what, most, variable, is_bytes: true }
 }
 
@@ -37,7 +37,7 @@ pub const JSON_DEPTH: Limit = count("levels of nesting", 64, "WIMHF_MAX_JSON_DEP
 /// Columns of a table, those in objects included. What is beyond is no preference dataset.
 pub const COLUMNS: Limit = count("columns", 4096, "WIMHF_MAX_COLUMNS");
 /// Bytes that a compressed file may become.
-pub const UNPACKED: Limit = bytes("unpacked", 16 << 30, "WIMHF_MAX_UNPACKED");
+pub const UNPACKED: Limit = size("unpacked", 16 << 30, "WIMHF_MAX_UNPACKED");
 /// How many times larger than itself a compressed file may become, once it is larger than [`UNPACKED_FREE`].
 pub const RATIO: Limit = count("times its size when unpacked", 200, "WIMHF_MAX_RATIO");
 /// Up to so many bytes any file may become, whatever its size.
@@ -45,15 +45,15 @@ pub const UNPACKED_FREE: u64 = 256 << 20;
 /// Length of a vector.
 pub const DIMENSIONS: Limit = count("dimensions", 16_384, "WIMHF_MAX_DIMENSIONS");
 /// Bytes of all vectors of a run together, in memory: pairs × dimensions × 4.
-pub const VECTORS: Limit = bytes("of vectors", 32 << 30, "WIMHF_MAX_VECTORS");
+pub const VECTORS: Limit = size("of vectors", 32 << 30, "WIMHF_MAX_VECTORS");
 /// Bytes of a server's answer. A batch of 256 vectors of 4,096 numbers has 14 MB.
-pub const ANSWER: Limit = bytes("in an answer", 64 << 20, "WIMHF_MAX_ANSWER");
+pub const ANSWER: Limit = size("in an answer", 64 << 20, "WIMHF_MAX_ANSWER");
 /// Bytes of one line of JSON lines that pass by.
-pub const LINE: Limit = bytes("in one line", 256 << 20, "WIMHF_MAX_LINE");
+pub const LINE: Limit = size("in one line", 256 << 20, "WIMHF_MAX_LINE");
 /// Bytes of a file of certificates.
-pub const CERTIFICATES: Limit = bytes("of certificates", 16 << 20, "WIMHF_MAX_CERTIFICATES");
+pub const CERTIFICATES: Limit = size("of certificates", 16 << 20, "WIMHF_MAX_CERTIFICATES");
 /// Bytes of a record that this program writes itself (`run.json` …) and reads whole.
-pub const RECORD: Limit = bytes("in a record", 1 << 30, "WIMHF_MAX_RECORD");
+pub const RECORD: Limit = size("in a record", 1 << 30, "WIMHF_MAX_RECORD");
 /// Files that one name, folder or pattern may stand for.
 pub const FILES: Limit = count("files", 100_000, "WIMHF_MAX_FILES");
 

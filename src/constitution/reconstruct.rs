@@ -7,11 +7,12 @@ use rand::seq::index;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::describe::Described;
-use crate::effects::table::LabelledSample;
+use crate::describe::{Described, Feature};
+use crate::effects::table::{LabelledSample, one_by_one};
 use crate::effects::{Clusters, Estimate, Sample, penalised};
 use crate::matrix::Matrix;
 use crate::pairs::{MISSING, Pairs, Split};
+use crate::statistics::multiplicity::holm;
 use crate::store::SCHEMA_VERSION;
 
 use super::agreement::{Agreement, agreement};
@@ -43,6 +44,8 @@ pub struct Options {
     pub seed: u64,
     /// Correlation from which on two features say the same.
     pub redundant_above: f64,
+    /// Chance of handing on any rule when nothing is associated with the label.
+    pub alpha: f64,
 }
 
 /// One wish of the user.
@@ -86,6 +89,9 @@ pub struct ConstitutionPrinciple {
     pub short: String,
     /// `pinned`, `reworded`, and the feature's own flags.
     pub flags: Vec<String>,
+    /// p-value of its direction on held-out labels, corrected (Holm) over the rules that were chosen; a rule that the
+    /// user pinned may stand without being confirmed.
+    pub p_confirm: f64,
     /// Its vote against the labels, in its own direction.
     #[serde(flatten)]
     pub agreement: Agreement,
@@ -133,6 +139,17 @@ pub struct Repetition {
     pub same_as_short: String,
     /// Their correlation.
     pub r: f64,
+}
+
+/// A rule that was chosen and not confirmed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NotConfirmed {
+    /// Its feature.
+    pub feature_id: String,
+    /// Its label.
+    pub short: String,
+    /// Its p-value on held-out labels, in the direction that was chosen, corrected (Holm) over the rules chosen.
+    pub p: f64,
 }
 
 /// What one edit did.
@@ -190,6 +207,8 @@ pub struct Reconstruction {
     pub labels_held_out: usize,
     /// Whether the user asked for a number of principles.
     pub asked_for: Option<usize>,
+    /// Rules that the explore labels chose and the held-out ones did not confirm: left out.
+    pub not_confirmed: Vec<NotConfirmed>,
     /// Most important first.
     pub principles: Vec<ConstitutionPrinciple>,
     /// Agreement with held-out labels, by executor.
@@ -316,7 +335,13 @@ impl Job<'_> {
         let asked = options.principles.is_some();
         let choose = |wishes: &Constraints, most| self.chooser.choose(self.explore, most, asked, wishes);
         let all = wishes(&options.edits);
-        let chosen = choose(&all, length);
+        let mut chosen = choose(&all, length);
+        let confirmation = self.confirm(&chosen.articles);
+        let pinned = |feature: usize| all.pinned.iter().any(|(pinned, _)| *pinned == feature);
+        let holds = |feature: usize| confirmation.iter().any(|(of, p)| *of == feature && *p < options.alpha);
+        let (kept, left): (Vec<PrincipleRule>, Vec<PrincipleRule>) =
+            chosen.articles.iter().partition(|article| pinned(article.feature) || holds(article.feature));
+        chosen.articles = kept;
         let articles = arrange(&chosen.articles, options.aim, &all.order);
 
         let (linear, vote) = (self.agreement(&self.linear, &articles), self.agreement(&self.vote, &articles));
@@ -327,7 +352,15 @@ impl Job<'_> {
             labels_explore: self.explore.len(),
             labels_held_out: self.held_out.len(),
             asked_for: options.principles,
-            principles: self.principles(&articles, &linear, &vote),
+            not_confirmed: (left.iter())
+                .map(|article| {
+                    let feature = &self.described.features[article.feature];
+                    let p =
+                        confirmation.iter().find(|(of, _)| *of == article.feature).map_or(1.0, |(_, p)| *p);
+                    NotConfirmed { feature_id: feature.feature_id.clone(), short: feature.short.clone(), p }
+                })
+                .collect(),
+            principles: self.principles(&articles, &linear, &vote, &confirmation),
             linear: Some(figure(&linear)),
             vote: Some(figure(&vote)),
             vote_split: self.vote.split(&articles, self.held_out),
@@ -401,11 +434,31 @@ impl Job<'_> {
         }
     }
 
+    /// p-value of every rule on held-out labels in its own direction, by itself, corrected (Holm) over the rules. That
+    /// is what a reader takes it for, and what the vote does with it; no label that chose it takes part.
+    fn confirm(&self, articles: &[PrincipleRule]) -> Vec<(usize, f64)> {
+        let features: Vec<usize> = articles.iter().map(|article| article.feature).collect();
+        let columns = gather(self.columns, &features, &rows_of(self.columns));
+        let described: Vec<Feature> = features.iter().map(|&f| self.described.features[f].clone()).collect();
+        let p: Vec<f64> = (one_by_one(&columns, &described, self.held_out).iter().zip(articles))
+            .map(|(effect, article)| {
+                let p = effect.beta_p_clustered / 2.0;
+                match effect.beta * article.sign > 0.0 {
+                    _ if !p.is_finite() => 1.0,
+                    true => p,
+                    false => 1.0 - p,
+                }
+            })
+            .collect();
+        features.into_iter().zip(holm(&p)).collect()
+    }
+
     fn principles(
         &self,
         articles: &[PrincipleRule],
         linear: &[f64],
         vote: &[f64],
+        confirmation: &[(usize, f64)],
     ) -> Vec<ConstitutionPrinciple> {
         let weights = self.linear.weights(articles);
         let features: Vec<usize> = articles.iter().map(|article| article.feature).collect();
@@ -452,6 +505,10 @@ impl Job<'_> {
                     description: feature.description.clone(),
                     short: feature.short.clone(),
                     flags,
+                    p_confirm: confirmation
+                        .iter()
+                        .find(|(of, _)| *of == article.feature)
+                        .map_or(1.0, |(_, p)| *p),
                     agreement: agreement(&votes, self.held_out),
                     threshold: article.threshold,
                     weight: weights[at],
@@ -649,6 +706,11 @@ impl Job<'_> {
         let scores = linear.score(matrix, self.held_out.row());
         Some(scores.iter().map(|s| 1.0 / (1.0 + (linear.intercept - s).exp())).collect())
     }
+}
+
+/// Every row of a matrix.
+fn rows_of(matrix: &Matrix) -> Vec<u32> {
+    (0..matrix.rows() as u32).collect()
 }
 
 /// The edits as wishes for the choice.

@@ -13,6 +13,7 @@ mod recipe;
 mod remote;
 mod spec;
 mod static_model;
+mod texts;
 
 pub use bundled::BundledEmbedder;
 pub use dataset::Embedding;
@@ -23,6 +24,7 @@ pub use recipe::Recipe;
 pub use remote::RemoteEmbedder;
 pub use spec::{Opened, Spec, open};
 pub use static_model::StaticEmbedder;
+pub use texts::embed_texts;
 
 use std::path::PathBuf;
 

@@ -31,6 +31,17 @@ pub fn write_pairs(path: &Path, pairs: &Pairs, sides: &[Split]) -> Result<(), St
         )
         .collect();
     let length: Vec<f32> = judgements.pair.iter().map(|p| pairs.length_delta[at(p)]).collect();
+    let ratio: Vec<f32> =
+        judgements.pair.iter().map(|p| pairs.log_length_ratio.get(at(p)).copied().unwrap_or(0.0)).collect();
+    // The same for pairs of one prompt; a pair without a prompt is one of its own.
+    let prompt: Vec<String> = (judgements.pair.iter())
+        .map(|p| match crate::rng::plain(pairs.prompt.get(at(p))) {
+            empty if empty.is_empty() => pairs.pair_id[at(p)].clone(),
+            plain => format!("{:016x}", crate::rng::of_content(0, "prompt", &[&plain])),
+        })
+        .collect();
+    let fold: Vec<u32> =
+        (judgements.pair.iter()).map(|p| u32::from(crate::effects::crossfit::fold(pairs, at(p)))).collect();
     let mut columns = vec![
         Column::new("pair_id".into(), ids),
         Column::new("row".into(), &judgements.row),
@@ -38,6 +49,9 @@ pub fn write_pairs(path: &Path, pairs: &Pairs, sides: &[Split]) -> Result<(), St
         Column::new("label".into(), label),
         Column::new("annotator_id".into(), annotator),
         Column::new("length_delta".into(), length),
+        Column::new("length_log_ratio".into(), ratio),
+        Column::new("prompt_id".into(), prompt),
+        Column::new("fold".into(), fold),
         Column::new("swapped".into(), &judgements.swapped),
     ];
     if !pairs.datasets.is_empty() {
@@ -145,7 +159,7 @@ pub fn write_features(
         path,
         vec![
             text("feature_id", &|f| &f.feature_id),
-            text("source", &|f| &f.source),
+            text("source", &|f| f.source.name()),
             text("description", &|f| &f.description),
             text("short", &|f| &f.short),
             text("describer", &|f| &f.describer),
@@ -155,6 +169,7 @@ pub fn write_features(
             Column::new("fidelity_n".into(), counts),
             number("fidelity_p", &|i| fidelity(i).map(|f| f.p)),
             number("stability", &|i| features[i].stability),
+            number("clear_level", &|i| features[i].clear_level.map(f64::from)),
             Column::new("kept".into(), kept),
             Column::new("redundant_with".into(), twins),
             number("prevalence", &|i| effects.prevalence.get(i).copied()),
@@ -173,7 +188,7 @@ pub fn write_features(
             Column::new("note".into(), notes),
             lists("flags", &|f| f.flags.clone()),
             lists("top_terms", &|f| f.terms.clone()),
-            lists("top_terms_against", &|f| f.terms_against.clone()),
+            lists("typical", &|f| f.typical.clone()),
             lists("examples", &|f| {
                 f.examples.iter().filter_map(|&pair| pairs.pair_id.get(pair as usize).cloned()).collect()
             }),

@@ -115,6 +115,7 @@ pub fn constitution(
         aim: request.objective,
         edits,
         seed: run.manifest.seed,
+        alpha: config.principles.alpha,
         redundant_above: config.principles.redundant_above,
     };
     let found = reconstruct(&source.pairs, &source.sides, &described, &deltas, &options);
@@ -136,8 +137,7 @@ pub fn constitution(
             source,
         })?;
         run.may_write_into(folder, &files::FILES, &[], false)?;
-        files::write(folder, &found)?;
-        written.extend(files::FILES.iter().map(|file| folder.join(file)));
+        written.extend(files::write(folder, &found)?.iter().map(|file| folder.join(file)));
     }
     Ok(Constitution { found, cost, files: written })
 }

@@ -75,7 +75,7 @@ pub fn export(run: &Run, request: &ExportRequest) -> Result<Exported, RunError> 
                 dataset: &run.manifest.dataset.path,
                 principles,
                 features: &run.features,
-                activations: &run.activations()?,
+                presence: &run.presence()?,
                 pairs: &source.pairs,
                 sides: &source.sides,
                 held_out,

@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
+use crate::featurizer::SentenceReader;
 use crate::personalize;
 use crate::report::page;
 use crate::run::{Run, RunError};
+use crate::sae::DeviceChoice;
 use crate::store::output::Kind;
 use crate::store::write_bytes;
 
@@ -27,6 +29,7 @@ pub fn page(run: &Run, anonymise: bool) -> Result<String, RunError> {
     let source = run.source()?;
     let described = run.described()?;
     let bank = run.bank()?;
+    let sentences = SentenceReader::of(run, DeviceChoice::Auto)?;
     let annotators = personalize::differences(&source.pairs, &described, &run.manifest.config);
     Ok(page::render(page::Input {
         manifest: &run.manifest,
@@ -35,6 +38,7 @@ pub fn page(run: &Run, anonymise: bool) -> Result<String, RunError> {
         pairs: &source.pairs,
         sides: &source.sides,
         bank: &bank,
+        sentences: &sentences,
         annotators: annotators.as_ref(),
         anonymise,
     }))

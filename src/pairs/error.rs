@@ -259,6 +259,20 @@ pub enum PairsError {
         /// Dimensions here.
         found: usize,
     },
+    /// The preferred response always stands on the same side.
+    #[error(
+        "all {labels} labels of `{path}` prefer response {side}, so place and preference cannot be told apart\nhint: the preferred response seems to be written {place} in every row; name the two columns `chosen` and `rejected` and leave the label out, and A and B are shuffled"
+    )]
+    OneSided {
+        /// Source as given.
+        path: String,
+        /// How many labels there are, ties left out.
+        labels: usize,
+        /// `A` or `B`.
+        side: &'static str,
+        /// "first" or "second".
+        place: &'static str,
+    },
     /// Shares that cannot be split by.
     #[error(
         "the split shares {shares:?} cannot be used\nhint: three numbers, none negative, that add up to 1 (train, describe, held_out)"

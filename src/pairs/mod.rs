@@ -6,6 +6,7 @@ mod dedup;
 mod error;
 mod inspect;
 mod labels;
+mod order;
 mod ranked;
 mod read;
 mod records;
@@ -28,6 +29,7 @@ use crate::matrix::Matrix;
 pub use column::column;
 pub use error::PairsError;
 pub use inspect::{Inspection, inspect};
+pub use order::{canonical, refuse_one_sided};
 pub use read::{ReadOptions, read, read_all, values};
 pub use source::{Source, dataset_name};
 pub use split::split;
@@ -75,6 +77,8 @@ pub struct Pairs {
     pub group_keys: Vec<(String, Vec<u32>)>,
     /// Word-count difference A − B, `[pairs]`.
     pub length_delta: Vec<f32>,
+    /// log((1 + words of A) / (1 + words of B)), `[pairs]`.
+    pub log_length_ratio: Vec<f32>,
     /// `e(A) − e(B)` where the user brought vectors (`--embedding-columns`), `[pairs, dimensions]`.
     pub own_deltas: Option<Matrix>,
     /// Names of the datasets; [`Pairs::dataset`] points into it. Empty for a single source without such a column.

@@ -3,7 +3,7 @@
 use polars::prelude::*;
 
 use super::columns::Columns;
-use super::dedup::{hex, pair_hash, words};
+use super::dedup::{hex, log_ratio, pair_hash, words};
 use super::error::PairsError;
 use super::read::{ReadOptions, check_names, plans};
 use super::shapes::{How, Plan, Shape};
@@ -157,10 +157,15 @@ impl RowReader {
             let [p, a, b] = [&prompt, &first, &second].map(|text| text.get(row).unwrap_or(""));
             hex(&pair_hash(p, a, b))
         };
-        let length = |text: &StringChunked, row: usize| words(text.get(row).unwrap_or("")) as f32;
+        let length = |text: &StringChunked, row: usize| words(text.get(row).unwrap_or(""));
+        let (length_delta, log_length_ratio) = (0..rows)
+            .map(|row| (length(&first, row), length(&second, row)))
+            .map(|(a, b)| (a as f32 - b as f32, log_ratio(a, b)))
+            .unzip();
         let pairs = Pairs {
             pair_id: (0..rows).map(id).collect(),
-            length_delta: (0..rows).map(|row| length(&first, row) - length(&second, row)).collect(),
+            length_delta,
+            log_length_ratio,
             prompt_key: vec![MISSING; rows],
             prompt: TextColumn(prompt),
             response_a: TextColumn(first),

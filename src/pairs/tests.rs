@@ -280,3 +280,107 @@ proptest! {
         }
     }
 }
+
+/// Rows as CSV: several annotators, a repeated row, prompts that differ in white space alone.
+fn rows_of_a_set() -> Vec<String> {
+    (0..60)
+        .flat_map(|i| {
+            let space = if i % 2 == 0 { " " } else { "  " };
+            let row = move |who: usize| {
+                format!(
+                    "what{space}is {}?,yes {i},\"no, {i}\",{},w{}",
+                    i / 3,
+                    (i + who) % 2,
+                    (i * 7 + who) % 5
+                )
+            };
+            if i % 4 == 0 { vec![row(0), row(1), row(0)] } else { vec![row(0)] }
+        })
+        .collect()
+}
+
+/// Everything that an analysis sees of a set but where its rows stand.
+fn seen(pairs: &Pairs) -> impl PartialEq + std::fmt::Debug + use<> {
+    let pairs = canonical(pairs.clone());
+    let (sides, _) = split(&pairs, [0.6, 0.2, 0.2], 5).unwrap();
+    (
+        (pairs.pair_id.clone(), pairs.prompt_key.clone(), pairs.length_delta.clone(), sides),
+        (pairs.judgements.pair.clone(), pairs.judgements.label.clone(), pairs.judgements.annotator.clone()),
+        (texts(&pairs.prompt).join("|"), texts(&pairs.response_a).join("|"), pairs.annotators.clone()),
+        (pairs.repeats.judgement.clone(), pairs.repeats.label.clone()),
+    )
+}
+
+#[test]
+fn the_order_of_rows_their_files_and_their_format_do_not_matter() {
+    let dir = folder();
+    let header = "prompt,response_A,response_B,label,annotator_id\n";
+    let write = |name: &str, rows: &[String]| {
+        let path = dir.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, format!("{header}{}\n", rows.join("\n"))).unwrap();
+        path
+    };
+    let rows = rows_of_a_set();
+    let (plain, _) = read_file(&write("plain.csv", &rows));
+    let mut shuffled = rows.clone();
+    shuffled.sort_by_key(|row| crate::rng::of_content(3, "shuffle", &[row]));
+    assert_ne!(rows, shuffled);
+    let (other, _) = read_file(&write("shuffled.csv", &shuffled));
+    // As read, they stand in the rows' order; that is what is undone.
+    assert_ne!(plain.pair_id, other.pair_id);
+    let expected = seen(&plain);
+    assert_eq!(seen(&other), expected);
+    write("shards/a.csv", &shuffled[..30]);
+    write("shards/b.csv", &shuffled[30..]);
+    let (shards, _) = read_file(&dir.path().join("shards"));
+    assert_eq!(seen(&shards), expected);
+    let mut frame = CsvReadOptions::default()
+        .try_into_reader_with_file_path(Some(dir.path().join("shuffled.csv")))
+        .unwrap()
+        .finish()
+        .unwrap();
+    let parquet = dir.path().join("shuffled.parquet");
+    ParquetWriter::new(std::fs::File::create(&parquet).unwrap()).finish(&mut frame).unwrap();
+    assert_eq!(seen(&read_file(&parquet).0), expected);
+}
+
+#[test]
+fn prompts_that_differ_in_white_space_alone_are_one() {
+    let dir = folder();
+    let path = dir.path().join("x.csv");
+    std::fs::write(
+        &path,
+        format!("prompt,response_A,response_B,label,annotator_id\n{}\n", rows_of_a_set().join("\n")),
+    )
+    .unwrap();
+    let pairs = canonical(read_file(&path).0);
+    let prompts: std::collections::HashSet<u32> = pairs.prompt_key.iter().copied().collect();
+    assert_eq!((pairs.pair_id.len(), prompts.len()), (60, 20));
+    let (sides, _) = split(&pairs, [0.6, 0.2, 0.2], 1).unwrap();
+    for (key, side) in pairs.prompt_key.iter().zip(&sides) {
+        let all = pairs.prompt_key.iter().zip(&sides).filter(|(other, _)| *other == key);
+        assert!(all.into_iter().all(|(_, other)| other == side), "one prompt stands on two sides");
+    }
+}
+
+#[test]
+fn labels_that_all_prefer_one_side_are_refused() {
+    let dir = folder();
+    let path = dir.path().join("x.csv");
+    let rows = |label: &dyn Fn(usize) -> usize, columns: &str| {
+        let rows: Vec<String> = (0..40).map(|i| format!("p{i},good {i},bad {i},{}", label(i))).collect();
+        std::fs::write(&path, format!("{columns}\n{}\n", rows.join("\n"))).unwrap();
+        let (pairs, report) = read_file(&path);
+        refuse_one_sided(&pairs, &report.path)
+    };
+    let columns = "prompt,response_A,response_B,label";
+    let error = rows(&|_| 1, columns).unwrap_err();
+    assert!(matches!(error, PairsError::OneSided { labels: 40, side: "A", .. }), "{error}");
+    assert!(error.to_string().contains("hint: ") && error.to_string().contains("`chosen`"), "{error}");
+    assert!(matches!(rows(&|_| 0, columns), Err(PairsError::OneSided { side: "B", .. })));
+    // One label on the other side is enough to tell place from preference.
+    rows(&|i| usize::from(i > 0), columns).unwrap();
+    // Columns that say which was chosen are shuffled, and a label that says it again is no news.
+    rows(&|_| 1, "prompt,chosen,rejected,score").unwrap();
+}

@@ -30,8 +30,8 @@ use std::sync::LazyLock;
 use rayon::prelude::*;
 use regex::Regex;
 
-use crate::describe::Feature;
 use crate::describe::known::{ConceptBank, ConceptBankError};
+use crate::describe::{Feature, FeatureSource};
 use crate::matrix::Matrix;
 use crate::pairs::Pairs;
 use crate::pairs::rewrite::{Action, Changes, Edit, RewriteError};
@@ -307,7 +307,7 @@ pub fn safety_features(features: &[Feature]) -> Vec<(usize, f64)> {
             let text = &feature.description;
             let flag = |name: &str| feature.flags.iter().any(|flag| flag == name);
             let told_by_bank =
-                matches!(feature.describer.as_str(), "detector" | "bank" | "words" | "contrast");
+                matches!(feature.describer.as_str(), "detector" | "bank" | "words" | "sentences");
             let refuses = says(&REFUSES, text);
             let direction = if flag("protective") {
                 1.0
@@ -389,7 +389,7 @@ fn safety(
         .collect();
     // Refusals are exact where a detector reads them.
     let refusing: Vec<usize> = (0..all.len())
-        .filter(|&at| all[at].source == "known" && says(&REFUSES, &all[at].description))
+        .filter(|&at| all[at].source == FeatureSource::Known && says(&REFUSES, &all[at].description))
         .collect();
     let candidates: Vec<Candidate> = judged
         .par_iter()

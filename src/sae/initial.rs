@@ -63,6 +63,30 @@ pub(super) fn decoder(
     (0..dimensions * features).map(|i| columns[(i / features, i % features)]).collect()
 }
 
+/// A decoder of unit columns for features that are never negative: `features` different rows of `rows` (row-major
+/// `[n, dimensions]`), drawn without replacement while there are any, row-major `[dimensions, features]`. Each feature
+/// so begins as the likeness to a sentence that somebody wrote, and is active somewhere.
+pub(super) fn rows(rows: &[f32], dimensions: usize, features: usize, random: &mut ChaCha8Rng) -> Vec<f32> {
+    let n = rows.len() / dimensions.max(1);
+    let mut order: Vec<usize> = (0..n).collect();
+    order.shuffle(random);
+    let mut columns = vec![0.0; dimensions * features];
+    for feature in 0..features {
+        let drawn = order.get(feature).copied().unwrap_or_else(|| random.random_range(0..n.max(1)));
+        let mut row: Vec<f32> = rows.iter().skip(drawn * dimensions).take(dimensions).copied().collect();
+        row.resize(dimensions, 0.0);
+        let norm = |row: &[f32]| row.iter().map(|value| value * value).sum::<f32>().sqrt();
+        while !(norm(&row) > 0.0 && norm(&row).is_finite()) {
+            row.iter_mut().for_each(|value| *value = random.random_range(-1.0..1.0));
+        }
+        let norm = norm(&row);
+        for (dimension, value) in row.iter().enumerate() {
+            columns[dimension * features + feature] = value / norm;
+        }
+    }
+    columns
+}
+
 /// The leading uncentred principal components `[dimensions, r]` and the mean square along each,
 /// descending; `r ≤ wanted` leaves out directions without variance. By subspace iteration.
 pub(super) fn principal_components(

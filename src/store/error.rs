@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 /// Version of the run directory's layout.
-pub const SCHEMA_VERSION: u64 = 1;
+pub const SCHEMA_VERSION: u64 = 2;
 
 /// What can go wrong with a run directory.
 #[derive(Debug, thiserror::Error)]

@@ -30,8 +30,8 @@ pub use atomic::{
 };
 pub use error::{SCHEMA_VERSION, StoreError};
 pub use manifest::{
-    DatasetRecord, EmbeddingRecord, Estimate, LanguageRecord, Manifest, Metrics, OutputRecord, SourceRecord,
-    StageRecord,
+    DatasetRecord, EmbeddingRecord, Estimate, LanguageRecord, Manifest, Metrics, OutputRecord,
+    SentenceMetrics, SourceRecord, StageRecord,
 };
 pub(crate) use matrices::{failed, frame};
 pub use matrices::{read_matrix, write_matrix};
@@ -117,13 +117,15 @@ impl RunDir {
     }
 
     /// Asks for a stage: `None` where a finished one with this fingerprint is at hand and its
-    /// outputs are untouched (by size); else the stage is open and must be [`Self::finish`]ed.
+    /// outputs are untouched (by checksum); else the stage is open and must be [`Self::finish`]ed.
     pub fn begin(&mut self, name: &'static str, fingerprint: &str) -> Option<OpenStage> {
         let reusable = self.manifest.stages.iter().find(|stage| stage.name == name).is_some_and(|stage| {
             stage.fingerprint == fingerprint
                 && stage.outputs.iter().all(|output| {
-                    std::fs::metadata(self.path.join(&output.file))
-                        .is_ok_and(|meta| meta.len() == output.bytes)
+                    let path = self.path.join(&output.file);
+                    // The size is asked first: it costs nothing.
+                    std::fs::metadata(&path).is_ok_and(|meta| meta.len() == output.bytes)
+                        && checksum(&path).is_ok_and(|sum| sum == output.sha256)
                 })
         });
         if reusable {
@@ -143,10 +145,10 @@ impl RunDir {
         let mut records = Vec::with_capacity(outputs.len());
         for &file in outputs {
             let path = self.path.join(file);
-            let bytes = std::fs::metadata(&path)
-                .map_err(|source| StoreError::Io { action: "read", path, source })?
-                .len();
-            records.push(OutputRecord { file: file.into(), bytes });
+            let read = |source| StoreError::Io { action: "read", path: path.clone(), source };
+            let bytes = std::fs::metadata(&path).map_err(read)?.len();
+            let sha256 = checksum(&path).map_err(read)?;
+            records.push(OutputRecord { file: file.into(), bytes, sha256 });
         }
         self.manifest.stages.push(StageRecord {
             name: stage.name.into(),
@@ -192,7 +194,7 @@ fn may_become_a_run(path: &Path, force: bool) -> Result<bool, StoreError> {
 
 /// Opens a run's lock without changing a file that stands there, and through no link.
 fn open_lock(path: &Path) -> Result<File, StoreError> {
-    if let Some(what) = output::odd(path) {
+    if let Some(what) = place::odd(path) {
         return Err(StoreError::Odd { path: path.into(), what });
     }
     let mut options = File::options();
@@ -204,6 +206,13 @@ fn open_lock(path: &Path) -> Result<File, StoreError> {
         options.custom_flags(libc::O_NOFOLLOW);
     }
     options.open(path).map_err(|source| StoreError::Io { action: "write", path: path.into(), source })
+}
+
+/// SHA-256 over a file's bytes, in hex.
+fn checksum(path: &Path) -> std::io::Result<String> {
+    let mut hash = Sha256::new();
+    std::io::copy(&mut File::open(path)?, &mut hash)?;
+    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Fingerprint of everything that determines a stage's outputs: 16 hex digits of SHA-256 over the
@@ -251,6 +260,9 @@ mod tests {
             assert!(run.begin("sae", "f1").is_none());
             assert!(run.begin("sae", "f2").is_some());
         }
+        std::fs::write(path.join("x.bin"), b"124").unwrap();
+        let altered = RunDir::open(&path, dataset("a"), false).unwrap().begin("sae", "f1");
+        assert!(altered.is_some(), "an output of the same size with other bytes is not the finished work");
         std::fs::write(path.join("x.bin"), b"12").unwrap();
         let mut run = RunDir::open(&path, dataset("a"), false).unwrap();
         assert!(run.begin("sae", "f1").is_some(), "a shortened output is not finished work");

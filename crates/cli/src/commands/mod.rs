@@ -10,6 +10,7 @@ mod concepts;
 mod constitution;
 mod data;
 mod demo;
+mod dictionary;
 mod export;
 mod generate;
 mod inspect;
@@ -60,6 +61,8 @@ enum Command {
     Judge(Box<judge::JudgeArguments>),
     /// List the bank of known concepts, or see what it finds in a text.
     Concepts(concepts::ConceptsArguments),
+    /// Features of sentences with names: list them, read a text with them, learn your own.
+    Dictionary(dictionary::DictionaryArguments),
     /// Analyse the sample that comes with the program; needs no file.
     Demo(demo::DemoArguments),
     /// Where embeddings are kept between runs, and how to remove them.
@@ -168,6 +171,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure>
         Command::Compare(arguments) => compare::run(arguments, &context),
         Command::Completions(arguments) => generate::completions(arguments),
         Command::Demo(arguments) => demo::run(arguments, &context),
+        Command::Dictionary(arguments) => dictionary::run(arguments, &context),
         Command::Cache(arguments) => cache::run(arguments, &context),
         Command::Concepts(arguments) => concepts::run(arguments),
         Command::Relabel(arguments) => relabel::run(*arguments, &context),
