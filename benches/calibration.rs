@@ -13,7 +13,7 @@ use rand::{Rng, RngExt};
 use rayon::prelude::*;
 
 use wimhf::Observer;
-use wimhf::compare;
+
 use wimhf::config::Config;
 use wimhf::effects::{self, Control, Sample};
 use wimhf::ops::analyze::{self, Request};
@@ -284,8 +284,8 @@ fn compare(draws: usize) {
                 for at in 0..prepared.pairs.judgements.label.len() as u32 {
                     judgements[random.random_range(0..groups)].push(at);
                 }
-                let parts: Vec<compare::Part<'_>> = (judgements.into_iter().enumerate())
-                    .map(|(at, judgements)| compare::Part {
+                let parts: Vec<wimhf::compare::Part<'_>> = (judgements.into_iter().enumerate())
+                    .map(|(at, judgements)| wimhf::compare::Part {
                         name: at.to_string(),
                         dataset: "sample".into(),
                         pairs: &prepared.pairs,
@@ -294,7 +294,7 @@ fn compare(draws: usize) {
                     })
                     .collect();
                 let same: Vec<&[wimhf::describe::Feature]> = vec![features; groups];
-                compare::compare(&parts, &compare::known(&same)).iter().any(|row| row.differs)
+                wimhf::compare::compare(&parts, &wimhf::compare::known(&same)).iter().any(|row| row.differs)
             })
             .collect();
         let claimed = claims.iter().filter(|any| **any).count();

@@ -14,9 +14,9 @@ use std::path::{Path, PathBuf};
 
 use polars::prelude::*;
 use wimhf::Observer;
-use wimhf::ops::analyze::{self, Request};
 use wimhf::config::{Config, SaeMode};
 use wimhf::describe::FeatureSource;
+use wimhf::ops::analyze::{self, Request};
 use wimhf::pairs::Split;
 use wimhf::run::Run;
 use wimhf::sae::DeviceChoice;

@@ -11,8 +11,8 @@
 //! prefixes (with `+` between them).
 
 use wimhf::config::EmbedConfig;
-use wimhf::effects::{self, Sample, penalised};
 use wimhf::context::{Context, Observer};
+use wimhf::effects::{self, Sample, penalised};
 use wimhf::embed::{self, Hardware, embed_texts};
 use wimhf::matrix::Matrix;
 use wimhf::pairs::{self, Pairs, ReadOptions, Split};
@@ -53,7 +53,13 @@ fn bench() -> Result<(), Box<dyn std::error::Error>> {
     let settings =
         EmbedConfig { embedder: value("embedder").unwrap_or("boxed").into(), ..EmbedConfig::default() };
     let opened = embed::open(&settings, Hardware::Cpu, 0, &Context::default(), &mut ())?;
-    let (vectors, _) = embed_texts(opened.embedder.as_ref(), table.len(), &|i| table.text(i), &Context::default(), &mut Silent)?;
+    let (vectors, _) = embed_texts(
+        opened.embedder.as_ref(),
+        table.len(),
+        &|i| table.text(i),
+        &Context::default(),
+        &mut Silent,
+    )?;
     let truth = files.get(1).map(|file| attributes(file, &pairs)).transpose()?;
     println!("{data}: {} pairs, {} different sentences", pairs.pair_id.len(), table.len());
 

@@ -70,6 +70,10 @@ pub struct DataConfig {
     pub response_b_column: Option<String>,
     /// Column with the label.
     pub label_column: Option<String>,
+    /// What the values of the label column mean, one by one.
+    pub label_map: Option<crate::pairs::LabelMap>,
+    /// Which end of the label's scale is for A.
+    pub label_scale: Option<crate::pairs::LabelScale>,
     /// Column with the annotator's id.
     pub annotator_column: Option<String>,
     /// The user's own vectors of the two responses, instead of embedding the texts.

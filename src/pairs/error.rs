@@ -213,15 +213,17 @@ pub enum PairsError {
     },
     /// Labels that cannot be understood.
     #[error(
-        "the labels in column `{name}` of `{path}` cannot be understood: {detail}\nhint: use 1 (A preferred), 0 (B preferred), 0.5 (tie), or `A` / `B` / `tie`; `--label-column` names another column"
+        "the labels in column `{name}` of `{path}` cannot be read without a word from you: {detail}\nhint: {hint}"
     )]
     Labels {
         /// Source as given.
         path: String,
         /// The column.
         name: String,
-        /// Values seen, with counts.
+        /// Values seen, with counts, and what is open.
         detail: String,
+        /// The options that answer it.
+        hint: String,
     },
     /// Every row was left out.
     #[error("none of the {rows} rows of `{path}` can be used: {reasons}\nhint: {hint}")]

@@ -1,11 +1,16 @@
 //! What a preference dataset is: pairs of responses to a prompt, and who preferred which.
 
+mod codes;
 mod column;
 mod columns;
 mod dedup;
+mod dialect;
 mod error;
+mod features;
 mod inspect;
+mod json_rows;
 mod labels;
+mod literal;
 mod order;
 mod ranked;
 mod read;
@@ -26,6 +31,7 @@ use polars::prelude::StringChunked;
 
 use crate::matrix::Matrix;
 
+pub use codes::{LabelMap, LabelScale, Meaning};
 pub use column::column;
 pub use error::PairsError;
 pub use inspect::{Inspection, inspect};
@@ -122,8 +128,14 @@ pub struct Layout {
     pub second: String,
     /// Column with the label.
     pub label: Option<String>,
+    /// Two columns that say together who wins, instead of one label.
+    pub label_pair: Option<(String, String)>,
     /// The first response is always the preferred one; there is no label.
     pub chosen_first: bool,
+    /// Columns about the first response and about the second: they change places with them.
+    pub twins: Vec<(String, String)>,
+    /// How labels are written.
+    codes: codes::Codes,
 }
 
 /// Labels, one row per used row of the source, `[judgements]`.

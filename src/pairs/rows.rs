@@ -6,7 +6,7 @@ use super::columns::Columns;
 use super::dedup::{hex, log_ratio, pair_hash, words};
 use super::error::PairsError;
 use super::read::{ReadOptions, check_names, plans};
-use super::shapes::{How, Plan, Shape};
+use super::shapes::{ColumnMap, ExtractOptions, FormatAdapter};
 use super::{Labels, MISSING, Pairs, TextColumn, texts, vectors};
 
 /// How the rows of a table hold what is scored.
@@ -18,7 +18,7 @@ pub struct RowReader {
 
 enum Way {
     /// A shape, with all of its rivals until the first rows were seen.
-    Pairs(Vec<(&'static dyn Shape, Plan)>),
+    Pairs(Vec<(&'static dyn FormatAdapter, ColumnMap)>),
     /// One response per row: prompt and response.
     Single { prompt: Option<String>, response: String },
     /// Nothing but two columns of vectors.
@@ -97,7 +97,7 @@ impl RowReader {
                 let Some((shape, plan)) = ways.first() else {
                     return Err(PairsError::Empty { path: self.path.clone() });
                 };
-                let how = How { pairing: self.options.pairing, path: &self.path };
+                let how = ExtractOptions { pairing: self.options.pairing, path: &self.path };
                 let taken = shape.take(frame, plan, &how)?;
                 if taken.rows.is_some() {
                     return Err(PairsError::NotPairs {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::columns::shorten;
 use super::error::PairsError;
+use super::table::unpacked_name;
 use crate::limits::FILES;
 use crate::suggest::nearest;
 
@@ -55,7 +56,7 @@ pub fn dataset_name(path: &str) -> String {
     let last = path.trim_end_matches('/').rsplit('/').next().unwrap_or(path);
     let plain: String = last.chars().filter(|c| !"*?[]{}".contains(*c)).collect();
     let known = |end: &&str| KINDS.iter().any(|kinds| kinds.contains(&&*end.to_ascii_lowercase()));
-    let mut name = plain.strip_suffix(".gz").unwrap_or(&plain);
+    let mut name = unpacked_name(&plain);
     if let Some((stem, end)) = name.rsplit_once('.')
         && known(&end)
     {
@@ -135,33 +136,67 @@ fn absent_hint(source: &str) -> String {
     }
 }
 
-/// Rank in [`KINDS`] by extension, a trailing `.gz` aside.
+/// Rank in [`KINDS`] by extension, the ending of a packed file aside.
 fn kind(path: &Path) -> Option<usize> {
     let name = path.file_name()?.to_string_lossy().to_ascii_lowercase();
     if name.starts_with(['.', '_']) {
         return None;
     }
-    let name = name.strip_suffix(".gz").unwrap_or(&name);
+    let name = unpacked_name(&name);
     let (_, extension) = name.rsplit_once('.')?;
     KINDS.iter().position(|kinds| kinds.contains(&extension))
 }
 
+/// JSON that stands beside data and says something about them.
+const ABOUT: [&str; 12] = [
+    "dataset_info.json",
+    "dataset_infos.json",
+    "dataset_dict.json",
+    "state.json",
+    "metadata.json",
+    "config.json",
+    "info.json",
+    "package.json",
+    "README.json",
+    "croissant.json",
+    "stats.json",
+    "schema.json",
+];
+
 /// Data files of one kind under a folder: its own, or those of its sub-folders when it has none.
+///
+/// A folder of the Hub's cache stands for its main revision, one that `save_to_disk` wrote for the files that
+/// it lists.
 fn folder(root: &Path) -> Result<(Vec<PathBuf>, Vec<String>), PairsError> {
+    if let Some((snapshot, note)) = cached(root) {
+        let (files, mut notes) = folder(&snapshot)?;
+        notes.insert(0, note);
+        return Ok((files, notes));
+    }
+    if let Some(found) = saved(root) {
+        return Ok(found);
+    }
     let mut level = vec![root.to_path_buf()];
     let mut others: Vec<String> = Vec::new();
+    // What is about the data may be all there is; then it is looked at.
+    let mut about: Vec<PathBuf> = Vec::new();
     for _ in 0..MAX_DEPTH {
         let mut files = Vec::new();
         let mut below = Vec::new();
         for dir in &level {
             for entry in std::fs::read_dir(dir).map_err(|error| io_error(dir, error))? {
                 let path = entry.map_err(|error| io_error(dir, error))?.path();
+                let name =
+                    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
                 if path.is_dir() {
-                    below.push(path);
+                    // `.git`, `.cache`: no data of the user's.
+                    if !name.starts_with('.') {
+                        below.push(path);
+                    }
                 } else if kind(&path).is_some() {
-                    files.push(path);
-                } else if let Some(name) = path.file_name() {
-                    others.push(format!("`{}`", shorten(&name.to_string_lossy())));
+                    if ABOUT.contains(&name.as_str()) { &mut about } else { &mut files }.push(path);
+                } else {
+                    others.push(format!("`{}`", shorten(&name)));
                 }
             }
         }
@@ -169,6 +204,9 @@ fn folder(root: &Path) -> Result<(Vec<PathBuf>, Vec<String>), PairsError> {
             return Ok(preferred(files));
         }
         level = below;
+    }
+    if !about.is_empty() {
+        return Ok(preferred(about));
     }
     others.sort();
     let count = others.len();
@@ -178,6 +216,71 @@ fn folder(root: &Path) -> Result<(Vec<PathBuf>, Vec<String>), PairsError> {
         count => format!("it holds {}{}", others.join(", "), if count > 5 { ", …" } else { "" }),
     };
     Err(PairsError::NoData { path: root.into(), seen })
+}
+
+/// The revision that a folder of the Hub's cache stands for: that of `refs/main`, or the only or newest one.
+fn cached(root: &Path) -> Option<(PathBuf, String)> {
+    let snapshots = root.join("snapshots");
+    let revisions = folders(&snapshots)?;
+    let read = |name: &str| std::fs::read_to_string(root.join("refs").join(name)).ok();
+    let named = read("main").map(|commit| snapshots.join(commit.trim())).filter(|path| path.is_dir());
+    if let Some(path) = named {
+        let others = revisions.len().saturating_sub(1);
+        let others =
+            if others > 0 { format!("; {others} other revision(s) left aside") } else { String::new() };
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        return Some((
+            path,
+            format!("a folder of the Hub's cache: revision `{}` of `main` is read{others}", shorten(&name)),
+        ));
+    }
+    let age = |path: &PathBuf| std::fs::metadata(path).and_then(|meta| meta.modified()).ok();
+    let newest = revisions.iter().max_by_key(|path| age(path))?.clone();
+    let name = newest.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let note = format!(
+        "a folder of the Hub's cache without `refs/main`: of {} revision(s), the newest (`{}`) is read",
+        revisions.len(),
+        shorten(&name)
+    );
+    Some((newest, note))
+}
+
+fn folders(path: &Path) -> Option<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(path).ok()?;
+    let mut found: Vec<PathBuf> =
+        entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+    found.sort();
+    (!found.is_empty()).then_some(found)
+}
+
+/// The files of a folder that `datasets` wrote with `save_to_disk`: a dataset, or several splits of one.
+fn saved(root: &Path) -> Option<(Vec<PathBuf>, Vec<String>)> {
+    let json = |path: PathBuf| serde_json::from_slice::<serde_json::Value>(&std::fs::read(path).ok()?).ok();
+    let of = |dir: &Path| -> Option<Vec<PathBuf>> {
+        let state = json(dir.join("state.json"))?;
+        let listed = state.get("_data_files")?.as_array()?;
+        let files = listed.iter().filter_map(|file| Some(dir.join(file.get("filename")?.as_str()?)));
+        let files: Vec<PathBuf> = files.collect();
+        (!files.is_empty() && files.iter().all(|file| file.is_file())).then_some(files)
+    };
+    if let Some(files) = of(root) {
+        return Some((files, Vec::new()));
+    }
+    let splits = json(root.join("dataset_dict.json"))?;
+    let names: Vec<String> = splits
+        .get("splits")?
+        .as_array()?
+        .iter()
+        .filter_map(|name| name.as_str().map(str::to_owned))
+        .collect();
+    let files: Vec<PathBuf> =
+        names.iter().map(|name| of(&root.join(name))).collect::<Option<Vec<_>>>()?.concat();
+    let note = format!(
+        "splits {} read as one set; name one of their folders to read that alone",
+        names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    );
+    let notes = if names.len() > 1 { vec![note] } else { Vec::new() };
+    Some((files, notes))
 }
 
 /// Files of the preferred kind among `files`, sorted, with a note on the rest.

@@ -64,10 +64,13 @@ fn every_container_gives_the_same_pairs() {
         "noextension",
     ] {
         let (pairs, report) = read_file(&at(name));
-        assert_eq!(pairs.pair_id, expected.pair_id, "{name}");
-        assert_eq!(pairs.judgements.label, expected.judgements.label, "{name}");
+        // An empty cell of a text says nothing; a missing number of a typed column is a tie.
+        let used = if name.contains("sv") { 3 } else { 4 };
+        let labelled: Vec<&String> = expected.pair_id.iter().take(used).collect();
+        assert!(labelled.iter().all(|id| pairs.pair_id.contains(id)), "{name}");
+        assert_eq!(pairs.judgements.label, expected.judgements.label[..used], "{name}");
         assert_eq!(pairs.annotators, expected.annotators, "{name}");
-        assert_eq!((report.pairs_read, report.pairs_used), (4, 4), "{name}");
+        assert_eq!((report.pairs_read, report.pairs_used), (4, used), "{name}");
     }
 }
 
@@ -99,7 +102,7 @@ fn what_cannot_be_used_is_counted_and_named() {
         (Some("x"), Some("y"), "1"),
         (Some("y"), Some("x"), "0"),
         (Some("y"), Some("x"), "1"),
-        (Some("p"), Some("q"), "7"),
+        (Some("p"), Some("q"), ""),
         (Some("p"), Some("q"), "tie"),
     ];
     let lines: Vec<String> = rows
@@ -114,7 +117,7 @@ fn what_cannot_be_used_is_counted_and_named() {
     assert_eq!(count("empty response"), 2);
     assert_eq!(count("missing or unreadable response"), 1);
     assert_eq!(count("identical responses"), 1);
-    assert_eq!(count("unknown label `7`"), 1);
+    assert_eq!(count("missing label"), 1);
     assert_eq!(report.pairs_read, report.pairs_used + report.dropped_rows.len());
     // (x, y) was judged four times by nobody in particular: 1, 1, and turned round 0 and 1.
     assert_eq!(pairs.pair_id.len(), 2);
