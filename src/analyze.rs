@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::cache::{self, Cache};
 use crate::config::{Config, ConfigError, Describer};
 use crate::constitution::{self, Findings};
+use crate::curate;
 use crate::describe::judging::Plan;
 use crate::describe::written::Models;
 use crate::describe::{self, Described, Feature, known::Bank, known::BankError};
@@ -410,7 +411,9 @@ fn express(
     // `constitution.md` is not among them: `wimhf constitution` writes a better one in its place.
     let files = ["principles.json", "principles.csv"];
     stage(&mut run, observer, "principles", &principles_print, 0, &files, |run, _| {
-        let findings = constitution::select::select(&pairs, &sides, &described, &table, &config.principles);
+        let mut findings =
+            constitution::select::select(&pairs, &sides, &described, &table, &config.principles);
+        curate::requests::count(&mut findings, &pairs, &described)?;
         tables::write_principles_csv(&run.file("principles.csv"), &findings)?;
         let manifest = &run.manifest;
         let labels = manifest.metrics.judgements;

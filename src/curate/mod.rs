@@ -20,6 +20,7 @@
 pub mod confirm;
 pub mod evaluate;
 pub mod preview;
+pub mod requests;
 pub mod rules;
 pub mod unsafe_content;
 

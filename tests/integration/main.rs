@@ -25,5 +25,6 @@ mod resume;
 mod run_directory;
 #[path = "../support/server.rs"]
 mod server;
+mod statistics;
 mod sweep;
 mod util;
