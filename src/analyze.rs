@@ -402,9 +402,7 @@ fn express(
         Ok(())
     })?;
     let table: EffectTable = read_json(&run.file("stages/effects.json"))?;
-    if let Some(text) = table.people.note() {
-        note(&mut run, observer, &text);
-    }
+    table.people.note().iter().for_each(|text| note(&mut run, observer, text));
     record_metrics(&mut run.manifest, &sides, &described, &trained, quality, &table);
 
     let principles_print = fingerprint("principles", &(&effects_print, &config.principles));
