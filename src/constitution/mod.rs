@@ -115,8 +115,32 @@ pub struct Principle {
     pub significant: bool,
     /// `safety`, `safety_risk`, `length`, `rare`, `redundant`.
     pub flags: Vec<String>,
+    /// For a `safety_risk`: what the labels that follow it are about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub risk_requests: Option<RiskRequests>,
     /// Pairs that speak for it and against it.
     pub evidence: Evidence,
+}
+
+/// Labels that follow a principle, by the request that they are about.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct RiskRequests {
+    /// Requests in which something unsafe is recognised.
+    pub unsafe_requests: usize,
+    /// All others.
+    pub other_requests: usize,
+}
+
+impl RiskRequests {
+    /// In words.
+    pub fn sentence(self) -> String {
+        let Self { unsafe_requests, other_requests } = self;
+        format!(
+            "of the {} labels that follow it, {unsafe_requests} are about requests in which something unsafe is \
+             recognised, {other_requests} about others",
+            unsafe_requests + other_requests
+        )
+    }
 }
 
 /// Held-out pairs, the clearest first, by `pair_id`.

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::describe::{Described, Feature};
-use crate::effects::table::{LabelledSample, one_by_one};
+use crate::effects::table::{ALL, LabelledSample, found_by_labels, one_by_one};
 use crate::effects::{Clusters, Estimate, Sample, penalised};
 use crate::matrix::Matrix;
 use crate::pairs::{MISSING, Pairs, Split};
@@ -89,8 +89,8 @@ pub struct ConstitutionPrinciple {
     pub short: String,
     /// `pinned`, `reworded`, and the feature's own flags.
     pub flags: Vec<String>,
-    /// p-value of its direction on held-out labels, corrected (Holm) over the rules that were chosen; a rule that the
-    /// user pinned may stand without being confirmed.
+    /// p-value of its direction on held-out labels. A rule stands where this is below `alpha`, or where it points its way
+    /// there and is associated with all labels, corrected over all features; or because the user pinned it.
     pub p_confirm: f64,
     /// Its vote against the labels, in its own direction.
     #[serde(flatten)]
@@ -148,7 +148,7 @@ pub struct NotConfirmed {
     pub feature_id: String,
     /// Its label.
     pub short: String,
-    /// Its p-value on held-out labels, in the direction that was chosen, corrected (Holm) over the rules chosen.
+    /// Its p-value on held-out labels, in the direction that was chosen.
     pub p: f64,
 }
 
@@ -279,6 +279,12 @@ pub fn reconstruct(
         explore: &explore,
         held_out: &held_out,
         chooser: &chooser,
+        associated: associated(
+            described,
+            &tested.columns,
+            &LabelledSample::on(pairs, sides, &ALL).sample,
+            options.alpha,
+        ),
         options,
     };
     Some(job.run(deltas, &groups))
@@ -299,7 +305,22 @@ struct Job<'a> {
     explore: &'a Sample,
     held_out: &'a Sample,
     chooser: &'a Chooser<'a>,
+    /// Sign of the association that all labels confirm, corrected (Holm) over all features; 0 without one.
+    associated: Vec<f64>,
     options: &'a Options,
+}
+
+/// See [`Job::associated`]. Features that labels found have none: only held-out labels may test them.
+fn associated(described: &Described, columns: &Matrix, all: &Sample, alpha: f64) -> Vec<f64> {
+    let effects = one_by_one(columns, &described.features, all);
+    let p: Vec<f64> = (effects.iter().zip(&described.features))
+        .map(|(effect, feature)| if found_by_labels(feature) { f64::NAN } else { effect.beta_p_clustered })
+        .collect();
+    effects
+        .iter()
+        .zip(holm(&p))
+        .map(|(effect, p)| if p < alpha { effect.beta.signum() } else { 0.0 })
+        .collect()
 }
 
 impl Job<'_> {
@@ -336,12 +357,7 @@ impl Job<'_> {
         let choose = |wishes: &Constraints, most| self.chooser.choose(self.explore, most, asked, wishes);
         let all = wishes(&options.edits);
         let mut chosen = choose(&all, length);
-        let confirmation = self.confirm(&chosen.articles);
-        let pinned = |feature: usize| all.pinned.iter().any(|(pinned, _)| *pinned == feature);
-        let holds = |feature: usize| confirmation.iter().any(|(of, p)| *of == feature && *p < options.alpha);
-        let (kept, left): (Vec<PrincipleRule>, Vec<PrincipleRule>) =
-            chosen.articles.iter().partition(|article| pinned(article.feature) || holds(article.feature));
-        chosen.articles = kept;
+        let (confirmation, not_confirmed) = self.sift(&mut chosen.articles, &all);
         let articles = arrange(&chosen.articles, options.aim, &all.order);
 
         let (linear, vote) = (self.agreement(&self.linear, &articles), self.agreement(&self.vote, &articles));
@@ -352,14 +368,7 @@ impl Job<'_> {
             labels_explore: self.explore.len(),
             labels_held_out: self.held_out.len(),
             asked_for: options.principles,
-            not_confirmed: (left.iter())
-                .map(|article| {
-                    let feature = &self.described.features[article.feature];
-                    let p =
-                        confirmation.iter().find(|(of, _)| *of == article.feature).map_or(1.0, |(_, p)| *p);
-                    NotConfirmed { feature_id: feature.feature_id.clone(), short: feature.short.clone(), p }
-                })
-                .collect(),
+            not_confirmed,
             principles: self.principles(&articles, &linear, &vote, &confirmation),
             linear: Some(figure(&linear)),
             vote: Some(figure(&vote)),
@@ -434,23 +443,48 @@ impl Job<'_> {
         }
     }
 
-    /// p-value of every rule on held-out labels in its own direction, by itself, corrected (Holm) over the rules. That
-    /// is what a reader takes it for, and what the vote does with it; no label that chose it takes part.
+    /// Keeps the rules that held-out labels confirm, or the user wants; the p-values of all, and those that fell.
+    fn sift(
+        &self,
+        articles: &mut Vec<PrincipleRule>,
+        wishes: &Constraints,
+    ) -> (Vec<(usize, f64)>, Vec<NotConfirmed>) {
+        let confirmation = self.confirm(articles);
+        let mut fell = Vec::new();
+        articles.retain(|article| {
+            let at = article.feature;
+            let p = confirmation.iter().find(|(of, _)| *of == at).map_or(1.0, |(_, p)| *p);
+            let associated = self.associated.get(at).copied().unwrap_or(0.0) * article.sign > 0.0;
+            let stays = p < self.options.alpha
+                || (associated && p < 0.5)
+                || wishes.pinned.iter().any(|(pinned, _)| *pinned == at);
+            if !stays {
+                let feature = &self.described.features[at];
+                let (feature_id, short) = (feature.feature_id.clone(), feature.short.clone());
+                fell.push(NotConfirmed { feature_id, short, p });
+            }
+            stays
+        });
+        (confirmation, fell)
+    }
+
+    /// p-value of every rule on held-out labels in its own direction, by itself: that is what a reader takes it for, and
+    /// what the vote does with it; no label that chose it takes part.
     fn confirm(&self, articles: &[PrincipleRule]) -> Vec<(usize, f64)> {
         let features: Vec<usize> = articles.iter().map(|article| article.feature).collect();
         let columns = gather(self.columns, &features, &rows_of(self.columns));
         let described: Vec<Feature> = features.iter().map(|&f| self.described.features[f].clone()).collect();
-        let p: Vec<f64> = (one_by_one(&columns, &described, self.held_out).iter().zip(articles))
+        (one_by_one(&columns, &described, self.held_out).iter().zip(articles))
             .map(|(effect, article)| {
                 let p = effect.beta_p_clustered / 2.0;
-                match effect.beta * article.sign > 0.0 {
+                let p = match effect.beta * article.sign > 0.0 {
                     _ if !p.is_finite() => 1.0,
                     true => p,
                     false => 1.0 - p,
-                }
+                };
+                (article.feature, p)
             })
-            .collect();
-        features.into_iter().zip(holm(&p)).collect()
+            .collect()
     }
 
     fn principles(

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use crate::config::PrincipleConfig;
-use crate::describe::{Described, FeatureSource};
+use crate::describe::{Described, Feature, FeatureSource};
 use crate::effects::table::{
     ALL, EffectTable, LabelledSample, control_of, found_by_labels, one_by_one, shown,
 };
@@ -138,8 +138,27 @@ pub fn select(
         .collect();
     not_confirmed.sort_by_key(|f| Reverse((f.win_delta.unwrap_or(0.0).abs() * 1e6) as u64));
 
+    let indifferent = indifferent(described, effects, &principles, &not_confirmed);
+    Findings {
+        schema_version: SCHEMA_VERSION,
+        principles: principles.into_iter().map(|(_, principle)| principle).collect(),
+        candidates: family.tests() + candidates.len(),
+        looked: Some(looked(&tested, &family, effects, candidates.len())),
+        not_confirmed,
+        indifferent,
+        unexplained: unexplained(described, effects),
+    }
+}
+
+/// Measurable, with words, and practically without an effect.
+fn indifferent(
+    described: &Described,
+    effects: &EffectTable,
+    principles: &[(usize, Principle)],
+    not_confirmed: &[Finding],
+) -> Vec<Finding> {
     let in_use: Vec<&str> = principles.iter().flat_map(|(_, p)| &p.feature_ids).map(String::as_str).collect();
-    let mut indifferent: Vec<Finding> = (0..described.features.len())
+    let mut found: Vec<Finding> = (0..described.features.len())
         .filter(|&f| {
             let feature = &described.features[f];
             feature.kept && feature.redundant_with.is_none() && !in_use.contains(&feature.feature_id.as_str())
@@ -152,23 +171,18 @@ pub fn select(
                 && not_confirmed.iter().all(|other| other.feature_id != f.feature_id)
         })
         .collect();
-    indifferent.sort_by_key(|f| Reverse((f.prevalence * 1e6) as u64));
+    found.sort_by_key(|f| Reverse((f.prevalence * 1e6) as u64));
+    found
+}
 
-    let mut unexplained: Vec<Finding> = (0..described.features.len())
+/// Learned features that nothing describes.
+fn unexplained(described: &Described, effects: &EffectTable) -> Vec<Finding> {
+    let mut found: Vec<Finding> = (0..described.features.len())
         .filter(|&f| described.features[f].source.is_found() && !described.features[f].kept)
         .map(|f| finding(f, described, effects))
         .collect();
-    unexplained.sort_by_key(|f| Reverse((f.win_delta.unwrap_or(0.0).abs() * 1e6) as u64));
-
-    Findings {
-        schema_version: SCHEMA_VERSION,
-        principles: principles.into_iter().map(|(_, principle)| principle).collect(),
-        candidates: family.tests() + candidates.len(),
-        looked: Some(looked(&tested, &family, effects, candidates.len())),
-        not_confirmed,
-        indifferent,
-        unexplained,
-    }
+    found.sort_by_key(|f| Reverse((f.win_delta.unwrap_or(0.0).abs() * 1e6) as u64));
+    found
 }
 
 /// The labels that select.
@@ -601,8 +615,30 @@ fn principle(
         ..Principle::default()
     };
     principle.set_fidelity(feature.fidelity);
-    principle.feature_ids.push(feature.feature_id.clone());
     let rows: Vec<u32> = held_out.pair_means().into_iter().map(|(pair, _)| pair).collect();
+    let (ids, nearest) = same_principle(index, described, &rows, chosen, config.redundant_above);
+    principle.feature_ids = ids;
+    let verb = if prefer { "Prefer" } else { "Avoid" };
+    principle.statement = format!("{verb} the response that {}", feature.clause);
+    // The labels cannot tell the two apart, so the statement must not pretend to.
+    if let Some(twin) = nearest {
+        principle.statement += &format!(" or {}", described.features[twin].clause);
+    }
+    principle.flags = flags(feature, prefer, row.prevalence < config.rare_below);
+    Some(principle)
+}
+
+/// A feature with those that say the same, by id, and the known one that moves with it most, if the labels cannot tell
+/// the two apart.
+fn same_principle(
+    index: usize,
+    described: &Described,
+    rows: &[u32],
+    chosen: &[usize],
+    redundant_above: f64,
+) -> (Vec<String>, Option<usize>) {
+    let feature = &described.features[index];
+    let mut ids = vec![feature.feature_id.clone()];
     let mut nearest: Option<(f64, usize)> = None;
     for (other_index, other) in described.features.iter().enumerate() {
         if other_index == index || !other.kept {
@@ -616,33 +652,29 @@ fn principle(
         let twin = other.redundant_with.as_deref() == Some(feature.feature_id.as_str())
             || feature.redundant_with.as_deref() == Some(other.feature_id.as_str());
         if same_words || twin {
-            principle.feature_ids.push(other.feature_id.clone());
+            ids.push(other.feature_id.clone());
         }
         if twin && other.source == FeatureSource::Known && !chosen.contains(&other_index) {
-            let r = cosine(described, &rows, index, other_index);
-            if r > config.redundant_above && nearest.is_none_or(|(best, _)| r > best) {
+            let r = cosine(described, rows, index, other_index);
+            if r > redundant_above && nearest.is_none_or(|(best, _)| r > best) {
                 nearest = Some((r, other_index));
             }
         }
     }
-    let verb = if prefer { "Prefer" } else { "Avoid" };
-    principle.statement = format!("{verb} the response that {}", feature.clause);
-    // The labels cannot tell the two apart, so the statement must not pretend to.
-    if let Some((_, twin)) = nearest {
-        principle.statement += &format!(" or {}", described.features[twin].clause);
-    }
+    (ids, nearest.map(|(_, twin)| twin))
+}
+
+/// What a reader should know about a principle at one glance.
+fn flags(feature: &Feature, prefer: bool, rare: bool) -> Vec<String> {
     let has = |name: &str| feature.flags.iter().any(|flag| flag == name);
-    let mut flag = |name: &str, on: bool| {
-        if on {
-            principle.flags.push(name.into());
-        }
-    };
-    flag("safety", has("safety"));
-    flag("safety_risk", (has("protective") && !prefer) || (has("harmful") && prefer));
-    flag("length", has("length"));
-    flag("rare", row.prevalence < config.rare_below);
-    flag("redundant", feature.redundant_with.is_some());
-    Some(principle)
+    let all = [
+        ("safety", has("safety")),
+        ("safety_risk", (has("protective") && !prefer) || (has("harmful") && prefer)),
+        ("length", has("length")),
+        ("rare", rare),
+        ("redundant", feature.redundant_with.is_some()),
+    ];
+    all.into_iter().filter(|(_, on)| *on).map(|(name, _)| name.to_owned()).collect()
 }
 
 /// The clearest held-out pairs for and against a principle about feature `index`, by id.

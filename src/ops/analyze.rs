@@ -34,6 +34,7 @@ use crate::llm::spending::Budget;
 use crate::matrix::Matrix;
 use crate::pairs::{self, Pairs, PairsError, Split, mean_labels, split::on};
 use crate::personalize;
+use crate::relabel;
 use crate::report::{constitution::write_constitution, page};
 use crate::run::{RunError, entries_of, open_embedder};
 use crate::sae::{
@@ -564,16 +565,16 @@ fn estimate(
         Ok(())
     })?;
     let table: EffectTable = read_json(&run.file("stages/effects.json"))?;
-    if let Some(text) = table.people.note() {
-        note(&mut run, observer, &text);
-    }
+    table.people.note().iter().for_each(|text| note(&mut run, observer, text));
     record_metrics(&mut run.manifest, &sides, &described, (&trained, sentences.as_ref()), quality, &table);
 
     let principles_print = fingerprint("principles", &(&effects_print, &config.principles));
     // `constitution.md` is not among them: `wimhf constitution` writes a better one in its place.
     let files = ["principles.json", "principles.csv"];
     stage(&mut run, observer, "principles", &principles_print, 0, &files, |run, _| {
-        let findings = constitution::select::select(&pairs, &sides, &described, &table, &config.principles);
+        let mut findings =
+            constitution::select::select(&pairs, &sides, &described, &table, &config.principles);
+        relabel::requests::count(&mut findings, &pairs, &described)?;
         tables::write_principles_csv(&run.file("principles.csv"), &findings)?;
         let manifest = &run.manifest;
         let labels = manifest.metrics.judgements;

@@ -21,6 +21,7 @@ pub mod confirm;
 pub mod decisions;
 pub mod evaluate;
 pub mod preview;
+pub mod requests;
 pub mod rules;
 pub mod unsafe_content;
 

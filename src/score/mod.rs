@@ -475,7 +475,8 @@ impl Job<'_> {
                 best = (loss, c);
             }
         }
-        best.1
+        // Too few labels to compare on: a penalty that lets little through.
+        if best.0.is_infinite() { Some(0.01) } else { best.1 }
     }
 
     /// What makes the probabilities honest: from scores of labels that did not make them.

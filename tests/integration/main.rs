@@ -29,5 +29,6 @@ mod run_directory;
 #[path = "../support/server.rs"]
 mod server;
 mod servers;
+mod statistics;
 mod sweep;
 mod util;

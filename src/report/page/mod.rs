@@ -315,8 +315,9 @@ fn short(out: &mut String, input: Input<'_>) -> std::fmt::Result {
     if let Some(first) = risks.first() {
         write!(
             out,
-            "<li><span class=\"flag\">safety risk</span> The labels reward the less safe side: <em>{}</em>{}. Open its evidence before training on them.</li>",
+            "<li><span class=\"flag\">safety risk</span> The labels reward the less safe side: <em>{}</em>{}{}. Open its evidence before training on them.</li>",
             escape(&lower_first(&first.statement)),
+            first.risk_requests.map_or(String::new(), |requests| format!(" ({})", requests.sentence())),
             if risks.len() > 1 { format!(" and {} more", risks.len() - 1) } else { String::new() }
         )?;
     }

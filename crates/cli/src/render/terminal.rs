@@ -47,6 +47,11 @@ fn render_into(out: &mut String, analysis: &Analysis, colour: bool) -> std::fmt:
                 out,
                 "safety risk: the labels reward the less safe side; open the evidence before training on them."
             )?;
+            for principle in &findings.principles {
+                if let Some(requests) = principle.risk_requests {
+                    writeln!(out, "  {}: {}.", principle.rank, requests.sentence())?;
+                }
+            }
         }
     }
 
