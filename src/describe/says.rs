@@ -185,7 +185,7 @@ impl Said {
 /// What there is to say about every learned feature; read off sentences that are `open`, not held out.
 pub(super) fn sentences(setting: &Setting<'_>, found: &Found<'_>, clear: &[f32], open: &[bool]) -> Vec<Said> {
     let table = &found.firing.table;
-    let counts = table.counts();
+    let counts = table.counts(|_| true);
     let all: Vec<u32> = (0..table.len() as u32).filter(|&s| open.get(s as usize) == Some(&true)).collect();
     let acts = Acts::new(setting.bank, table, &table.sample(&all, READ_ALL, 0));
     let columns = found.firing.z.columns();
@@ -206,10 +206,17 @@ pub(super) fn sentences(setting: &Setting<'_>, found: &Found<'_>, clear: &[f32],
             if responses < RESPONSES {
                 return Said::default();
             }
+            let act = acts.of(setting.bank, table, &sentences);
+            // What an act is quoted with must be one.
+            let shows = |sentence: &u32| match act {
+                Some(act) => setting.bank.read("", table.text(*sentence as usize))[act] > 0.0,
+                None => true,
+            };
+            let quoted: Vec<u32> = sentences.iter().copied().take(READ).filter(shows).collect();
             Said {
-                quotes: typical(table, &sentences),
+                quotes: typical(table, &quoted),
                 near: found.vocabulary.nearest(found.decoder.row(feature)),
-                act: acts.of(setting.bank, table, &sentences),
+                act,
                 kind: usual_kind(table, &sentences),
             }
         })
@@ -225,7 +232,7 @@ fn typical(table: &SentenceTable, sentences: &[u32]) -> Vec<String> {
     };
     // Where all are long, the strongest are cut.
     for short in [true, false] {
-        for &sentence in sentences.iter().take(4 * READ) {
+        for &sentence in sentences.iter().take(READ) {
             if taken.len() == QUOTES || (!short && !taken.is_empty()) {
                 break;
             }
@@ -260,7 +267,7 @@ fn quotable(text: &str) -> String {
     let line: Vec<&str> =
         text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|w| !w.is_empty()).collect();
     let line = line.join(" ").replace(['“', '”', '"'], "'");
-    line.trim_start_matches(['-', '*', '•', '#', '>', ' ']).to_owned()
+    line.trim_start_matches(['-', '*', '•', '#', '>', ' ']).trim_matches('\'').to_owned()
 }
 
 fn cut(text: &str) -> String {
