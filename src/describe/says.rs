@@ -5,7 +5,7 @@
 //! nearest words       of the embedder's vocabulary, to the feature's direction: what it is about, beyond the words
 //!                     that happened to occur
 //! known acts          the bank's detectors read its sentences one by one: where one finds most of them and few of all
-//!                     others, the feature is called that
+//!                     others, the feature has its label and flags, and is quoted with sentences that show it
 //! ```
 
 use std::collections::HashMap;
@@ -128,19 +128,22 @@ impl Said {
         feature.typical = self.quotes.clone();
         feature.terms = self.near.clone();
         feature.describer = "none".into();
-        if let Some(concept) = self.act.and_then(|act| bank.concepts().get(act)) {
-            let example = self.quotes.first().map(|quote| format!(", as in “{quote}”")).unwrap_or_default();
-            feature.describer = "bank".into();
-            feature.concept = Some(concept.id.clone());
-            feature.description = format!("{}{example}", concept.description);
-            feature.clause = format!("{}{example}", concept.prefer);
-            feature.short = concept.short.clone();
-            feature.flags = concept.flags.clone();
-        } else if !self.quotes.is_empty() {
+        let concept = self.act.and_then(|act| bank.concepts().get(act));
+        if !self.quotes.is_empty() {
+            // Quoted even where a detector finds an act in them: the feature may be a part of it, or what it errs in.
             feature.describer = "sentences".into();
             feature.description = self.phrase();
             feature.clause = feature.description.clone();
-            feature.short = self.short();
+            feature.short = concept.map_or_else(|| self.short(), |concept| concept.short.clone());
+        } else if let Some(concept) = concept {
+            feature.describer = "bank".into();
+            feature.description = concept.description.clone();
+            feature.clause = concept.prefer.clone();
+            feature.short = concept.short.clone();
+        }
+        if let Some(concept) = concept {
+            feature.concept = Some(concept.id.clone());
+            feature.flags = concept.flags.clone();
         }
     }
 

@@ -28,13 +28,15 @@ const LEARNED_FROM: usize = 150_000;
 const SEEN: usize = 1_000_000;
 /// One sentence of so many is set aside: it says when to stop, and sets θ.
 const ASIDE: usize = 10;
-/// Rows (sentences, weighted) and different sentences for each feature, features in steps of so many, and their limits.
-/// Fewer features merge what is different; more split what is one, and make each part too rare for its effect to be
-/// confirmed in a dataset of usual size.
+/// Rows (sentences, weighted) and different sentences for each feature; features in steps of so many, and their limits.
+/// Fewer features merge what is different, more split what is one.
 const ROWS_EACH: usize = 80;
 const DIFFERENT_EACH: usize = 4;
 const STEP: usize = 16;
 const MOST: usize = 512;
+/// Share of the responses in which an average feature is active: what is much rarer can be told nothing about in a
+/// dataset of usual size, and makes every test of the others stricter.
+const SHARE: f64 = 0.12;
 /// Features active in a sentence: it says a few things.
 const ACTIVE: usize = 3;
 /// Epochs at most; what comes after changes no typical sentence. Fewer for halves, of which only the directions matter.
@@ -235,6 +237,8 @@ pub struct SentenceMaterial {
     vectors: Matrix,
     /// How often each counts: the square root of its mentions, as in [`crate::sentences::weighted`].
     weights: Vec<u32>,
+    /// Sentences of an average response.
+    per_response: f64,
 }
 
 impl SentenceMaterial {
@@ -261,15 +265,18 @@ impl SentenceMaterial {
             let z = dictionary.sae.activations(&vectors)?;
             vectors = dictionary.rest(&vectors, &z)?;
         }
-        Ok(Self { vectors, weights })
+        let mentions: u64 = counts.iter().map(|&count| u64::from(count)).sum();
+        let per_response = mentions as f64 / table.responses().max(1) as f64;
+        Ok(Self { vectors, weights, per_response })
     }
 
     /// The sizes that suit the sentences, with M and K as asked where they are.
     pub fn config(&self, features: Option<usize>, active: Option<usize>, seed: u64) -> SaeConfig {
         let all: Vec<u32> = (0..self.weights.len() as u32).collect();
         let rows = self.weighted(&all);
-        let suits = (rows.len() / ROWS_EACH).min(all.len() / DIFFERENT_EACH) / STEP * STEP;
-        let m = features.unwrap_or(suits.clamp(STEP, MOST));
+        let common = (ACTIVE as f64 * self.per_response / SHARE) as usize;
+        let suits = common.min(rows.len() / ROWS_EACH).min(all.len() / DIFFERENT_EACH);
+        let m = features.unwrap_or(((suits + STEP / 2) / STEP * STEP).clamp(STEP, MOST));
         let k = active.unwrap_or(ACTIVE).clamp(1, m);
         let usual = sentence_config(&rows, seed);
         let epochs = (SEEN / rows.len().max(1)).clamp(EPOCHS_OF_HALVES, EPOCHS);
