@@ -19,7 +19,7 @@ use wimhf::pairs::{self, Pairs, ReadOptions, Split};
 use wimhf::sae::{
     Compute, Control, SaeConfig, SentenceSae, SparseRows, clear_levels, sentence_config, train_sentences,
 };
-use wimhf::sentences::{SentenceTable, Which};
+use wimhf::sentences::{SentenceTable, Which, weighted};
 
 /// The program's allocator, without which its times would not be the program's.
 #[global_allocator]
@@ -67,7 +67,7 @@ fn bench() -> Result<(), Box<dyn std::error::Error>> {
     for seed in 0..number("seeds").unwrap_or(1.0) as u64 {
         let (sides, _) = pairs::split(&pairs, [0.55, 0.0, 0.45], seed)?;
         let (learned, judged, unseen) = parts(&table, &sides);
-        let config = configured(sentence_config(learned.len(), seed), &number, value("prefixes"));
+        let config = configured(sentence_config(&learned, seed), &number, value("prefixes"));
         let began = std::time::Instant::now();
         let (sae, report) = train_sentences(
             &vectors,
@@ -128,18 +128,15 @@ fn configured(
     config
 }
 
-/// Sentences of the training pairs, a twentieth of them to stop by, and those that stand in the others only.
+/// Sentences of the training pairs by weight, a twentieth of them to stop by, and those that stand in the others only.
 fn parts(table: &SentenceTable, sides: &[Split]) -> (Vec<u32>, Vec<u32>, Vec<u32>) {
-    let mut seen = vec![false; table.len()];
-    for (pair, _) in sides.iter().enumerate().filter(|(_, side)| **side == Split::Train) {
-        for which in [Which::A, Which::B] {
-            table.response(pair, which).iter().for_each(|&s| seen[s as usize] = true);
-        }
-    }
-    let (seen, unseen): (Vec<u32>, Vec<u32>) = (0..table.len() as u32).partition(|&s| seen[s as usize]);
+    let counts = table.counts(|slot| sides[slot % sides.len()] == Split::Train);
+    let (seen, unseen): (Vec<u32>, Vec<u32>) = (0..table.len() as u32).partition(|&s| counts[s as usize] > 0);
     let (judged, learned) = seen.into_iter().enumerate().partition::<Vec<_>, _>(|(i, _)| i % 20 == 19);
-    let plain = |rows: Vec<(usize, u32)>| rows.into_iter().map(|(_, row)| row).collect();
-    (plain(learned), plain(judged), unseen)
+    let plain = |rows: Vec<(usize, u32)>| rows.into_iter().map(|(_, row)| row).collect::<Vec<u32>>();
+    let learned = plain(learned);
+    let by_weight = weighted(learned.iter().map(|&s| counts[s as usize]));
+    (by_weight.into_iter().map(|at| learned[at as usize]).collect(), plain(judged), unseen)
 }
 
 /// Mean over the features of `a` of the best cosine with a decoder row of `b`.

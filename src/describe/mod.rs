@@ -9,8 +9,8 @@
 //! written    language models write, another judges
 //! ```
 //!
-//! Offline a learned feature is called what its firing sentences do, where a known concept finds that in them, and
-//! quoted else. Words are taken from pairs that are not held out; their fidelity is measured once, on `held_out`
+//! Offline a learned feature is what its firing sentences say, quoted, with the words nearest to its direction; a known act
+//! in them gives it its label. Words are taken from pairs that are not held out; their fidelity is measured once, on `held_out`
 //! pairs (METHOD §4; the reference chose and reported on the same rows). What nothing describes stays unexplained.
 
 pub mod contrast;
@@ -91,8 +91,8 @@ pub struct Feature {
     pub short: String,
     /// Completes "Prefer the response that …".
     pub clause: String,
-    /// `detector` (is the concept itself), `words` (is a count of them), `dictionary`, `bank` (a known act in its
-    /// sentences), `sentences` (they are quoted), `model`, or `none`.
+    /// `detector` (is the concept itself), `words` (is a count of them), `dictionary`, `bank` (a known concept that goes
+    /// with it), `sentences` (they are quoted), `model`, or `none`.
     pub describer: String,
     /// Correlation of activation and description on held-out pairs where the feature is present in one response;
     /// `None` where the description is the detector itself, or nothing describes the feature.

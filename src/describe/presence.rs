@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Faint activations are noise to a reader (METHOD §2b). Where a feature's activations have two humps its clear level
-//! lies in the valley between them; where they have one, in its middle. Counts decide, so that the order of the
+//! lies in the valley between them; where they have one, the lower two fifths are faint. Counts decide, so that the order of the
 //! rows changes no bit.
 
 use rayon::prelude::*;
@@ -33,6 +33,8 @@ const SMOOTHED: usize = 6;
 const VALLEY: f64 = 0.5;
 /// Share of the activations that must lie on either side of a valley.
 const SIDE: f64 = 0.1;
+/// Share of the activations that counts as faint where there is no valley.
+const FAINT: f64 = 0.4;
 /// Activations from which on a histogram has a shape.
 const SHAPED: u64 = 20;
 
@@ -220,7 +222,7 @@ fn is_clear(value: f32, clear: f32) -> bool {
     value > 0.0 && value >= clear
 }
 
-/// The bin from which on a feature is clear: the valley between two humps, else the middle; `None` without any value.
+/// The bin from which on a feature is clear: the valley between two humps, else above the faint ones; `None` without any value.
 fn boundary(counts: &[u64; BINS]) -> Option<usize> {
     let total: u64 = counts.iter().sum();
     if total == 0 {
@@ -238,8 +240,8 @@ fn boundary(counts: &[u64; BINS]) -> Option<usize> {
         .map(|bin| (smooth[bin] / highest(&smooth[..bin]).min(highest(&smooth[bin + 1..])).max(1e-9), bin))
         .min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)))
         .filter(|(depth, _)| *depth < VALLEY && total >= SHAPED);
-    let middle = || (0..BINS).rev().find(|&bin| share(bin) >= 0.5).unwrap_or(0);
-    Some(valley.map_or_else(middle, |(_, bin)| bin))
+    let above = || (0..BINS).rev().find(|&bin| share(bin) >= 1.0 - FAINT).unwrap_or(0);
+    Some(valley.map_or_else(above, |(_, bin)| bin))
 }
 
 #[cfg(test)]
@@ -281,11 +283,11 @@ mod tests {
         }
         let found = boundary(&counts).unwrap();
         assert!((12..=20).contains(&found), "{found}");
-        // One hump: half of it is clear.
+        // One hump: three fifths of it are clear.
         let single: [u64; BINS] =
             std::array::from_fn(|bin| (100.0 * (-((bin as f64 - 10.0) / 4.0).powi(2)).exp()) as u64);
         let found = boundary(&single).unwrap();
-        assert!((9..=11).contains(&found), "{found}");
+        assert!((8..=10).contains(&found), "{found}");
         assert_eq!(boundary(&[0; BINS]), None);
     }
 }

@@ -5,7 +5,7 @@
 //! response says such things where one of its sentences lies near enough. How near is set on pairs that are not held
 //! out; the fidelity is what comes out on those that are.
 //!
-//! Where a known concept names the feature, its detector reads.
+//! Where a known concept alone names the feature, its detector reads.
 
 use rayon::prelude::*;
 
@@ -146,7 +146,7 @@ impl Reader {
         column: &[f32],
         sides: &Sides,
     ) -> Option<Correlation> {
-        if let Some(act) = said.act {
+        if let Some(act) = said.act.filter(|_| said.quotes.is_empty()) {
             let read: Vec<f32> = found.known.column(act).into_iter().map(reading).collect();
             return fidelity(column, &read, 1.0, &sides.held_out);
         }

@@ -5,7 +5,7 @@
 //! nearest words       of the embedder's vocabulary, to the feature's direction: what it is about, beyond the words
 //!                     that happened to occur
 //! known acts          the bank's detectors read its sentences one by one: where one finds most of them and few of all
-//!                     others, the feature is called that
+//!                     others, the feature has its label and flags, and is quoted with sentences that show it
 //! ```
 
 use std::collections::HashMap;
@@ -127,19 +127,22 @@ impl Said {
         feature.typical = self.quotes.clone();
         feature.terms = self.near.clone();
         feature.describer = "none".into();
-        if let Some(concept) = self.act.and_then(|act| bank.concepts().get(act)) {
-            let example = self.quotes.first().map(|quote| format!(", as in “{quote}”")).unwrap_or_default();
-            feature.describer = "bank".into();
-            feature.concept = Some(concept.id.clone());
-            feature.description = format!("{}{example}", concept.description);
-            feature.clause = format!("{}{example}", concept.prefer);
-            feature.short = concept.short.clone();
-            feature.flags = concept.flags.clone();
-        } else if !self.quotes.is_empty() {
+        let concept = self.act.and_then(|act| bank.concepts().get(act));
+        if !self.quotes.is_empty() {
+            // Quoted even where a detector finds an act in them: the feature may be a part of it, or what it errs in.
             feature.describer = "sentences".into();
             feature.description = self.phrase();
             feature.clause = feature.description.clone();
-            feature.short = self.short();
+            feature.short = concept.map_or_else(|| self.short(), |concept| concept.short.clone());
+        } else if let Some(concept) = concept {
+            feature.describer = "bank".into();
+            feature.description = concept.description.clone();
+            feature.clause = concept.prefer.clone();
+            feature.short = concept.short.clone();
+        }
+        if let Some(concept) = concept {
+            feature.concept = Some(concept.id.clone());
+            feature.flags = concept.flags.clone();
         }
     }
 
@@ -184,7 +187,7 @@ impl Said {
 /// What there is to say about every learned feature; read off sentences that are `open`, not held out.
 pub(super) fn sentences(setting: &Setting<'_>, found: &Found<'_>, clear: &[f32], open: &[bool]) -> Vec<Said> {
     let table = &found.firing.table;
-    let counts = table.counts();
+    let counts = table.counts(|_| true);
     let all: Vec<u32> = (0..table.len() as u32).filter(|&s| open.get(s as usize) == Some(&true)).collect();
     let acts = Acts::new(setting.bank, table, &table.sample(&all, READ_ALL, 0));
     let columns = found.firing.z.columns();
@@ -206,10 +209,17 @@ pub(super) fn sentences(setting: &Setting<'_>, found: &Found<'_>, clear: &[f32],
             if responses < RESPONSES {
                 return Said::default();
             }
+            let act = acts.of(setting.bank, table, &sentences);
+            // What an act is quoted with must be one.
+            let shows = |sentence: &u32| match act {
+                Some(act) => setting.bank.read("", table.text(*sentence as usize))[act] > 0.0,
+                None => true,
+            };
+            let quoted: Vec<u32> = sentences.iter().copied().take(READ).filter(shows).collect();
             Said {
-                quotes: typical(table, &sentences),
+                quotes: typical(table, &quoted),
                 near: found.vocabulary.nearest(found.decoder.row(feature)),
-                act: acts.of(setting.bank, table, &sentences),
+                act,
                 kind: usual_kind(table, &sentences),
             }
         })
@@ -225,7 +235,7 @@ fn typical(table: &SentenceTable, sentences: &[u32]) -> Vec<String> {
     };
     // Where all are long, the strongest are cut.
     for short in [true, false] {
-        for &sentence in sentences.iter().take(4 * READ) {
+        for &sentence in sentences.iter().take(READ) {
             if taken.len() == QUOTES || (!short && !taken.is_empty()) {
                 break;
             }
@@ -260,7 +270,7 @@ fn quotable(text: &str) -> String {
     let line: Vec<&str> =
         text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|w| !w.is_empty()).collect();
     let line = line.join(" ").replace(['“', '”', '"'], "'");
-    line.trim_start_matches(['-', '*', '•', '#', '>', ' ']).to_owned()
+    line.trim_start_matches(['-', '*', '•', '#', '>', ' ']).trim_matches('\'').to_owned()
 }
 
 fn cut(text: &str) -> String {

@@ -25,16 +25,19 @@ use crate::sentences::SentenceTable;
 
 /// Different sentences that are learned from, at most: those with the lowest hash. Memory is bounded by them.
 const LEARNED_FROM: usize = 150_000;
-/// A sentence that many responses hold counts so often at most.
-const WEIGHT: u32 = 8;
+/// Rows that training sees, about: fewer epochs where there are many.
+const SEEN: usize = 1_000_000;
 /// One sentence of so many is set aside: it says when to stop, and sets θ.
 const ASIDE: usize = 10;
-/// Different sentences for each feature. Fewer features merge what is different; more split what is one, and make each
-/// part too rare for its effect to be confirmed.
-const SENTENCES_EACH: f64 = 80.0;
-/// Fewer features than this tell too little apart, however few sentences there are; more than this nobody reads.
-const FEWEST: usize = 64;
+/// Rows (sentences, weighted) and different sentences for each feature; features in steps of so many, and their limits.
+/// Fewer features merge what is different, more split what is one.
+const ROWS_EACH: usize = 80;
+const DIFFERENT_EACH: usize = 4;
+const STEP: usize = 16;
 const MOST: usize = 512;
+/// Share of the responses in which an average feature is active: what is much rarer can be told nothing about in a
+/// dataset of usual size, and makes every test of the others stricter.
+const SHARE: f64 = 0.12;
 /// Features active in a sentence: it says a few things.
 const ACTIVE: usize = 3;
 /// Epochs at most; what comes after changes no typical sentence. Fewer for halves, of which only the directions matter.
@@ -179,8 +182,9 @@ impl SentenceModels {
 }
 
 /// The dictionary in the program that reads the vectors of the embedder with this identity.
-pub fn bundled_dictionary(_identity: &str) -> Option<Dictionary> {
-    None
+pub fn bundled_dictionary(identity: &str) -> Option<Dictionary> {
+    // Its files were compiled in, and a test reads them: there is no damage to tell a user of.
+    Dictionary::bundled_for(identity).ok().flatten()
 }
 
 /// The named entries of a dictionary.
@@ -189,10 +193,13 @@ pub fn named_entries(dictionary: &Dictionary) -> Vec<NamedEntry> {
     entries
         .filter_map(|(number, entry)| {
             let name = entry.name.clone()?;
-            let says = match entry.kind {
+            let says = match (&entry.definition, entry.kind) {
+                // How one sentence is said or looks is not how the whole response does.
+                (Some(definition), Some(EntryKind::Style | EntryKind::Format)) => format!("in places {definition}"),
+                (Some(definition), _) => definition.clone(),
                 // What a sentence is about is no clause by itself.
-                Some(EntryKind::Topic) => format!("speaks of {name}"),
-                _ => name.clone(),
+                (None, Some(EntryKind::Topic)) => format!("speaks of {name}"),
+                (None, _) => name.clone(),
             };
             Some(NamedEntry {
                 number,
@@ -233,8 +240,10 @@ pub struct LearnedSentences {
 pub struct SentenceMaterial {
     /// `[sentences, dimensions]`, less what the dictionary makes of them.
     vectors: Matrix,
-    /// Responses that hold each, at most [`WEIGHT`].
+    /// How often each counts: the square root of its mentions, as in [`crate::sentences::weighted`].
     weights: Vec<u32>,
+    /// Sentences of an average response.
+    per_response: f64,
 }
 
 impl SentenceMaterial {
@@ -253,27 +262,44 @@ impl SentenceMaterial {
         let all: Vec<u32> = (0..table.len() as u32).collect();
         let mut sample = table.sample(&all, LEARNED_FROM, seed);
         sample.sort_by_key(|&sentence| (table.hash(sentence as usize), table.kind(sentence as usize)));
-        let counts = table.counts();
-        let weights =
-            sample.iter().map(|&s| counts.get(s as usize).copied().unwrap_or(1).clamp(1, WEIGHT)).collect();
+        let counts = table.counts(|_| true);
+        let mentions = sample.iter().map(|&sentence| counts.get(sentence as usize).copied().unwrap_or(1));
+        let weights = mentions.map(|count| f64::from(count).sqrt().round().max(1.0) as u32).collect();
         let text = |at: usize| sample.get(at).map_or("", |&sentence| table.text(sentence as usize));
         let (mut vectors, _) = embed_texts(embedder, sample.len(), &text, context, listener)?;
         if let Some(dictionary) = dictionary {
             let z = dictionary.sae.activations(&vectors)?;
             vectors = dictionary.rest(&vectors, &z)?;
         }
-        Ok(Self { vectors, weights })
+        let mentions: u64 = counts.iter().map(|&count| u64::from(count)).sum();
+        let per_response = mentions as f64 / table.responses().max(1) as f64;
+        Ok(Self { vectors, weights, per_response })
     }
 
-    /// The sizes that suit so many different sentences, with M and K as asked where they are: the power of two nearest to
-    /// a feature for every [`SENTENCES_EACH`].
+    /// The sizes that suit the sentences, with M and K as asked where they are.
     pub fn config(&self, features: Option<usize>, active: Option<usize>, seed: u64) -> SaeConfig {
-        let sentences = self.weights.len();
-        let exponent = (sentences as f64 / SENTENCES_EACH).max(1.0).log2().round();
-        let m = features.unwrap_or((exponent.exp2() as usize).clamp(FEWEST, MOST));
+        let all: Vec<u32> = (0..self.weights.len() as u32).collect();
+        let rows = self.weighted(&all);
+        let common = (ACTIVE as f64 * self.per_response / SHARE) as usize;
+        let suits = common.min(rows.len() / ROWS_EACH).min(all.len() / DIFFERENT_EACH);
+        let m = features.unwrap_or(((suits + STEP / 2) / STEP * STEP).clamp(STEP, MOST));
         let k = active.unwrap_or(ACTIVE).clamp(1, m);
-        let usual = sentence_config(sentences, seed);
-        SaeConfig { features: m, active: k, prefixes: vec![(m / 4).max(1), m], epochs_max: EPOCHS, ..usual }
+        let usual = sentence_config(&rows, seed);
+        let epochs = (SEEN / rows.len().max(1)).clamp(EPOCHS_OF_HALVES, EPOCHS);
+        SaeConfig {
+            features: m,
+            active: k,
+            prefixes: vec![(m / 4).max(1), m],
+            epochs_max: epochs,
+            epochs_min: usual.epochs_min.min(epochs),
+            ..usual
+        }
+    }
+
+    /// Rows, each as often as it counts.
+    fn weighted(&self, rows: &[u32]) -> Vec<u32> {
+        let times = |row: u32| self.weights.get(row as usize).copied().unwrap_or(1) as usize;
+        rows.iter().flat_map(|&row| std::iter::repeat_n(row, times(row))).collect()
     }
 
     /// Learns features, and learns them again from either half of the sentences.
@@ -325,13 +351,7 @@ impl SentenceMaterial {
         compute: &Compute,
         events: &mut dyn FnMut(Progress) -> Control,
     ) -> Result<(SentenceSae, TrainReport), SaeError> {
-        // What is said more often is worth more features.
-        let weighted: Vec<u32> = learned
-            .iter()
-            .flat_map(|&row| {
-                std::iter::repeat_n(row, self.weights.get(row as usize).copied().unwrap_or(1) as usize)
-            })
-            .collect();
+        let weighted = self.weighted(learned);
         train_sentences(&self.vectors, &weighted, aside, aside, config, compute, None, events)
     }
 }

@@ -36,6 +36,12 @@ pub const WEIGHTS_FILE: &str = "dictionary.safetensors";
 pub const ENTRIES_FILE: &str = "entries.jsonl";
 /// The [`Card`].
 pub const CARD_FILE: &str = "dictionary.json";
+/// The dictionaries in the program: weights, entries and card of each.
+const BUNDLED: &[[&[u8]; 3]] = &[[
+    include_bytes!("../../data/dictionary/boxed/dictionary.safetensors"),
+    include_bytes!("../../data/dictionary/boxed/entries.jsonl"),
+    include_bytes!("../../data/dictionary/boxed/dictionary.json"),
+]];
 /// Version of the three; grows when a reader has to change.
 const SCHEMA_VERSION: u32 = 1;
 
@@ -157,6 +163,35 @@ impl DictionaryError {
 }
 
 impl Dictionary {
+    /// The dictionary in the program that reads the vectors of the embedder with this identity; `None` where there is
+    /// none.
+    ///
+    /// # Errors
+    /// [`DictionaryError::Format`] only where the program was built from damaged files.
+    pub fn bundled_for(identity: &str) -> Result<Option<Self>, DictionaryError> {
+        for [weights, entries, card] in BUNDLED {
+            let about: Card = serde_json::from_slice(card).map_err(|error| DictionaryError::Format {
+                path: CARD_FILE.into(),
+                reason: error.to_string(),
+            })?;
+            if about.embedder == identity {
+                return Self::from_bytes(weights, entries, card, Path::new("")).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The dictionary in the program for the bundled embedder.
+    ///
+    /// # Errors
+    /// As for [`Self::bundled_for`].
+    pub fn bundled() -> Result<Self, DictionaryError> {
+        match BUNDLED.first() {
+            Some([weights, entries, card]) => Self::from_bytes(weights, entries, card, Path::new("")),
+            None => Err(DictionaryError::Format { path: CARD_FILE.into(), reason: "there is none".into() }),
+        }
+    }
+
     /// Reads a dictionary's folder.
     ///
     /// # Errors

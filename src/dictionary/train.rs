@@ -1,5 +1,6 @@
 //! Responses to a dictionary without names.
 
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
@@ -10,13 +11,18 @@ use crate::embed::{Embedder, embed_texts};
 use crate::matrix::Matrix;
 use crate::pairs::Pairs;
 use crate::sae::{
-    self, Checkpoint, Compute, Control, Progress, SentenceSae, TrainReport, clear_levels, sentence_config,
-    train_sentences,
+    self, Checkpoint, Compute, Control, Progress, SentenceSae, SparseRows, TrainReport, clear_levels,
+    sentence_config, train_sentences,
 };
-use crate::sentences::{SentenceTable, Which};
+use crate::sentences::{SentenceTable, Which, weighted, without_near_copies};
 
 /// Fewer different sentences make no dictionary.
 const FEWEST: usize = 200;
+/// What is clear in answers to fewer prompts is what one question is about, not a way of answering.
+const FEWEST_PROMPTS: usize = 10;
+/// What a feature says is clear where it makes up a tenth of what the sentence says at least: z ≥ √.1 of the vectors'
+/// mean length about their mean. Below, readers see nothing of it in most sentences.
+const TENTH: f32 = 0.316;
 /// Share of the training sentences that say when to stop.
 const VALIDATION: u64 = 20;
 
@@ -98,14 +104,31 @@ pub fn train(
         if u64::from(row) % VALIDATION == VALIDATION - 1 { &mut judged } else { &mut learned }.push(row);
     }
     let calibrate: Vec<u32> = (seen.len() as u32..rows.len() as u32).collect();
+    let count = |&row: &u32| {
+        let sentence = rows.get(row as usize).copied().unwrap_or_default();
+        parts.counts.get(sentence as usize).copied().unwrap_or_default()
+    };
+    let groups: Vec<u32> = learned
+        .iter()
+        .map(|&row| rows.get(row as usize).and_then(|&sentence| parts.prompt.get(sentence as usize)))
+        .map(|group| group.copied().unwrap_or_default())
+        .collect();
+    let learned = without_near_copies(&learned, &groups, &vectors);
+    let different = learned.len();
+    let learned: Vec<u32> = weighted(learned.iter().map(count))
+        .into_iter()
+        .filter_map(|at| learned.get(at as usize).copied())
+        .collect();
 
-    let mut config = sentence_config(learned.len(), settings.seed);
+    let mut config = sentence_config(&learned, settings.seed);
     if let Some(features) = settings.features {
         config = sae::SaeConfig { features, ..config };
-        config.prefixes = vec![features / 4, features];
-        config.active = if features > 128 { 4 } else { 3 }.min(features);
+        config.active = if features > 256 { 4 } else { 3 }.min(features);
     }
     config.active = settings.active.unwrap_or(config.active);
+    // Not nested: prefixes spend the loss on the first features and leave what one question is about to the others. Of
+    // 640 features on seven sets 504 were clear in answers to ten prompts or more without them, 420 with.
+    config.prefixes = vec![config.features];
     let print = fingerprint(&vectors, &learned, &config);
     let checkpoint = checkpoint.map(|path| Checkpoint { path: path.into(), print });
     let (model, report) = train_sentences(
@@ -118,19 +141,24 @@ pub fn train(
         checkpoint.as_ref(),
         &mut |progress| listener.training(progress),
     )?;
-    let dictionary = assemble(model, &vectors, seen.len(), embedder, settings, &report)?;
+    let prompts: Vec<u32> =
+        seen.iter().filter_map(|&sentence| parts.prompt.get(sentence as usize)).copied().collect();
+    let dictionary = assemble(model, &vectors, &prompts, different, embedder, settings, &report)?;
     Ok((dictionary, report))
 }
 
-/// The autoencoder as it will be read back, with an entry for each feature that is ever active in the first `seen` rows.
+/// The autoencoder as it will be read back, with an entry for each feature that is clear in answers to enough prompts.
+/// The first rows are the sentences that training saw, `prompts` says what they answer; it learned from `different`.
 fn assemble(
     model: SentenceSae,
     vectors: &Matrix,
-    seen: usize,
+    prompts: &[u32],
+    different: usize,
     embedder: &dyn Embedder,
     settings: &Settings,
     report: &TrainReport,
 ) -> Result<Dictionary, DictionaryError> {
+    let seen = prompts.len();
     let seen_rows = Matrix {
         values: vectors.values.get(..seen * vectors.cols).unwrap_or_default().to_vec(),
         cols: vectors.cols,
@@ -142,10 +170,22 @@ fn assemble(
         Ok((SentenceSae::from_bytes(&bytes, path)?, bytes))
     };
     let (model, _) = rounded(&model)?;
-    let columns = model.activations(&seen_rows)?.columns();
-    let alive: Vec<u32> =
-        (0u32..).zip(&columns).filter(|(_, column)| !column.is_empty()).map(|(feature, _)| feature).collect();
-    let (model, bytes) = rounded(&model.select(&alive))?;
+    let z = model.activations(&seen_rows)?;
+    let floor = TENTH * length(&seen_rows, &model.mean);
+    let clear_levels =
+        |z: &SparseRows| -> Vec<f32> { clear_levels(z).into_iter().map(|level| level.max(floor)).collect() };
+    let wide = |(column, level): (Vec<(u32, f32)>, f32)| -> bool {
+        let clear = column.iter().filter(|(_, z)| *z >= level);
+        let prompts: HashSet<u32> =
+            clear.filter_map(|&(row, _)| prompts.get(row as usize)).copied().collect();
+        prompts.len() >= FEWEST_PROMPTS
+    };
+    let wide: Vec<bool> = z.columns().into_iter().zip(clear_levels(&z)).map(wide).collect();
+    let kept: Vec<u32> = (0u32..).zip(&wide).filter(|(_, wide)| **wide).map(|(feature, _)| feature).collect();
+    if kept.is_empty() {
+        return Err(DictionaryError::Few { found: seen, needed: 10 * FEWEST });
+    }
+    let (model, bytes) = rounded(&model.select(&kept))?;
     let z = model.activations(&seen_rows)?;
     let levels = clear_levels(&z);
     let width = model.features().saturating_sub(1).to_string().len().max(3);
@@ -168,7 +208,7 @@ fn assemble(
         features: model.features(),
         active: report.active,
         sources: settings.sources.clone(),
-        sentences: report.rows,
+        sentences: different,
         held_back: settings.held_back,
         seed: settings.seed,
         nmse: report.nmse,
@@ -177,34 +217,53 @@ fn assemble(
     Ok(Dictionary::new(model, entries, card, Sha256::digest(&bytes).to_vec()))
 }
 
+/// Root mean square of the vectors' distance from `mean`.
+fn length(vectors: &Matrix, mean: &[f32]) -> f32 {
+    let square = |row: &[f32]| row.iter().zip(mean).map(|(x, mean)| f64::from(x - mean).powi(2)).sum::<f64>();
+    let sum: f64 = vectors.values.chunks_exact(vectors.cols.max(1)).map(square).sum();
+    (sum / vectors.rows().max(1) as f64).sqrt() as f32
+}
+
 /// Which sentences training sees, and which it never does.
 pub(super) struct Parts {
     /// In some response to a prompt that is not held back.
     pub(super) seen: Vec<u32>,
     /// In responses to held-back prompts only.
     pub(super) fresh: Vec<u32>,
+    /// How often each sentence of the table stands in a response to a prompt that is not held back.
+    counts: Vec<u32>,
+    /// The prompt to which each sentence was said first, by number.
+    prompt: Vec<u32>,
 }
 
 impl Parts {
     /// A prompt is held back by its own hash, so that the same prompts are in every call and every dataset.
     pub(super) fn new(pairs: &Pairs, table: &SentenceTable, share: f64, seed: u64) -> Self {
-        let mut is_seen = vec![false; table.len()];
-        for pair in 0..pairs.response_a.len() {
-            if held_back(pairs.prompt.get(pair), share, seed) {
-                continue;
-            }
+        let count = pairs.response_a.len();
+        let held: Vec<bool> = (0..count).map(|pair| held_back(pairs.prompt.get(pair), share, seed)).collect();
+        let counts = table.counts(|slot| held.get(slot % count.max(1)) == Some(&false));
+        let of =
+            |seen: bool| (0u32..).zip(&counts).filter(|&(_, &n)| (n > 0) == seen).map(|(i, _)| i).collect();
+        let mut numbers: HashMap<&str, u32> = HashMap::new();
+        let mut prompt = vec![u32::MAX; table.len()];
+        for pair in 0..count {
+            let next = numbers.len() as u32;
+            // Without a prompt, a pair stands for itself; such numbers come from the other end.
+            let number = match pairs.prompt.get(pair) {
+                "" => u32::MAX - 1 - pair as u32,
+                text => *numbers.entry(text).or_insert(next),
+            };
             for which in [Which::A, Which::B] {
                 for &sentence in table.response(pair, which) {
-                    if let Some(seen) = is_seen.get_mut(sentence as usize) {
-                        *seen = true;
+                    if let Some(prompt) =
+                        prompt.get_mut(sentence as usize).filter(|prompt| **prompt == u32::MAX)
+                    {
+                        *prompt = number;
                     }
                 }
             }
         }
-        let of = |wanted: bool| {
-            (0u32..).zip(&is_seen).filter(|&(_, &seen)| seen == wanted).map(|(i, _)| i).collect()
-        };
-        Self { seen: of(true), fresh: of(false) }
+        Self { seen: of(true), fresh: of(false), counts, prompt }
     }
 }
 

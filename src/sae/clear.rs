@@ -14,13 +14,15 @@ const CELLS: usize = 48;
 const DEEP: f64 = 0.6;
 /// Share of a feature's activations that each side of a valley has at least.
 const SIDE: f64 = 0.08;
-/// Activations below which no shape can be told.
+/// Activations below which a histogram has no shape; then the widest gap between neighbours is the valley.
 const FEW: usize = 40;
+/// Such a gap is this wide at least, in logs.
+const GAP: f64 = 0.2;
 /// Where there is no valley, the quantile that takes its place.
 const UPPER: f64 = 0.75;
 
 /// The clear level of every feature, `[features]`, from its positive activations in different sentences: the deepest
-/// valley of their smoothed histogram on a log scale, else their upper quartile. `f32::MAX` for a feature that is never
+/// valley of their smoothed histogram on a log scale (of a few, their widest gap), else their upper quartile. `f32::MAX` for a feature that is never
 /// active.
 pub fn clear_levels(z: &SparseRows) -> Vec<f32> {
     z.columns()
@@ -38,10 +40,19 @@ pub fn clear_level(mut values: Vec<f32>) -> f32 {
         values.get(at).copied()
     };
     let Some(upper) = quantile(UPPER) else { return f32::MAX };
-    match valley(&values) {
-        Some(level) if values.len() >= FEW => level,
-        _ => upper,
-    }
+    let valley = if values.len() >= FEW { valley(&values) } else { gap(&values) };
+    valley.unwrap_or(upper)
+}
+
+/// The activation above the widest gap of ascending positive `values` that leaves three of them, and a sixth, above it.
+fn gap(values: &[f32]) -> Option<f32> {
+    let above = 3.max(values.len().div_ceil(6));
+    let gaps = values.windows(2).take(values.len().saturating_sub(above)).filter_map(|pair| {
+        let [low, high] = pair else { return None };
+        Some(((f64::from(*high) / f64::from(*low)).ln(), *high))
+    });
+    let (wide, level) = gaps.max_by(|a, b| a.0.total_cmp(&b.0))?;
+    (wide >= GAP).then_some(level)
 }
 
 /// The deepest valley between two humps of ascending positive `values`.
@@ -115,8 +126,10 @@ mod tests {
         values.retain(|value| *value > 0.13);
         let level = clear_level(values);
         assert!((-1.3..-0.5).contains(&f64::from(level).ln()), "{level}");
-        for parts in [vec![(500, -1.0, 0.4)], vec![(39, -2.0, 0.2)], vec![(300, -1.0, 0.2), (200, -0.8, 0.2)]]
-        {
+        // A dozen sentences, four of which say it.
+        let level = clear_level(humps(&[(8, -2.0, 0.05), (4, -0.5, 0.05)]));
+        assert!((-0.7..-0.4).contains(&f64::from(level).ln()), "{level}");
+        for parts in [vec![(500, -1.0, 0.4)], vec![(300, -1.0, 0.2), (200, -0.8, 0.2)]] {
             let values = humps(&parts);
             let level = clear_level(values.clone());
             let above = values.iter().filter(|value| **value >= level).count() as f64 / values.len() as f64;

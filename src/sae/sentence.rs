@@ -25,6 +25,8 @@ use crate::matrix::Matrix;
 
 /// Rows that are looked at together.
 const BLOCK: usize = 512;
+/// Fewer sentences than this say neither when to stop nor where θ lies.
+const FEW: usize = 200;
 /// Sentences from which θ is set, at most: the mean of so many counts is known to a hundredth.
 const CALIBRATED: usize = 32_768;
 
@@ -87,20 +89,23 @@ impl SparseRows {
     }
 }
 
-/// Settings for so many different sentences.
+/// Settings for training on the rows `train`, in which a row may stand several times.
 ///
-/// A feature needs sentences to be learned from and to be read by: with S / M of about 50 and K / M active, each is
-/// active in 150 to 200 of them. Fewer features merge what is different, more split what is one; beyond 512 readers
-/// find the same act again under several numbers. K grows slowly with M: a sentence says a few things, and the more
-/// features there are, the finer each of them. Both were tried on planted texts and on hh-rlhf with
-/// `benches/sentences.rs`.
-pub fn sentence_config(sentences: usize, seed: u64) -> SaeConfig {
-    let features = (sentences / 50).next_power_of_two().clamp(16, 512);
-    // The nearer of the two powers of two.
-    let features = if features > 16 && 3 * features / 4 > sentences / 50 { features / 2 } else { features };
+/// A feature needs sentences to be learned from and to be read by. With one feature for 40 rows and K / M of them active
+/// in a row, each is active in some 120: enough to name it by, and to see it on held-out pairs. Where few sentences
+/// are said over and over (templates), a feature for each of them would be a list, not a meaning: there are four
+/// different ones for each feature at least. Beyond 512 readers find the same act again under several numbers. K is 3,
+/// and 4 where features are many and each finer. On planted texts (`benches/sentences.rs`) half as many features merge
+/// attributes, and twice as many split them by phrase; K = 2 loses those that share a sentence with another.
+pub fn sentence_config(train: &[u32], seed: u64) -> SaeConfig {
+    let mut different = train.to_vec();
+    different.sort_unstable();
+    different.dedup();
+    let features = (train.len() / 40).min(different.len() / 4) / 16 * 16;
+    let features = features.clamp(16, 512);
     SaeConfig {
         features,
-        active: if features > 128 { 4 } else { 3 }.min(features),
+        active: if features > 256 { 4 } else { 3 },
         prefixes: vec![features / 4, features],
         batch: 512,
         learning_rate: 2e-3,
@@ -115,9 +120,10 @@ pub fn sentence_config(sentences: usize, seed: u64) -> SaeConfig {
 }
 
 /// Trains on the rows `train` of `vectors` `[sentences, dimensions]`, stops by `validation`, sets θ on `calibrate`
-/// (sentences that training has not seen), so that K features are active in a sentence of theirs on average. Where
-/// `validation` is empty the training rows take its place, where `calibrate` is, the validation rows do. Rows of zeros
-/// are left out everywhere.
+/// (sentences that training has not seen), so that K features are active in a sentence of theirs on average. A row may
+/// stand in `train` several times and weighs as much, see [`crate::sentences::weighted`]. Where `validation` holds fewer
+/// than 200 rows the training rows take its place, where `calibrate` does, the validation rows do. Rows of zeros are
+/// left out everywhere.
 ///
 /// The same seed gives the same result on the CPU, whatever the number of threads. Work per epoch is linear in rows,
 /// memory beside the vectors is bounded.
@@ -148,9 +154,9 @@ pub fn train_sentences(
     let centred = Centred { vectors, mean: &mean };
     let rows = Rows::new(&centred, &told)?;
     let validation = non_zero(validation, vectors)?;
-    let validation = if validation.is_empty() { &told } else { &validation };
+    let validation = if validation.len() < FEW { &told } else { &validation };
     let calibrate = non_zero(calibrate, vectors)?;
-    let calibrate = if calibrate.is_empty() { validation } else { &calibrate };
+    let calibrate = if calibrate.len() < FEW { validation } else { &calibrate };
 
     let (shape, notes) = Shape::fitting(config, rows.index.len(), vectors.dimensions());
     let shape = Shape { activation: Activation::Relu, ..shape };

@@ -2,19 +2,22 @@
 //!
 //! ```text
 //! split    a text ──► spans with their kind
+//! near     answers to one prompt in nearly the same words, once
 //! table    the responses of a dataset ──► each different sentence once, and which response holds which
 //! ```
 //!
 //! A response says many things at once, and the mean vector of all of them says none. The autoencoder
 //! over sentences ([`crate::sae`]) reads what this module takes apart.
 
+mod near;
 mod split;
 mod table;
 
 use serde::{Deserialize, Serialize};
 
+pub use near::{NEAR, without_near_copies};
 pub use split::{LONGEST, LONGEST_CODE, split};
-pub use table::{SentenceTable, Which};
+pub use table::{SentenceTable, Which, weighted};
 
 /// What a piece of a response is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

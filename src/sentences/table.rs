@@ -165,18 +165,13 @@ impl SentenceTable {
         })
     }
 
-    /// In how many texts each sentence stands, `[sentences]`.
-    pub fn counts(&self) -> Vec<u32> {
+    /// How often each sentence stands in those of the texts for which `counted` holds, repeats included, `[sentences]`.
+    pub fn counts(&self, counted: impl Fn(usize) -> bool) -> Vec<u32> {
         let mut counts = vec![0; self.len()];
-        let mut last = vec![usize::MAX; self.len()];
-        for text in 0..self.responses() {
+        for text in (0..self.responses()).filter(|&text| counted(text)) {
             for &sentence in self.of(text) {
-                if let (Some(count), Some(last)) =
-                    (counts.get_mut(sentence as usize), last.get_mut(sentence as usize))
-                    && *last != text
-                {
+                if let Some(count) = counts.get_mut(sentence as usize) {
                     *count += 1;
-                    *last = text;
                 }
             }
         }
@@ -206,6 +201,14 @@ impl SentenceTable {
         drawn.sort_unstable();
         drawn
     }
+}
+
+/// The positions of `counts`, each as often as the square root of its count says (once for a count of 1 to 2, twice for 3
+/// to 6, …), none for 0: what an autoencoder over sentences is trained on. Once each would make every greeting as rare
+/// as a sentence that nobody says again, and by count boilerplate would be most of what is learned.
+pub fn weighted(counts: impl IntoIterator<Item = u32>) -> Vec<u32> {
+    let times = |count: u32| f64::from(count).sqrt().round() as usize;
+    (0u32..).zip(counts).flat_map(|(at, count)| std::iter::repeat_n(at, times(count))).collect()
 }
 
 /// The first eight bytes of a text's SHA-256.

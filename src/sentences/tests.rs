@@ -217,13 +217,15 @@ proptest! {
 }
 
 #[test]
-fn counts_are_of_texts_not_of_mentions() {
+fn mentions_are_counted_and_weigh_by_their_square_root() {
     let texts = ["Yes. Yes. No.", "No."];
     let table = SentenceTable::of_texts(2, |i| texts[i]);
-    let count = |text: &str| {
-        let number = (0..table.len()).find(|&number| table.text(number) == text).unwrap();
-        table.counts()[number]
-    };
-    assert_eq!((count("Yes."), count("No.")), (1, 2));
-    assert_eq!(table.of(0).len(), 3);
+    let of = |text: &str| (0..table.len()).find(|&number| table.text(number) == text).unwrap();
+    let (both, second) = (table.counts(|_| true), table.counts(|text| text == 1));
+    assert_eq!((both[of("Yes.")], both[of("No.")]), (2, 2));
+    assert_eq!((second[of("Yes.")], second[of("No.")]), (0, 1));
+    assert_eq!(
+        super::super::weighted([0, 1, 2, 3, 6, 7, 100]),
+        [vec![1, 2, 3, 3, 4, 4, 5, 5, 5], vec![6; 10]].concat()
+    );
 }

@@ -99,7 +99,7 @@ struct TrainArguments {
     /// Features to learn, M [default: by the number of sentences].
     #[arg(long, value_name = "M")]
     features: Option<usize>,
-    /// Features active in a sentence on average, K [default: 3, or 4 above 128 features].
+    /// Features active in a sentence on average, K [default: 3, or 4 above 256 features].
     #[arg(long, value_name = "K")]
     active: Option<usize>,
     /// Share of the prompts to hold back: their sentences are fresh when names are checked.
