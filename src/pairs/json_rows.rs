@@ -283,6 +283,13 @@ fn unwrap(value: Value) -> Option<Inside> {
     })
 }
 
+/// Whether a value is an object that neither holds rows nor is a document of a known format.
+pub(super) fn is_no_table(value: Value) -> bool {
+    value.is_object()
+        && super::shapes::document(value.to_string().as_bytes()).is_none()
+        && unwrap(value).is_none()
+}
+
 /// One object of columns: lists of equal length, or pandas' records by row number.
 fn columns(map: Map<String, Value>) -> Option<Inside> {
     let reason = "it is one object of columns";

@@ -14,6 +14,9 @@ use super::error::PairsError;
 use super::records;
 use super::shapes::LabelPair;
 
+/// One label in so many may be a slip of the pen.
+const SLIPS: usize = 500;
+
 /// Labels of a column, one per row of the source.
 #[derive(Debug, Default)]
 pub(super) struct LabelColumn {
@@ -21,6 +24,8 @@ pub(super) struct LabelColumn {
     pub values: Vec<f32>,
     /// Rows without a label, where that does not mean a tie.
     pub missing: Vec<u32>,
+    /// Rows with a slip of the pen, and what stands there.
+    pub unknown: Vec<(u32, String)>,
     /// What the user should know about the reading.
     pub notes: Vec<String>,
     /// How they are written.
@@ -55,23 +60,24 @@ pub(super) struct Hints<'a> {
 /// # Errors
 /// [`PairsError::Labels`], a question, where the column is not understood as a whole.
 pub(super) fn read(column: &Column, hints: &Hints<'_>) -> Result<Option<LabelColumn>, PairsError> {
-    let cells = Written::new(column, hints.path)?;
+    let mut cells = Written::new(column, hints.path)?;
     if cells.values.is_empty() {
         return Ok(None);
     }
+    let mut strays = Vec::new();
     let codes = match choose(&cells, hints) {
         Ok(codes) => codes,
-        Err(question) if by_column(&cells, hints).is_some() => {
-            by_column(&cells, hints).ok_or_else(|| ask(&cells, hints, question))?
-        }
         Err(question) => {
-            if hints.map.is_none()
-                && hints.scale.is_none()
-                && let Some(labels) = by_row(&cells, hints)
-            {
-                return Ok(Some(labels));
+            match (by_column(&cells, hints), by_row(&cells, hints), without_strays(&cells, hints)) {
+                (Some(codes), ..) => codes,
+                (_, Some(labels), _) => return Ok(Some(labels)),
+                (.., Some((rest, codes))) => {
+                    let all = std::mem::replace(&mut cells, rest).values;
+                    strays = all.into_iter().filter(|value| !cells.values.contains(value)).collect();
+                    codes
+                }
+                _ => return Err(ask(&cells, hints, question)),
             }
-            return Err(ask(&cells, hints, question));
         }
     };
     // Every value is one of the codes, or the column is not understood.
@@ -88,28 +94,65 @@ pub(super) fn read(column: &Column, hints: &Hints<'_>) -> Result<Option<LabelCol
     let mut empty = 0;
     for (row, cell) in (0u32..).zip(cells.texts.iter()) {
         let what = match cell.map(str::trim).filter(|cell| !cell.is_empty()) {
-            Some(cell) => said.get(cell).copied().unwrap_or(Said::Nothing),
+            Some(cell) => said.get(cell).copied(),
             None => {
                 empty += 1;
-                null_is
+                Some(null_is)
             }
         };
         labels.values.push(match what {
-            Said::Share(share) => share,
-            Said::Nothing => {
+            Some(Said::Share(share)) => share,
+            Some(Said::Nothing) => {
                 labels.missing.push(row);
+                f32::NAN
+            }
+            None => {
+                labels.unknown.push((row, shorten(cell.unwrap_or_default())));
                 f32::NAN
             }
         });
     }
     labels.notes.push(told(&cells, &labels, hints));
+    let name = &cells.name;
     if empty > 0 && null_is == Said::Share(0.5) {
         labels.notes.push(format!(
-            "label column `{}`: {empty} rows without a value read as ties, as this project's own labels say it",
-            cells.name
+            "label column `{name}`: {empty} rows without a value read as ties, as this project's own labels say it"
+        ));
+    }
+    if !strays.is_empty() {
+        let shown: Vec<String> =
+            strays.iter().map(|(value, count)| format!("`{}` ({count})", shorten(value))).collect();
+        labels.notes.push(format!(
+            "label column `{name}`: {} rows left out, whose labels are none of these: {}; `--label-map` says what they mean",
+            labels.unknown.len(),
+            shown.join(", ")
         ));
     }
     Ok(Some(labels))
+}
+
+/// The column without slips of the pen: at most one label in [`SLIPS`], where all others are of the documented
+/// codes. Codes of a scale are never so rare.
+fn without_strays(cells: &Written, hints: &Hints<'_>) -> Option<(Written, Codes)> {
+    let free =
+        hints.map.is_none() && hints.scale.is_none() && hints.known.is_none() && hints.classes.is_none();
+    let total: usize = cells.values.iter().map(|(_, count)| count).sum();
+    let documented = |(value, _): &(String, usize)| {
+        nothing(value) || matches!(Codes::Words { zero: false }.read(value), Some(Said::Share(_)))
+    };
+    let (values, strays): (Vec<_>, Vec<_>) = cells.values.iter().cloned().partition(documented);
+    let slips: usize = strays.iter().map(|(_, count)| count).sum();
+    // Both sides must be there: 1 alone may go with 2.
+    let says = |wanted: fn(f32) -> bool| {
+        let read = |value: &str| Codes::Words { zero: false }.read(value);
+        values.iter().any(|(value, _)| matches!(read(value), Some(Said::Share(share)) if wanted(share)))
+    };
+    (free && slips * SLIPS <= total && says(|share| share > 0.5) && says(|share| share < 0.5))
+        .then_some(())?;
+    let rest = Written { values, name: cells.name.clone(), texts: cells.texts.clone(), ..*cells };
+    let codes =
+        choose(&rest, hints).ok().filter(|codes| matches!(codes, Codes::Shares | Codes::Words { .. }))?;
+    Some((rest, codes))
 }
 
 /// Labels of two columns: an outcome each (and one for ties), or a score each.
@@ -312,7 +355,10 @@ fn choose(cells: &Written, hints: &Hints<'_>) -> Result<Codes, Question> {
         return Err(Question::Direction(0.0, 100.0));
     }
     if low >= 0.0 && high <= 1.0 {
-        return if whole && names_a_place(&cells.name) { Err(Question::Index) } else { Ok(Codes::Shares) };
+        // Where the responses are counted from 0, so may be the preferred one.
+        let place = names_a_place(&cells.name)
+            || hints.responses[0].ends_with('0') && hints.responses[1].ends_with('1');
+        return if whole && place { Err(Question::Index) } else { Ok(Codes::Shares) };
     }
     if low < 0.0 {
         return match (whole_in(-1.0, 1.0), low.abs().max(high).ceil()) {
@@ -370,6 +416,7 @@ fn by_column(cells: &Written, hints: &Hints<'_>) -> Option<Codes> {
 
 /// Labels that repeat what stands in their row: the name of a model, the text of a response, a column's name.
 fn by_row(cells: &Written, hints: &Hints<'_>) -> Option<LabelColumn> {
+    (hints.map.is_none() && hints.scale.is_none()).then_some(())?;
     let plain = |text: &str| text.trim().to_owned();
     for named in &hints.named {
         let [first, second] = named;
@@ -641,8 +688,27 @@ mod tests {
         }
         let message = asked(&Column::new("winner_id".into(), [0i64, 1]), &hints());
         assert!(message.contains("0=A,1=B"), "{message}");
+        let zero = Hints { responses: ["response_0", "response_1"], ..hints() };
+        assert!(asked(&Column::new("label".into(), [0i64, 1]), &zero).contains("1=A,0=B"));
         let labels = read(&numbers(&[1.0, -1.0, 0.0]), &hints()).unwrap().unwrap();
         assert_eq!((labels.values, labels.codes), (vec![1.0, 0.0, 0.5], Codes::Signs));
+    }
+
+    #[test]
+    fn a_slip_in_hundreds_is_left_out_by_name_and_more_is_a_question() {
+        let column = |slips: usize| {
+            let cells = (0..1500usize).map(|i| if i < slips { 7.0 + i as f64 } else { (i % 2) as f64 });
+            Column::new("y".into(), cells.collect::<Vec<f64>>())
+        };
+        let labels = read(&column(3), &hints()).unwrap().unwrap();
+        assert_eq!(labels.unknown, [(0, "7".to_owned()), (1, "8".into()), (2, "9".into())]);
+        assert!(labels.notes[1].contains("3 rows left out"), "{:?}", labels.notes);
+        assert!(labels.values[3..].iter().all(|value| !value.is_nan()));
+        asked(&column(4), &hints());
+        asked(&column(1).head(Some(400)), &hints());
+        // A scale is no slip, however few its middle.
+        let scale = (0..1500usize).map(|i| if i == 7 { 3.0 } else { 1.0 + (i % 2) as f64 });
+        asked(&Column::new("y".into(), scale.collect::<Vec<f64>>()), &hints());
     }
 
     #[test]

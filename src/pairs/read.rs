@@ -382,6 +382,9 @@ impl Extraction<'_> {
         for row in labels.missing {
             drops.add(row as usize, "missing label");
         }
+        for (row, value) in labels.unknown {
+            drops.add(row as usize, &format!("unknown label `{value}`"));
+        }
         notes.extend(labels.notes);
         Ok((Some(labels.values), labels.codes))
     }

@@ -25,6 +25,16 @@ enum Way {
     Vectors,
 }
 
+impl Way {
+    fn single(columns: &Columns, options: &ReadOptions) -> Self {
+        let prompt = || columns.find(&["prompt", "input", "question"]);
+        Self::Single {
+            prompt: options.prompt_column.clone().or_else(prompt),
+            response: columns.find(&RESPONSE).unwrap_or_default(),
+        }
+    }
+}
+
 /// Some consecutive rows.
 pub struct Rows {
     /// One pair per row, in the order and orientation of the table; only texts, lengths and vectors are
@@ -43,17 +53,14 @@ impl RowReader {
         let columns = Columns(schema.iter().map(|(name, dtype)| (name.to_string(), dtype.clone())).collect());
         let vectors = options.embedding_columns.is_some();
         check_names(&columns, options, path)?;
+        let single = columns.find(&RESPONSE).is_some() && !vectors;
         let way = match plans(&columns, None, options, path) {
-            Ok(ways) => Way::Pairs(ways),
-            Err(PairsError::NotPairs { .. }) if columns.find(&RESPONSE).is_some() && !vectors => {
-                Way::Single {
-                    prompt: options
-                        .prompt_column
-                        .clone()
-                        .or_else(|| columns.find(&["prompt", "input", "question"])),
-                    response: columns.find(&RESPONSE).unwrap_or_default(),
-                }
+            // Rows that compete by prompt are single responses here.
+            Ok(ways) if single && ways.iter().all(|(_, plan)| plan.ranked && plan.last_resort) => {
+                Way::single(&columns, options)
             }
+            Ok(ways) => Way::Pairs(ways),
+            Err(PairsError::NotPairs { .. }) if single => Way::single(&columns, options),
             Err(PairsError::NotPairs { .. }) if vectors => Way::Vectors,
             Err(error) => return Err(error),
         };
@@ -86,52 +93,7 @@ impl RowReader {
     pub fn read(&mut self, frame: &DataFrame) -> Result<Rows, PairsError> {
         let rows = frame.height();
         let mut problems: Vec<Option<&'static str>> = vec![None; rows];
-        let empty = || StringChunked::full("".into(), "", rows);
-        let (prompt, first, second) = match &mut self.way {
-            Way::Pairs(ways) => {
-                if ways.len() > 1 {
-                    let at = ways.iter().position(|(shape, plan)| shape.accepts(frame, plan));
-                    let chosen = ways.swap_remove(at.unwrap_or(ways.len() - 1));
-                    *ways = vec![chosen];
-                }
-                let Some((shape, plan)) = ways.first() else {
-                    return Err(PairsError::Empty { path: self.path.clone() });
-                };
-                let how = ExtractOptions { pairing: self.options.pairing, path: &self.path };
-                let taken = shape.take(frame, plan, &how)?;
-                if taken.rows.is_some() {
-                    return Err(PairsError::NotPairs {
-                        path: self.path.clone(),
-                        detail: format!("a row of {} is not one pair", shape.name()),
-                        hint: "write its pairs with `prompt`, `response_A` and `response_B` first".into(),
-                    });
-                }
-                let texts = taken.texts;
-                for (row, reason) in texts.problems {
-                    if let Some(problem) = problems.get_mut(row as usize) {
-                        *problem = Some(reason);
-                    }
-                }
-                (texts.prompt, texts.first, texts.second)
-            }
-            Way::Single { prompt, response } => {
-                let column = |name: &str| {
-                    let column = frame.column(name).map_err(|_| PairsError::NoColumn {
-                        path: self.path.clone(),
-                        flag: "its first rows",
-                        name: name.to_owned(),
-                        hint: "every batch needs the same columns".into(),
-                    })?;
-                    texts::text(column, &self.path)
-                };
-                let prompt = match prompt {
-                    Some(name) => column(name)?,
-                    None => empty(),
-                };
-                (prompt, column(response)?, empty())
-            }
-            Way::Vectors => (empty(), empty(), empty()),
-        };
+        let [prompt, first, second] = self.texts(frame, &mut problems)?;
         let single = self.is_single();
         if self.has_texts() {
             for (row, problem) in problems.iter_mut().enumerate() {
@@ -175,6 +137,60 @@ impl RowReader {
             ..Pairs::default()
         };
         Ok(Rows { pairs, problems })
+    }
+
+    /// Prompt and both responses of every row; why some cannot be read goes to `problems`.
+    fn texts(
+        &mut self,
+        frame: &DataFrame,
+        problems: &mut [Option<&'static str>],
+    ) -> Result<[StringChunked; 3], PairsError> {
+        let empty = || StringChunked::full("".into(), "", frame.height());
+        Ok(match &mut self.way {
+            Way::Pairs(ways) => {
+                if ways.len() > 1 {
+                    let at = ways.iter().position(|(shape, plan)| shape.accepts(frame, plan));
+                    let chosen = ways.swap_remove(at.unwrap_or(ways.len() - 1));
+                    *ways = vec![chosen];
+                }
+                let Some((shape, plan)) = ways.first() else {
+                    return Err(PairsError::Empty { path: self.path.clone() });
+                };
+                let how = ExtractOptions { pairing: self.options.pairing, path: &self.path };
+                let taken = shape.take(frame, plan, &how)?;
+                if taken.rows.is_some() {
+                    return Err(PairsError::NotPairs {
+                        path: self.path.clone(),
+                        detail: format!("a row of {} is not one pair", shape.name()),
+                        hint: "write its pairs with `prompt`, `response_A` and `response_B` first".into(),
+                    });
+                }
+                let texts = taken.texts;
+                for (row, reason) in texts.problems {
+                    if let Some(problem) = problems.get_mut(row as usize) {
+                        *problem = Some(reason);
+                    }
+                }
+                [texts.prompt, texts.first, texts.second]
+            }
+            Way::Single { prompt, response } => {
+                let column = |name: &str| {
+                    let column = frame.column(name).map_err(|_| PairsError::NoColumn {
+                        path: self.path.clone(),
+                        flag: "its first rows",
+                        name: name.to_owned(),
+                        hint: "every batch needs the same columns".into(),
+                    })?;
+                    texts::text(column, &self.path)
+                };
+                let prompt = match prompt {
+                    Some(name) => column(name)?,
+                    None => empty(),
+                };
+                [prompt, column(response)?, empty()]
+            }
+            Way::Vectors => [empty(), empty(), empty()],
+        })
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::columns::shorten;
 use super::error::PairsError;
+use super::json_rows;
 use super::table::unpacked_name;
 use crate::limits::FILES;
 use crate::suggest::nearest;
@@ -17,6 +18,9 @@ const KINDS: [&[&str]; 4] = [
     &["jsonl", "ndjson", "jsonlines", "json"],
     &["csv", "tsv", "tab"],
 ];
+
+/// A larger JSON file is data.
+const MAX_ABOUT: u64 = 1 << 20;
 
 /// How deep a folder is searched when it has no data at its top.
 const MAX_DEPTH: usize = 4;
@@ -194,7 +198,8 @@ fn folder(root: &Path) -> Result<(Vec<PathBuf>, Vec<String>), PairsError> {
                         below.push(path);
                     }
                 } else if kind(&path).is_some() {
-                    if ABOUT.contains(&name.as_str()) { &mut about } else { &mut files }.push(path);
+                    let aside = ABOUT.contains(&name.as_str()) || describes(&path);
+                    if aside { &mut about } else { &mut files }.push(path);
                 } else {
                     others.push(format!("`{}`", shorten(&name)));
                 }
@@ -216,6 +221,14 @@ fn folder(root: &Path) -> Result<(Vec<PathBuf>, Vec<String>), PairsError> {
         count => format!("it holds {}{}", others.join(", "), if count > 5 { ", …" } else { "" }),
     };
     Err(PairsError::NoData { path: root.into(), seen })
+}
+
+/// Whether a file is one JSON object that holds no rows: it says something about the data beside it.
+fn describes(path: &Path) -> bool {
+    let json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
+    let small = std::fs::metadata(path).is_ok_and(|meta| meta.len() <= MAX_ABOUT);
+    let read = || serde_json::from_slice(&std::fs::read(path).ok()?).ok();
+    json && small && read().is_some_and(json_rows::is_no_table)
 }
 
 /// The revision that a folder of the Hub's cache stands for: that of `refs/main`, or the only or newest one.

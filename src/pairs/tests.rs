@@ -282,6 +282,40 @@ proptest! {
             _ => prop_assert!(false, "one way is refused, the other not"),
         }
     }
+
+    /// Whatever stands in the labels of a file: each row with a label counts, or nothing is read and the user is asked.
+    #[test]
+    fn no_file_is_read_with_a_part_of_its_label_codes(
+        labels in prop::collection::vec(prop::sample::select(vec![
+            "\"A\"", "\"B\"", "\"tie\"", "1", "0", "2", "3", "-1", "-3", "0.5", "1.5", "75", "\"yes\"", "\"1\"", "\"response_1\"",
+            "\"model_b\"", "true", "false", "\"A>>B\"", "\"\"", "null", "\"great\"",
+        ]), 1..7),
+        csv in any::<bool>(),
+        names in prop::sample::select(vec![["response_A", "response_B"], ["output_1", "output_2"]]),
+    ) {
+        let dir = folder();
+        let path = dir.path().join(if csv { "t.csv" } else { "t.jsonl" });
+        let [first, second] = names;
+        let mut text = if csv { format!("prompt,{first},{second},label\n") } else { String::new() };
+        for (i, label) in labels.iter().enumerate() {
+            text += &match csv {
+                true => format!("q{i},a{i},b{i},{}\n", if *label == "null" { "" } else { label.trim_matches('"') }),
+                false => format!("{{\"prompt\":\"q{i}\",\"{first}\":\"a{i}\",\"{second}\":\"b{i}\",\"label\":{label}}}\n"),
+            };
+        }
+        std::fs::write(&path, text).unwrap();
+        let given = labels.iter().filter(|label| !matches!(**label, "\"\"" | "null")).count();
+        match read(&path.to_string_lossy(), &ReadOptions::default()) {
+            Ok((pairs, report)) => {
+                let read = pairs.judgements.label.iter().filter(|label| !label.is_nan()).count();
+                prop_assert!(read >= given, "{read} of {given} labels: {labels:?}");
+                prop_assert!(report.dropped.keys().all(|reason| reason == "missing label"), "{:?}", report.dropped);
+            }
+            Err(PairsError::Labels { hint, .. }) => prop_assert!(hint.contains("--label-"), "{hint}"),
+            Err(PairsError::NothingLeft { .. }) => prop_assert_eq!(given, 0),
+            Err(error) => prop_assert!(false, "{}", error),
+        }
+    }
 }
 
 /// Rows as CSV: several annotators, a repeated row, prompts that differ in white space alone.

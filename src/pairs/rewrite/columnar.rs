@@ -72,12 +72,11 @@ pub(super) fn write(
         frame.take(&IdxCa::from_slice("".into(), rows)).map_err(failed(path))
     };
     let container = table.container();
-    let features = table.features.as_deref();
-    save(container, features, &mut take(&frame, &touched)?, &rows_path(to))?;
+    save(container, table.features.as_deref(), &mut take(&frame, &touched)?, &rows_path(to))?;
     let mut kept = if dropped.is_empty() { changed } else { take(&changed, &kept)? };
     // Written under its name last: a file without its record could not be undone.
     let finished = tempfile_beside(to)?;
-    save(container, features, &mut kept, &finished)?;
+    save(container, table.features.as_deref(), &mut kept, &finished)?;
     let record = Record {
         container: name_of(container).into(),
         original: path.display().to_string(),

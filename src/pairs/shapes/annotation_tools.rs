@@ -34,7 +34,7 @@ impl FormatAdapter for LabelStudio {
     }
 
     fn document(&self, bytes: &[u8]) -> Option<Result<DataFrame, String>> {
-        let tasks = array(bytes, &["\"annotations\"", "\"data\"", "\"result\""])?;
+        let tasks = array(bytes, &["\"data\"", "\"result\""])?;
         let is_task = |task: &Value| {
             task.get("data").is_some_and(Value::is_object)
                 && task.get("annotations").or(task.get("completions")).is_some_and(Value::is_array)

@@ -380,7 +380,9 @@ impl ColumnMap {
             if system.is_none() && earlier.is_none() {
                 return (!asked.is_empty()).then_some(asked);
             }
-            let asked = (!asked.is_empty()).then(|| format!("Human: {asked}"));
+            // A conversation names its speakers already.
+            let told = ["Human: ", "System: "].iter().any(|speaker| asked.starts_with(speaker));
+            let asked = (!asked.is_empty()).then(|| if told { asked } else { format!("Human: {asked}") });
             Some([system, earlier, asked].into_iter().flatten().collect::<Vec<_>>().join("\n\n"))
         });
         Ok(Some(Cells::Text(whole.collect())))
