@@ -78,6 +78,15 @@ impl Request {
     }
 }
 
+/// `runs/` and the data's name without folder, extension and glob characters: the run directory where none is named.
+pub fn default_out(data: &[String]) -> PathBuf {
+    let mut name = data.first().map_or_else(|| "run".into(), |first| pairs::dataset_name(first));
+    if data.len() > 1 {
+        name.push_str(&format!("-and-{}-more", data.len() - 1));
+    }
+    PathBuf::from("runs").join(name.replace(['/', '\\', ':'], "--"))
+}
+
 /// What came out, beside the files in the run directory.
 #[derive(Debug, Clone)]
 pub struct Analysis {
@@ -355,6 +364,9 @@ pub(crate) fn gather(
     observer.stage("read", 0);
     let (mut pairs, read) = pairs::read_all(&sources, &dataset::read_options(config))?;
     observer.finished("read", started.elapsed().as_secs_f64(), false);
+    if request.context().cancel.requested() {
+        return Err(AnalyzeError::Stopped);
+    }
     let (sides, split_notes) = pairs::split(&pairs, config.split.shares, config.seed)?;
     for (side, purpose) in [(Split::Train, "training"), (Split::Test, "measuring (held out)")] {
         if !sides.contains(&side) {
@@ -363,6 +375,7 @@ pub(crate) fn gather(
     }
 
     let mut run = RunDir::open(&request.out, dataset::record(&read, &pairs), request.force)?;
+    run.cancel = request.context().cancel.clone();
     run.manifest.config = config.clone();
     run.manifest.seed = config.seed;
     run.manifest.notes.clear();
@@ -501,6 +514,7 @@ fn stage(
 ) -> Result<(), AnalyzeError> {
     match run.begin(name, print) {
         None => observer.finished(name, 0.0, true),
+        Some(_) if run.cancel.requested() => return Err(AnalyzeError::Stopped),
         Some(open) => {
             observer.stage(name, total);
             work(run, observer)?;
@@ -685,7 +699,12 @@ fn describe_stage(
     let total = pairs.pair_id.len();
     stage(run, observer, "describe", print, total, &files, |run, observer| {
         let learned = model.activations(deltas)?;
-        let known = bank.measure(pairs, &mut |done| observer.advance(done));
+        let cancel = run.cancel.clone();
+        let mut go_on = |done| {
+            observer.advance(done);
+            !cancel.requested()
+        };
+        let known = bank.measure_while(pairs, &mut go_on).ok_or(AnalyzeError::Stopped)?;
         let mut found = describe::describe(
             pairs,
             sides,

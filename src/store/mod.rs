@@ -21,6 +21,8 @@ use std::time::Instant;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use crate::context::Cancel;
+
 pub use atomic::{TEMPORARY_PREFIX, write_bytes, write_file, write_json, write_parquet};
 pub(crate) use atomic::{make_readable, plain_schema};
 pub use error::StoreError;
@@ -37,6 +39,8 @@ pub struct RunDir {
     path: PathBuf,
     /// What `run.json` says.
     pub manifest: Manifest,
+    /// Whether to stop between two stages.
+    pub cancel: Cancel,
     _lock: File,
 }
 
@@ -106,7 +110,7 @@ impl RunDir {
             found
         };
         manifest.dataset = dataset;
-        Ok(Self { path: path.into(), manifest, _lock: lock })
+        Ok(Self { path: path.into(), manifest, cancel: Cancel::default(), _lock: lock })
     }
 
     /// The directory.
