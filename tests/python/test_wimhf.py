@@ -28,9 +28,10 @@ import wimhf
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "data" / "sample.parquet"
-ROWS = 700
-#: Small, so that seven analyses take seconds; the same for the command and the module.
-SETTINGS = {"seed": 3, "device": "cpu", "progress": False}
+ROWS = 400
+#: Small, so that a dozen analyses take seconds; the same for the command and the module.
+SETTINGS = {"seed": 3, "features": 8, "active": 2, "device": "cpu", "progress": False}
+COMMAND = ["--seed", 3, "--features", 8, "--active", 2, "--device", "cpu", "--quiet"]
 RESULTS = ("principles.json", "features.parquet", "activations.parquet")
 
 
@@ -44,22 +45,22 @@ def python(code, **options):
 
 
 class WithRuns(unittest.TestCase):
-    """A slice of the sample, and the command's run of it."""
+    """A slice of the sample, and the command's run of it, made once."""
+
+    folder = None
 
     @classmethod
     def setUpClass(cls):
-        cls.folder = tempfile.TemporaryDirectory()
-        cls.at = Path(cls.folder.name)
-        cls.table = pyarrow.parquet.read_table(SAMPLE).slice(0, ROWS).combine_chunks()
-        cls.file = cls.at / "slice.parquet"
+        if WithRuns.folder is not None:
+            return
+        WithRuns.folder = tempfile.TemporaryDirectory()
+        WithRuns.at = Path(cls.folder.name)
+        WithRuns.table = pyarrow.parquet.read_table(SAMPLE).slice(0, ROWS).combine_chunks()
+        WithRuns.file = cls.at / "slice.parquet"
         pyarrow.parquet.write_table(cls.table, cls.file)
-        done = command("analyze", cls.file, "--out", cls.at / "command", "--seed", 3, "--device", "cpu", "--quiet")
+        done = command("analyze", cls.file, "--out", cls.at / "command", *COMMAND)
         assert done.returncode == 0, done.stderr
-        cls.run_ = wimhf.open(cls.at / "command")
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.folder.cleanup()
+        WithRuns.run_ = wimhf.open(cls.at / "command")
 
     def same_results(self, path):
         for name in RESULTS:
@@ -113,12 +114,12 @@ class TablesIn(WithRuns):
     def test_vectors_beside_a_table(self):
         random = numpy.random.default_rng(1)
         a, b = random.normal(size=(2, ROWS, 24))
-        run = wimhf.analyze(self.table, out=self.at / "vectors", embeddings=(a, b), features=8, active=2, **SETTINGS)
+        run = wimhf.analyze(self.table, out=self.at / "vectors", embeddings=(a, b), **SETTINGS)
         self.assertEqual(run.sae["encoder"].shape, (8, 24))
         self.assertEqual(run.manifest["config"]["sae"]["features"], 8)
         bad = a.copy()
         bad[5, 3] = numpy.nan
-        run = wimhf.analyze(self.table, out=self.at / "nan", embeddings=(bad, b), features=8, active=2, **SETTINGS)
+        run = wimhf.analyze(self.table, out=self.at / "nan", embeddings=(bad, b), **SETTINGS)
         self.assertEqual(sum(run.manifest["dataset"]["dropped"].values()), 1)
         with self.assertRaisesRegex(wimhf.InputError, "rows"):
             wimhf.analyze(self.table, out=self.at / "none", embeddings=(a[:5], b[:5]), **SETTINGS)
@@ -143,7 +144,8 @@ class TablesOut(WithRuns):
         self.assertEqual(features.to_pydict(), pyarrow.parquet.read_table(run.path / "features.parquet").to_pydict())
         self.assertEqual(run.features.to_polars().to_dicts(), features.to_pylist())
         self.assertEqual(len(run.features.to_pandas()), len(features))
-        self.assertEqual(duckdb.sql("select count(*) from features").fetchone()[0], len(features))
+        ours = run.features
+        self.assertEqual(duckdb.sql("select count(*) from ours").fetchall(), [(len(features),)])
         self.assertEqual(len(run.effects), len(run.features))
         delta = run.features.to_arrow()["win_delta"].to_pylist()
         self.assertEqual(run.effects.to_arrow()["win_delta"].to_pylist(), delta)
@@ -304,7 +306,7 @@ class Stopping(WithRuns):
     def setUpClass(cls):
         super().setUpClass()
         # Long enough to be interrupted wherever one likes.
-        many = polars.concat([polars.read_parquet(SAMPLE).with_columns(prompt=polars.col("prompt") + f" {i}") for i in range(6)])
+        many = polars.concat([polars.read_parquet(SAMPLE).with_columns(prompt=polars.col("prompt") + f" {i}") for i in range(2)])
         cls.large = cls.at / "large.parquet"
         many.write_parquet(cls.large)
 

@@ -45,7 +45,8 @@ class Table:
     def to_pandas(self) -> pandas.DataFrame:
         """As a pandas frame."""
         _library("pandas")
-        return self.to_arrow().to_pandas()
+        made: pandas.DataFrame = self.to_arrow().to_pandas()
+        return made
 
     def to_polars(self) -> polars.DataFrame:
         """As a polars frame."""

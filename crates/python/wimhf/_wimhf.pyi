@@ -3,6 +3,17 @@
 from os import PathLike
 from typing import Any, final
 
+__all__ = [
+    "__version__",
+    "Frame",
+    "NativeRun",
+    "NativeScorer",
+    "main",
+    "analyze",
+    "inspect",
+    "compare",
+    "undo_relabel",
+]
 __version__: str
 
 @final
