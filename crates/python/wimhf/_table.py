@@ -50,7 +50,8 @@ class Table:
 
     def to_polars(self) -> polars.DataFrame:
         """As a polars frame."""
-        return _library("polars").DataFrame(self)
+        made: polars.DataFrame = _library("polars").DataFrame(self)
+        return made
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         return self._frame.__arrow_c_stream__(requested_schema)
