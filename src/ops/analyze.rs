@@ -86,6 +86,15 @@ impl Request {
     }
 }
 
+/// `runs/` and the data's name without folder, extension and glob characters: the run directory where none is named.
+pub fn default_out(data: &[String]) -> PathBuf {
+    let mut name = data.first().map_or_else(|| "run".into(), |first| pairs::dataset_name(first));
+    if data.len() > 1 {
+        name.push_str(&format!("-and-{}-more", data.len() - 1));
+    }
+    PathBuf::from("runs").join(name.replace(['/', '\\', ':'], "--"))
+}
+
 /// What came out, beside the files in the run directory.
 #[derive(Debug, Clone)]
 pub struct Analysis {
@@ -426,7 +435,11 @@ impl TrainedRun {
         let entries = self.dictionary.as_ref().map(named_entries).unwrap_or_default();
         let entries = describe::common_entries(&mut firing, self.models.learned_features(), &entries);
         let vocabulary = vocabulary(embedder, self.models.learned.is_some(), context, &mut relay)?;
-        let known = self.bank.measure(&self.pairs, progress);
+        let mut go_on = |done| {
+            progress(done);
+            !context.cancel.requested()
+        };
+        let known = self.bank.measure_while(&self.pairs, &mut go_on).ok_or(AnalyzeError::Stopped)?;
         let difference = self.model.activations(&self.deltas)?;
         let nothing = Matrix::default();
         let setting = Setting {
@@ -500,6 +513,9 @@ pub(crate) fn gather(
     pairs::refuse_one_sided(&pairs, &read.path)?;
     let mut pairs = pairs::canonical(pairs);
     observer.finished("read", started.elapsed().as_secs_f64(), false);
+    if request.context().cancel.requested() {
+        return Err(AnalyzeError::Stopped);
+    }
     let (sides, split_notes) = pairs::split(&pairs, config.split.shares, config.seed)?;
     for (side, purpose) in [(Split::Train, "training"), (Split::Test, "measuring (held out)")] {
         if !sides.contains(&side) {
@@ -509,6 +525,7 @@ pub(crate) fn gather(
 
     output::check_run(&request.out, "--out").map_err(RunError::from)?;
     let mut run = RunDir::open(&request.out, dataset::record(&read, &pairs), request.force)?;
+    run.cancel = request.context().cancel.clone();
     run.manifest.config = config.clone();
     run.manifest.seed = config.seed;
     run.manifest.notes.clear();
@@ -666,6 +683,7 @@ fn stage(
 ) -> Result<(), AnalyzeError> {
     match run.begin(name, print) {
         None => observer.finished(name, 0.0, true),
+        Some(_) if run.cancel.requested() => return Err(AnalyzeError::Stopped),
         Some(open) => {
             observer.stage(name, total);
             work(run, observer)?;

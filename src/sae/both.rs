@@ -55,6 +55,9 @@ pub fn learn(
     let (mut sae, mut report) =
         train_resumable(deltas, train, validation, calibrate, &first, compute, checkpoint, events)?;
     let Some(second) = second else { return Ok((sae, report)) };
+    if events(Progress::Step { epoch: 0, step: 0, steps: 0 }) == Control::Stop {
+        return Err(SaeError::Stopped { epoch: report.epochs });
+    }
     let (led, words) = match words::learn(deltas, pairs, train, validation, calibrate, &second) {
         Ok(learned) => learned,
         Err(SaeError::NoWords { pairs, terms }) => {

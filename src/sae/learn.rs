@@ -35,7 +35,12 @@ impl TrainData<'_> {
         for parity in [0, 1] {
             let half: Vec<u32> = self.train.iter().copied().skip(parity).step_by(2).collect();
             let config = SaeConfig { seed: config.seed.wrapping_add(1 + parity as u64), ..config.clone() };
-            let learned = self.once(&half, &config, None, &mut |_: Progress| Control::Continue);
+            // Of a half nobody wants to hear losses, but whoever wants to stop is asked.
+            let mut ask = |_: Progress| events(Progress::Step { epoch: 0, step: 0, steps: 0 });
+            let learned = self.once(&half, &config, None, &mut ask);
+            if let Err(stopped @ SaeError::Stopped { .. }) = learned {
+                return Err(stopped);
+            }
             // Half of a small dataset may be too small; its stability is unknown then, not zero.
             halves.extend(learned.ok().map(|(half, _)| half));
         }

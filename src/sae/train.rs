@@ -36,7 +36,7 @@ const REPORT_EVERY: usize = 16;
 pub enum Progress {
     /// In the middle of an epoch, every few steps.
     Step {
-        /// From 1.
+        /// From 1; 0 between two trainings.
         epoch: usize,
         /// Steps done in this epoch.
         step: usize,

@@ -24,6 +24,8 @@ use std::time::Instant;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use crate::context::Cancel;
+
 pub(crate) use atomic::plain_schema;
 pub use atomic::{
     TEMPORARY_PREFIX, keep, sweep_leftovers, temporary, write_bytes, write_file, write_json, write_parquet,
@@ -43,6 +45,8 @@ pub struct RunDir {
     path: PathBuf,
     /// What `run.json` says.
     pub manifest: Manifest,
+    /// Whether to stop between two stages.
+    pub cancel: Cancel,
     _lock: File,
 }
 
@@ -100,7 +104,7 @@ impl RunDir {
             found
         };
         manifest.dataset = dataset;
-        let run = Self { path: path.into(), manifest, _lock: lock };
+        let run = Self { path: path.into(), manifest, cancel: Cancel::default(), _lock: lock };
         // From now on this is a run, whatever happens to the process: only what has a record is taken for one.
         run.save()?;
         Ok(run)

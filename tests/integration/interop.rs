@@ -240,28 +240,3 @@ fn pandas_polars_duckdb_datasets_and_numpy_read_a_run() {
     assert!(told.contains("Parquet files") && told.contains("differ by at most"), "{told}");
     eprintln!("{told}");
 }
-
-#[test]
-#[ignore = "needs WIMHF_PYTHON with tests/interop/requirements.txt; `.ci/run` runs it"]
-fn notebooks_execute_from_top_to_bottom() {
-    let dir = tempfile::tempdir().unwrap();
-    let at = dir.path();
-    run(at, &data("sample.parquet"), "sample");
-    let mut notebooks: Vec<_> = std::fs::read_dir(root().join("notebooks"))
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "ipynb"))
-        .collect();
-    notebooks.sort();
-    assert!(notebooks.len() >= 4);
-    let mut command = python("tests/interop/run_notebooks.py");
-    command
-        .current_dir(at)
-        .env("WIMHF", env!("CARGO_BIN_EXE_wimhf"))
-        .env("WIMHF_RUN", at.join("sample"))
-        .env("WIMHF_BOXED", root().join("data/boxed"))
-        .env("JUPYTER_PLATFORM_DIRS", "1")
-        .args(&notebooks);
-    let told = stdout(&checked(&mut command));
-    assert_eq!(told.matches(": executed").count(), notebooks.len(), "{told}");
-}

@@ -2,7 +2,7 @@
 
     python run_notebooks.py [--write] NOTEBOOK...
 
-WIMHF names the program, WIMHF_RUN a run of the sample. `--write` keeps the outputs in the notebooks.
+WIMHF_RUN names a run of the sample; `wimhf` is installed. `--write` keeps the outputs in the notebooks.
 """
 
 import os

@@ -412,10 +412,19 @@ impl ConceptBank {
     /// Every concept in A minus the same in B, `[pairs, concepts]`, 0 where the two do not clearly
     /// differ; `progress` hears the pairs done.
     pub fn measure(&self, pairs: &Pairs, progress: &mut dyn FnMut(usize)) -> Matrix {
+        let mut all = |done| {
+            progress(done);
+            true
+        };
+        self.measure_while(pairs, &mut all).unwrap_or_default()
+    }
+
+    /// The same as long as `progress` says to go on; `None` where it said to stop.
+    pub fn measure_while(&self, pairs: &Pairs, progress: &mut dyn FnMut(usize) -> bool) -> Option<Matrix> {
         let (total, cols) = (pairs.pair_id.len(), self.concepts.len());
         let mut found = Matrix::zeros(total, cols);
         if cols == 0 {
-            return found;
+            return Some(found);
         }
         for (block, rows) in found.values.chunks_mut(BLOCK * cols).enumerate() {
             rows.par_chunks_mut(cols).enumerate().for_each(|(offset, row)| {
@@ -427,9 +436,11 @@ impl ConceptBank {
                     *slot = detector.difference(a, b);
                 }
             });
-            progress((block + 1).saturating_mul(BLOCK).min(total));
+            if !progress((block + 1).saturating_mul(BLOCK).min(total)) {
+                return None;
+            }
         }
-        found
+        Some(found)
     }
 }
 

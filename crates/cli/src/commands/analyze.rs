@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 
 use wimhf::config::{Describer, SaeMode, SaeSettings, What};
-use wimhf::pairs::dataset_name;
+use wimhf::ops::analyze::default_out;
 use wimhf::sae::DeviceChoice;
 use wimhf::store::output::{Kind, Output};
 use wimhf::{AnalyzeRequest, Context, Grid};
@@ -258,15 +258,6 @@ fn numbers<const COUNT: usize>(text: &str) -> Result<[f64; COUNT], String> {
         .ok()
         .and_then(|numbers| numbers.try_into().ok())
         .ok_or_else(|| format!("{COUNT} numbers with commas between them are needed, such as 0.35,0.2,0.45"))
-}
-
-/// `runs/` and the data's name without folder, extension and glob characters.
-fn default_out(data: &[String]) -> PathBuf {
-    let mut name = data.first().map(|first| dataset_name(first)).unwrap_or_else(|| "run".into());
-    if data.len() > 1 {
-        name.push_str(&format!("-and-{}-more", data.len() - 1));
-    }
-    PathBuf::from("runs").join(name.replace(['/', '\\', ':'], "--"))
 }
 
 /// Runs the subcommand.

@@ -1,0 +1,5 @@
+import sys
+
+from wimhf._cli import main
+
+sys.exit(main())
