@@ -464,8 +464,8 @@ fn express(
     Ok(analysis)
 }
 
-/// Everything after the measurable half, in memory: themes, effects, findings. For what asks the same
-/// question about other labels, such as shuffled ones.
+/// Everything after the measurable half, in memory, without the ladder: themes, effects, findings. For what asks the
+/// same question about other labels, such as shuffled ones.
 ///
 /// # Errors
 /// Where the words' embedder fails.
@@ -473,12 +473,11 @@ pub fn express_in_memory(
     pairs: &Pairs,
     sides: &[Side],
     described: &Described,
-    deltas: &Matrix,
     config: &Config,
 ) -> Result<(EffectTable, Findings), AnalyzeError> {
     let themes = constitution::select::themes(pairs, sides, described, &BoxedEmbedder::load()?)?;
     let described = described.with_themes(pairs, sides, &themes);
-    let table = table::measure(pairs, sides, &described, deltas);
+    let table = table::effects(pairs, sides, &described);
     let findings = constitution::select::select(pairs, sides, &described, &table, &config.principles);
     Ok((table, findings))
 }

@@ -188,6 +188,13 @@ pub fn found_by_labels(feature: &Feature) -> bool {
 /// Measures every feature: on all labels, or on held-out ones where labels found it. The ladder is fitted on the
 /// other sides' labels and measured on held-out ones.
 pub fn measure(pairs: &Pairs, sides: &[Side], described: &Described, deltas: &Matrix) -> EffectTable {
+    let mut table = effects(pairs, sides, described);
+    table.climb(pairs, sides, described, deltas);
+    table
+}
+
+/// [`measure`] without the ladder, which takes most of its time.
+pub fn effects(pairs: &Pairs, sides: &[Side], described: &Described) -> EffectTable {
     let all = Labels::on(pairs, sides, &ALL);
     let held_out = Labels::on(pairs, sides, &[Side::HeldOut]);
     let mut table = EffectTable {
@@ -231,7 +238,6 @@ pub fn measure(pairs: &Pairs, sides: &[Side], described: &Described, deltas: &Ma
     let finite = |values: Vec<f64>| values.into_iter().map(|v| Some(v).filter(|v| v.is_finite())).collect();
     table.bonferroni = finite(bonferroni(&p));
     table.q_bh = finite(benjamini_hochberg(&p));
-    table.climb(pairs, sides, described, deltas, &held_out.sample);
     table
 }
 
@@ -251,14 +257,8 @@ fn effects_of(described: &Described, all: &Sample, held_out: &Sample) -> Vec<Eff
 
 impl EffectTable {
     /// The ladder.
-    fn climb(
-        &mut self,
-        pairs: &Pairs,
-        sides: &[Side],
-        described: &Described,
-        deltas: &Matrix,
-        held_out: &Sample,
-    ) {
+    fn climb(&mut self, pairs: &Pairs, sides: &[Side], described: &Described, deltas: &Matrix) {
+        let held_out = &Labels::on(pairs, sides, &[Side::HeldOut]).sample;
         let explore = Labels::on(pairs, sides, &[Side::Train, Side::Describe]);
         let count =
             |source: &str| described.features.iter().filter(|feature| feature.source == source).count();
