@@ -73,6 +73,12 @@ fn names(
 pub fn run(arguments: PersonalizeArguments) -> Result<(), Failure> {
     let user = |error: anyhow::Error| Failure::new(2, &error);
     let run = FinishedRun::open(&arguments.run).map_err(super::finished)?;
+    if let Some(folder) = arguments.out.as_ref().filter(|folder| folder.is_dir()) {
+        // Before the work, not after it.
+        let read = inputs(&run.manifest);
+        output::check_folder(folder, &report::FILES, Some(&arguments.run), &read, arguments.force)
+            .map_err(|error| user(error.into()))?;
+    }
     if let Some(data) = &arguments.update {
         return update(&arguments, data, &run);
     }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::chat::whole;
 use crate::language::think;
 use crate::server::{Answer, Request, Server};
-use crate::util::{contents, json as read_json, small, stderr, wimhf};
+use crate::util::{contents, small, stderr, wimhf};
 
 const KEY: &str = "sk-proj-Zx8Qv7Lm2Ty5Rk9Wd4Hb6Nc3Pf1Gs0Ja8Ue7Xi2Oo5Mm9Vq1";
 
