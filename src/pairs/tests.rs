@@ -316,7 +316,6 @@ proptest! {
             Err(error) => prop_assert!(false, "{}", error),
         }
     }
-<<<<<<< merge
 }
 
 /// Rows as CSV: several annotators, a repeated row, prompts that differ in white space alone.
@@ -421,6 +420,4 @@ fn labels_that_all_prefer_one_side_are_refused() {
     rows(&|i| usize::from(i > 0), columns).unwrap();
     // Columns that say which was chosen are shuffled, and a label that says it again is no news.
     rows(&|_| 1, "prompt,chosen,rejected,score").unwrap();
-=======
->>>>>>> ec8ca2503b11003f343855b66c47ff36e248bf98
 }
