@@ -282,7 +282,7 @@ fn auc(pairs: &Pairs, features: &Matrix, sides: &[Side]) -> String {
         let Ok(probe) = penalised::fit(&columns, train.row(), train.y(), &penalty) else {
             return "no fit".into();
         };
-        if let Ok(figure) = effects::auc(&probe.score(&columns, test.row()), test.y(), test.clusters()) {
+        if let Some(figure) = effects::auc(&probe.score(&columns, test.row()), test.y(), test.clusters()) {
             best += &format!("{:.3} (C = {c})  ", figure.value);
         }
     }
