@@ -153,7 +153,6 @@ fn a_killed_score_leaves_nothing_that_stays() {
         .unwrap();
     // A stream that begins and does not end.
     use std::io::Write;
-    let bytes = call(path, &["score", "run", "d.parquet", "--out", "-", "--no-features", "--quiet"]).stdout;
     let mut input = child.stdin.take().unwrap();
     input.write_all(&bytes[..bytes.len() - 8]).unwrap();
     input.flush().unwrap();
