@@ -71,9 +71,9 @@ pub struct DataConfig {
     /// Column with the label.
     pub label_column: Option<String>,
     /// What the values of the label column mean, one by one.
-    pub label_map: Option<crate::pairs::LabelMap>,
+    pub label_map: Option<LabelMap>,
     /// Which end of the label's scale is for A.
-    pub label_scale: Option<crate::pairs::LabelScale>,
+    pub label_scale: Option<LabelScale>,
     /// Column with the annotator's id.
     pub annotator_column: Option<String>,
     /// The user's own vectors of the two responses, instead of embedding the texts.
@@ -419,6 +419,90 @@ impl Config {
             }
         }
         Ok(())
+    }
+}
+
+/// What a code means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Meaning {
+    /// The first response, A, is preferred.
+    #[serde(alias = "A")]
+    A,
+    /// The second response, B, is preferred.
+    #[serde(alias = "B")]
+    B,
+    /// Neither is.
+    Tie,
+    /// No label: the row is left out.
+    Skip,
+}
+
+/// Values of a label column by hand: `model_1=A,model_2=B,draw=tie`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct LabelMap(pub Vec<(String, Meaning)>);
+
+/// A scale by hand, `FIRST..SECOND`: the end that is for the first response, and the one for the second.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct LabelScale {
+    /// Here A is preferred most clearly.
+    pub first: f64,
+    /// Here B is.
+    pub second: f64,
+}
+
+impl std::str::FromStr for LabelMap {
+    type Err = String;
+
+    /// `VALUE=A`, `VALUE=B`, `VALUE=tie` or `VALUE=skip`, with commas between them.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut map: Vec<(String, Meaning)> = Vec::new();
+        // A value may hold commas: what follows one without `=` belongs to the value before it.
+        let mut pending = String::new();
+        for part in text.split(',') {
+            if !pending.is_empty() {
+                pending.push(',');
+            }
+            pending.push_str(part);
+            let Some((value, meaning)) = pending.rsplit_once('=') else { continue };
+            let meaning = match meaning.trim().to_ascii_lowercase().as_str() {
+                "a" | "first" => Meaning::A,
+                "b" | "second" => Meaning::B,
+                "tie" => Meaning::Tie,
+                "skip" | "none" => Meaning::Skip,
+                // `A=B` is the code of some judge.
+                _ => continue,
+            };
+            let value = value.trim().to_owned();
+            if map.iter().any(|(other, _)| *other == value) {
+                return Err(format!("`{value}` stands twice"));
+            }
+            map.push((value, meaning));
+            pending.clear();
+        }
+        if map.is_empty() || !pending.trim().is_empty() {
+            return Err(format!(
+                "`{}` is no `VALUE=A`, `VALUE=B`, `VALUE=tie` or `VALUE=skip`; write them with commas between, such as \
+                 model_1=A,model_2=B,draw=tie",
+                pending.trim()
+            ));
+        }
+        Ok(Self(map))
+    }
+}
+
+impl std::str::FromStr for LabelScale {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |text: &str| text.trim().replace('−', "-").parse::<f64>().ok().filter(|x| x.is_finite());
+        let ends = text.split_once("..").map(|(a, b)| (number(a), number(b.trim_start_matches(['.', '=']))));
+        match ends {
+            Some((Some(first), Some(second))) if first != second => Ok(Self { first, second }),
+            _ => Err("two different numbers with `..` between them are needed, A's end first, such as -3..3"
+                .into()),
+        }
     }
 }
 

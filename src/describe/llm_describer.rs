@@ -9,11 +9,12 @@ use std::collections::BTreeMap;
 use rand::Rng;
 use rand::seq::SliceRandom;
 
+use super::feature::{Described, Feature, FeatureSource};
 use super::judging::{self, Candidate, Plan};
 use super::known::ConceptBank;
 use super::model_judge::{CountingJudge, ModelJudge, Wording};
 use super::presence::Firing;
-use super::{Described, Feature, FeatureSource};
+use super::setting::strongest;
 use crate::config::DescribeConfig;
 use crate::context::Observer;
 use crate::embed::{Embedder, bundled::BundledEmbedder};
@@ -88,7 +89,7 @@ fn draws(dataset: Dataset<'_>, described: &Described, z: &Matrix, seed: u64) -> 
         let (active, silent): (Vec<u32>, Vec<u32>) =
             train.iter().partition(|&&pair| column[pair as usize] != 0.0);
         let strong = ((active.len() as f64 * STRONG) as usize).max(STRONG_LEAST);
-        let strong = super::strongest(&column, &active, strong);
+        let strong = strongest(&column, &active, strong);
         for _ in 0..DRAWS {
             let with = sample(&strong, WITH, &mut random);
             let with: Vec<(u32, bool)> =

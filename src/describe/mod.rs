@@ -14,14 +14,17 @@
 //! pairs (METHOD §4; the reference chose and reported on the same rows). What nothing describes stays unexplained.
 
 pub mod contrast;
+mod feature;
 pub mod judging;
 pub mod known;
 pub mod llm_describer;
 pub mod model_judge;
 pub mod presence;
 mod reader;
+mod said;
 mod says;
 pub mod sentence_features;
+mod setting;
 pub mod user_concepts;
 
 use serde::{Deserialize, Serialize};
@@ -30,214 +33,12 @@ use crate::config::DescribeConfig;
 use crate::matrix::Matrix;
 use crate::pairs::{Pairs, Split};
 use crate::statistics::correlation::{Correlation, pearson};
+pub use feature::{Described, Feature, FeatureSource, Offer};
 use known::ConceptBank;
 use presence::Firing;
 use reader::Reader;
-pub use says::{NamedEntry, Vocabulary};
-
-/// Where a feature comes from.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FeatureSource {
-    /// The autoencoder over this dataset's sentences.
-    #[default]
-    Learned,
-    /// The paper's autoencoder over the differences of whole responses.
-    Difference,
-    /// The dictionary that comes with the program.
-    Dictionary,
-    /// The bank of concepts with detectors.
-    Known,
-    /// Words that go with the labels and that nothing else explains.
-    Theme,
-}
-
-impl FeatureSource {
-    /// Its name in files.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Learned => "learned",
-            Self::Difference => "difference",
-            Self::Dictionary => "dictionary",
-            Self::Known => "known",
-            Self::Theme => "theme",
-        }
-    }
-
-    /// Whether an autoencoder found it: those features stand first.
-    pub fn is_found(self) -> bool {
-        matches!(self, Self::Learned | Self::Difference | Self::Dictionary)
-    }
-
-    /// Whether it fires in sentences.
-    pub fn reads_sentences(self) -> bool {
-        matches!(self, Self::Learned | Self::Dictionary)
-    }
-}
-
-/// A feature in words, with how true the words are.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Feature {
-    /// `learned_07`, `known_apologises`, `theme_02`; names the column in `activations.parquet`.
-    pub feature_id: String,
-    /// Who found it.
-    pub source: FeatureSource,
-    /// The concept of the bank that describes it, or the entry of the dictionary that it is.
-    pub concept: Option<String>,
-    /// What the side with a positive activation does; empty when unexplained.
-    pub description: String,
-    /// A label of a few words.
-    pub short: String,
-    /// Completes "Prefer the response that …".
-    pub clause: String,
-    /// `detector` (is the concept itself), `words` (is a count of them), `dictionary`, `bank` (a known concept that goes
-    /// with it), `sentences` (they are quoted), `model`, or `none`.
-    pub describer: String,
-    /// Correlation of activation and description on held-out pairs where the feature is present in one response;
-    /// `None` where the description is the detector itself, or nothing describes the feature.
-    pub fidelity: Option<Correlation>,
-    /// How well the feature comes back when half of the material is learned from, 0 to 1;
-    /// `None` where it is not learned.
-    pub stability: Option<f64>,
-    /// Activation from which on it counts as present in a response; `None` where any counts.
-    pub clear_level: Option<f32>,
-    /// Fidelity is high enough and beyond chance, corrected over the features that were found.
-    pub kept: bool,
-    /// The feature that says the same thing and stands before this one.
-    pub redundant_with: Option<String>,
-    /// `safety`, `protective`, `harmful`, `length` … from the bank.
-    pub flags: Vec<String>,
-    /// Words near it in the embedder's vocabulary; of a theme, its words.
-    pub terms: Vec<String>,
-    /// Short sentences in which it fires most strongly, each from another response.
-    pub typical: Vec<String>,
-    /// Index (into the pairs) of its strongest held-out pairs, strongest first.
-    pub examples: Vec<u32>,
-}
-
-/// A description that the offline describer offers for a learned feature, kept or not.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Offer {
-    /// Completes "The response …".
-    pub text: String,
-    /// The concept of the bank that it is.
-    pub concept: Option<usize>,
-    /// 1 where it describes the feature's positive side, −1 the other.
-    pub sign: f64,
-}
-
-impl Feature {
-    /// What half of the material does not bring back says more about the draw than about the data.
-    fn recurs(&self, config: &DescribeConfig) -> bool {
-        self.stability.is_none_or(|stability| stability >= config.min_stability)
-    }
-
-    /// Its description; where nothing describes it for good, what it was read off.
-    pub fn words(&self) -> String {
-        if !self.description.is_empty() {
-            return self.description.clone();
-        }
-        let quotes: Vec<String> = self.typical.iter().map(|text| format!("“{text}”")).collect();
-        if quotes.is_empty() { self.feature_id.clone() } else { format!("fires at {}", quotes.join(", ")) }
-    }
-
-    /// Whether its words may make a statement: they say what is measured, and nothing before it says the same.
-    ///
-    /// Known concepts and themes are what their words say. A feature on differences in a known concept's words is left to
-    /// that concept, which measures them exactly; one of sentences is a kind of it, with an example.
-    pub fn speaks(&self) -> bool {
-        let own = self.kept && self.redundant_with.is_none();
-        match self.source {
-            FeatureSource::Known | FeatureSource::Theme => true,
-            FeatureSource::Difference => own && self.describer != "bank",
-            FeatureSource::Learned | FeatureSource::Dictionary => own,
-        }
-    }
-}
-
-/// What the describe stage found.
-#[derive(Debug, Clone, Default)]
-pub struct Described {
-    /// By source, in its order: learned, difference, dictionary, known, themes; `[features]`.
-    pub features: Vec<Feature>,
-    /// Signed activations in the features' orientation, graded, `[pairs, features]`: what fits use.
-    pub activations: Matrix,
-    /// −1, 0 or +1: present in A minus present in B, `[pairs, features]`: what is shown to people goes by it.
-    pub presence: Matrix,
-    /// Features on differences whose sign was turned so that the description fits the positive side, by their number
-    /// among those.
-    pub flipped: Vec<usize>,
-    /// What competes with a language model's descriptions, by learned feature; empty in a finished run.
-    pub offers: Vec<Vec<Offer>>,
-}
-
-/// What there is to describe.
-pub struct Found<'a> {
-    /// What fires in the sentences: `learned` features first, then those of the dictionary.
-    pub firing: &'a Firing,
-    /// Features of the autoencoder over this dataset's sentences.
-    pub learned: usize,
-    /// The others of `firing`.
-    pub dictionary: &'a [NamedEntry],
-    /// Directions of the learned features in the embedder's space, `[learned, dimensions]`.
-    pub decoder: &'a Matrix,
-    /// Activations of the autoencoder over differences, `[pairs, difference]`.
-    pub difference: &'a Matrix,
-    /// How well each learned feature comes back from half of the sentences; NaN or missing where that is unknown.
-    pub stability: &'a [f64],
-    /// The same of the features on differences.
-    pub difference_stability: &'a [f64],
-    /// The known concepts' measurements, `[pairs, concepts]`, in the bank's order.
-    pub known: &'a Matrix,
-    /// Words of the embedder's vocabulary and where they lie.
-    pub vocabulary: &'a Vocabulary,
-}
-
-/// The dataset and how to judge descriptions of it.
-pub struct Setting<'a> {
-    /// The dataset.
-    pub pairs: &'a Pairs,
-    /// The side of each pair.
-    pub sides: &'a [Split],
-    /// Concepts with detectors.
-    pub bank: &'a ConceptBank,
-    /// What counts as true.
-    pub config: &'a DescribeConfig,
-    /// Activations correlated more than this say the same thing.
-    pub redundant_above: f64,
-}
-
-/// Sides as lists of pairs.
-struct Sides {
-    /// Words are chosen on these.
-    choose: Vec<u32>,
-    held_out: Vec<u32>,
-    /// Whether a sentence stands in a response that is not held out, `[sentences]`.
-    open: Vec<bool>,
-}
-
-impl Sides {
-    fn new(sides: &[Split], firing: &Firing) -> Self {
-        let on = |side: Split| -> Vec<u32> {
-            (0u32..).zip(sides).filter(|(_, at)| **at == side).map(|(pair, _)| pair).collect()
-        };
-        let (train, describe, held_out) = (on(Split::Train), on(Split::Validation), on(Split::Test));
-        let mut open = vec![false; firing.table.len()];
-        for &pair in train.iter().chain(&describe) {
-            for slot in [pair as usize, firing.pairs() + pair as usize] {
-                for &sentence in firing.table.of(slot) {
-                    if let Some(open) = open.get_mut(sentence as usize) {
-                        *open = true;
-                    }
-                }
-            }
-        }
-        let mut choose = [train, describe].concat();
-        choose.sort_unstable();
-        Self { choose, held_out, open }
-    }
-}
+pub use setting::{Found, NamedEntry, Setting, Vocabulary, strongest};
+use setting::{Sides, fidelity, reading};
 
 /// Describes what was found.
 ///
@@ -432,36 +233,6 @@ fn known(setting: &Setting<'_>, known: &Matrix, sides: &Sides) -> Vec<Feature> {
         }
     };
     entries.map(feature).collect()
-}
-
-/// A judge's reading of a graded difference: −1, 0 or +1.
-fn reading(value: f32) -> f32 {
-    if value > 0.0 {
-        1.0
-    } else if value < 0.0 {
-        -1.0
-    } else {
-        0.0
-    }
-}
-
-/// Pearson correlation of `sign · z` and a reading over those of `pairs` where z is not 0.
-fn fidelity(z: &[f32], reading: &[f32], sign: f64, pairs: &[u32]) -> Option<Correlation> {
-    let (x, y): (Vec<f64>, Vec<f64>) = pairs
-        .iter()
-        .map(|&pair| pair as usize)
-        .filter(|&pair| z[pair] != 0.0)
-        .map(|pair| (sign * f64::from(z[pair]), f64::from(reading[pair])))
-        .unzip();
-    Some(pearson(&x, &y)).filter(|c| c.r.is_finite() && c.p.is_finite())
-}
-
-/// The `count` pairs with the largest |z|, strongest first; ties in the pairs' order.
-pub fn strongest(z: &[f32], pairs: &[u32], count: usize) -> Vec<u32> {
-    let mut active: Vec<u32> = pairs.iter().copied().filter(|&pair| z[pair as usize] != 0.0).collect();
-    active.sort_by(|&a, &b| z[b as usize].abs().total_cmp(&z[a as usize].abs()).then(a.cmp(&b)));
-    active.truncate(count);
-    active
 }
 
 /// Two matrices with the same rows, side by side.

@@ -10,8 +10,8 @@
 use rayon::prelude::*;
 
 use super::presence::Firing;
-use super::says::Said;
-use super::{Found, Sides, fidelity, reading};
+use super::said::Said;
+use super::setting::{Found, Sides, fidelity, reading, unit};
 use crate::embed::{BundledEmbedder, EmbedError, Embedder};
 use crate::matrix::Matrix;
 use crate::pairs::Pairs;
@@ -166,11 +166,4 @@ impl Reader {
 /// Which response says it, if one alone does.
 fn says((a, b): (f32, f32), least: f32) -> f64 {
     f64::from(u8::from(a >= least)) - f64::from(u8::from(b >= least))
-}
-
-pub(super) fn unit(vector: &mut [f32]) {
-    let norm = vector.iter().map(|v| f64::from(*v) * f64::from(*v)).sum::<f64>().sqrt() as f32;
-    if norm > 0.0 {
-        vector.iter_mut().for_each(|value| *value /= norm);
-    }
 }

@@ -12,8 +12,9 @@ use std::collections::HashMap;
 
 use rayon::prelude::*;
 
-use super::reader::{Reader, unit};
-use super::{Feature, Found, Offer, Setting, Sides, fidelity, reading};
+use super::reader::Reader;
+use super::said::Said;
+use super::setting::{Found, Setting, Sides, fidelity, reading, strongest};
 use crate::describe::known::ConceptBank;
 use crate::matrix::Matrix;
 use crate::sentences::{SentenceKind, SentenceTable};
@@ -27,9 +28,6 @@ const QUOTES: usize = 3;
 const RESPONSES: u32 = 3;
 /// Share of words in common beyond which two sentences are one to a reader.
 const ALIKE: f64 = 0.5;
-/// Nearest words that are named, and the least cosine to be near.
-const NEAR: usize = 4;
-const NEAR_ENOUGH: f32 = 0.25;
 /// Firing sentences of a feature, and sentences of all, that the detectors read.
 const READ: usize = 100;
 const READ_ALL: usize = 2_000;
@@ -40,149 +38,6 @@ const RARER: f64 = 4.0;
 const STRONGEST: usize = 100;
 /// How much better quoted sentences must fit than a concept in plain words.
 const PLAIN_WORDS_BONUS: f64 = 0.05;
-
-/// An entry of a dictionary as a run uses it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct NamedEntry {
-    /// Its number in the dictionary's autoencoder.
-    pub number: u32,
-    /// Its id in the dictionary.
-    pub id: String,
-    /// A few words.
-    pub name: String,
-    /// Completes "The response …".
-    pub definition: String,
-    /// Sentences that say it.
-    pub examples: Vec<String>,
-    /// The level from which on a reader agrees.
-    pub clear: f32,
-    /// Whether its name was found true enough for statements.
-    pub speaks: bool,
-}
-
-/// Words of an embedder's vocabulary, and where they lie.
-#[derive(Debug, Clone, Default)]
-pub struct Vocabulary {
-    words: Vec<String>,
-    /// Less their mean, unit length, `[words, dimensions]`.
-    vectors: Matrix,
-}
-
-impl Vocabulary {
-    /// Of words and their vectors `[words, dimensions]`.
-    pub fn new(words: Vec<String>, mut vectors: Matrix) -> Self {
-        let mut mean = vec![0f64; vectors.cols];
-        for row in vectors.values.chunks_exact(vectors.cols.max(1)) {
-            mean.iter_mut().zip(row).for_each(|(mean, value)| *mean += f64::from(*value));
-        }
-        let count = words.len().max(1) as f64;
-        for row in vectors.values.chunks_exact_mut(vectors.cols.max(1)) {
-            row.iter_mut().zip(&mean).for_each(|(value, mean)| *value -= (mean / count) as f32);
-            unit(row);
-        }
-        Self { words, vectors }
-    }
-
-    /// The words nearest to a direction, no two of one stem.
-    fn nearest(&self, direction: &[f32]) -> Vec<String> {
-        let mut direction = direction.to_vec();
-        unit(&mut direction);
-        let cosine =
-            |row: usize| -> f32 { self.vectors.row(row).iter().zip(&direction).map(|(a, b)| a * b).sum() };
-        let mut near: Vec<(f32, usize)> = (0..self.words.len())
-            .map(|word| (cosine(word), word))
-            .filter(|(cosine, _)| *cosine > NEAR_ENOUGH)
-            .collect();
-        near.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-        let mut named: Vec<String> = Vec::new();
-        for (_, word) in near {
-            // "grandmother" and "grandmothers" are one word to a reader.
-            let stem = |word: &str| word.chars().take(5).collect::<String>();
-            let word = &self.words[word];
-            if named.len() < NEAR && named.iter().all(|other| stem(other) != stem(word)) {
-                named.push(word.clone());
-            }
-        }
-        named
-    }
-}
-
-/// What there is to say about a feature.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Said {
-    /// Typical sentences; none where too few responses say it.
-    pub quotes: Vec<String>,
-    /// Nearest words.
-    pub near: Vec<String>,
-    /// The concept of the bank that it is.
-    pub act: Option<usize>,
-    /// What most of its sentences are.
-    pub kind: SentenceKind,
-}
-
-impl Said {
-    /// Gives a feature its words.
-    pub(super) fn name(&self, feature: &mut Feature, bank: &ConceptBank, fidelity: Option<Correlation>) {
-        feature.fidelity = fidelity;
-        feature.typical = self.quotes.clone();
-        feature.terms = self.near.clone();
-        feature.describer = "none".into();
-        let concept = self.act.and_then(|act| bank.concepts().get(act));
-        if !self.quotes.is_empty() {
-            // Quoted even where a detector finds an act in them: the feature may be a part of it, or what it errs in.
-            feature.describer = "sentences".into();
-            feature.description = self.phrase();
-            feature.clause = feature.description.clone();
-            feature.short = concept.map_or_else(|| self.short(), |concept| concept.short.clone());
-        } else if let Some(concept) = concept {
-            feature.describer = "bank".into();
-            feature.description = concept.description.clone();
-            feature.clause = concept.prefer.clone();
-            feature.short = concept.short.clone();
-        }
-        if let Some(concept) = concept {
-            feature.concept = Some(concept.id.clone());
-            feature.flags = concept.flags.clone();
-        }
-    }
-
-    /// Completes "The response …".
-    fn phrase(&self) -> String {
-        let lead = match self.kind {
-            SentenceKind::Prose => "says things like",
-            SentenceKind::ListItem => "has list items like",
-            SentenceKind::Heading => "has headings like",
-            SentenceKind::TableRow => "has table rows like",
-            SentenceKind::Code => "has code like",
-            SentenceKind::Quote => "quotes texts like",
-        };
-        let quotes: Vec<String> = self.quotes.iter().take(2).map(|quote| format!("“{quote}”")).collect();
-        let mut text = format!("{lead} {}", quotes.join(" or "));
-        if !self.near.is_empty() {
-            text.push_str(&format!(" (near: {})", self.near.join(", ")));
-        }
-        text
-    }
-
-    /// A label of a few words.
-    fn short(&self) -> String {
-        match (self.near.is_empty(), self.quotes.first()) {
-            (false, _) => self.near.iter().take(3).cloned().collect::<Vec<_>>().join(", "),
-            (true, Some(quote)) => format!("“{quote}”"),
-            (true, None) => String::new(),
-        }
-    }
-
-    /// What a language model's descriptions compete with.
-    pub(super) fn offers(&self, bank: &ConceptBank) -> Vec<Offer> {
-        let text = match self.act.and_then(|act| bank.concepts().get(act)) {
-            Some(concept) => concept.prefer.clone(),
-            None if self.quotes.is_empty() => return Vec::new(),
-            None => self.phrase(),
-        };
-        vec![Offer { text, concept: self.act, sign: 1.0 }]
-    }
-}
 
 /// What there is to say about every learned feature; read off sentences that are `open`, not held out.
 pub(super) fn sentences(setting: &Setting<'_>, found: &Found<'_>, clear: &[f32], open: &[bool]) -> Vec<Said> {
@@ -379,7 +234,7 @@ pub(super) fn difference(
 /// Sentences of the side with more of a feature that the other side has least, in its strongest pairs.
 fn apart(found: &Found<'_>, column: &[f32], reader: &Reader) -> Said {
     let firing = found.firing;
-    let strongest = super::strongest(column, reader.choose(), STRONGEST);
+    let strongest = strongest(column, reader.choose(), STRONGEST);
     let slots = |pair: u32| {
         let (a, b) = (pair as usize, firing.pairs() + pair as usize);
         if column[pair as usize] > 0.0 { (a, b) } else { (b, a) }

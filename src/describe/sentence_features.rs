@@ -11,8 +11,8 @@
 //! about labels is flattered, and small datasets have few enough of them. What is shown about the autoencoder itself is
 //! measured on the sentences that were set aside.
 
-use super::NamedEntry;
 use super::presence::Firing;
+use super::setting::NamedEntry;
 use crate::context::{Context, Observer};
 use crate::dictionary::{Dictionary, EntryKind};
 use crate::embed::{EmbedError, Embedder, embed_texts};

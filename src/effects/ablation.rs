@@ -4,11 +4,11 @@ use rayon::prelude::*;
 
 use super::Estimate;
 use super::auc::Ranking;
-use super::feature::Control;
+use super::control::Control;
 use super::lasso::Lasso;
 use super::logistic::Outcome;
 use super::penalised::{Linear, Penalty, fit};
-use super::sample::Sample;
+use super::sample::{Sample, fold};
 use super::tfidf;
 use crate::matrix::Matrix;
 use crate::pairs::Pairs;
@@ -218,12 +218,6 @@ fn penalty(variances: &[f64], c: Option<f64>) -> Penalty {
         if at < LENGTHS { variance * FREE * c } else { variance }
     };
     Penalty { c, factors: variances.iter().enumerate().map(factor).collect(), ..Penalty::default() }
-}
-
-/// A number that is the same for all judgements of a prompt.
-pub(super) fn fold(sample: &Sample, at: usize) -> u32 {
-    // Cluster numbers follow the data's order; the folds should not.
-    sample.clusters().first(at).wrapping_mul(0x9e37_79b1) >> 16 & 0xffff
 }
 
 /// The C with the best likelihood of judgements that it was not fitted on, prompts kept together; `None` where the

@@ -3,21 +3,11 @@
 use rayon::prelude::*;
 
 use super::clusters::{Clusters, Influence};
+use super::control::Control;
 use super::logistic::{Design, Fitted, Outcome};
 use super::numeric::{gather_columns, normal_p, quantile_95, student_p};
 use super::sample::Sample;
 use crate::matrix::Matrix;
-
-/// What is held constant when a feature's effect is estimated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Control {
-    /// The lengths of the two responses: the difference of their words and, where it is known, the logarithm of
-    /// their ratio, so that length may bend (ten words more are much in a line and nothing on a page).
-    #[default]
-    Length,
-    /// Nothing; for features that are themselves about length.
-    Nothing,
-}
 
 /// A feature's association with the label. Figures are NaN where there is no estimate.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]

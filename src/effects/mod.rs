@@ -17,6 +17,7 @@
 pub mod ablation;
 pub mod auc;
 pub mod clusters;
+pub mod control;
 pub mod crossfit;
 pub mod feature;
 pub mod lasso;
@@ -33,9 +34,10 @@ pub use crate::store::Estimate;
 pub use ablation::{Peers, Rung, ladder};
 pub use auc::{Ranking, auc};
 pub use clusters::Clusters;
+pub use control::Control;
 pub(crate) use feature::win_influence;
 pub use feature::{
-    Conditional, Control, Effect, WinDelta, conditional_effects, conditional_win_deltas, feature_effect,
+    Conditional, Effect, WinDelta, conditional_effects, conditional_win_deltas, feature_effect,
     feature_effects, score_tests, unexplained,
 };
 pub use logistic::Outcome;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::EffectsError;
 use super::clusters::Clusters;
-use super::feature::Control;
+use super::control::Control;
 
 /// Judgements with a label and without ties, one row per judgement, columnar.
 ///
@@ -130,4 +130,10 @@ impl Sample {
         let nonzero = self.first.iter().zip(z).filter(|&(&first, &z)| first && z != 0.0).count();
         nonzero as f64 / pairs as f64
     }
+}
+
+/// A number that is the same for all judgements of a prompt.
+pub(super) fn fold(sample: &Sample, at: usize) -> u32 {
+    // Cluster numbers follow the data's order; the folds should not.
+    sample.clusters().first(at).wrapping_mul(0x9e37_79b1) >> 16 & 0xffff
 }

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use super::numeric::sigmoid;
-use super::sample::Sample;
+use super::sample::{Sample, fold};
 use crate::pairs::Pairs;
 
 /// Pairs that it is fitted on at most; more would not move it, and each holds hundreds of terms.
@@ -176,7 +176,7 @@ impl Rows {
             dense,
             scale,
             y: at.iter().map(|&at| sample.y()[at]).collect(),
-            fold: at.iter().map(|&at| super::ablation::fold(sample, at) % FOLDS).collect(),
+            fold: at.iter().map(|&at| fold(sample, at) % FOLDS).collect(),
             terms: vocabulary.of.len(),
         }
     }
