@@ -56,10 +56,10 @@ const TOPICS: [[&str; 4]; 6] = [
     ],
 ];
 const NAUTICAL: [&str; 4] = [
-    "Steer a steady course and trim the sails.",
-    "Drop anchor before you set sail again.",
-    "All hands on deck, for the tide waits for no crew.",
-    "Keep the ship off the rocks near the lighthouse.",
+    "Trim the sails of the ship.",
+    "The crew of the ship sails at high tide.",
+    "Sail the ship past the harbour and the sea.",
+    "The ship sets sail with its crew.",
 ];
 const SORRY: [&str; 4] = [
     "I am sorry about that.",
@@ -110,7 +110,8 @@ fn planted_sentences_are_found_named_and_true() {
     let table = SentenceTable::of_pairs(&pairs);
     let material =
         SentenceMaterial::new(&table, None, &embedder, 1, &Context::default(), &mut Silent).unwrap();
-    let config = material.config(Some(24), Some(2), 1);
+    // Fewer features than sentences, so that what belongs together has to share one.
+    let config = material.config(Some(20), Some(2), 1);
     let learned = material.learn(&config, &Compute::cpu(), &mut |_| Control::Continue).unwrap();
     assert_eq!(learned.report.stability.len(), learned.model.features());
     let models = SentenceModels { learned: Some(learned.model), dictionary: None };
