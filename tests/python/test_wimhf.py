@@ -262,8 +262,10 @@ class Errors(WithRuns):
                 wimhf.analyze(self.table, **{"out": self.at / "wrong", "progress": False, **settings})
 
     def test_runs(self):
-        with self.assertRaisesRegex(wimhf.RunError, "run.json"):
+        with self.assertRaises(wimhf.RunError) as raised:
             wimhf.open(self.at)
+        self.assertIn("run.json", str(raised.exception))
+        self.assertEqual(raised.exception.hint, f'`wimhf.analyze(DATA, out="{self.at}")` makes one')
         other = self.at / "version"
         other.mkdir()
         (other / "run.json").write_text(json.dumps({"schema_version": 99}))
