@@ -61,10 +61,10 @@ fn main() {
 
 fn row(pairs: &Pairs, name: &str) -> Result<(), embed::EmbedError> {
     let settings = EmbedConfig { embedder: name.to_owned(), ..EmbedConfig::default() };
-    let opened = embed::open(&settings, Hardware::Cpu, 0, &mut ())?;
+    let opened = embed::open(&settings, Hardware::Cpu, 0, &Context::default(), &mut ())?;
     let recipe = Recipe::default();
-    let deltas =
-        Embedding::new(pairs, opened.embedder.as_ref(), &recipe, &mut Silent)?.deltas(&mut Silent)?;
+    let deltas = Embedding::new(pairs, opened.embedder.as_ref(), &recipe, &Context::default(), &mut Silent)?
+        .deltas(&mut Silent)?;
     let figures: Vec<_> = (0..SPLITS).map(|seed| auc(pairs, &deltas, seed)).collect();
     let mean = figures.iter().map(|figure| figure.value).sum::<f64>() / figures.len() as f64;
     let variance = figures.iter().map(|figure| (figure.value - mean).powi(2)).sum::<f64>();

@@ -3,8 +3,8 @@
 //   x        [rows, D]   rows in memory of the device
 //   plan     see src/sae/resident.rs: sizes, the steps' pieces of the index, the index
 //   state    [8 + M]     counters, thresholds, batches since each feature fired
-//   encoder  [M, D]
-//   pre      [B, M]      out: pre[r, m] = x[index[r]] · encoder[m]
+//   encoder  [M, D], then the biases [M]
+//   pre      [B, M]      out: pre[r, m] = x[index[r]] · encoder[m]; with ReLU (plan[11]) max(0, that + bias[m])
 //
 // A workgroup computes 32 rows by 32 features, two by two in each worker; both operands pass through shared memory in
 // pieces of 32. Every sum runs along D in one order.
@@ -70,7 +70,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         let row = group.y * 32u + down + 16u * (i / 2u);
         let feature = group.x * 32u + across + 16u * (i % 2u);
         if row < count && feature < features {
-            pre[row * features + feature] = sums[i];
+            var value = sums[i];
+            if plan[11] != 0u {
+                value += encoder[features * dimensions + feature];
+                // Not `max`, which may hide what is not a number.
+                if value < 0.0 {
+                    value = 0.0;
+                }
+            }
+            pre[row * features + feature] = value;
         }
     }
 }

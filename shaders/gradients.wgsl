@@ -1,7 +1,7 @@
 // Fourth kernel of a training step: both gradients of one feature, a workgroup each.
 //
 //   x, plan, state, decoder, pre, planes, rows   see residuals.wgsl
-//   gradients  out: [M, 2, D] by encoder and by decoder, then [M] their squares' sum
+//   gradients  out: [M, 2, D] by encoder and by decoder, then [M] all squares' sum, then [M] by bias (ReLU, plan[11])
 //
 // With n rows and P prefixes: ∂/∂E_m = 2/(nP) Σ_r slope · x_r and ∂/∂W_m = 2/(nP) Σ_r z · Σ_{p ≥ block(m)} s_p; what dead features
 // do for the rest counts with 2·weight/‖rest‖² instead. The decoder's is made orthogonal to its row: only that part
@@ -124,8 +124,30 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         square += tangential * tangential + other * other;
     }
     square = summed(worker, square);
+    // By bias: the slopes alone.
+    var by_bias = 0.0;
+    if plan[11] != 0u {
+        for (var word = worker; word < words; word += 256u) {
+            let ones = atomicLoad(&active_ones[word]);
+            let helpers = atomicLoad(&helping_ones[word]);
+            var either = ones | helpers;
+            while either != 0u {
+                let bit = firstTrailingBit(either);
+                either &= either - 1u;
+                let r = 32u * word + bit;
+                if ((ones >> bit) & 1u) != 0u {
+                    by_bias += scale * rows[r * features + m];
+                }
+                if ((helpers >> bit) & 1u) != 0u {
+                    by_bias += scale_helped * rows[(most + r) * features + m];
+                }
+            }
+        }
+    }
+    by_bias = summed(worker, by_bias);
     if worker == 0u {
-        gradients[2u * features * dimensions + m] = square;
+        gradients[(2u * dimensions + 1u) * features + m] = by_bias;
+        gradients[2u * features * dimensions + m] = square + by_bias * by_bias;
         state[8u + m] = select(state[8u + m] + 1u, 0u, atomicLoad(&fired) != 0u);
     }
 }

@@ -1,8 +1,8 @@
 // Last kernel of a training step: Adam on the clipped gradients, decoder rows back to norm one. A workgroup a feature.
 //
 //   plan, state, rows, gradients   see gradients.wgsl
-//   encoder, decoder   [M, D], changed in place
-//   moments            [M, 4, D]: first and second of the encoder, first and second of the decoder
+//   encoder, decoder   [M, D], changed in place; behind the encoder the biases [M], which move with ReLU (plan[11])
+//   moments            [M, 4, D]: first and second of the encoder, first and second of the decoder; then [M, 2] of the bias
 //   losses             [steps]   out: the loss before this step
 //
 // The step's size and ε come from the plan: bias correction needs more digits than f32 has. Workgroup 0 also counts the dead and
@@ -70,6 +70,16 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let length = max(sqrt(summed(worker, vec4<f32>(norm, 0.0, 0.0, 0.0)).x), 1e-12);
     for (var d = worker; d < dimensions; d += 256u) {
         decoder[m * dimensions + d] /= length;
+    }
+
+    if worker == 0u && plan[11] != 0u {
+        let gradient = clip * gradients[(2u * dimensions + 1u) * features + m];
+        let at = 4u * features * dimensions + 2u * m;
+        let first = 0.9 * moments[at] + 0.1 * gradient;
+        let second = 0.999 * moments[at + 1u] + 0.001 * (gradient * gradient);
+        moments[at] = first;
+        moments[at + 1u] = second;
+        encoder[features * dimensions + m] -= rate * first / (sqrt(second) + epsilon);
     }
 
     if m == 0u {

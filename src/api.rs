@@ -86,8 +86,8 @@ pub fn compare(runs: &[&Run], request: &CompareRequest) -> Result<Comparison, Er
 ///
 /// # Errors
 /// Where it was not relabelled by this program, or cannot be read or written.
-pub fn undo_relabel(file: &Path, out: Option<&Path>) -> Result<Vec<Undone>, Error> {
-    Ok(ops::relabel::undo(file, out)?)
+pub fn undo_relabel(file: &Path, out: Option<&Path>, force: bool) -> Result<Vec<Undone>, Error> {
+    Ok(ops::relabel::undo(file, out, force)?)
 }
 
 impl Run {
@@ -131,13 +131,8 @@ impl Run {
     ///
     /// # Errors
     /// Where there are none, or the table lacks a column.
-    pub fn update_personal(
-        &self,
-        data: &str,
-        dry_run: bool,
-        out: Option<&Path>,
-    ) -> Result<Personalized, Error> {
-        Ok(ops::personalize::update(self, data, dry_run, out)?)
+    pub fn update_personal(&self, data: &str, request: &PersonalizeRequest) -> Result<Personalized, Error> {
+        Ok(ops::personalize::update(self, data, request)?)
     }
 
     /// The few principles from which most of the labels can be told.

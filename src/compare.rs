@@ -6,10 +6,13 @@
 //!
 //! In each part the effect is the length-controlled Δ win rate with its clustered interval
 //! ([`crate::effects::feature_effect`]); what fewer than 5 % of a part's pairs differ in is left blank. That the
-//! parts do not differ is tested with a Wald test over their effects, F with as many denominator degrees of
-//! freedom as the part with the fewest clusters has, and corrected (Holm) over the concepts. Parts may share
-//! prompts and annotators: the covariance of their effects is taken from the influence of each label, summed
-//! over the shared clusters.
+//! parts do not differ is tested with a score test: one logit over the labels of all parts with one coefficient of
+//! the feature, and whether what it leaves goes with the feature in another way in some part. Under the null the
+//! clusters' contributions s are symmetric around 0, so (Σs)ᵀ(Σssᵀ)⁻¹(Σs)/m over m clusters follows a Beta law
+//! (Hotelling's, not centred), which stays true for small parts and rare features, where a Wald test over the
+//! parts' own effects takes a chance extreme for a sure one. Parts may share prompts and annotators: clusters reach
+//! over parts; where annotators are many enough to be a sample of people, they have to confirm it as well. The
+//! p-values are corrected (Holm) over the concepts.
 
 use std::collections::HashMap;
 
@@ -18,13 +21,13 @@ use rayon::prelude::*;
 use serde::Serialize;
 use statrs::function::beta::beta_reg;
 
-use crate::describe::Feature;
-use crate::effects::logistic::{cholesky, solve};
+use crate::describe::{Feature, FeatureSource};
+use crate::effects::clusters::FEWEST_PEOPLE;
+use crate::effects::logistic::{Design, cholesky, solve};
 use crate::effects::table::control_of;
-use crate::effects::{Clusters, Sample, quantile_95, student_p, win_influence};
+use crate::effects::{Clusters, Control, Sample, quantile_95, win_influence};
 use crate::matrix::Matrix;
 use crate::pairs::{MISSING, Pairs};
-use crate::sae::Sae;
 use crate::statistics::multiplicity::{benjamini_hochberg, holm};
 
 /// Prevalence below which a part's effect is left blank (METHOD §9).
@@ -162,8 +165,6 @@ struct PartSample {
     sample: Sample,
     /// Index of each label into the part's judgements.
     judgement: Vec<u32>,
-    /// Clusters − 1 in the dimension with the fewest.
-    df: f64,
 }
 
 impl PartSample {
@@ -189,10 +190,14 @@ impl PartSample {
         };
         let mut clusters: Vec<Vec<u32>> = vec![prompt.collect(), annotator.collect()];
         clusters.retain(|ids| distinct(ids) > 1);
-        let df = clusters.iter().map(|ids| distinct(ids) as f64 - 1.0).fold(f64::INFINITY, f64::min);
         // Labels and lengths come from `Pairs`, which holds finite lengths and labels from 0 to 1.
-        let sample = Sample::new(y, length, row, &clusters).unwrap_or_default();
-        Self { sample, judgement, df }
+        let ratio = row
+            .iter()
+            .map(|&at| part.pairs.log_length_ratio.get(at as usize).copied())
+            .map(|ratio| ratio.map_or(f64::NAN, f64::from))
+            .collect();
+        let sample = Sample::new(y, length, row, &clusters).unwrap_or_default().with_ratio(ratio);
+        Self { sample, judgement }
     }
 }
 
@@ -240,7 +245,7 @@ impl Shared {
 fn row(what: &Measured<'_>, parts: &[Part<'_>], samples: &[PartSample], shared: &Shared) -> Row {
     let control = control_of(what.feature);
     let mut cells = vec![Cell::default(); parts.len()];
-    let (mut with, mut scores) = (Vec::new(), Vec::new());
+    let (mut with, mut stacked) = (Vec::new(), Stacked::default());
     for (index, (part, usable)) in parts.iter().zip(samples).enumerate() {
         let cell = &mut cells[index];
         cell.n = usable.sample.len();
@@ -255,7 +260,7 @@ fn row(what: &Measured<'_>, parts: &[Part<'_>], samples: &[PartSample], shared: 
         if cell.prevalence < BLANK_BELOW {
             continue;
         }
-        let (win, influence) = win_influence(&z, &usable.sample, control);
+        let (win, ..) = win_influence(&z, &usable.sample, control);
         if !(win.value.is_finite() && win.se.is_finite() && win.se > 0.0) {
             continue;
         }
@@ -263,13 +268,8 @@ fn row(what: &Measured<'_>, parts: &[Part<'_>], samples: &[PartSample], shared: 
         cell.win_low = Some(win.low);
         cell.win_high = Some(win.high);
         cell.win_se = Some(win.se);
-        let place = with.len();
+        stacked.add(with.len(), &z, &usable.sample, shared.start[index]);
         with.push(index);
-        scores.extend(
-            influence
-                .into_iter()
-                .map(|(at, value)| ((shared.start[index] + at as usize) as u32, place, value)),
-        );
     }
     let mut found = Row {
         feature_id: what.feature.feature_id.clone(),
@@ -279,69 +279,144 @@ fn row(what: &Measured<'_>, parts: &[Part<'_>], samples: &[PartSample], shared: 
         ..Row::default()
     };
     if with.len() > 1 {
-        let value: Vec<f64> = with.iter().filter_map(|&at| cells[at].win_delta).collect();
-        let se: Vec<f64> = with.iter().filter_map(|&at| cells[at].win_se).collect();
-        let df = with.iter().map(|&at| samples[at].df).fold(f64::INFINITY, f64::min);
-        let correlation = correlation(&scores, with.len(), &shared.clusters);
-        let covariance = Mat::from_fn(with.len(), with.len(), |i, j| correlation[(i, j)] * se[i] * se[j]);
-        found.p = wald(&value, &covariance, df);
-        found.differences = differences(&with, &value, &covariance, df);
+        let all: Vec<usize> = (0..with.len()).collect();
+        found.p = stacked.heterogeneity(&all, control, &shared.clusters);
+        found.differences = differences(&with, &cells, &stacked, control, &shared.clusters);
     }
     found.cells = cells;
     found
 }
 
-/// Correlation of the parts' estimates, from what each label (row, place of its part, influence) adds to them.
-fn correlation(scores: &[(u32, usize, f64)], parts: usize, clusters: &Clusters) -> Mat<f64> {
-    let identity = || Mat::from_fn(parts, parts, |i, j| f64::from(u8::from(i == j)));
-    let rows: Vec<u32> = scores.iter().map(|&(row, ..)| row).collect();
-    let mut wide = vec![0.0; scores.len() * parts];
-    for (slots, &(_, place, value)) in wide.chunks_exact_mut(parts).zip(scores) {
-        slots[place] = value;
-    }
-    let Some(meat) = clusters.meat(Some(&rows), &wide, parts, 0) else { return identity() };
-    let scale: Vec<f64> = (0..parts).map(|i| meat.matrix[(i, i)].max(0.0).sqrt()).collect();
-    if scale.contains(&0.0) {
-        return identity();
-    }
-    let shared = Mat::from_fn(parts, parts, |i, j| {
-        if i == j { 1.0 } else { (meat.matrix[(i, j)] / (scale[i] * scale[j])).clamp(-0.99, 0.99) }
-    });
-    // The difference of sums over clusters need not be a covariance.
-    if cholesky(&shared).is_some() { shared } else { identity() }
+/// The labels of several parts, one after the other.
+#[derive(Debug, Default)]
+struct Stacked {
+    z: Vec<f64>,
+    y: Vec<f64>,
+    length: Vec<f64>,
+    ratio: Vec<f64>,
+    /// Place of the part of each label.
+    part: Vec<usize>,
+    /// Its row in the shared clusters.
+    row: Vec<usize>,
 }
 
-/// p-value of all values being equal.
-fn wald(value: &[f64], covariance: &Mat<f64>, df: f64) -> Option<f64> {
-    let k = value.len() - 1;
-    let gap: Vec<f64> = (0..k).map(|i| value[i + 1] - value[0]).collect();
-    let c = |i: usize, j: usize| covariance[(i, j)];
-    let of = Mat::from_fn(k, k, |i, j| c(i + 1, j + 1) - c(i + 1, 0) - c(0, j + 1) + c(0, 0));
-    let solved = solve(&cholesky(&of)?, &gap);
-    let statistic: f64 = solved.iter().zip(&gap).map(|(a, b)| a * b).sum::<f64>() / k as f64;
-    if !(statistic.is_finite() && df > 0.0) {
+impl Stacked {
+    fn add(&mut self, place: usize, z: &[f32], sample: &Sample, start: usize) {
+        self.z.extend(z.iter().map(|&z| f64::from(z)));
+        self.y.extend(sample.y());
+        self.length.extend(sample.length());
+        self.ratio.extend(sample.ratio());
+        self.part.extend(z.iter().map(|_| place));
+        self.row.extend((0..z.len()).map(|at| start + at));
+    }
+
+    /// p-value of the parts at `places` having one coefficient of the feature; `None` where it cannot be tested.
+    fn heterogeneity(&self, places: &[usize], control: Control, clusters: &Clusters) -> Option<f64> {
+        let rows: Vec<usize> = (0..self.y.len()).filter(|&at| places.contains(&self.part[at])).collect();
+        let pick = |values: &[f64]| rows.iter().map(|&at| values[at]).collect::<Vec<f64>>();
+        let mut columns = Vec::new();
+        if control == Control::Length {
+            columns.push(pick(&self.length));
+            if self.ratio.len() == self.y.len() {
+                columns.push(pick(&self.ratio));
+            }
+        }
+        let z = pick(&self.z);
+        columns.push(z.clone());
+        let design = Design::new(&columns, pick(&self.y), vec![1.0; rows.len()]);
+        let fitted = design.fit();
+        if !fitted.outcome.has_estimate() {
+            return None;
+        }
+        // The feature within each part but the last: with the feature as a whole they say the rest.
+        let own = |place: usize| -> Vec<f64> {
+            rows.iter().zip(&z).map(|(&at, &z)| if self.part[at] == place { z } else { 0.0 }).collect()
+        };
+        let scores: Option<Vec<Vec<f64>>> = (places.split_last()?.1.iter())
+            .map(|&place| Some(design.score_test(&fitted, &own(place))?.1.value))
+            .collect();
+        let scores = scores?;
+        let tests = (0..2).filter_map(|dimension| {
+            let ids: Vec<u32> =
+                clusters.along(dimension).map(|ids| rows.iter().map(|&at| ids[self.row[at]]).collect())?;
+            let people = effective(&ids);
+            // Few people are taken as they are; a prompt is always one.
+            (dimension == 0 || people >= FEWEST_PEOPLE.max(2.0 * scores.len() as f64))
+                .then(|| not_centred(&scores, &ids))
+                .flatten()
+        });
+        tests.reduce(f64::max)
+    }
+}
+
+/// 1 / Σ share² of the clusters.
+fn effective(ids: &[u32]) -> f64 {
+    let mut count: HashMap<u32, f64> = HashMap::new();
+    ids.iter().for_each(|id| *count.entry(*id).or_default() += 1.0);
+    (ids.len() as f64).powi(2) / count.values().map(|n| n * n).sum::<f64>()
+}
+
+/// p-value of the clusters' sums of every score (`[scores][rows]`) being 0 on the whole.
+fn not_centred(scores: &[Vec<f64>], ids: &[u32]) -> Option<f64> {
+    let q = scores.len();
+    // In order of the first row, so that sums do not depend on a hash's order.
+    let mut place: HashMap<u32, usize> = HashMap::new();
+    let mut sums: Vec<f64> = Vec::new();
+    for (row, id) in ids.iter().enumerate() {
+        let next = place.len();
+        let at = *place.entry(*id).or_insert(next);
+        sums.resize(place.len() * q, 0.0);
+        for (slot, score) in sums[at * q..].iter_mut().zip(scores) {
+            *slot += score[row];
+        }
+    }
+    let scale: Vec<f64> =
+        (0..q).map(|j| sums.chunks_exact(q).map(|s| s[j] * s[j]).sum::<f64>().sqrt()).collect();
+    let mut all = vec![0.0; q];
+    let mut square = Mat::<f64>::zeros(q, q);
+    let mut m = 0.0;
+    for sum in sums.chunks_exact(q) {
+        if sum.iter().zip(&scale).all(|(s, scale)| s.abs() <= 1e-9 * scale) {
+            continue;
+        }
+        m += 1.0;
+        for i in 0..q {
+            all[i] += sum[i] / scale[i];
+            for j in 0..q {
+                square[(i, j)] += sum[i] * sum[j] / (scale[i] * scale[j]);
+            }
+        }
+    }
+    let solved = solve(&cholesky(&square)?, &all);
+    let statistic: f64 = solved.iter().zip(&all).map(|(a, b)| a * b).sum();
+    let free = m - q as f64;
+    if !(statistic.is_finite() && free >= 1.0) {
         return None;
     }
-    let df = df.min(1e9);
-    Some(beta_reg(df / 2.0, k as f64 / 2.0, df / (df + k as f64 * statistic.max(0.0))))
+    Some(beta_reg(free / 2.0, q as f64 / 2.0, (1.0 - statistic / m).clamp(0.0, 1.0)))
 }
 
 /// Every two of the parts `with`.
-fn differences(with: &[usize], value: &[f64], covariance: &Mat<f64>, df: f64) -> Vec<Difference> {
+fn differences(
+    with: &[usize],
+    cells: &[Cell],
+    stacked: &Stacked,
+    control: Control,
+    clusters: &Clusters,
+) -> Vec<Difference> {
+    let figure = |at: usize| Some((cells[at].win_delta?, cells[at].win_se?));
     let mut found = Vec::new();
-    for i in 0..with.len() {
-        for j in i + 1..with.len() {
-            let gap = value[i] - value[j];
-            let variance = covariance[(i, i)] + covariance[(j, j)] - 2.0 * covariance[(i, j)];
-            let se = variance.max(0.0).sqrt();
-            let half = quantile_95(Some(df.min(1e9))) * se;
+    for (i, &of) in with.iter().enumerate() {
+        for (j, &to) in with.iter().enumerate().skip(i + 1) {
+            let (Some((a, a_se)), Some((b, b_se))) = (figure(of), figure(to)) else { continue };
+            let half = quantile_95(None) * a_se.hypot(b_se);
             found.push(Difference {
-                of: with[i],
-                to: with[j],
-                value: gap,
-                low: (gap - half).max(-2.0),
-                high: (gap + half).min(2.0),
-                p: student_p(gap / se, df.min(1e9)),
+                of,
+                to,
+                value: a - b,
+                low: (a - b - half).max(-2.0),
+                high: (a - b + half).min(2.0),
+                p: stacked.heterogeneity(&[i, j], control, clusters).unwrap_or(1.0),
                 p_holm: f64::NAN,
             });
         }
@@ -358,10 +433,12 @@ pub fn known<'a>(runs: &[&'a [Feature]]) -> Vec<Measured<'a>> {
     let Some(first) = runs.first() else { return Vec::new() };
     let column = |features: &[Feature], wanted: &Feature| {
         features.iter().position(|f| {
-            f.source == "known" && f.feature_id == wanted.feature_id && f.description == wanted.description
+            f.source == FeatureSource::Known
+                && f.feature_id == wanted.feature_id
+                && f.description == wanted.description
         })
     };
-    (first.iter().filter(|feature| feature.source == "known"))
+    (first.iter().filter(|feature| feature.source == FeatureSource::Known))
         .filter_map(|feature| {
             let columns: Option<Vec<_>> =
                 runs.iter().map(|run| column(run, feature).map(|at| Some((at, 1.0)))).collect();
@@ -370,29 +447,28 @@ pub fn known<'a>(runs: &[&'a [Feature]]) -> Vec<Measured<'a>> {
         .collect()
 }
 
-/// Learned features of two runs whose directions are each other's nearest and at least [`SAME`] alike.
+/// Features of two autoencoders whose directions (their decoders, `[features, dimensions]`) are each other's nearest and
+/// at least [`SAME`] alike.
 ///
 /// Empty where the two autoencoders do not live in the same space.
-pub fn matches(first: &Sae, other: &Sae) -> Vec<Match> {
-    if first.dimensions() != other.dimensions() {
+pub fn matches(first: &Matrix, other: &Matrix) -> Vec<Match> {
+    if first.cols != other.cols {
         return Vec::new();
     }
     let cosine = |i: usize, j: usize| -> f64 {
-        let (a, b) = (first.decoder.row(i), other.decoder.row(j));
+        let (a, b) = (first.row(i), other.row(j));
         let dot = |a: &[f32], b: &[f32]| -> f64 { a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum() };
         dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
     };
-    let all: Vec<Vec<f64>> = (0..first.features())
+    let all: Vec<Vec<f64>> = (0..first.rows())
         .map(|i| {
-            (0..other.features())
-                .map(|j| Some(cosine(i, j)).filter(|c| c.is_finite()).unwrap_or(0.0))
-                .collect()
+            (0..other.rows()).map(|j| Some(cosine(i, j)).filter(|c| c.is_finite()).unwrap_or(0.0)).collect()
         })
         .collect();
     let nearest = |values: &mut dyn Iterator<Item = f64>| {
         values.map(f64::abs).enumerate().max_by(|a, b| a.1.total_cmp(&b.1)).map(|(at, _)| at)
     };
-    (0..first.features())
+    (0..first.rows())
         .filter_map(|i| {
             let j = nearest(&mut all[i].iter().copied())?;
             let back = nearest(&mut all.iter().map(|row| row[j]))?;

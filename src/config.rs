@@ -70,6 +70,10 @@ pub struct DataConfig {
     pub response_b_column: Option<String>,
     /// Column with the label.
     pub label_column: Option<String>,
+    /// What the values of the label column mean, one by one.
+    pub label_map: Option<crate::pairs::LabelMap>,
+    /// Which end of the label's scale is for A.
+    pub label_scale: Option<crate::pairs::LabelScale>,
     /// Column with the annotator's id.
     pub annotator_column: Option<String>,
     /// The user's own vectors of the two responses, instead of embedding the texts.
@@ -167,78 +171,50 @@ impl Default for EmbedConfig {
     }
 }
 
-/// The sparse autoencoder (METHOD §2).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(from = "SaeTable")]
+/// The sparse autoencoders (METHOD §2, §2b).
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct SaeSettings {
-    /// What the features are led by.
+    /// What the learned features read.
     pub mode: SaeMode,
-    /// Number of features, M.
-    pub features: usize,
-    /// Features active per pair on average, K.
-    pub active: usize,
-}
-
-impl Default for SaeSettings {
-    fn default() -> Self {
-        Self::of(None, None, None)
-    }
+    /// Number of features, M; what suits the number of sentences, or the paper's, where not given.
+    pub features: Option<usize>,
+    /// Features active in a sentence, or a pair, on average, K.
+    pub active: Option<usize>,
 }
 
 impl SaeSettings {
-    /// What is asked for, and the usual for the rest: sizes that suit the mode, and for the paper's sizes the
-    /// paper's method. K as measured in docs/autoencoder.md: the paper's M/8 loses more of the label's signal than
-    /// it makes plain, and what people write in is there together.
-    pub fn of(mode: Option<SaeMode>, features: Option<usize>, active: Option<usize>) -> Self {
-        const PAPER: usize = 32;
-        let mode = mode.unwrap_or(match features {
-            Some(features) if features <= PAPER => SaeMode::Reconstruction,
-            _ => SaeMode::Both,
-        });
-        let (usual, share) = match mode {
-            SaeMode::Reconstruction => (PAPER, 4),
-            SaeMode::Words | SaeMode::Both => (64, 2),
-        };
-        let features = features.unwrap_or(usual);
-        Self { mode, features, active: active.unwrap_or((features / share).max(1)) }
+    /// M and K of the autoencoder over differences. Beside the one over sentences it has the paper's sizes.
+    pub fn difference(&self) -> (usize, usize) {
+        const PAPER: (usize, usize) = (32, 4);
+        match self.mode {
+            SaeMode::Sentences => PAPER,
+            SaeMode::Difference => {
+                let features = self.features.unwrap_or(PAPER.0);
+                (features, self.active.unwrap_or((features * PAPER.1 / PAPER.0).max(1)))
+            }
+        }
     }
 }
 
-/// The settings as they are written: what is left out follows from the rest.
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct SaeTable {
-    mode: Option<SaeMode>,
-    features: Option<usize>,
-    active: Option<usize>,
-}
-
-impl From<SaeTable> for SaeSettings {
-    fn from(table: SaeTable) -> Self {
-        Self::of(table.mode, table.features, table.active)
-    }
-}
-
-/// What the learned features are led by; see `docs/autoencoder.md` for what each finds.
+/// What the learned features read; see `docs/autoencoder.md` for what each finds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SaeMode {
-    /// A quarter of the features reconstructs, the others are led by words.
+    /// The sentences of the responses, and beside them the differences of the paper.
     #[default]
-    Both,
-    /// The sparse autoencoder of the paper: what reconstructs the difference of the vectors.
-    Reconstruction,
-    /// Directions of the vectors that the words of the two responses follow.
-    Words,
+    Sentences,
+    /// The differences of whole responses alone: the paper's method.
+    #[serde(alias = "reconstruction")]
+    Difference,
 }
 
 impl SaeMode {
     /// The name in files and on the command line.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Both => "both",
-            Self::Reconstruction => "reconstruction",
-            Self::Words => "words",
+            Self::Sentences => "sentences",
+            Self::Difference => "difference",
         }
     }
 }
@@ -252,8 +228,9 @@ pub struct DescribeConfig {
     /// A description is kept when its fidelity on held-out pairs is at least this. With hundreds
     /// of thousands of pairs a correlation of .02 is significant and still describes nothing.
     pub min_fidelity: f64,
-    /// A learned feature is kept when learning from either half of the training pairs brings it back:
-    /// the mean of the best correlations of its activations is at least this.
+    /// A learned feature is kept when learning from either half of the material brings it back: the mean of the best
+    /// correlations of its activations is at least this. 0 asks for nothing: stability is printed, and what decides is
+    /// whether the words are true and the effect is confirmed.
     pub min_stability: f64,
     /// Family-wise error rate of the kept descriptions.
     pub alpha: f64,
@@ -267,8 +244,8 @@ impl Default for DescribeConfig {
     fn default() -> Self {
         Self {
             concepts: None,
-            min_fidelity: 0.2,
-            min_stability: 0.86,
+            min_fidelity: 0.3,
+            min_stability: 0.0,
             alpha: 0.05,
             describer: Describer::Offline,
             language: LanguageConfig::default(),
@@ -420,15 +397,14 @@ impl Config {
                 return bad(setting, value.to_string(), "it must be at least 1, and not absurdly large");
             }
         }
-        if self.sae.features == 0 || self.sae.features > 4096 {
-            return bad("features", self.sae.features.to_string(), "it must lie between 1 and 4096");
+        let features = self.sae.features.unwrap_or(4096);
+        if !(1..=4096).contains(&features) {
+            return bad("features", features.to_string(), "it must lie between 1 and 4096");
         }
-        if self.sae.active == 0 || self.sae.active > self.sae.features {
-            return bad(
-                "active",
-                self.sae.active.to_string(),
-                "it must lie between 1 and the number of features",
-            );
+        if let Some(active) = self.sae.active
+            && !(1..=features).contains(&active)
+        {
+            return bad("active", active.to_string(), "it must lie between 1 and the number of features");
         }
         for (setting, value) in [
             ("describe.alpha", self.describe.alpha),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// The environment variables that mean something to this crate.
-pub const VARIABLES: [&str; 19] = [
+pub const VARIABLES: [&str; 25] = [
     "HF_ENDPOINT",
     "HF_HOME",
     "HF_HUB_CACHE",
@@ -19,6 +19,12 @@ pub const VARIABLES: [&str; 19] = [
     "HTTPS_PROXY",
     "HTTP_PROXY",
     "ALL_PROXY",
+    "all_proxy",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "REQUESTS_CA_BUNDLE",
+    "SSL_CERT_FILE",
     "NO_PROXY",
     "HUGGING_FACE_HUB_TOKEN",
     "OPENAI_API_KEY",
@@ -112,6 +118,13 @@ impl Context {
     }
 }
 
+/// The same surroundings: the same request to stop, the same values.
+impl PartialEq for Context {
+    fn eq(&self, other: &Self) -> bool {
+        self.cancel == other.cancel && self.variables == other.variables
+    }
+}
+
 /// Values may be keys, so none is shown.
 impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -142,12 +155,19 @@ pub struct Relay<'o> {
     observer: &'o mut dyn Observer,
     notes: Vec<String>,
     began: Option<std::time::Instant>,
+    /// Whether what is done counts for the stage's bar.
+    counts: bool,
 }
 
 impl<'o> Relay<'o> {
     /// Hears nothing yet.
     pub fn new(observer: &'o mut dyn Observer) -> Self {
-        Self { observer, notes: Vec::new(), began: None }
+        Self { observer, notes: Vec::new(), began: None, counts: true }
+    }
+
+    /// For work inside of a stage that counts other things.
+    pub fn silent(observer: &'o mut dyn Observer) -> Self {
+        Self { counts: false, ..Self::new(observer) }
     }
 
     /// What was said. Stages that were begun here end, as `fetch`.
@@ -166,7 +186,9 @@ impl Observer for Relay<'_> {
     }
 
     fn advance(&mut self, done: usize) {
-        self.observer.advance(done);
+        if self.counts {
+            self.observer.advance(done);
+        }
     }
 
     fn metrics(&mut self, step: usize, values: &[(&str, f64)]) {

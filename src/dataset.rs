@@ -14,6 +14,8 @@ pub fn read_options(config: &Config) -> ReadOptions {
         response_a_column: data.response_a_column.clone(),
         response_b_column: data.response_b_column.clone(),
         label_column: data.label_column.clone(),
+        label_map: data.label_map.clone(),
+        label_scale: data.label_scale,
         annotator_column: data.annotator_column.clone(),
         embedding_columns: data.embedding_columns.clone(),
         group_columns: config.split.columns.clone(),

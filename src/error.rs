@@ -214,7 +214,7 @@ impl Kind for RunError {
             Self::Pairs(error) => error.kind(),
             Self::Hub(error) => error.kind(),
             Self::Embed(error) => error.kind(),
-            Self::NoFeature { .. } | Self::ConceptBank(_) => ErrorKind::Input,
+            Self::NoFeature { .. } | Self::ConceptBank(_) | Self::Output(_) => ErrorKind::Input,
             _ => ours_unless(self.is_users(), ErrorKind::Run),
         }
     }

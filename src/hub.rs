@@ -13,6 +13,7 @@ use hf_hub::{Repo, RepoType};
 use serde::Deserialize;
 
 use crate::context::{Cancel, Context, Observer};
+use crate::net::reach::Reach;
 use crate::net::{Failure, Gate, NetError, Policy, Secret};
 use crate::suggest::nearest;
 
@@ -116,7 +117,7 @@ pub fn model(name: &str, context: &Context, progress: &mut dyn Observer) -> Resu
     }
     let hub = Hub::open(context)?;
     let found = hub.resolve(&place, &place.revision, progress)?;
-    let files = crate::embed::files_of_a_model(&found.listing);
+    let files = files_of_a_model(&found.listing);
     if !files.iter().any(|file| file == "config.json") {
         return Err(HubError::Missing {
             what: format!("`config.json` in `{}`", place.id),
@@ -279,6 +280,34 @@ impl Place {
     }
 }
 
+/// The files of a model that are used, for fetching them: paths relative to its folder. `listing` are those it has.
+fn files_of_a_model(listing: &[String]) -> Vec<String> {
+    let plain = |name: &str| {
+        matches!(
+            name,
+            "config.json"
+                | "tokenizer.json"
+                | "tokenizer_config.json"
+                | "modules.json"
+                | "sentence_bert_config.json"
+                | "config_sentence_transformers.json"
+                | "model.safetensors"
+                | "model.safetensors.index.json"
+        )
+    };
+    let shard = |name: &str| {
+        name.strip_prefix("model-").is_some_and(|rest| rest.ends_with(".safetensors") && !rest.contains('/'))
+    };
+    // Modules lie in folders such as `1_Pooling`.
+    let module = |name: &str| {
+        name.split_once('/').is_some_and(|(folder, file)| {
+            folder.starts_with(|c: char| c.is_ascii_digit())
+                && matches!(file, "config.json" | "model.safetensors")
+        })
+    };
+    listing.iter().filter(|name| plain(name) || shard(name) || module(name)).cloned().collect()
+}
+
 /// A commit and the files in it.
 #[derive(Debug, Clone)]
 struct Found {
@@ -294,6 +323,7 @@ struct Hub {
     token: Option<Secret>,
     offline: bool,
     agent: ureq::Agent,
+    reach: Reach,
     policy: Policy,
 }
 
@@ -318,7 +348,7 @@ impl Hub {
         let token = Secret::of(context, "HF_TOKEN")
             .or_else(|| Secret::of(context, "HUGGING_FACE_HUB_TOKEN"))
             .or_else(|| std::fs::read_to_string(file?).ok().map(|text| Secret::new(&text)))
-            .filter(|token| !token.reveal().is_empty());
+            .filter(|token| !token.is_empty());
         let offline = variable("HF_HUB_OFFLINE")
             .is_some_and(|value| matches!(&*value.trim().to_ascii_lowercase(), "1" | "true" | "yes" | "on"));
         // hf-hub asserts that paths are absolute.
@@ -326,18 +356,25 @@ impl Hub {
         let policy = Policy {
             attempts: 5,
             longest_wait: Duration::from_secs(10),
-            cancel: context.cancel.clone(),
+            context: context.clone(),
             ..Policy::default()
         };
-        let agent = ureq::Agent::config_builder()
+        let endpoint = variable("HF_ENDPOINT").unwrap_or(ENDPOINT.into()).trim_end_matches('/').to_owned();
+        let reach = Reach::of(&endpoint, context)?;
+        let mut agent = ureq::Agent::config_builder()
             .timeout_connect(Some(policy.connect))
             .timeout_global(Some(Duration::from_secs(60)))
             .http_status_as_error(false)
             .redirect_auth_headers(ureq::config::RedirectAuthHeaders::SameHost)
-            .user_agent(concat!("wimhf/", env!("CARGO_PKG_VERSION")))
-            .build();
+            .proxy(reach.proxy.clone())
+            .user_agent(concat!("wimhf/", env!("CARGO_PKG_VERSION")));
+        if let Some(tls) = reach.tls.clone() {
+            agent = agent.tls_config(tls);
+        }
+        let agent = agent.build();
         Ok(Self {
-            endpoint: variable("HF_ENDPOINT").unwrap_or(ENDPOINT.into()).trim_end_matches('/').to_owned(),
+            endpoint,
+            reach,
             cache: hf_hub::Cache::new(folder),
             token,
             offline,
@@ -458,15 +495,23 @@ impl Hub {
         gate.with_retries(url, || {
             let mut request = self.agent.get(url);
             if let Some(token) = &self.token {
-                request = request.header("Authorization", format!("Bearer {}", token.reveal()));
+                let header = token.bearer().ok_or_else(|| {
+                    Failure::fatal("the Hub's token holds characters that cannot be sent", "check `HF_TOKEN`")
+                })?;
+                request = request.header("Authorization", header);
             }
-            let unreachable = |error: ureq::Error| Failure::again(format!("no answer from `{url}`: {error}"));
+            let unreachable = |error: ureq::Error| {
+                Failure::again(format!("no answer from `{url}`{}: {error}", self.reach.in_words()))
+            };
             let mut response = request.call().map_err(unreachable)?;
             let status = response.status().as_u16();
             let code = response.headers().get("x-error-code").and_then(|value| value.to_str().ok());
             let code = code.unwrap_or_default().to_owned();
-            let body =
+            let mut body =
                 response.body_mut().with_config().limit(256 << 20).read_to_vec().map_err(unreachable)?;
+            if let Some(token) = &self.token {
+                token.scrub_bytes(&mut body);
+            }
             match status {
                 408 | 429 | 500..=599 => Err(Failure::again(format!("`{url}` answered {status}"))),
                 _ => Ok((status, code, body)),
@@ -561,7 +606,10 @@ impl Hub {
         path: &Path,
         progress: &mut dyn Observer,
     ) -> Result<(), HubError> {
-        let failed = |message: String| HubError::Download { file: file.into(), repo: place.shown(), message };
+        let failed = |message: String| {
+            let message = self.token.as_ref().map_or(message.clone(), |token| token.scrub(&message));
+            HubError::Download { file: file.into(), repo: place.shown(), message }
+        };
         let api = ApiBuilder::from_cache(self.cache.clone())
             .with_endpoint(self.endpoint.clone())
             .with_token(self.token.as_ref().map(|token| token.reveal().to_owned()))
@@ -577,7 +625,8 @@ impl Hub {
                 return Ok(());
             }
             let before = part_bytes(&blobs);
-            let outcome = one_download(&api, place.repository(commit), file, &self.policy.cancel, progress)?;
+            let outcome =
+                one_download(&api, place.repository(commit), file, &self.policy.context.cancel, progress)?;
             let message = match outcome {
                 Outcome::Done(bytes) => match check(path, bytes) {
                     Ok(()) => return Ok(()),
@@ -629,7 +678,7 @@ impl Hub {
                     return Err(failed(message));
                 }
             };
-            if self.policy.cancel.requested() {
+            if self.policy.context.cancel.requested() {
                 return Err(NetError::Stopped.into());
             }
             // A long file on a bad line arrives as long as something of it comes.

@@ -24,9 +24,11 @@
 //! sources against it (`tests/integration/architecture.rs`).
 //!
 //! ```text
-//! order: rng suggest matrix context statistics config store cache net hub pairs embed sae llm describe effects
+//! order: panics limits rng suggest matrix context statistics config store cache net hub pairs sentences embed sae dictionary llm describe effects
 //!        constitution dataset run featurizer relabel personalize score compare report export ops error api
 //! ```
+
+#![forbid(unsafe_code)]
 
 pub mod api;
 pub mod cache;
@@ -36,6 +38,7 @@ pub mod constitution;
 pub mod context;
 pub mod dataset;
 pub mod describe;
+pub mod dictionary;
 pub mod effects;
 pub mod embed;
 pub mod error;
@@ -43,11 +46,13 @@ pub mod export;
 pub mod featurizer;
 #[cfg_attr(not(feature = "hub"), path = "hub_off.rs")]
 pub mod hub;
+pub mod limits;
 pub mod llm;
 pub mod matrix;
 pub mod net;
 pub mod ops;
 pub mod pairs;
+pub mod panics;
 pub mod personalize;
 pub mod relabel;
 pub mod report;
@@ -55,6 +60,7 @@ pub mod rng;
 pub mod run;
 pub mod sae;
 pub mod score;
+pub mod sentences;
 pub mod statistics;
 pub mod store;
 pub mod suggest;

@@ -37,6 +37,13 @@ impl Matrix {
         self.values.iter().skip(col).step_by(self.cols.max(1)).copied().collect()
     }
 
+    /// Columns `from..to`, shape `[rows, to - from]`.
+    pub fn columns(&self, from: usize, to: usize) -> Self {
+        let rows = self.values.chunks_exact(self.cols.max(1));
+        let values = rows.flat_map(|row| row.get(from..to).unwrap_or_default()).copied().collect();
+        Self { values, cols: to - from }
+    }
+
     /// The given rows in the given order, shape `[index.len(), cols]`.
     pub fn select_rows(&self, index: &[u32]) -> Self {
         let mut values = Vec::with_capacity(index.len() * self.cols);

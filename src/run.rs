@@ -3,18 +3,22 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::config::Config;
 use crate::constitution::{Findings, themes::Theme};
 use crate::context::{Context, Observer};
 use crate::dataset;
 use crate::describe::known::{ConceptBank, ConceptBankError};
-use crate::describe::{Described, Feature};
+use crate::describe::sentence_features::{
+    DictionaryModel, SentenceError, SentenceModels, bundled_dictionary,
+};
+use crate::describe::{Described, Feature, FeatureSource};
 use crate::effects::table::EffectTable;
-use crate::embed::{self, EmbedError, Embedder, Embedding, Hardware, Recipe, Spec};
+use crate::embed::{self, BundledEmbedder, EmbedError, Embedder, Embedding, Hardware, Recipe, Spec};
 use crate::hub::HubError;
 use crate::matrix::Matrix;
 use crate::pairs::{self, Layout, Pairs, Split};
-use crate::sae::{self, DeviceChoice, Sae, SaeCard, SaeError};
-use crate::config::Config;
+use crate::sae::{self, DeviceChoice, Sae, SaeCard, SaeError, SentenceSae};
+use crate::store::output::{self, Kind, Output, OutputError};
 use crate::store::{Manifest, StoreError, read_json, read_matrix};
 use crate::suggest::nearest;
 
@@ -58,6 +62,16 @@ pub enum RunError {
         /// The dataset of the run.
         data: String,
     },
+    /// The dictionary is not what it was.
+    #[error(
+        "the dictionary of sentence features has changed since the run in `{path}` was made, so its features cannot be measured in other pairs\nhint: `wimhf analyze {data} --out {path}` brings the run up to date"
+    )]
+    OtherDictionary {
+        /// The run directory.
+        path: PathBuf,
+        /// The dataset of the run.
+        data: String,
+    },
     /// The embedder is not what it was.
     #[error(
         "the embedder `{embedder}` of the run in `{path}` has changed since\nhint: `wimhf analyze` makes a run with the new one"
@@ -79,6 +93,9 @@ pub enum RunError {
     /// A file cannot be read.
     #[error(transparent)]
     Run(#[from] StoreError),
+    /// Something must not be written over.
+    #[error(transparent)]
+    Output(#[from] OutputError),
     /// The dataset cannot be read.
     #[error(transparent)]
     Pairs(#[from] pairs::PairsError),
@@ -94,6 +111,9 @@ pub enum RunError {
     /// The autoencoder cannot be used.
     #[error(transparent)]
     Sae(#[from] SaeError),
+    /// The features of sentences cannot be used.
+    #[error(transparent)]
+    Sentences(#[from] SentenceError),
 }
 
 impl RunError {
@@ -101,7 +121,7 @@ impl RunError {
     pub fn is_stop(&self) -> bool {
         match self {
             Self::Hub(error) => error.is_stop(),
-            Self::Embed(error) => error.is_stop(),
+            Self::Embed(error) | Self::Sentences(SentenceError::Embed(error)) => error.is_stop(),
             _ => false,
         }
     }
@@ -111,7 +131,8 @@ impl RunError {
         match self {
             Self::Run(error) => error.is_users(),
             Self::Embed(error) => error.is_users(),
-            Self::Sae(error) => error.is_users(),
+            Self::Sae(error) | Self::Sentences(SentenceError::Sae(error)) => error.is_users(),
+            Self::Sentences(SentenceError::Embed(error)) => error.is_users(),
             _ => true,
         }
     }
@@ -240,16 +261,23 @@ impl Run {
     /// # Errors
     /// As for [`Self::activations`].
     pub fn described(&self) -> Result<Described, RunError> {
-        let learned = self.features.iter().filter(|feature| feature.source == "learned");
-        let ids: Vec<String> = learned.map(|feature| feature.feature_id.clone()).collect();
-        let file = self.path.join("stages/readings.parquet");
         Ok(Described {
             activations: self.activations()?,
-            readings: read_matrix(&file, self.manifest.dataset.pairs_unique, &ids)?,
+            presence: self.presence()?,
             features: self.features.clone(),
             flipped: Vec::new(),
             offers: Vec::new(),
         })
+    }
+
+    /// −1, 0 or +1: present in A minus present in B, `[pairs, features]`.
+    ///
+    /// # Errors
+    /// Where `presence.parquet` cannot be read or does not fit.
+    pub fn presence(&self) -> Result<Matrix, RunError> {
+        let ids: Vec<String> = self.features.iter().map(|feature| feature.feature_id.clone()).collect();
+        let file = self.path.join("presence.parquet");
+        Ok(read_matrix(&file, self.manifest.dataset.pairs_unique, &ids)?)
     }
 
     /// The bank of concepts that described the run.
@@ -260,7 +288,43 @@ impl Run {
         Ok(ConceptBank::of(&self.manifest.config.describe)?)
     }
 
-    /// The autoencoder.
+    /// The autoencoders that read sentences.
+    ///
+    /// # Errors
+    /// Where their files cannot be read.
+    pub fn sentence_models(&self) -> Result<SentenceModels, RunError> {
+        let any = self.features.iter().any(|feature| feature.source == FeatureSource::Learned);
+        let load = || SentenceSae::load(&self.path.join("sentences.safetensors")).map_err(RunError::from);
+        Ok(SentenceModels { learned: any.then(load).transpose()?, dictionary: self.dictionary()? })
+    }
+
+    /// The dictionary with the entries that are features of the run.
+    fn dictionary(&self) -> Result<Option<DictionaryModel>, RunError> {
+        let Some(version) = &self.manifest.dictionary else { return Ok(None) };
+        let own = self.manifest.config.data.embedding_columns.is_some();
+        let boxed = if own { BundledEmbedder::load()?.identity() } else { String::new() };
+        let identity = if own { &boxed } else { &self.manifest.embedder };
+        let dictionary = bundled_dictionary(identity).filter(|found| found.version() == version);
+        let Some(dictionary) = dictionary else {
+            return Err(RunError::OtherDictionary { path: self.path.clone(), data: self.data().to_owned() });
+        };
+        let mut model = DictionaryModel::new(&dictionary);
+        model.only(&dictionary, &entries_of(&self.features));
+        Ok(Some(model))
+    }
+
+    /// What embeds sentences: the run's embedder, or the boxed one where the user brought vectors.
+    ///
+    /// # Errors
+    /// As for [`Self::embedder`].
+    pub fn sentence_embedder(&self, device: DeviceChoice) -> Result<Box<dyn Embedder>, RunError> {
+        match self.embedder(device)? {
+            Some(own) => Ok(own.embedder),
+            None => Ok(Box::new(BundledEmbedder::load()?)),
+        }
+    }
+
+    /// The autoencoder over differences.
     ///
     /// # Errors
     /// Where its files cannot be read.
@@ -299,6 +363,7 @@ impl Run {
         let config = &self.manifest.config;
         let sources = dataset::locate(&self.sources(), &self.context, &mut ())?;
         let (pairs, read) = pairs::read_all(&sources, &dataset::read_options(config))?;
+        let pairs = pairs::canonical(pairs);
         let record = dataset::record(&read, &pairs);
         let same = record.fingerprint == self.manifest.dataset.fingerprint
             && record.pairs_unique == self.manifest.dataset.pairs_unique;
@@ -349,6 +414,36 @@ impl Run {
         Ok(Some(RunEmbedder { context: self.context.clone(), embedder: opened.embedder, recipe }))
     }
 
+    /// Refuses an output that would replace what the run reads, another run's files, or a file of another kind.
+    ///
+    /// # Errors
+    /// [`RunError::Output`].
+    pub fn may_write(
+        &self,
+        path: &Path,
+        flag: &'static str,
+        kind: Kind,
+        force: bool,
+    ) -> Result<(), RunError> {
+        let inputs = output::inputs(&self.manifest);
+        Ok(Output { path, flag, kind, run: Some(&self.path), inputs: &inputs, force }.check()?)
+    }
+
+    /// The same for the files that are written into a folder; `read` are further inputs.
+    ///
+    /// # Errors
+    /// [`RunError::Output`].
+    pub fn may_write_into(
+        &self,
+        folder: &Path,
+        files: &[&str],
+        read: &[PathBuf],
+        force: bool,
+    ) -> Result<(), RunError> {
+        let inputs = [output::inputs(&self.manifest), read.to_vec()].concat();
+        Ok(output::check_folder(folder, files, Some(&self.path), &inputs, force)?)
+    }
+
     /// The feature with this id, concept or label ("refuses", "known_refuses", "refusal"), or that of the
     /// principle with this rank ("3"); the index into [`Self::features`].
     ///
@@ -364,11 +459,11 @@ impl Run {
             by_rank == Some(&feature.feature_id)
                 || feature.feature_id == wanted
                 || feature.short.to_lowercase() == wanted
-                || (feature.source == "known" && feature.concept.as_deref() == Some(&wanted))
+                || (feature.source == FeatureSource::Known && feature.concept.as_deref() == Some(&wanted))
         };
-        // Known concepts before learned features of the same name: they are exact.
-        let order = (0..self.features.len()).filter(|&i| self.features[i].source == "known");
-        let rest = (0..self.features.len()).filter(|&i| self.features[i].source != "known");
+        // Known concepts before found features of the same name: they are exact.
+        let order = (0..self.features.len()).filter(|&i| self.features[i].source == FeatureSource::Known);
+        let rest = (0..self.features.len()).filter(|&i| self.features[i].source != FeatureSource::Known);
         if let Some(found) = order.chain(rest).find(|&i| matches(&self.features[i])) {
             return Ok(found);
         }
@@ -401,4 +496,10 @@ pub fn open_embedder(
         _ => Hardware::Cpu,
     };
     Ok(embed::open(&config.embed, hardware, config.seed, context, observer)?)
+}
+
+/// Ids of the dictionary's entries among some features.
+pub fn entries_of(features: &[Feature]) -> Vec<&str> {
+    let entries = features.iter().filter(|feature| feature.source == FeatureSource::Dictionary);
+    entries.filter_map(|feature| feature.concept.as_deref()).collect()
 }

@@ -1,7 +1,7 @@
 """What the learned features are worth, by `wimhf analyze` itself: planted attributes found, label AUC, stability.
 
     python truth.py VECTORS.parquet [--attributes NAME_attributes.parquet] [--wimhf target/release/wimhf]
-                    [--seeds 1 2 3] [--modes both words "reconstruction --active 4"]
+                    [--seeds 1 2 3] [--modes sentences difference]
 
 VECTORS has `vec_a` and `vec_b` beside the pairs; without them (--boxed) the boxed embedder is used. The
 split is the program's (35 % train, 20 % describe, 45 % held out), every figure is held out. An
@@ -80,7 +80,7 @@ def main():
     parser.add_argument("--attributes", type=pathlib.Path)
     parser.add_argument("--wimhf", default="target/release/wimhf")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--modes", nargs="+", default=["both", "words", "reconstruction"])
+    parser.add_argument("--modes", nargs="+", default=["sentences", "difference"])
     parser.add_argument("--boxed", action="store_true")
     parser.add_argument("--json", type=pathlib.Path)
     args = parser.parse_args()

@@ -246,6 +246,25 @@ impl Bucket {
         outcome.map_err(|error| self.failed(&error))
     }
 
+    /// Removes entries, so that they are computed anew.
+    ///
+    /// # Errors
+    /// See [`CacheError`].
+    pub fn remove(&mut self, keys: &[Key]) -> Result<(), CacheError> {
+        let mut remove = || -> rusqlite::Result<()> {
+            let action = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            {
+                let mut delete = action.prepare("DELETE FROM entries WHERE key = ?1")?;
+                for key in keys {
+                    delete.execute([key])?;
+                }
+            }
+            action.commit()
+        };
+        let outcome = remove();
+        outcome.map_err(|error| self.failed(&error))
+    }
+
     /// Bytes of the file on the disk, what waits to be merged into it included.
     pub fn bytes(&self) -> u64 {
         let size = |suffix: &str| {

@@ -13,6 +13,7 @@
 //! where it failed); come back later for what is [`Claim::Theirs`]; [`Bucket::read`] the rest.
 
 use crate::context::Context;
+pub use crate::limits::bytes;
 
 mod bucket;
 mod error;
@@ -34,8 +35,11 @@ pub const EMBEDDINGS: &str = "embeddings";
 /// What language models answered.
 pub const ANSWERS: &str = "answers";
 
+/// What servers were found to refuse.
+pub const SERVERS: &str = "servers";
+
 /// Every bucket there is.
-const BUCKETS: [&str; 2] = [EMBEDDINGS, ANSWERS];
+const BUCKETS: [&str; 3] = [EMBEDDINGS, ANSWERS, SERVERS];
 
 /// What the cache may grow to, unless the user says otherwise: 10 GiB.
 pub const DEFAULT_LIMIT: u64 = 10 << 30;
@@ -43,26 +47,6 @@ pub const DEFAULT_LIMIT: u64 = 10 << 30;
 /// What the cache may grow to: `WIMHF_CACHE_LIMIT` ("500MB", "20 GB"), or [`DEFAULT_LIMIT`].
 pub fn limit(context: &Context) -> u64 {
     context.variable("WIMHF_CACHE_LIMIT").and_then(bytes).unwrap_or(DEFAULT_LIMIT)
-}
-
-/// A size in words: "500MB", "1.5 GB", "2GiB", "1048576".
-pub fn bytes(text: &str) -> Option<u64> {
-    let lower = text.trim().to_ascii_lowercase();
-    let digits = lower.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(lower.len());
-    let number: f64 = lower.get(..digits)?.parse().ok()?;
-    let unit: u64 = match lower.get(digits..)?.trim() {
-        "" | "b" => 1,
-        "k" | "kb" => 1000,
-        "m" | "mb" => 1_000_000,
-        "g" | "gb" => 1_000_000_000,
-        "t" | "tb" => 1_000_000_000_000,
-        "kib" => 1 << 10,
-        "mib" => 1 << 20,
-        "gib" => 1 << 30,
-        "tib" => 1 << 40,
-        _ => return None,
-    };
-    Some((number * unit as f64) as u64)
 }
 
 /// Address of an entry: a hash of what determines it.

@@ -95,7 +95,7 @@ pub fn agreement(votes: &[f32], sample: &Sample) -> Agreement {
     let (n, voted) = (sides.len() as f64, (found.agree + found.disagree) as f64);
     let half = |influence: &dyn Fn(f64) -> f64| {
         let values: Vec<f64> = sides.iter().map(|side| influence(*side)).collect();
-        let (variance, df) = sample.clusters().variance(None, &values, 1)?;
+        let (variance, df) = sample.clusters().variance(None, &values)?;
         Some(quantile_95(Some(df)) * variance.max(0.0).sqrt()).filter(|half| half.is_finite())
     };
     let ends = |value: f64, half: Option<f64>, least: f64| {

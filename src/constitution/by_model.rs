@@ -7,7 +7,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-
 use super::executed::ByModel;
 use super::execution::{ByModelError, Execution, Progress};
 use super::executor::{Executor, Linear, Vote, agrees, difference, mean};
@@ -17,8 +16,8 @@ use super::select::Tested;
 use crate::describe::Described;
 use crate::describe::judging::Reading;
 use crate::describe::user_concepts;
-use crate::effects::table::LabelledSample;
 use crate::effects::Sample;
+use crate::effects::table::LabelledSample;
 use crate::llm::chat::{ChatModel, LanguageError};
 use crate::llm::prompts::Prompts;
 use crate::llm::spending::UsageEstimate;

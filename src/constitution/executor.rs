@@ -162,7 +162,7 @@ pub fn mean(values: &[f64], clusters: &Clusters, least: f64) -> Estimate {
     let value = values.iter().sum::<f64>() / n.max(1) as f64;
     let influence: Vec<f64> = values.iter().map(|v| (v - value) / n as f64).collect();
     let half = clusters
-        .variance(None, &influence, 1)
+        .variance(None, &influence)
         .map(|(variance, df)| quantile_95(Some(df)) * variance.max(0.0).sqrt());
     match half.filter(|half| half.is_finite()) {
         Some(half) => Estimate { value, low: (value - half).max(least), high: (value + half).min(1.0), n },

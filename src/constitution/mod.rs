@@ -1,18 +1,18 @@
 //! From features and effects to principles: what the annotators followed, in words.
 //!
-//! A principle has to show up twice, on different pairs:
+//! Features and their words are found without labels, so no label is spent on finding:
 //!
-//! 1. **Explore** (`train` and `describe` labels). Candidates are the known concepts, the learned
-//!    features whose own words carry the effect, and [`themes`] of words that neither explains. They enter one logit by forward selection,
-//!    and stay only while they add something to those already in: a concept that is merely
-//!    associated with another one (exclamation marks with flattery) adds nothing to it. What is
-//!    associated by itself and keeps most of that when those are held fixed is let in as well.
-//! 2. **Confirm** (`held_out` labels). What stayed is tested again (in one fit, or by itself where it
-//!    was let in for that), in the same direction, corrected (Holm) over the number of candidates that stayed. Every figure shown comes
-//!    from here, and none of these labels took part in choosing.
+//! 1. **All features on all labels.** Every feature, known or learned, described or not, is tested by itself on every
+//!    label, both lengths held fixed, corrected (Holm) over all of them with four fifths of `alpha`. What is
+//!    confirmed and has words that say what it is becomes a principle, unless a surer one says the same or explains
+//!    most of it. The figures that are shown are [cross-fitted](crate::effects::crossfit): measured on the fifths of
+//!    the labels whose others would have chosen it.
+//! 2. **What needs labels to be found**, [`themes`] of words in what is left, and what shows only once others are
+//!    held fixed, is looked for on the `train` and `describe` labels and confirmed on `held_out` ones, corrected (Holm)
+//!    over what was found with the last fifth of `alpha`.
 //!
-//! So the chance of printing any principle when nothing is associated with the label is at most
-//! `alpha`, and in practice about half of it, since the direction has to agree as well.
+//! So the chance of printing any principle when nothing is associated with the label is at most `alpha`. Length is a
+//! hypothesis stated beforehand: it is tested by itself and always said.
 //!
 //! The inverse constitution ([`mod@reconstruct`]) asks another question of the same labels: which few
 //! principles suffice to tell most of them. [`choose`] makes the list, [`executor`] applies it, and where one
@@ -53,8 +53,8 @@ pub struct Principle {
     /// `joint` where it is confirmed with the other principles held fixed, `alone` where it overlaps
     /// with some of them and is confirmed by itself. Length is held fixed in both cases.
     pub basis: String,
-    /// Difference in win rate between having more and having less of it, as `basis` says, on held-out
-    /// labels with an activation other than 0.
+    /// Difference in win rate between having more and having less of it, as `basis` says, on labels with an
+    /// activation other than 0 that took no part in choosing it.
     pub win_delta: f64,
     /// Lower end of the 95 % interval, clustered by prompt and annotator.
     pub win_low: f64,
@@ -82,9 +82,12 @@ pub struct Principle {
     pub beta_joint_se: Option<f64>,
     /// Whether response length is held fixed; not where one of the principles is about length.
     pub length_controlled: bool,
-    /// Cluster-robust p-value on held-out labels, as `basis` says.
+    /// Fifths of the labels that the figures come from, those that the others chose it for (`fold` in `pairs.parquet`);
+    /// none where they come from held-out labels.
+    pub folds: Vec<u8>,
+    /// Cluster-robust p-value, as `basis` says: of all labels, or of held-out ones.
     pub p: f64,
-    /// p corrected (Holm) over the candidates that were confirmed or not: the decision.
+    /// p corrected (Holm) over all that was tested so: the decision.
     pub p_confirm: f64,
     /// p corrected (Bonferroni) over every feature that was measured.
     pub p_bonferroni: f64,
@@ -103,17 +106,41 @@ pub struct Principle {
     pub fidelity_n: usize,
     /// Share of held-out labels whose two responses differ in it.
     pub prevalence: f64,
-    /// Held-out labels behind the effect.
+    /// Labels behind the win rate.
     pub n: usize,
-    /// How far held-out labels agree with it when it votes by itself, signed from the concept.
+    /// How far labels agree with it when it votes by itself, signed from the concept.
     #[serde(flatten)]
     pub agreement: agreement::Agreement,
     /// Confirmed on held-out labels; true for every principle that is printed.
     pub significant: bool,
     /// `safety`, `safety_risk`, `length`, `rare`, `redundant`.
     pub flags: Vec<String>,
+    /// For a `safety_risk`: what the labels that follow it are about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub risk_requests: Option<RiskRequests>,
     /// Pairs that speak for it and against it.
     pub evidence: Evidence,
+}
+
+/// Labels that follow a principle, by the request that they are about.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct RiskRequests {
+    /// Requests in which something unsafe is recognised.
+    pub unsafe_requests: usize,
+    /// All others.
+    pub other_requests: usize,
+}
+
+impl RiskRequests {
+    /// In words.
+    pub fn sentence(self) -> String {
+        let Self { unsafe_requests, other_requests } = self;
+        format!(
+            "of the {} labels that follow it, {unsafe_requests} are about requests in which something unsafe is \
+             recognised, {other_requests} about others",
+            unsafe_requests + other_requests
+        )
+    }
 }
 
 /// Held-out pairs, the clearest first, by `pair_id`.
@@ -148,6 +175,40 @@ pub struct Finding {
     pub overlaps: Option<String>,
 }
 
+/// What was tested, and what could have been seen.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Looked {
+    /// Features tested on all labels.
+    pub features: usize,
+    /// Candidates that labels found, tested on held-out ones.
+    pub found_by_labels: usize,
+    /// Labels, ties left out.
+    pub labels: usize,
+    /// Their prompts.
+    pub prompts: usize,
+    /// Their annotators with a name.
+    pub annotators: usize,
+    /// The feature with words and the smallest p-value.
+    pub lead: Option<Finding>,
+    /// Its p-value.
+    pub lead_p: Option<f64>,
+    /// The same corrected.
+    pub lead_p_holm: Option<f64>,
+    /// Difference in win rate that would have been confirmed in four of five cases, for the middle one of the features.
+    pub detectable: Option<f64>,
+    /// Share of the pairs that this one differs in.
+    pub detectable_prevalence: Option<f64>,
+    /// AUC of all features together on held-out labels.
+    pub together: Option<crate::store::Estimate>,
+    /// The same minus that of both lengths alone.
+    pub together_minus_length: Option<crate::store::Estimate>,
+    /// Length by itself.
+    pub length: crate::effects::table::LengthEffect,
+    /// What a reader must know where a few people gave the labels.
+    pub people: Option<String>,
+}
+
 /// Everything the labels say, sorted for reading.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -156,8 +217,10 @@ pub struct Findings {
     pub schema_version: u64,
     /// Ranked.
     pub principles: Vec<Principle>,
-    /// Candidates that went into the confirmation: the family of `p_confirm`.
+    /// What was tested.
     pub candidates: usize,
+    /// The same at length; `None` in files of older versions.
+    pub looked: Option<Looked>,
     /// Candidates that did not hold up, or that others explain.
     pub not_confirmed: Vec<Finding>,
     /// Measurable in this dataset, and at most weakly associated with the label: the interval lies within ±10 points.

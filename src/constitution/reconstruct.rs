@@ -7,11 +7,12 @@ use rand::seq::index;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::describe::Described;
-use crate::effects::table::LabelledSample;
+use crate::describe::{Described, Feature};
+use crate::effects::table::{ALL, LabelledSample, found_by_labels, one_by_one};
 use crate::effects::{Clusters, Estimate, Sample, penalised};
 use crate::matrix::Matrix;
 use crate::pairs::{MISSING, Pairs, Split};
+use crate::statistics::multiplicity::holm;
 use crate::store::SCHEMA_VERSION;
 
 use super::agreement::{Agreement, agreement};
@@ -43,6 +44,8 @@ pub struct Options {
     pub seed: u64,
     /// Correlation from which on two features say the same.
     pub redundant_above: f64,
+    /// Chance of handing on any rule when nothing is associated with the label.
+    pub alpha: f64,
 }
 
 /// One wish of the user.
@@ -86,6 +89,9 @@ pub struct ConstitutionPrinciple {
     pub short: String,
     /// `pinned`, `reworded`, and the feature's own flags.
     pub flags: Vec<String>,
+    /// p-value of its direction on held-out labels. A rule stands where this is below `alpha`, or where it points its way
+    /// there and is associated with all labels, corrected over all features; or because the user pinned it.
+    pub p_confirm: f64,
     /// Its vote against the labels, in its own direction.
     #[serde(flatten)]
     pub agreement: Agreement,
@@ -133,6 +139,17 @@ pub struct Repetition {
     pub same_as_short: String,
     /// Their correlation.
     pub r: f64,
+}
+
+/// A rule that was chosen and not confirmed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NotConfirmed {
+    /// Its feature.
+    pub feature_id: String,
+    /// Its label.
+    pub short: String,
+    /// Its p-value on held-out labels, in the direction that was chosen.
+    pub p: f64,
 }
 
 /// What one edit did.
@@ -190,6 +207,8 @@ pub struct Reconstruction {
     pub labels_held_out: usize,
     /// Whether the user asked for a number of principles.
     pub asked_for: Option<usize>,
+    /// Rules that the explore labels chose and the held-out ones did not confirm: left out.
+    pub not_confirmed: Vec<NotConfirmed>,
     /// Most important first.
     pub principles: Vec<ConstitutionPrinciple>,
     /// Agreement with held-out labels, by executor.
@@ -260,6 +279,12 @@ pub fn reconstruct(
         explore: &explore,
         held_out: &held_out,
         chooser: &chooser,
+        associated: associated(
+            described,
+            &tested.columns,
+            &LabelledSample::on(pairs, sides, &ALL).sample,
+            options.alpha,
+        ),
         options,
     };
     Some(job.run(deltas, &groups))
@@ -280,7 +305,22 @@ struct Job<'a> {
     explore: &'a Sample,
     held_out: &'a Sample,
     chooser: &'a Chooser<'a>,
+    /// Sign of the association that all labels confirm, corrected (Holm) over all features; 0 without one.
+    associated: Vec<f64>,
     options: &'a Options,
+}
+
+/// See [`Job::associated`]. Features that labels found have none: only held-out labels may test them.
+fn associated(described: &Described, columns: &Matrix, all: &Sample, alpha: f64) -> Vec<f64> {
+    let effects = one_by_one(columns, &described.features, all);
+    let p: Vec<f64> = (effects.iter().zip(&described.features))
+        .map(|(effect, feature)| if found_by_labels(feature) { f64::NAN } else { effect.beta_p_clustered })
+        .collect();
+    effects
+        .iter()
+        .zip(holm(&p))
+        .map(|(effect, p)| if p < alpha { effect.beta.signum() } else { 0.0 })
+        .collect()
 }
 
 impl Job<'_> {
@@ -316,7 +356,8 @@ impl Job<'_> {
         let asked = options.principles.is_some();
         let choose = |wishes: &Constraints, most| self.chooser.choose(self.explore, most, asked, wishes);
         let all = wishes(&options.edits);
-        let chosen = choose(&all, length);
+        let mut chosen = choose(&all, length);
+        let (confirmation, not_confirmed) = self.sift(&mut chosen.articles, &all);
         let articles = arrange(&chosen.articles, options.aim, &all.order);
 
         let (linear, vote) = (self.agreement(&self.linear, &articles), self.agreement(&self.vote, &articles));
@@ -327,7 +368,8 @@ impl Job<'_> {
             labels_explore: self.explore.len(),
             labels_held_out: self.held_out.len(),
             asked_for: options.principles,
-            principles: self.principles(&articles, &linear, &vote),
+            not_confirmed,
+            principles: self.principles(&articles, &linear, &vote, &confirmation),
             linear: Some(figure(&linear)),
             vote: Some(figure(&vote)),
             vote_split: self.vote.split(&articles, self.held_out),
@@ -401,11 +443,56 @@ impl Job<'_> {
         }
     }
 
+    /// Keeps the rules that held-out labels confirm, or the user wants; the p-values of all, and those that fell.
+    fn sift(
+        &self,
+        articles: &mut Vec<PrincipleRule>,
+        wishes: &Constraints,
+    ) -> (Vec<(usize, f64)>, Vec<NotConfirmed>) {
+        let confirmation = self.confirm(articles);
+        let mut fell = Vec::new();
+        articles.retain(|article| {
+            let at = article.feature;
+            let p = confirmation.iter().find(|(of, _)| *of == at).map_or(1.0, |(_, p)| *p);
+            let associated = self.associated.get(at).copied().unwrap_or(0.0) * article.sign > 0.0;
+            let stays = p < self.options.alpha
+                || (associated && p < 0.5)
+                || wishes.pinned.iter().any(|(pinned, _)| *pinned == at);
+            if !stays {
+                let feature = &self.described.features[at];
+                let (feature_id, short) = (feature.feature_id.clone(), feature.short.clone());
+                fell.push(NotConfirmed { feature_id, short, p });
+            }
+            stays
+        });
+        (confirmation, fell)
+    }
+
+    /// p-value of every rule on held-out labels in its own direction, by itself: that is what a reader takes it for, and
+    /// what the vote does with it; no label that chose it takes part.
+    fn confirm(&self, articles: &[PrincipleRule]) -> Vec<(usize, f64)> {
+        let features: Vec<usize> = articles.iter().map(|article| article.feature).collect();
+        let columns = gather(self.columns, &features, &rows_of(self.columns));
+        let described: Vec<Feature> = features.iter().map(|&f| self.described.features[f].clone()).collect();
+        (one_by_one(&columns, &described, self.held_out).iter().zip(articles))
+            .map(|(effect, article)| {
+                let p = effect.beta_p_clustered / 2.0;
+                let p = match effect.beta * article.sign > 0.0 {
+                    _ if !p.is_finite() => 1.0,
+                    true => p,
+                    false => 1.0 - p,
+                };
+                (article.feature, p)
+            })
+            .collect()
+    }
+
     fn principles(
         &self,
         articles: &[PrincipleRule],
         linear: &[f64],
         vote: &[f64],
+        confirmation: &[(usize, f64)],
     ) -> Vec<ConstitutionPrinciple> {
         let weights = self.linear.weights(articles);
         let features: Vec<usize> = articles.iter().map(|article| article.feature).collect();
@@ -452,6 +539,10 @@ impl Job<'_> {
                     description: feature.description.clone(),
                     short: feature.short.clone(),
                     flags,
+                    p_confirm: confirmation
+                        .iter()
+                        .find(|(of, _)| *of == article.feature)
+                        .map_or(1.0, |(_, p)| *p),
                     agreement: agreement(&votes, self.held_out),
                     threshold: article.threshold,
                     weight: weights[at],
@@ -649,6 +740,11 @@ impl Job<'_> {
         let scores = linear.score(matrix, self.held_out.row());
         Some(scores.iter().map(|s| 1.0 / (1.0 + (linear.intercept - s).exp())).collect())
     }
+}
+
+/// Every row of a matrix.
+fn rows_of(matrix: &Matrix) -> Vec<u32> {
+    (0..matrix.rows() as u32).collect()
 }
 
 /// The edits as wishes for the choice.

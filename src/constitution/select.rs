@@ -3,10 +3,13 @@
 use std::cmp::Reverse;
 
 use crate::config::PrincipleConfig;
-use crate::describe::Described;
-use crate::effects::table::{EffectTable, LabelledSample, control_of, one_by_one};
+use crate::describe::{Described, Feature, FeatureSource};
+use crate::effects::table::{
+    ALL, EffectTable, LabelledSample, control_of, found_by_labels, one_by_one, shown,
+};
 use crate::effects::{
-    Conditional, Control, Sample, WinDelta, conditional_effects, conditional_win_deltas, score_tests,
+    Conditional, Control, Sample, WinDelta, conditional_effects, conditional_win_deltas, crossfit,
+    score_tests,
 };
 use crate::embed::{EmbedError, Embedder};
 use crate::matrix::Matrix;
@@ -16,11 +19,15 @@ use crate::store::SCHEMA_VERSION;
 
 use super::agreement::agreement;
 use super::themes::{self, Theme};
-use super::{Evidence, Finding, Findings, Principle};
+use super::{Evidence, Finding, Findings, Looked, Principle};
 
 /// p-value from which on a candidate adds something on the explore labels. What is weaker there would
 /// hardly be confirmed, and every candidate makes it harder for the others.
 const EXPLORE_P: f64 = 0.01;
+/// Share of the error rate that goes to what labels found: it is confirmed on held-out labels, in a family of its own.
+const FOUND_BY_LABELS: f64 = 0.2;
+/// Chance of seeing an effect that is there, for the smallest effect that could have been seen.
+const POWER: f64 = 0.8;
 /// Candidates that enter the joint fit; each costs a fit, and nobody reads a longer list.
 const MOST_CANDIDATES: usize = 60;
 /// Share of its coefficient that a candidate associated by itself must keep when the others are held
@@ -67,7 +74,7 @@ pub fn themes(
 ) -> Result<Vec<Theme>, EmbedError> {
     let explore = LabelledSample::on(pairs, sides, &[Split::Train, Split::Validation]);
     let tested = Tested::new(described);
-    let inside = tested.enter(&explore, |_| true);
+    let inside = tested.enter(Vec::new(), &explore, |_| true);
     let features: Vec<usize> = inside.iter().map(|candidate| candidate.feature).collect();
     themes::find(pairs, &tested.columns, &features, tested.control(&inside), &explore.sample, embedder)
 }
@@ -80,37 +87,35 @@ pub fn select(
     effects: &EffectTable,
     config: &PrincipleConfig,
 ) -> Findings {
-    let explore = LabelledSample::on(pairs, sides, &[Split::Train, Split::Validation]);
-    let held_out = LabelledSample::on(pairs, sides, &[Split::Test]);
+    let labels = Sets {
+        all: LabelledSample::on(pairs, sides, &ALL),
+        explore: LabelledSample::on(pairs, sides, &[Split::Train, Split::Validation]),
+        held_out: LabelledSample::on(pairs, sides, &[Split::Test]),
+    };
     let tested = Tested::new(described);
-    let measured = |feature: usize| effects.rows.get(feature).is_some_and(Option::is_some);
-    let entered = tested.extend(tested.enter(&explore, measured), &explore, measured, config.redundant_above);
-    let rejected = tested.associated(&explore, &entered);
+    let family = Family::new(&tested, effects, config.alpha * (1.0 - FOUND_BY_LABELS));
+    let (mut inside, shadows) = tested.readable(&family, &labels, config.redundant_above);
+    let confirmed_alone = inside.len();
+    let (added, candidates) = tested.added(&mut inside, effects, &labels, config.alpha * FOUND_BY_LABELS);
 
-    let tests = tested.confirm(&entered, effects, &held_out);
-    let corrected = holm(&tests.iter().map(|test| test.p).collect::<Vec<_>>());
-    let mut confirmed: Vec<Candidate> = entered.clone();
-    let mut place = 0..entered.len();
-    confirmed
-        .retain(|_| place.next().is_some_and(|i| tests[i].same_direction && corrected[i] < config.alpha));
-    tested.prune(&mut confirmed, &held_out, JOINT_P);
-    let together = tested.joint(&confirmed, &held_out);
-    let deltas = tested.joint_win_deltas(&confirmed, &held_out);
-
-    let chosen: Vec<usize> = confirmed.iter().map(|candidate| candidate.feature).collect();
+    let chosen: Vec<usize> = inside.iter().map(|candidate| candidate.feature).collect();
+    let fold = crossfit::folds(pairs, &labels.all.sample);
     let mut principles = Vec::new();
-    for ((candidate, joint), delta) in confirmed.iter().zip(&together).zip(&deltas) {
-        let Some(test) = entered.iter().position(|other| other.feature == candidate.feature) else {
-            continue;
+    let mut fell: Vec<usize> = shadows;
+    for (place, candidate) in inside.iter().enumerate() {
+        let figures = match candidate.basis {
+            Basis::Alone => tested.cross_fitted(candidate, &inside, &family, &labels.all, &fold),
+            Basis::Joint => added.get(place - confirmed_alone).cloned(),
         };
-        let measured = Measured { joint, delta, candidate };
-        if let Some(mut principle) =
-            principle(candidate.feature, &measured, pairs, described, effects, &held_out, &chosen, config)
-        {
-            principle.p = tests[test].p;
-            principle.p_confirm = corrected[test];
-            principle.length_controlled = tested.control(&confirmed) == Control::Length;
-            principles.push((candidate.feature, principle));
+        let written = figures.and_then(|figures| {
+            principle(candidate, &figures, pairs, described, effects, &labels, &chosen, config)
+        });
+        match written {
+            Some(mut written) => {
+                written.length_controlled = tested.control(&inside) == Control::Length;
+                principles.push((candidate.feature, written));
+            }
+            None => fell.push(candidate.feature),
         }
     }
     principles.sort_by(|a, b| b.1.win_delta.abs().total_cmp(&a.1.win_delta.abs()).then(a.0.cmp(&b.0)));
@@ -119,21 +124,41 @@ pub fn select(
     }
 
     let chosen: Vec<usize> = principles.iter().map(|(feature, _)| *feature).collect();
-    let mut not_confirmed: Vec<Finding> = entered
-        .iter()
-        .map(|candidate| candidate.feature)
-        .chain(rejected)
-        .filter(|feature| !chosen.contains(feature))
+    fell.extend(candidates.iter().filter(|feature| !chosen.contains(feature)));
+    fell.extend(tested.associated(&labels.explore));
+    fell.retain(|feature| !chosen.contains(feature));
+    fell.sort_unstable();
+    fell.dedup();
+    let mut not_confirmed: Vec<Finding> = (fell.into_iter())
         .map(|feature| {
             let mut finding = finding(feature, described, effects);
-            finding.overlaps = overlap(feature, &chosen, described, &held_out);
+            finding.overlaps = overlap(feature, &chosen, described, &labels.all);
             finding
         })
         .collect();
     not_confirmed.sort_by_key(|f| Reverse((f.win_delta.unwrap_or(0.0).abs() * 1e6) as u64));
 
+    let indifferent = indifferent(described, effects, &principles, &not_confirmed);
+    Findings {
+        schema_version: SCHEMA_VERSION,
+        principles: principles.into_iter().map(|(_, principle)| principle).collect(),
+        candidates: family.tests() + candidates.len(),
+        looked: Some(looked(&tested, &family, effects, candidates.len())),
+        not_confirmed,
+        indifferent,
+        unexplained: unexplained(described, effects),
+    }
+}
+
+/// Measurable, with words, and practically without an effect.
+fn indifferent(
+    described: &Described,
+    effects: &EffectTable,
+    principles: &[(usize, Principle)],
+    not_confirmed: &[Finding],
+) -> Vec<Finding> {
     let in_use: Vec<&str> = principles.iter().flat_map(|(_, p)| &p.feature_ids).map(String::as_str).collect();
-    let mut indifferent: Vec<Finding> = (0..described.features.len())
+    let mut found: Vec<Finding> = (0..described.features.len())
         .filter(|&f| {
             let feature = &described.features[f];
             feature.kept && feature.redundant_with.is_none() && !in_use.contains(&feature.feature_id.as_str())
@@ -146,81 +171,290 @@ pub fn select(
                 && not_confirmed.iter().all(|other| other.feature_id != f.feature_id)
         })
         .collect();
-    indifferent.sort_by_key(|f| Reverse((f.prevalence * 1e6) as u64));
+    found.sort_by_key(|f| Reverse((f.prevalence * 1e6) as u64));
+    found
+}
 
-    let mut unexplained: Vec<Finding> = (0..described.features.len())
-        .filter(|&f| described.features[f].source == "learned" && !described.features[f].kept)
+/// Learned features that nothing describes.
+fn unexplained(described: &Described, effects: &EffectTable) -> Vec<Finding> {
+    let mut found: Vec<Finding> = (0..described.features.len())
+        .filter(|&f| described.features[f].source.is_found() && !described.features[f].kept)
         .map(|f| finding(f, described, effects))
         .collect();
-    unexplained.sort_by_key(|f| Reverse((f.win_delta.unwrap_or(0.0).abs() * 1e6) as u64));
+    found.sort_by_key(|f| Reverse((f.win_delta.unwrap_or(0.0).abs() * 1e6) as u64));
+    found
+}
 
-    Findings {
-        schema_version: SCHEMA_VERSION,
-        principles: principles.into_iter().map(|(_, principle)| principle).collect(),
-        candidates: entered.len(),
-        not_confirmed,
-        indifferent,
-        unexplained,
+/// The labels that select.
+struct Sets {
+    all: LabelledSample,
+    explore: LabelledSample,
+    held_out: LabelledSample,
+}
+
+/// Every feature that no label took part in finding, tested on all labels.
+struct Family {
+    /// `[features]`, NaN where a feature is not of the family.
+    p: Vec<f64>,
+    /// The same corrected (Holm).
+    holm: Vec<f64>,
+    alpha: f64,
+}
+
+impl Family {
+    fn new(tested: &Tested<'_>, effects: &EffectTable, alpha: f64) -> Self {
+        let features = &tested.described.features;
+        let p: Vec<f64> = (features.iter().zip(&effects.rows))
+            .map(|(feature, row)| match row {
+                Some(_) if found_by_labels(feature) => f64::NAN,
+                Some(row) => row.beta_p_cluster,
+                None => f64::NAN,
+            })
+            .collect();
+        Self { holm: holm(&p), p, alpha }
+    }
+
+    fn tests(&self) -> usize {
+        self.p.iter().filter(|p| !p.is_nan()).count()
+    }
+
+    fn confirms(&self, feature: usize) -> bool {
+        self.holm[feature] < self.alpha
+    }
+
+    /// The largest p with which this feature would have been confirmed.
+    fn bar(&self, feature: usize) -> f64 {
+        let least = self.alpha / self.tests().max(1) as f64;
+        let own = self.alpha * self.p[feature] / self.holm[feature];
+        if own.is_finite() { own.max(least) } else { least }
     }
 }
 
-/// The columns that decide: the activations, but for features described by terms the terms
-/// themselves. If such a feature matters and its words do not, the words must not become a principle.
+/// What a principle's figures are.
+#[derive(Debug, Clone)]
+struct Figures {
+    /// As the basis says.
+    win: WinDelta,
+    /// With the other principles held fixed.
+    joint: Option<(Conditional, WinDelta)>,
+    /// By itself.
+    alone: WinDelta,
+    /// Fifths of the labels that count, where it is cross-fitted.
+    folds: Vec<u8>,
+    /// The labels that the figures come from.
+    sample: Sample,
+    p: f64,
+    p_confirm: f64,
+}
+
+/// What was tested and what could have been seen.
+fn looked(tested: &Tested<'_>, family: &Family, effects: &EffectTable, found: usize) -> Looked {
+    let features = &tested.described.features;
+    let speaking = |at: &usize| !family.p[*at].is_nan() && tested.has_words(*at);
+    let lead = (0..features.len()).filter(speaking).min_by(|&a, &b| family.p[a].total_cmp(&family.p[b]));
+    // The middle one of the features that differ in at least a twentieth of the pairs.
+    let bar = family.alpha / family.tests().max(1) as f64;
+    let reach = normal_quantile(bar) + normal_quantile(2.0 * (1.0 - POWER));
+    let mut seen: Vec<(f64, f64)> = (0..features.len())
+        .filter(speaking)
+        .filter_map(|at| {
+            let row = effects.rows[at].as_ref().filter(|row| row.prevalence >= MEASURABLE)?;
+            Some((reach * (row.win_high? - row.win_low?) / (2.0 * normal_quantile(0.05)), row.prevalence))
+        })
+        .filter(|(size, _)| size.is_finite())
+        .collect();
+    seen.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let middle = seen.get(seen.len() / 2);
+    let together = ["all", "learned_and_known"]
+        .into_iter()
+        .find(|rung| effects.auc.get(*rung).is_some_and(Option::is_some));
+    Looked {
+        features: family.tests(),
+        found_by_labels: found,
+        labels: effects.labels,
+        prompts: effects.prompts,
+        annotators: effects.people.named,
+        lead: lead.map(|at| finding(at, tested.described, effects)),
+        lead_p: lead.map(|at| family.p[at]),
+        lead_p_holm: lead.map(|at| family.holm[at]),
+        detectable: middle.map(|(size, _)| size.min(1.0)),
+        detectable_prevalence: middle.map(|(_, prevalence)| *prevalence),
+        together: together.and_then(|rung| effects.auc.get(rung).copied().flatten()),
+        together_minus_length: together.and_then(|rung| effects.auc_minus_length.get(rung).copied()),
+        length: effects.length.clone(),
+        people: effects.people.note(),
+    }
+}
+
+/// The columns that decide: the graded activations.
 pub(crate) struct Tested<'a> {
     pub(crate) described: &'a Described,
     /// `[pairs, features]`
     pub(crate) columns: Matrix,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Confirmation {
-    p: f64,
-    same_direction: bool,
-}
-
 impl<'a> Tested<'a> {
     pub(crate) fn new(described: &'a Described) -> Self {
-        let mut columns = described.activations.clone();
-        let (width, words) = (columns.cols, described.readings.cols);
-        for (row, reading) in
-            columns.values.chunks_mut(width.max(1)).zip(described.readings.values.chunks(words.max(1)))
-        {
-            for (index, value) in reading.iter().enumerate() {
-                if described.features[index].describer == "contrast" {
-                    row[index] = *value;
-                }
-            }
-        }
-        Self { described, columns }
+        Self { described, columns: described.activations.clone() }
     }
 
-    /// Whether a feature's words say what is measured. A learned feature in the bank's words does not
-    /// count: the known concept itself does, and measures those words exactly.
+    /// Whether a feature's words say what is measured, and may make a statement.
     pub(crate) fn has_words(&self, feature: usize) -> bool {
-        let feature = &self.described.features[feature];
-        matches!(feature.source.as_str(), "known" | "theme")
-            || (feature.kept && feature.describer == "contrast")
+        self.described.features[feature].speaks()
     }
 
-    /// Features with words that are associated with the explore labels, but did not enter.
-    fn associated(&self, explore: &LabelledSample, entered: &[Candidate]) -> Vec<usize> {
+    /// Features with words that are associated with the explore labels by themselves.
+    fn associated(&self, explore: &LabelledSample) -> Vec<usize> {
         let alone = one_by_one(&self.columns, &self.described.features, &explore.sample);
         (0..alone.len())
-            .filter(|&feature| {
-                self.has_words(feature)
-                    && alone[feature].beta_p_clustered < EXPLORE_P
-                    && entered.iter().all(|candidate| candidate.feature != feature)
-            })
+            .filter(|&feature| self.has_words(feature) && alone[feature].beta_p_clustered < EXPLORE_P)
             .collect()
+    }
+
+    /// What the family confirms, the surest first, without what says the same as a surer one or is its shadow; and
+    /// that. Which of two that move together stays is decided on the explore labels; that both are associated with the label
+    /// stands without it.
+    fn readable(&self, family: &Family, labels: &Sets, redundant_above: f64) -> (Vec<Candidate>, Vec<usize>) {
+        let alone = one_by_one(&self.columns, &self.described.features, &labels.explore.sample);
+        let all = shown(self.described, &labels.all.sample);
+        let mut open: Vec<usize> = (0..alone.len())
+            .filter(|&feature| self.has_words(feature) && family.confirms(feature))
+            // By itself it must not point the other way: nobody could follow such a principle.
+            .filter(|&feature| {
+                let (beta, win) = (all[feature].beta, all[feature].win);
+                if beta > 0.0 { win.low > 0.0 } else { win.high < 0.0 }
+            })
+            .collect();
+        let strength = |feature: usize| (all[feature].beta / all[feature].beta_se_clustered).abs();
+        open.sort_by(|&a, &b| strength(b).total_cmp(&strength(a)).then(a.cmp(&b)));
+        let rows: Vec<u32> = labels.all.pair_means().into_iter().map(|(pair, _)| pair).collect();
+        let (mut inside, mut shadows): (Vec<Candidate>, Vec<usize>) = (Vec::new(), Vec::new());
+        for feature in open {
+            let twin = |other: &Candidate| {
+                cosine(self.described, &rows, feature, other.feature).abs() > redundant_above
+            };
+            if inside.len() >= MOST_CANDIDATES || inside.iter().any(twin) {
+                shadows.push(feature);
+                continue;
+            }
+            inside.push(Candidate { feature, sign: all[feature].beta.signum(), basis: Basis::Alone });
+            let keeps = self
+                .joint(&inside, &labels.explore)
+                .last()
+                .is_some_and(|last| last.beta / alone[feature].beta >= RETAINED || inside.len() == 1);
+            if !keeps {
+                inside.pop();
+                shadows.push(feature);
+            }
+        }
+        // A later one may cast the shadow that an earlier one is.
+        let before: Vec<usize> = inside.iter().map(|candidate| candidate.feature).collect();
+        self.prune(&mut inside, 0, &labels.explore, JOINT_P);
+        shadows.extend(before.into_iter().filter(|&f| inside.iter().all(|candidate| candidate.feature != f)));
+        (inside, shadows)
+    }
+
+    /// What adds something to those inside: found on the explore labels, confirmed on held-out ones (Holm over what was
+    /// found). Appends it to `inside`; returns its figures, and all that was found.
+    fn added(
+        &self,
+        inside: &mut Vec<Candidate>,
+        effects: &EffectTable,
+        labels: &Sets,
+        alpha: f64,
+    ) -> (Vec<Figures>, Vec<usize>) {
+        let fixed = inside.len();
+        let measured = |feature: usize| effects.rows.get(feature).is_some_and(Option::is_some);
+        let entered = self.enter(inside.clone(), &labels.explore, measured);
+        let found: Vec<usize> = entered[fixed..].iter().map(|candidate| candidate.feature).collect();
+        let held_out = shown(self.described, &labels.held_out.sample);
+        let tests: Vec<f64> = (entered.iter().zip(self.joint(&entered, &labels.held_out)))
+            .skip(fixed)
+            .map(|(candidate, joint)| {
+                let win = held_out[candidate.feature].win;
+                // By itself it must not point clearly the other way.
+                let against = if candidate.sign > 0.0 { win.high < 0.0 } else { win.low > 0.0 };
+                let sound = joint.beta.signum() == candidate.sign && !against;
+                if sound && joint.beta_p_clustered.is_finite() { joint.beta_p_clustered } else { 1.0 }
+            })
+            .collect();
+        let corrected = holm(&tests);
+        let passed = |at: usize| corrected[at] < alpha;
+        inside.extend((0..found.len()).filter(|&at| passed(at)).map(|at| entered[fixed + at]));
+        self.prune(inside, fixed, &labels.held_out, JOINT_P);
+        let joint = self.joint(inside, &labels.held_out);
+        let deltas = self.joint_win_deltas(inside, &labels.held_out);
+        let figures = (inside.iter().zip(joint).zip(deltas).skip(fixed))
+            .map(|((candidate, joint), delta)| {
+                let at = found.iter().position(|feature| *feature == candidate.feature).unwrap_or(0);
+                Figures {
+                    win: delta,
+                    joint: Some((joint, delta)),
+                    alone: held_out[candidate.feature].win,
+                    folds: Vec::new(),
+                    sample: labels.held_out.sample.clone(),
+                    p: tests[at],
+                    p_confirm: corrected[at],
+                }
+            })
+            .collect();
+        (figures, found)
+    }
+
+    /// The figures of what the family confirmed, on the fifths of the labels that did not choose it.
+    fn cross_fitted(
+        &self,
+        candidate: &Candidate,
+        inside: &[Candidate],
+        family: &Family,
+        all: &LabelledSample,
+        fold: &[u8],
+    ) -> Option<Figures> {
+        let feature = candidate.feature;
+        let column = |matrix: &Matrix| -> Vec<f32> {
+            all.sample.row().iter().map(|&row| matrix.row(row as usize)[feature]).collect()
+        };
+        let (z, clear) = (column(&self.described.activations), column(&self.described.presence));
+        let control = control_of(&self.described.features[feature]);
+        let own = crossfit::cross_fitted(
+            (&z, &clear),
+            &all.sample,
+            control,
+            fold,
+            family.bar(feature),
+            candidate.sign,
+        )?;
+        // On these fifths it may point the other way: then there is nothing to say.
+        (own.win.value * candidate.sign > 0.0).then_some(())?;
+        let part = LabelledSample { sample: all.sample.subset(&own.rows), ties: 0 };
+        let place = inside.iter().position(|other| other.feature == feature)?;
+        let joint = self.joint(inside, &part).get(place).copied();
+        let delta = self.joint_win_deltas(inside, &part).get(place).copied();
+        Some(Figures {
+            win: own.win,
+            joint: joint.zip(delta),
+            alone: own.win,
+            folds: own.folds,
+            sample: part.sample,
+            p: family.p[feature],
+            p_confirm: family.holm[feature],
+        })
     }
 
     /// Forward selection: lets in what adds most to those already in, as long as anything does.
     ///
     /// What matters only once others are held fixed (length, where refusals are long) is found, too.
-    fn enter(&self, explore: &LabelledSample, admitted: impl Fn(usize) -> bool) -> Vec<Candidate> {
-        let mut inside: Vec<Candidate> = Vec::new();
-        let mut open: Vec<usize> =
-            (0..self.columns.cols).filter(|&feature| self.has_words(feature) && admitted(feature)).collect();
+    fn enter(
+        &self,
+        mut inside: Vec<Candidate>,
+        explore: &LabelledSample,
+        admitted: impl Fn(usize) -> bool,
+    ) -> Vec<Candidate> {
+        let fixed = inside.len();
+        let is_inside = |feature: usize| inside.iter().any(|candidate| candidate.feature == feature);
+        let mut open: Vec<usize> = (0..self.columns.cols)
+            .filter(|&feature| self.has_words(feature) && admitted(feature) && !is_inside(feature))
+            .collect();
         let least = normal_quantile(EXPLORE_P);
         while inside.len() < MOST_CANDIDATES {
             let scores = self.scores(&inside, &explore.sample);
@@ -241,45 +475,7 @@ impl<'a> Tested<'a> {
             }
         }
         // A later one may have taken the place of an earlier one.
-        self.prune(&mut inside, explore, EXPLORE_P);
-        inside
-    }
-
-    /// Lets in what is associated by itself and keeps most of that when those inside are held fixed, though
-    /// it does not clearly add to them: refusing, where refusals begin with "I" and "sorry".
-    fn extend(
-        &self,
-        mut inside: Vec<Candidate>,
-        explore: &LabelledSample,
-        admitted: impl Fn(usize) -> bool,
-        redundant_above: f64,
-    ) -> Vec<Candidate> {
-        let alone = one_by_one(&self.columns, &self.described.features, &explore.sample);
-        let strength = |feature: usize| (alone[feature].beta / alone[feature].beta_se_clustered).abs();
-        let mut open: Vec<usize> = (0..alone.len())
-            .filter(|&feature| {
-                self.has_words(feature)
-                    && admitted(feature)
-                    && alone[feature].beta_p_clustered < EXPLORE_P
-                    && inside.iter().all(|candidate| candidate.feature != feature)
-            })
-            .collect();
-        open.sort_by(|&a, &b| strength(b).total_cmp(&strength(a)).then(a.cmp(&b)));
-        let rows: Vec<u32> = explore.pair_means().into_iter().map(|(pair, _)| pair).collect();
-        for feature in open {
-            let twin = |other: &Candidate| {
-                cosine(self.described, &rows, feature, other.feature).abs() > redundant_above
-            };
-            if inside.len() >= MOST_CANDIDATES || inside.iter().any(twin) {
-                continue;
-            }
-            let beta = alone[feature].beta;
-            inside.push(Candidate { feature, sign: beta.signum(), basis: Basis::Alone });
-            let keeps = self.joint(&inside, explore).last().is_some_and(|last| last.beta / beta >= RETAINED);
-            if !keeps {
-                inside.pop();
-            }
-        }
+        self.prune(&mut inside, fixed, explore, EXPLORE_P);
         inside
     }
 
@@ -300,10 +496,10 @@ impl<'a> Tested<'a> {
     }
 
     /// Drops, weakest first, what the others explain: of the other sign, no longer significant, or, for
-    /// what was tested by itself, no longer most of its effect.
-    fn prune(&self, inside: &mut Vec<Candidate>, labels: &LabelledSample, p: f64) {
+    /// what was tested by itself, no longer most of its effect. The first `fixed` stay.
+    fn prune(&self, inside: &mut Vec<Candidate>, fixed: usize, labels: &LabelledSample, p: f64) {
         let alone = one_by_one(&self.columns, &self.described.features, &labels.sample);
-        while inside.len() > 1 {
+        while inside.len() > fixed.max(1) {
             let weakness = |(place, fit): (usize, Conditional)| {
                 let candidate = inside[place];
                 let sound = fit.beta.signum() == candidate.sign && fit.beta_p_clustered.is_finite();
@@ -317,7 +513,8 @@ impl<'a> Tested<'a> {
                 (place, weakness)
             };
             let fits = self.joint(inside, labels);
-            let weakest = fits.into_iter().enumerate().map(weakness).max_by(|a, b| a.1.total_cmp(&b.1));
+            let weakest =
+                fits.into_iter().enumerate().skip(fixed).map(weakness).max_by(|a, b| a.1.total_cmp(&b.1));
             match weakest {
                 Some((place, value)) if value > p => drop(inside.remove(place)),
                 _ => return,
@@ -342,46 +539,7 @@ impl<'a> Tested<'a> {
     /// Δwin-rate of each, the others and the control held fixed.
     fn joint_win_deltas(&self, inside: &[Candidate], labels: &LabelledSample) -> Vec<WinDelta> {
         let features: Vec<usize> = inside.iter().map(|candidate| candidate.feature).collect();
-        conditional_win_deltas(&self.columns, &features, &labels.sample, self.control(inside))
-    }
-
-    /// The test on held-out labels, as a candidate's basis says; where a learned feature is described
-    /// by terms, the feature itself has to be associated with the label, too.
-    fn confirm(
-        &self,
-        entered: &[Candidate],
-        effects: &EffectTable,
-        held_out: &LabelledSample,
-    ) -> Vec<Confirmation> {
-        let failed = Confirmation { p: 1.0, same_direction: false };
-        (entered.iter().zip(self.joint(entered, held_out)))
-            .map(|(candidate, joint)| {
-                let Some(alone) = effects.rows.get(candidate.feature).and_then(Option::as_ref) else {
-                    return failed;
-                };
-                let mut test = match candidate.basis {
-                    Basis::Joint => Confirmation {
-                        p: joint.beta_p_clustered,
-                        same_direction: joint.beta.signum() == candidate.sign,
-                    },
-                    Basis::Alone => Confirmation {
-                        p: alone.beta_p_cluster,
-                        same_direction: alone.beta.signum() == candidate.sign,
-                    },
-                };
-                // By itself it must not point clearly the other way: nobody could follow such a principle.
-                let against = match candidate.sign > 0.0 {
-                    true => alone.win_high.is_some_and(|high| high < 0.0),
-                    false => alone.win_low.is_some_and(|low| low > 0.0),
-                };
-                test.same_direction &= !against;
-                if self.described.features[candidate.feature].describer == "contrast" {
-                    test.p = test.p.max(alone.beta_p_cluster);
-                    test.same_direction &= alone.beta.signum() == candidate.sign;
-                }
-                if test.p.is_nan() { failed } else { test }
-            })
-            .collect()
+        conditional_win_deltas(&self.described.presence, &features, &labels.sample, self.control(inside))
     }
 }
 
@@ -391,50 +549,42 @@ fn normal_quantile(p: f64) -> f64 {
     Normal::standard().inverse_cdf(1.0 - p / 2.0)
 }
 
-/// What was measured for a principle with all principles in one fit.
-struct Measured<'a> {
-    joint: &'a Conditional,
-    delta: &'a WinDelta,
-    candidate: &'a Candidate,
-}
-
 #[allow(clippy::too_many_arguments)] // what was measured, and what it was measured on
 fn principle(
-    index: usize,
-    measured: &Measured<'_>,
+    candidate: &Candidate,
+    figures: &Figures,
     pairs: &Pairs,
     described: &Described,
     effects: &EffectTable,
-    held_out: &LabelledSample,
+    labels: &Sets,
     chosen: &[usize],
     config: &PrincipleConfig,
 ) -> Option<Principle> {
+    let index = candidate.feature;
     let feature = &described.features[index];
-    let alone = effects.rows.get(index)?.as_ref()?;
-    let prefer = measured.candidate.sign > 0.0;
+    let row = effects.rows.get(index)?.as_ref()?;
+    let prefer = candidate.sign > 0.0;
     let finite = |value: f64| Some(value).filter(|value| value.is_finite());
-    let delta = measured.delta;
-    let joint = [finite(delta.value), finite(delta.low), finite(delta.high)];
-    let by_itself = [alone.win_delta, alone.win_low, alone.win_high];
-    let [Some(win_delta), Some(win_low), Some(win_high)] = (match measured.candidate.basis {
-        Basis::Joint => joint,
-        Basis::Alone => by_itself,
-    }) else {
-        return None;
-    };
-    // It is what people read: a win rate that contradicts the direction or may be nothing is no principle's.
-    let clear = if prefer { win_low > 0.0 } else { win_high < 0.0 };
-    if !clear {
+    let of = |win: &WinDelta| [finite(win.value), finite(win.low), finite(win.high)];
+    let [Some(win_delta), Some(win_low), Some(win_high)] = of(&figures.win) else { return None };
+    let joint = figures.joint.as_ref().map_or([None; 3], |(_, win)| of(win));
+    let alone = of(&figures.alone);
+    // What labels found is shown as it was confirmed: a win rate that may be nothing is no principle's.
+    if candidate.basis == Basis::Joint && (if prefer { win_low <= 0.0 } else { win_high >= 0.0 }) {
         return None;
     }
+    let held_out = match candidate.basis {
+        Basis::Alone => &labels.all,
+        Basis::Joint => &labels.held_out,
+    };
     let votes: Vec<f32> =
-        (held_out.sample.row().iter()).map(|&pair| described.activations.row(pair as usize)[index]).collect();
+        (figures.sample.row().iter()).map(|&pair| described.presence.row(pair as usize)[index]).collect();
     let mut principle = Principle {
         direction: if prefer { "prefer" } else { "avoid" }.into(),
         description: feature.description.clone(),
         short: feature.short.clone(),
         describer: feature.describer.clone(),
-        basis: match measured.candidate.basis {
+        basis: match candidate.basis {
             Basis::Joint => "joint",
             Basis::Alone => "alone",
         }
@@ -445,25 +595,50 @@ fn principle(
         win_delta_joint: joint[0],
         win_low_joint: joint[1],
         win_high_joint: joint[2],
-        win_delta_alone: alone.win_delta,
-        win_low_alone: alone.win_low,
-        win_high_alone: alone.win_high,
-        beta: alone.beta,
-        beta_se: alone.beta_se_cluster,
-        beta_joint: finite(measured.joint.beta),
-        beta_joint_se: finite(measured.joint.beta_se_clustered),
+        win_delta_alone: alone[0],
+        win_low_alone: alone[1],
+        win_high_alone: alone[2],
+        beta: row.beta,
+        beta_se: row.beta_se_cluster,
+        beta_joint: figures.joint.as_ref().and_then(|(fit, _)| finite(fit.beta)),
+        beta_joint_se: figures.joint.as_ref().and_then(|(fit, _)| finite(fit.beta_se_clustered)),
+        folds: figures.folds.clone(),
+        p: figures.p,
+        p_confirm: figures.p_confirm,
         p_bonferroni: effects.bonferroni.get(index).copied().flatten().unwrap_or(1.0),
         q_bh: effects.q_bh.get(index).copied().flatten().unwrap_or(1.0),
-        prevalence: alone.prevalence,
-        n: alone.n,
-        agreement: agreement(&votes, &held_out.sample),
+        prevalence: row.prevalence,
+        n: figures.win.n,
+        agreement: agreement(&votes, &figures.sample),
         significant: true,
         evidence: evidence(index, prefer, pairs, described, held_out, config.evidence),
         ..Principle::default()
     };
     principle.set_fidelity(feature.fidelity);
-    principle.feature_ids.push(feature.feature_id.clone());
     let rows: Vec<u32> = held_out.pair_means().into_iter().map(|(pair, _)| pair).collect();
+    let (ids, nearest) = same_principle(index, described, &rows, chosen, config.redundant_above);
+    principle.feature_ids = ids;
+    let verb = if prefer { "Prefer" } else { "Avoid" };
+    principle.statement = format!("{verb} the response that {}", feature.clause);
+    // The labels cannot tell the two apart, so the statement must not pretend to.
+    if let Some(twin) = nearest {
+        principle.statement += &format!(" or {}", described.features[twin].clause);
+    }
+    principle.flags = flags(feature, prefer, row.prevalence < config.rare_below);
+    Some(principle)
+}
+
+/// A feature with those that say the same, by id, and the known one that moves with it most, if the labels cannot tell
+/// the two apart.
+fn same_principle(
+    index: usize,
+    described: &Described,
+    rows: &[u32],
+    chosen: &[usize],
+    redundant_above: f64,
+) -> (Vec<String>, Option<usize>) {
+    let feature = &described.features[index];
+    let mut ids = vec![feature.feature_id.clone()];
     let mut nearest: Option<(f64, usize)> = None;
     for (other_index, other) in described.features.iter().enumerate() {
         if other_index == index || !other.kept {
@@ -471,38 +646,35 @@ fn principle(
         }
         // Learned features that the same words describe, and features that move with it, are the same
         // principle.
-        let same_words =
-            other.source == "learned" && other.concept.is_some() && other.concept == feature.concept;
+        let same_words = other.source == FeatureSource::Learned
+            && other.concept.is_some()
+            && other.concept == feature.concept;
         let twin = other.redundant_with.as_deref() == Some(feature.feature_id.as_str())
             || feature.redundant_with.as_deref() == Some(other.feature_id.as_str());
         if same_words || twin {
-            principle.feature_ids.push(other.feature_id.clone());
+            ids.push(other.feature_id.clone());
         }
-        if twin && other.source == "known" && !chosen.contains(&other_index) {
-            let r = cosine(described, &rows, index, other_index);
-            if r > config.redundant_above && nearest.is_none_or(|(best, _)| r > best) {
+        if twin && other.source == FeatureSource::Known && !chosen.contains(&other_index) {
+            let r = cosine(described, rows, index, other_index);
+            if r > redundant_above && nearest.is_none_or(|(best, _)| r > best) {
                 nearest = Some((r, other_index));
             }
         }
     }
-    let verb = if prefer { "Prefer" } else { "Avoid" };
-    principle.statement = format!("{verb} the response that {}", feature.clause);
-    // The labels cannot tell the two apart, so the statement must not pretend to.
-    if let Some((_, twin)) = nearest {
-        principle.statement += &format!(" or {}", described.features[twin].clause);
-    }
+    (ids, nearest.map(|(_, twin)| twin))
+}
+
+/// What a reader should know about a principle at one glance.
+fn flags(feature: &Feature, prefer: bool, rare: bool) -> Vec<String> {
     let has = |name: &str| feature.flags.iter().any(|flag| flag == name);
-    let mut flag = |name: &str, on: bool| {
-        if on {
-            principle.flags.push(name.into());
-        }
-    };
-    flag("safety", has("safety"));
-    flag("safety_risk", (has("protective") && !prefer) || (has("harmful") && prefer));
-    flag("length", has("length"));
-    flag("rare", alone.prevalence < config.rare_below);
-    flag("redundant", feature.redundant_with.is_some());
-    Some(principle)
+    let all = [
+        ("safety", has("safety")),
+        ("safety_risk", (has("protective") && !prefer) || (has("harmful") && prefer)),
+        ("length", has("length")),
+        ("rare", rare),
+        ("redundant", feature.redundant_with.is_some()),
+    ];
+    all.into_iter().filter(|(_, on)| *on).map(|(name, _)| name.to_owned()).collect()
 }
 
 /// The clearest held-out pairs for and against a principle about feature `index`, by id.
@@ -515,23 +687,25 @@ fn evidence(
     count: usize,
 ) -> Evidence {
     let means = held_out.pair_means();
-    let (supporting, against) = evidence_pairs(index, prefer, pairs, &described.activations, &means, count);
+    let shown = |pair: u32| {
+        let (z, there) =
+            (described.activations.row(pair as usize)[index], described.presence.row(pair as usize)[index]);
+        if z * there > 0.0 { z } else { 0.0 }
+    };
+    let (supporting, against) = evidence_pairs(shown, prefer, pairs, &means, count);
     let ids = |found: Vec<u32>| found.into_iter().map(|pair| pairs.pair_id[pair as usize].clone()).collect();
     Evidence { supporting: ids(supporting), against: ids(against) }
 }
 
 /// The clearest pairs whose mean label (`means`, without ties) agrees with preferring (or avoiding) what
-/// column `index` of `activations` (`[pairs, features]`) measures, and those where it goes against it; at
-/// most `count` of each.
+/// the activations `z` of the pairs measure, and those where it goes against it; at most `count` of each.
 pub fn evidence_pairs(
-    index: usize,
+    z: impl Fn(u32) -> f32,
     prefer: bool,
     pairs: &Pairs,
-    activations: &Matrix,
     means: &[(u32, f64)],
     count: usize,
 ) -> (Vec<u32>, Vec<u32>) {
-    let z = |pair: u32| activations.row(pair as usize)[index];
     let mut active: Vec<(u32, f64)> =
         means.iter().copied().filter(|&(pair, mean)| mean != 0.5 && z(pair) != 0.0).collect();
     // Among equally strong pairs the shortest are the easiest to read.
@@ -556,17 +730,7 @@ pub fn evidence_pairs(
 fn finding(index: usize, described: &Described, effects: &EffectTable) -> Finding {
     let feature = &described.features[index];
     let effect = effects.rows.get(index).and_then(Option::as_ref);
-    let quote = |terms: &[String]| terms.iter().map(|t| format!("“{t}”")).collect::<Vec<_>>().join(", ");
-    let text =
-        match (feature.description.is_empty(), feature.terms.is_empty(), feature.terms_against.is_empty()) {
-            (false, ..) => feature.description.clone(),
-            (true, true, true) => "no separating terms".into(),
-            (true, false, true) => format!("more {}", quote(&feature.terms)),
-            (true, true, false) => format!("fewer {}", quote(&feature.terms_against)),
-            (true, false, false) => {
-                format!("more {}, fewer {}", quote(&feature.terms), quote(&feature.terms_against))
-            }
-        };
+    let text = feature.words();
     Finding {
         feature_id: feature.feature_id.clone(),
         text,

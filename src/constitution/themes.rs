@@ -22,7 +22,7 @@ use rayon::prelude::*;
 
 use serde::{Deserialize, Serialize};
 
-use crate::describe::{Described, Feature, beside, contrast, strongest};
+use crate::describe::{Described, Feature, FeatureSource, beside, contrast, strongest};
 use crate::effects::{Control, Sample, unexplained};
 use crate::embed::Embedder;
 use crate::matrix::Matrix;
@@ -181,6 +181,8 @@ impl Described {
             all.features.push(feature);
         }
         all.activations = beside(&all.activations, &counts);
+        let signs = counts.values.iter().map(|z| if *z == 0.0 { 0.0 } else { z.signum() }).collect();
+        all.presence = beside(&all.presence, &Matrix { values: signs, cols: counts.cols });
         all
     }
 }
@@ -202,7 +204,7 @@ impl Theme {
         };
         Feature {
             feature_id: format!("theme_{index:02}"),
-            source: "theme".into(),
+            source: FeatureSource::Theme,
             clause: description.clone(),
             short: named.iter().take(3).cloned().collect::<Vec<_>>().join(", "),
             description,

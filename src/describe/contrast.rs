@@ -1,9 +1,6 @@
-//! The words that separate the two sides of a feature's strongest pairs.
+//! Words and two-word phrases in the two responses of a pair: how often one has what the other has not.
 //!
-//! For what no known concept describes. Both sides of a pair answer the same prompt, so the
-//! contrast is within a topic. Terms are words and two-word phrases, counted once per response
-//! (a long response must not win by repeating itself), compared by weighted log-odds with an
-//! informative Dirichlet prior (Monroe, Colaresi and Quinn 2008, "Fightin' Words").
+//! A term counts once per response: a long response must not win by repeating itself.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,30 +9,8 @@ use rayon::prelude::*;
 use crate::matrix::Matrix;
 use crate::pairs::Pairs;
 
-/// Pairs whose texts are counted; more would only sharpen what is clear already.
-const CORPUS_PAIRS: usize = 8_000;
-/// Strongest pairs compared per feature.
-const STRONGEST_PAIRS: usize = 400;
 /// A response longer than this is counted up to here: hostile input must not take the memory.
 const COUNTED_WORDS: usize = 4_000;
-/// Terms of a description.
-const TERMS: usize = 5;
-/// z-score of a term's log-odds from which on it counts as separating.
-const MIN_SCORE: f64 = 2.5;
-/// Responses' worth of prior.
-const PRIOR: f64 = 20.0;
-
-/// The two sides of some pairs as sets of terms.
-#[derive(Debug)]
-pub struct Corpus {
-    terms: Vec<String>,
-    /// Share of responses that contain each term, `[terms]`.
-    background: Vec<f64>,
-    documents: Vec<Document>,
-}
-
-/// Index into [`Pairs`] and the sorted term ids of responses A and B.
-type Document = (u32, Vec<u32>, Vec<u32>);
 
 /// Words of a clause as they stand; apostrophes belong to the word.
 fn raw_words(clause: &str) -> impl Iterator<Item = &str> {
@@ -61,131 +36,6 @@ fn clauses(text: &str) -> impl Iterator<Item = &str> {
 
 fn stopwords() -> HashSet<&'static str> {
     include_str!("../../data/stopwords.txt").split_whitespace().collect()
-}
-
-/// The words and phrases of a text, each once. Phrases do not cross punctuation.
-fn terms_of(text: &str, stop: &HashSet<&str>) -> HashSet<String> {
-    let mut found = HashSet::new();
-    let mut counted = 0;
-    for clause in clauses(text) {
-        let mut previous: Option<String> = None;
-        for raw in raw_words(clause) {
-            counted += 1;
-            if counted > COUNTED_WORDS {
-                return found;
-            }
-            let mut word = String::with_capacity(raw.len());
-            push_folded(raw, &mut word);
-            let content = !stop.contains(word.as_str()) && word.chars().any(char::is_alphabetic);
-            if let Some(before) = &previous
-                && (content || !stop.contains(before.as_str()))
-            {
-                found.insert(format!("{before} {word}"));
-            }
-            if content {
-                found.insert(word.clone());
-            }
-            previous = Some(word);
-        }
-    }
-    found
-}
-
-impl Corpus {
-    /// Counts the texts of the given pairs (the first [`CORPUS_PAIRS`] of them).
-    pub fn new(pairs: &Pairs, index: &[u32]) -> Self {
-        let stop = stopwords();
-        let index = &index[..index.len().min(CORPUS_PAIRS)];
-        let texts: Vec<(u32, HashSet<String>, HashSet<String>)> = index
-            .par_iter()
-            .map(|&pair| {
-                let at = pair as usize;
-                (pair, terms_of(pairs.response_a.get(at), &stop), terms_of(pairs.response_b.get(at), &stop))
-            })
-            .collect();
-        let mut counts: HashMap<&str, u32> = HashMap::new();
-        for term in texts.iter().flat_map(|(_, a, b)| a.iter().chain(b)) {
-            *counts.entry(term).or_default() += 1;
-        }
-        let responses = (2 * texts.len()).max(1) as f64;
-        let rare = (responses * 0.002).max(4.0) as u32;
-        let mut kept: Vec<(&str, u32)> = counts.into_iter().filter(|(_, count)| *count >= rare).collect();
-        kept.sort_unstable();
-        let ids: HashMap<&str, u32> = kept.iter().zip(0..).map(|((term, _), id)| (*term, id)).collect();
-        let lookup = |set: &HashSet<String>| {
-            let mut found: Vec<u32> = set.iter().filter_map(|term| ids.get(term.as_str()).copied()).collect();
-            found.sort_unstable();
-            found
-        };
-        let documents = texts.iter().map(|(pair, a, b)| (*pair, lookup(a), lookup(b))).collect();
-        Self {
-            background: kept.iter().map(|(_, count)| f64::from(*count) / responses).collect(),
-            terms: kept.iter().map(|(term, _)| (*term).to_owned()).collect(),
-            documents,
-        }
-    }
-
-    /// Terms that separate the sides where `activation` (`[pairs]`, signed) is strongest: those of
-    /// the side with more of the feature, and those of the other side.
-    pub fn separate(&self, activation: &[f32]) -> (Vec<String>, Vec<String>) {
-        let mut strongest: Vec<(f32, &Document)> = self
-            .documents
-            .iter()
-            .filter_map(|document| {
-                let value = activation.get(document.0 as usize).copied().unwrap_or(0.0);
-                (value != 0.0 && value.is_finite()).then_some((value, document))
-            })
-            .collect();
-        // Ties are broken by the pair's index, so that the choice does not depend on the sort.
-        strongest.sort_by(|x, y| y.0.abs().total_cmp(&x.0.abs()).then(x.1.0.cmp(&y.1.0)));
-        // A third of many; of few, as many as there are: terms need some pairs to show.
-        let keep = (strongest.len() / 3).max(100).min(strongest.len()).min(STRONGEST_PAIRS);
-        strongest.truncate(keep);
-        if strongest.len() < 10 {
-            return (Vec::new(), Vec::new());
-        }
-        let mut more = vec![0u32; self.terms.len()];
-        let mut less = vec![0u32; self.terms.len()];
-        for (value, (_, a, b)) in &strongest {
-            let (high, low) = if *value > 0.0 { (a, b) } else { (b, a) };
-            high.iter().for_each(|&term| more[term as usize] += 1);
-            low.iter().for_each(|&term| less[term as usize] += 1);
-        }
-        let responses = strongest.len() as f64;
-        let logit = |count: f64| (count / (responses + PRIOR - count)).ln();
-        let mut scored: Vec<(f64, usize)> = (0..self.terms.len())
-            .filter(|&term| more[term] + less[term] >= 5)
-            .map(|term| {
-                let prior = PRIOR * self.background[term];
-                let (high, low) = (f64::from(more[term]) + prior, f64::from(less[term]) + prior);
-                ((logit(high) - logit(low)) / (1.0 / high + 1.0 / low).sqrt(), term)
-            })
-            .collect();
-        scored.sort_by(|x, y| y.0.total_cmp(&x.0).then(x.1.cmp(&y.1)));
-        let high = self.readable(scored.iter().map(|&(score, term)| (score, term)));
-        // Sorted anew: reversing would also reverse the order of ties.
-        scored.sort_by(|x, y| x.0.total_cmp(&y.0).then(x.1.cmp(&y.1)));
-        let low = self.readable(scored.iter().map(|&(score, term)| (-score, term)));
-        (high, low)
-    }
-
-    /// The first few terms of a ranking that do not repeat one another's words.
-    fn readable(&self, ranked: impl Iterator<Item = (f64, usize)>) -> Vec<String> {
-        let mut taken: Vec<String> = Vec::new();
-        let mut used: HashSet<&str> = HashSet::new();
-        for (score, term) in ranked {
-            if score < MIN_SCORE || taken.len() == TERMS {
-                break;
-            }
-            let term = &self.terms[term];
-            if term.split(' ').any(|word| used.contains(word)) {
-                continue;
-            }
-            used.extend(term.split(' '));
-            taken.push(term.clone());
-        }
-        taken
-    }
 }
 
 /// The words of some pairs' responses that only one of the two has.
@@ -313,7 +163,7 @@ pub fn read(pairs: &Pairs, lists: &[Vec<String>]) -> Matrix {
     Matrix { values, cols: count }
 }
 
-/// Numbers of the terms (words and two-word phrases, as in [`terms_of`]) that occur in a text.
+/// Numbers of the terms (words and two-word phrases that do not cross punctuation) that occur in a text.
 fn find(text: &str, number: &HashMap<&str, u32>, found: &mut Vec<u32>, phrase: &mut String) {
     let mut counted = 0;
     for clause in clauses(text) {
@@ -424,27 +274,17 @@ mod tests {
     }
 
     #[test]
-    fn planted_words_are_found_on_the_side_that_has_them() {
+    fn terms_are_counted_on_the_side_that_has_them() {
         let (pairs, z) = planted();
-        let index: Vec<u32> = (0..200).collect();
-        let corpus = Corpus::new(&pairs, &index);
-        let (high, low) = corpus.separate(&z);
-        let all = high.join(" ");
-        assert!(all.contains("oven") && all.contains("butter"), "{high:?}");
-        assert!(low.is_empty(), "the other side has no words of its own: {low:?}");
-        let flipped: Vec<f32> = z.iter().map(|value| -value).collect();
-        assert_eq!(corpus.separate(&flipped), (low, high.clone()));
-
-        let reading = read(&pairs, &[high]);
-        assert!(reading.values.iter().zip(&z).all(|(r, z)| r * z > 0.0));
+        let terms = ["oven", "melts butter"].map(str::to_owned).to_vec();
+        let reading = read(&pairs, &[terms]);
+        assert!(reading.values.iter().zip(&z).all(|(r, z)| *r == 2.0 * z.signum()));
     }
 
     #[test]
     fn hostile_texts_do_no_harm() {
         let long = "x".repeat(1 << 20);
         let pairs = pairs(vec![long, "\0\u{202e}’’'".into()], vec![String::new(), "a ".repeat(100_000)]);
-        let corpus = Corpus::new(&pairs, &[0, 1]);
-        assert_eq!(corpus.separate(&[1.0, f32::NAN]), (vec![], vec![]));
         assert_eq!(read(&pairs, &[vec!["x".into()]]).values, [0.0, 0.0]);
     }
 

@@ -12,7 +12,8 @@ use rand::seq::SliceRandom;
 use super::judging::{self, Candidate, Plan};
 use super::known::ConceptBank;
 use super::model_judge::{CountingJudge, ModelJudge, Wording};
-use super::{Described, Feature};
+use super::presence::Firing;
+use super::{Described, Feature, FeatureSource};
 use crate::config::DescribeConfig;
 use crate::context::Observer;
 use crate::embed::{Embedder, bundled::BundledEmbedder};
@@ -51,6 +52,17 @@ pub struct Models<'a> {
     pub prompts: &'a Prompts,
 }
 
+/// What descriptions are written from.
+#[derive(Clone, Copy)]
+pub struct Dataset<'a> {
+    /// The pairs.
+    pub pairs: &'a Pairs,
+    /// The side of each.
+    pub sides: &'a [Split],
+    /// What fires in their sentences.
+    pub firing: &'a Firing,
+}
+
 /// How pairs are drawn for each purpose.
 struct Draws {
     examples: Vec<Examples>,
@@ -58,7 +70,8 @@ struct Draws {
     held_out: Vec<u32>,
 }
 
-fn draws(pairs: &Pairs, sides: &[Split], z: &Matrix, seed: u64) -> Draws {
+fn draws(dataset: Dataset<'_>, described: &Described, z: &Matrix, seed: u64) -> Draws {
+    let Dataset { pairs, sides, firing } = dataset;
     let on = |side: Split| -> Vec<u32> {
         (0u32..).zip(sides).filter(|(_, at)| **at == side).map(|(pair, _)| pair).collect()
     };
@@ -78,8 +91,20 @@ fn draws(pairs: &Pairs, sides: &[Split], z: &Matrix, seed: u64) -> Draws {
         let strong = super::strongest(&column, &active, strong);
         for _ in 0..DRAWS {
             let with = sample(&strong, WITH, &mut random);
-            let with = with.into_iter().map(|pair| (pair, column[pair as usize] > 0.0)).collect();
-            examples.push(Examples { with, silent: sample(&silent, SILENT, &mut random) });
+            let with: Vec<(u32, bool)> =
+                with.into_iter().map(|pair| (pair, column[pair as usize] > 0.0)).collect();
+            let silent = sample(&silent, SILENT, &mut random);
+            let own = &described.features[feature];
+            let shows = match own.clear_level.filter(|_| own.source == FeatureSource::Learned) {
+                None => Vec::new(),
+                Some(clear) => (with.iter())
+                    .map(|&(pair, a_has)| {
+                        let slot = pair as usize + if a_has { 0 } else { firing.pairs() };
+                        firing.sentences_in(slot, feature, clear).into_iter().map(str::to_owned).collect()
+                    })
+                    .collect(),
+            };
+            examples.push(Examples { with, shows, silent });
         }
     }
     Draws { examples, choose, held_out }
@@ -119,28 +144,33 @@ impl Ballot {
     }
 }
 
-/// The learned features' activations, `[pairs, learned]`.
+/// Activations of the features that were learned here, where they are present in one response alone,
+/// `[pairs, learned]`: what a dictionary names needs no writer.
 fn learned(described: &Described) -> (usize, Matrix) {
-    let count = described.features.iter().filter(|feature| feature.source == "learned").count();
+    let is_learned = |source| matches!(source, FeatureSource::Learned | FeatureSource::Difference);
+    let count = described.features.iter().filter(|feature| is_learned(feature.source)).count();
     let rows = described.activations.rows();
     let mut z = Matrix::zeros(rows, count);
     for row in 0..rows {
-        z.row_mut(row).copy_from_slice(&described.activations.row(row)[..count]);
+        let (graded, presence) = (described.activations.row(row), described.presence.row(row));
+        for ((z, &graded), &there) in z.row_mut(row).iter_mut().zip(graded).zip(presence) {
+            *z = if graded * there > 0.0 { graded } else { 0.0 };
+        }
     }
     (count, z)
 }
 
 /// What describing will cost: exactly the calls that will be made where nothing is cached, by stage.
 pub fn forecast(
-    pairs: &Pairs,
-    sides: &[Split],
+    dataset: Dataset<'_>,
     described: &Described,
     prompts: &Prompts,
     plan: &Plan,
     run_seed: u64,
 ) -> BTreeMap<&'static str, UsageEstimate> {
     let (count, z) = learned(described);
-    let Draws { examples, choose, held_out } = draws(pairs, sides, &z, run_seed);
+    let Draws { examples, choose, held_out } = draws(dataset, described, &z, run_seed);
+    let pairs = dataset.pairs;
     let write_prompt = prompts.get("write");
     let mut written = UsageEstimate::default();
     for examples in &examples {
@@ -198,8 +228,7 @@ fn winners(chosen: &[Option<judging::Chosen>], ballot: &Ballot) -> Vec<Option<Ca
 /// The models'; their answers so far are in the cache.
 #[allow(clippy::too_many_arguments)] // the stage's inputs, each from another stage
 pub fn describe(
-    pairs: &Pairs,
-    sides: &[Split],
+    dataset: Dataset<'_>,
     mut described: Described,
     models: &mut Models<'_>,
     bank: &ConceptBank,
@@ -209,7 +238,8 @@ pub fn describe(
     listener: &mut dyn Observer,
 ) -> Result<Described, WrittenError> {
     let (count, mut z) = learned(&described);
-    let Draws { examples, choose, held_out } = draws(pairs, sides, &z, run_seed);
+    let Draws { examples, choose, held_out } = draws(dataset, &described, &z, run_seed);
+    let pairs = dataset.pairs;
 
     let write_prompt = models.prompts.get("write");
     let some: Vec<usize> = (0..examples.len()).filter(|&i| !examples[i].with.is_empty()).collect();
@@ -275,10 +305,6 @@ pub fn describe(
         }
         (entry.concept, entry.describer) = (None, "none".into());
         entry.flags.clear();
-        // Its words are read by the judge, not counted.
-        for row in 0..described.readings.rows() {
-            described.readings.row_mut(row)[feature] = 0.0;
-        }
         if entry.kept {
             match offer.as_ref().and_then(|offer| offer.concept).and_then(|at| bank.concepts().get(at)) {
                 Some(concept) => {
@@ -290,7 +316,7 @@ pub fn describe(
                     entry.flags.clone_from(&concept.flags);
                 }
                 None => {
-                    entry.describer = if offer.is_some() { "contrast" } else { "model" }.into();
+                    entry.describer = if offer.is_some() { "sentences" } else { "model" }.into();
                     entry.description.clone_from(text);
                     entry.clause.clone_from(text);
                     entry.short = short;
@@ -298,7 +324,7 @@ pub fn describe(
                 }
             }
         }
-        if winner.sign < 0.0 {
+        if winner.sign < 0.0 && described.features[feature].source == FeatureSource::Difference {
             turn(&mut described, feature);
             z.values.iter_mut().skip(feature).step_by(count).for_each(|value| *value = -*value);
         }
@@ -307,15 +333,17 @@ pub fn describe(
     Ok(described)
 }
 
-/// Turns a feature's sign, so that its words fit the positive side.
+/// Turns the sign of a feature on differences, so that its words fit the positive side.
 fn turn(described: &mut Described, feature: usize) {
-    let cols = described.activations.cols;
-    described.activations.values.iter_mut().skip(feature).step_by(cols).for_each(|value| *value = -*value);
-    let entry = &mut described.features[feature];
-    std::mem::swap(&mut entry.terms, &mut entry.terms_against);
-    match described.flipped.iter().position(|other| *other == feature) {
+    let before = described.features.iter().filter(|f| f.source == FeatureSource::Learned).count();
+    for matrix in [&mut described.activations, &mut described.presence] {
+        let cols = matrix.cols;
+        matrix.values.iter_mut().skip(feature).step_by(cols).for_each(|value| *value = -*value);
+    }
+    let number = feature.saturating_sub(before);
+    match described.flipped.iter().position(|other| *other == number) {
         Some(at) => drop(described.flipped.swap_remove(at)),
-        None => described.flipped.push(feature),
+        None => described.flipped.push(number),
     }
 }
 

@@ -55,6 +55,18 @@ struct Rendered {
 }
 
 fn render(pairs: &Pairs, prompt: &Prompt, wording: Wording, call: &Call, statements: &[String]) -> Rendered {
+    render_some(pairs, prompt, wording, call, statements, None)
+}
+
+/// A call, or the part of it about one pair: under the same names, so that answers to all parts read like one.
+fn render_some(
+    pairs: &Pairs,
+    prompt: &Prompt,
+    wording: Wording,
+    call: &Call,
+    statements: &[String],
+    only: Option<usize>,
+) -> Rendered {
     let texts: Vec<[String; 3]> =
         call.questions.iter().map(|question| excerpt::texts(pairs, question.pair, call.swapped)).collect();
     let words = |question: &Question| -> Vec<&str> {
@@ -69,6 +81,9 @@ fn render(pairs: &Pairs, prompt: &Prompt, wording: Wording, call: &Call, stateme
     let mut schema = Map::new();
     let mut names = Vec::new();
     for (at, (texts, statements)) in texts.iter().zip(&asked).enumerate() {
+        if only.is_some_and(|only| only != at) {
+            continue;
+        }
         let name = format!("pair_{mark}_{}", at + 1);
         shown.push_str(&excerpt::named_pair(&name, &mark, texts));
         shown.push_str(&format!("{} {name} ({}):\n", wording.about, wording.lead));
@@ -116,7 +131,12 @@ impl Judge for ModelJudge<'_> {
         let readable = |index: usize, reply: &Reply| {
             answers::verdicts(&reply.text, &rendered[index].names).iter().flatten().any(Option::is_some)
         };
-        let replies = self.model.ask(&asks, &readable, self.progress)?;
+        let (pairs, prompt, wording) = (self.pairs, self.prompt, self.wording);
+        let parts = |index: usize| -> Vec<Ask> {
+            let of = |at| render_some(pairs, prompt, wording, &calls[index], statements, Some(at)).ask;
+            (0..calls[index].questions.len()).map(of).collect()
+        };
+        let replies = self.model.ask_in_parts(&asks, &parts, &readable, self.progress)?;
         let read = |(reply, rendered): (&Reply, &Rendered)| -> Answers {
             answers::verdicts(&reply.text, &rendered.names)
                 .into_iter()

@@ -7,12 +7,17 @@ use super::auc::Ranking;
 use super::feature::Control;
 use super::lasso::Lasso;
 use super::logistic::Outcome;
-use super::penalised::{Penalty, fit};
+use super::penalised::{Linear, Penalty, fit};
 use super::sample::Sample;
+use super::tfidf;
 use crate::matrix::Matrix;
+use crate::pairs::Pairs;
 
-/// Penalties that a rung chooses from, as scikit-learn's C over standardised columns; weakest first.
-const CS: [f64; 6] = [1.0, 0.3, 0.1, 0.03, 0.01, 0.003];
+/// Penalties that a rung chooses from, as scikit-learn's C over standardised columns; weakest first. Beside them
+/// stands no column at all but the lengths, so that adding columns need not lower a rung.
+const CS: [f64; 7] = [1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001];
+/// Values that the embedding probe is fitted on at most: beyond, judgements are thinned out.
+const PROBE_VALUES: usize = 60_000_000;
 /// Folds that they are compared on.
 const FOLDS: u32 = 5;
 /// Share of its penalty that length keeps: none to speak of, and the fit is still determined.
@@ -20,59 +25,78 @@ const FREE: f64 = 1e-6;
 /// Why a rung has no AUC.
 const ONE_CLASS: &str = "the held-out labels are all the same";
 /// Judgements per column from which on the penalty no longer matters.
-const PLENTY: usize = 50;
+const PLENTY: usize = 200;
 
 /// One rung of the ladder.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rung {
-    /// `length`, `top5`, `top10`, `learned`, `known`, `learned_and_known`, `all`, `embedding`.
+    /// `length`, `top5`, `top10`, `learned`, `known`, `learned_and_known`, `all`, `tfidf`, `embedding`.
     pub name: &'static str,
     /// AUC on held-out judgements, or why there is none.
     pub auc: Result<Estimate, &'static str>,
     /// This rung's AUC minus that of the embedding, on the same judgements; `None` for the embedding itself and
     /// where either is missing.
     pub minus_embedding: Option<Estimate>,
+    /// The same against length alone.
+    pub minus_length: Option<Estimate>,
     /// The activation columns that it uses.
     pub features: Vec<usize>,
+}
+
+/// What the features are held against.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Peers<'a> {
+    /// `e(A) − e(B)`, `[pairs, dimensions]`.
+    pub deltas: Option<&'a Matrix>,
+    /// The texts, for words.
+    pub texts: Option<&'a Pairs>,
 }
 
 /// Climbs the ladder: each rung is fitted on `explore` and measured on `held_out`.
 ///
 /// `activations` is `[pairs, features]`: first the `learned` columns of the autoencoder, then the
-/// `known` concepts, then whatever else there is (a rung `all` where there is something); `deltas` is
-/// `[pairs, dimensions]`. Every rung but the embedding is an L2 logistic over the length difference and
-/// its features, standardised by the explore judgements' standard deviation, with the penalty that predicts
-/// best within the explore judgements (a hundred features and a thousand labels need a strong one); length is
-/// in all of them and not penalised, so that a rung says what its features add to it. The top 5 and 10 are the learned features that the L1 path over the explore judgements takes
-/// first. The embedding rung is what one would measure without this program: a logistic with C = 1
-/// over the raw deltas and nothing else.
+/// `known` concepts, then whatever else there is (a rung `all` where there is something). Every rung is a logistic
+/// over both lengths (difference and log ratio, not penalised) and its columns, standardised by the explore
+/// judgements, with the L2 penalty that predicts best within the explore judgements, prompts kept together; one
+/// choice is to use no column at all, so a rung says what its columns add to length. That holds for what the
+/// features are compared with, too: `tfidf` (words and pairs of words, A minus B) and `embedding` (the whole
+/// vectors, a black box). The top 5 and 10 are the learned features that the L1 path over the explore judgements
+/// takes first.
 pub fn ladder(
     activations: &Matrix,
     learned: usize,
     known: usize,
-    deltas: Option<&Matrix>,
+    peers: Peers<'_>,
     explore: &Sample,
     held_out: &Sample,
 ) -> Vec<Rung> {
     let learned = learned.min(activations.cols);
     let both = (learned + known).min(activations.cols);
-    let probe = deltas.ok_or("no embeddings").and_then(|deltas| {
-        Ranking::new(&embedding_score(deltas, explore, held_out)?, held_out.y()).ok_or(ONE_CLASS)
-    });
+    let rank = |score: Result<Vec<f64>, &'static str>| {
+        score.and_then(|score| Ranking::new(&score, held_out.y()).ok_or(ONE_CLASS))
+    };
+    let probe = rank(
+        peers.deltas.ok_or("no embeddings").and_then(|deltas| embedding_score(deltas, explore, held_out)),
+    );
+    let length = rank(features_score(activations, &[], explore, held_out));
     let clusters = held_out.clusters();
-    let of_features = |name, features: Vec<usize>| {
-        let ranking = features_score(activations, &features, explore, held_out)
-            .and_then(|score| Ranking::new(&score, held_out.y()).ok_or(ONE_CLASS));
-        let minus = |(ranking, probe): (&Ranking, &Ranking)| ranking.minus(probe, clusters);
+    let rung = |name, ranking: Result<Ranking, &'static str>, features| {
+        let minus = |other: &Result<Ranking, &'static str>| {
+            ranking.as_ref().ok().zip(other.as_ref().ok()).and_then(|(own, other)| own.minus(other, clusters))
+        };
         Rung {
             name,
-            minus_embedding: ranking.as_ref().ok().zip(probe.as_ref().ok()).and_then(minus),
+            minus_embedding: minus(&probe).filter(|_| name != "embedding"),
+            minus_length: minus(&length).filter(|_| name != "length"),
             auc: ranking.and_then(|ranking| ranking.figure(clusters).ok_or(ONE_CLASS)),
             features,
         }
     };
-    let nothing = |name, why| Rung { name, auc: Err(why), minus_embedding: None, features: Vec::new() };
-    let mut rungs = vec![of_features("length", Vec::new())];
+    let of_features = |name, features: Vec<usize>| {
+        rung(name, rank(features_score(activations, &features, explore, held_out)), features)
+    };
+    let nothing = |name, why| rung(name, Err(why), Vec::new());
+    let mut rungs = vec![rung("length", length.clone(), Vec::new())];
 
     if learned == 0 {
         rungs.extend(["top5", "top10", "learned"].map(|name| nothing(name, "no learned features")));
@@ -98,12 +122,10 @@ pub fn ladder(
     if both < activations.cols {
         rungs.push(of_features("all", (0..activations.cols).collect()));
     }
-    rungs.push(Rung {
-        name: "embedding",
-        auc: probe.as_ref().map_err(|why| *why).and_then(|probe| probe.figure(clusters).ok_or(ONE_CLASS)),
-        minus_embedding: None,
-        features: Vec::new(),
-    });
+    if let Some(pairs) = peers.texts {
+        rungs.push(rung("tfidf", rank(tfidf::score(pairs, explore, held_out)), Vec::new()));
+    }
+    rungs.push(rung("embedding", probe.clone(), Vec::new()));
     rungs
 }
 
@@ -116,7 +138,8 @@ fn columns(matrix: &Matrix, count: usize) -> std::borrow::Cow<'_, Matrix> {
     std::borrow::Cow::Owned(Matrix { values, cols: count })
 }
 
-/// Log-odds of the judgements `held_out` by the raw deltas, fitted on `explore`: the `embedding` rung.
+/// Log-odds of the judgements `held_out` by both lengths and the whole deltas, fitted on `explore`: the
+/// `embedding` rung.
 ///
 /// # Errors
 /// Why it could not be fitted.
@@ -125,12 +148,12 @@ pub fn embedding_score(
     explore: &Sample,
     held_out: &Sample,
 ) -> Result<Vec<f64>, &'static str> {
-    let probe = fit(deltas, explore.row(), explore.y(), &Penalty::default()).map_err(reason)?;
-    Ok(probe.score(deltas, held_out.row()))
+    let all: Vec<usize> = (0..deltas.cols).collect();
+    features_score(deltas, &all, explore, held_out)
 }
 
-/// Log-odds of the judgements `held_out` by length and the given columns of `activations`
-/// `[pairs, features]`, fitted on `explore`: what every other rung is.
+/// Log-odds of the judgements `held_out` by both lengths and the given columns of `activations`
+/// `[pairs, features]`, fitted on `explore`: what every rung is.
 ///
 /// # Errors
 /// Why it could not be fitted.
@@ -140,46 +163,86 @@ pub fn features_score(
     explore: &Sample,
     held_out: &Sample,
 ) -> Result<Vec<f64>, &'static str> {
-    let cols = features.len() + 1;
-    let mut design = Matrix { values: Vec::with_capacity(cols * (explore.len() + held_out.len())), cols };
-    for sample in [explore, held_out] {
-        for (&row, &length) in sample.row().iter().zip(sample.length()) {
-            let start = row as usize * activations.cols;
-            let values =
-                activations.values.get(start..start + activations.cols).ok_or("a pair has no activations")?;
-            design.values.push(length as f32);
-            design.values.extend(features.iter().map(|&feature| values[feature]));
-        }
-    }
-    let rows: Vec<u32> = (0..(explore.len() + held_out.len()) as u32).collect();
-    let (fitted, measured) = rows.split_at(explore.len());
-    // Penalising by the variance is the same as standardising.
-    let mut penalty = Penalty { factors: variances(&design, explore.len()), ..Penalty::default() };
-    // Length is what the features add to: where they say nothing, it alone is left.
-    if let Some(length) = penalty.factors.first_mut() {
-        *length *= FREE;
-    }
-    penalty.c = strength(&design, explore, &penalty);
-    let linear = fit(&design, fitted, explore.y(), &penalty).map_err(reason)?;
-    Ok(linear.score(&design, measured))
+    let thin = (explore.len() * (features.len() + 2)).div_ceil(PROBE_VALUES).max(1);
+    let kept: Vec<usize> = (0..explore.len()).step_by(thin).collect();
+    let thinned = (thin > 1).then(|| explore.subset(&kept));
+    let explore = thinned.as_ref().unwrap_or(explore);
+    let learned = design(activations, features, explore)?;
+    let tuned = Tuned::new(&learned, explore)?;
+    let measured = design(activations, features, held_out)?;
+    Ok(tuned.linear.score(&measured, &(0..held_out.len() as u32).collect::<Vec<u32>>()))
 }
 
-/// The C with the best likelihood of judgements that it was not fitted on, prompts kept together.
-///
-/// `design` has the rows of `explore` first. Only `explore` is looked at.
-fn strength(design: &Matrix, explore: &Sample, penalty: &Penalty) -> f64 {
-    let weakest = CS[0];
-    if design.cols < 2 || explore.len() >= PLENTY * design.cols {
-        return weakest;
+/// Columns before the features: both lengths.
+const LENGTHS: usize = 2;
+
+/// Both lengths and the given columns at every judgement.
+fn design(activations: &Matrix, features: &[usize], sample: &Sample) -> Result<Matrix, &'static str> {
+    let cols = features.len() + LENGTHS;
+    let mut design = Matrix { values: Vec::with_capacity(cols * sample.len()), cols };
+    for (at, (&row, &length)) in sample.row().iter().zip(sample.length()).enumerate() {
+        let start = row as usize * activations.cols;
+        let values =
+            activations.values.get(start..start + activations.cols).ok_or("a pair has no activations")?;
+        design.values.push(length as f32);
+        design.values.push(sample.ratio().get(at).map_or(0.0, |ratio| *ratio as f32));
+        design.values.extend(features.iter().map(|&feature| values[feature]));
     }
+    Ok(design)
+}
+
+/// A logistic with the penalty that predicts best.
+pub(crate) struct Tuned {
+    pub(crate) linear: Linear,
+}
+
+impl Tuned {
+    /// Fits `design` (one row per judgement of `explore`, both lengths first).
+    fn new(design: &Matrix, explore: &Sample) -> Result<Self, &'static str> {
+        let rows: Vec<u32> = (0..explore.len() as u32).collect();
+        let variances = variances(design, explore.len());
+        let c = strength(design, explore, &variances);
+        let linear = fit(design, &rows, explore.y(), &penalty(&variances, c)).map_err(reason)?;
+        Ok(Self { linear })
+    }
+}
+
+/// The penalty at C: as if columns were standardised, the lengths free; without a C no column but the lengths.
+fn penalty(variances: &[f64], c: Option<f64>) -> Penalty {
+    // A weight of no size at all, and nothing that rounding could make of it.
+    const NONE: f64 = 1e-9;
+    let c = c.unwrap_or(NONE);
+    // Penalising by the variance is the same as standardising; one that never varies has nothing to be weighed by.
+    let factor = |(at, &variance): (usize, &f64)| {
+        let variance = if variance > 0.0 { variance } else { 1.0 };
+        if at < LENGTHS { variance * FREE * c } else { variance }
+    };
+    Penalty { c, factors: variances.iter().enumerate().map(factor).collect(), ..Penalty::default() }
+}
+
+/// A number that is the same for all judgements of a prompt.
+pub(super) fn fold(sample: &Sample, at: usize) -> u32 {
     // Cluster numbers follow the data's order; the folds should not.
-    let fold = |row: usize| explore.clusters().first(row).wrapping_mul(0x9e37_79b1) >> 16 & 0xffff;
+    sample.clusters().first(at).wrapping_mul(0x9e37_79b1) >> 16 & 0xffff
+}
+
+/// The C with the best likelihood of judgements that it was not fitted on, prompts kept together; `None` where the
+/// lengths alone predict best.
+fn strength(design: &Matrix, explore: &Sample, variances: &[f64]) -> Option<f64> {
+    if design.cols <= LENGTHS {
+        return None;
+    }
+    if explore.len() >= PLENTY * design.cols {
+        return Some(CS[0]);
+    }
     let folds: Vec<(Vec<u32>, Vec<u32>)> = (0..FOLDS)
-        .map(|number| (0..explore.len() as u32).partition(|&row| fold(row as usize) % FOLDS != number))
+        .map(|number| {
+            (0..explore.len() as u32).partition(|&row| fold(explore, row as usize) % FOLDS != number)
+        })
         .collect();
     let labels = |rows: &[u32]| -> Vec<f64> { rows.iter().map(|&row| explore.y()[row as usize]).collect() };
-    let unlikely = |c: f64| -> Option<f64> {
-        let penalty = Penalty { c, ..penalty.clone() };
+    let unlikely = |c: Option<f64>| -> Option<f64> {
+        let penalty = penalty(variances, c);
         let parts: Option<Vec<f64>> = folds
             .par_iter()
             .map(|(fitted, left)| {
@@ -191,12 +254,12 @@ fn strength(design: &Matrix, explore: &Sample, penalty: &Penalty) -> f64 {
             .collect();
         parts.map(|parts| parts.iter().sum())
     };
-    let mut best = (f64::INFINITY, weakest);
+    let mut best = (unlikely(None).unwrap_or(f64::INFINITY), None);
     for c in CS {
-        if let Some(loss) = unlikely(c)
+        if let Some(loss) = unlikely(Some(c))
             && loss < best.0
         {
-            best = (loss, c);
+            best = (loss, Some(c));
         }
     }
     best.1

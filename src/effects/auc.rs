@@ -80,7 +80,10 @@ impl Ranking {
         if clusters.rows() != n {
             return None;
         }
-        let (low, high) = match clusters.variance(None, &self.influence, 1) {
+        if clusters.count(0) < 2 {
+            return Some(Estimate { value, low: 0.0, high: 1.0, n });
+        }
+        let (low, high) = match clusters.variance(None, &self.influence) {
             Some((variance, df)) if variance > 0.0 && value > 0.0 && value < 1.0 => {
                 let half = quantile_95(Some(df)) * variance.sqrt() / (value * (1.0 - value));
                 let logit = (value / (1.0 - value)).ln();
@@ -88,7 +91,7 @@ impl Ranking {
                 (back(logit - half), back(logit + half))
             }
             // A perfect ranking: no spread to see, so the bound of as many successes as the rarer label has.
-            Some(_) if value <= 0.0 || value >= 1.0 => {
+            _ if value <= 0.0 || value >= 1.0 => {
                 let bound = 0.025_f64.powf(1.0 / self.rarer);
                 if value >= 1.0 { (bound, 1.0) } else { (0.0, 1.0 - bound) }
             }
@@ -106,7 +109,7 @@ impl Ranking {
         }
         let value = self.value - other.value;
         let influence: Vec<f64> = self.influence.iter().zip(&other.influence).map(|(a, b)| a - b).collect();
-        let (variance, df) = clusters.variance(None, &influence, 1)?;
+        let (variance, df) = clusters.variance(None, &influence)?;
         let half = quantile_95(Some(df)) * variance.sqrt();
         Some(Estimate { value, low: value - half, high: value + half, n })
     }

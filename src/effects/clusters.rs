@@ -4,13 +4,27 @@ use std::collections::HashMap;
 
 use faer::Mat;
 
+use super::numeric::dot;
 use crate::pairs::MISSING;
+
+/// Annotators are a sample of people only from so many on, counted as 1 / Σ share²: nine tenths from one
+/// person and a tenth from seven others are 1.2. Fewer are taken as they are, and a figure is about them.
+pub const FEWEST_PEOPLE: f64 = 4.0;
+/// Share of a cluster's spread that a fit takes up at most, so that one that decides alone has a figure.
+const MOST_LEVERAGE: f64 = 0.98;
 
 /// Which judgements belong together, along one or more dimensions (prompt, annotator).
 ///
-/// With several dimensions the variance is that of Cameron, Gelbach & Miller (2011): the sum over
-/// all combinations of dimensions, intersections with alternating sign (V₁ + V₂ − V₁₂). Without
-/// any, every judgement is its own cluster, which gives the heteroscedasticity-robust variance.
+/// The first dimension is the base. Its variance is the sandwich of Bell & McCaffrey (2002) in its scalar
+/// form: what a cluster adds, divided by the share of its spread that the fit left of it, so that it is
+/// unbiased however unequal the clusters are; the degrees of freedom are Satterthwaite's under a common
+/// correlation within clusters (Imbens & Kolesár 2016). A further dimension (annotators) adds what its own
+/// clusters vary by beyond their intersections with the first (Cameron, Gelbach & Miller 2011), where that is
+/// more than nothing and [`FEWEST_PEOPLE`] are there; the degrees of freedom then are those of the sum (Welch).
+/// So annotators who agree cost nothing, annotators who differ count as people, and one who has given most of
+/// the labels cannot hide the variance of the others, whose sum mirrors his own in every fit.
+///
+/// Without a dimension every judgement is its own cluster, which gives the heteroscedasticity-robust variance.
 #[derive(Debug, Clone, Default)]
 pub struct Clusters {
     terms: Vec<Term>,
@@ -26,6 +40,43 @@ struct Term {
     count: usize,
     /// Whether this is one dimension alone, not an intersection.
     single: bool,
+}
+
+/// What the variance of an estimate is made of, one row per judgement used.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Influence {
+    /// What the judgement adds to the estimate's deviation from the truth.
+    pub(crate) value: Vec<f64>,
+    /// The standard deviation of that if the model were true and the judgements independent; any sign.
+    pub(crate) spread: Vec<f64>,
+    /// Row-major `[used, taken]`: what of it the fit takes up. The squared length of a cluster's sum is the part
+    /// of its spread that its residuals no longer show.
+    pub(crate) hat: Vec<f64>,
+    /// Columns of `hat`.
+    pub(crate) taken: usize,
+}
+
+impl Influence {
+    /// Of a mean of the judgements, or a figure that is like one: one degree of freedom, shared by all alike.
+    pub(crate) fn of_mean(value: &[f64]) -> Self {
+        let share = (value.len().max(1) as f64).sqrt().recip();
+        Self {
+            value: value.to_vec(),
+            spread: value.iter().map(|v| v.abs()).collect(),
+            hat: value.iter().map(|v| v.abs() * share).collect(),
+            taken: 1,
+        }
+    }
+}
+
+/// A cluster-robust variance and what it rests on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Sandwich {
+    pub(crate) variance: f64,
+    /// Degrees of freedom of a t interval with it.
+    pub(crate) df: f64,
+    /// 1 / Σ share² of the clusters' spreads.
+    effective: f64,
 }
 
 /// A cluster-robust "meat": the variance of a sum of scores.
@@ -60,6 +111,12 @@ impl Clusters {
         Self { terms, rows }
     }
 
+    /// The clusters of some of the judgements, by position.
+    pub(crate) fn subset(&self, at: &[usize]) -> Self {
+        let some = |term: &Term| Term { id: at.iter().map(|&at| term.id[at]).collect(), ..term.clone() };
+        Self { terms: self.terms.iter().map(some).collect(), rows: at.len() }
+    }
+
     /// Number of judgements.
     pub fn rows(&self) -> usize {
         self.rows
@@ -68,6 +125,17 @@ impl Clusters {
     /// Cluster of a judgement in the first dimension (the prompt, where there is one).
     pub(crate) fn first(&self, row: usize) -> u32 {
         self.terms.first().and_then(|term| term.id.get(row)).copied().unwrap_or(row as u32)
+    }
+
+    /// Number of clusters along one dimension alone.
+    pub(crate) fn count(&self, dimension: usize) -> usize {
+        let present = |ids: &[u32]| ids.iter().collect::<std::collections::HashSet<_>>().len();
+        self.along(dimension).map_or(0, present)
+    }
+
+    /// Cluster of every judgement along one dimension alone.
+    pub(crate) fn along(&self, dimension: usize) -> Option<&[u32]> {
+        self.terms.get((1_usize << dimension) - 1).filter(|term| term.single).map(|term| term.id.as_slice())
     }
 
     /// Σ over clusters of (summed scores)(summed scores)ᵀ.
@@ -111,29 +179,103 @@ impl Clusters {
         Some(Meat { matrix, df })
     }
 
-    /// Variance of Σ of one influence value per judgement, and its degrees of freedom.
-    ///
-    /// Where the alternating sum comes out negative, the largest single dimension is taken.
-    pub(crate) fn variance(
-        &self,
-        rows: Option<&[u32]>,
-        influence: &[f64],
-        parameters: usize,
-    ) -> Option<(f64, f64)> {
-        let meat = self.meat(rows, influence, 1, parameters)?;
-        let variance = meat.matrix[(0, 0)];
-        if variance > 0.0 || self.terms.len() == 1 {
-            return Some((variance.max(0.0), meat.df));
+    /// Variance of a mean-like Σ of one influence value per judgement, and its degrees of freedom.
+    pub(crate) fn variance(&self, rows: Option<&[u32]>, influence: &[f64]) -> Option<(f64, f64)> {
+        if influence.iter().all(|value| *value == 0.0) {
+            // Nothing varies: that is known for sure, where there is more than one cluster to see it in.
+            let clusters = self.count(0) as f64;
+            return (clusters > 1.0).then_some((0.0, clusters - 1.0));
         }
-        let alone = self.terms.iter().filter(|term| term.single).map(|term| {
-            let (_, sums) = term.summed(rows, influence, 1);
-            sums.iter().map(|sum| sum * sum).sum::<f64>()
-        });
-        Some((alone.fold(0.0, f64::max), meat.df))
+        let found = self.sandwich(rows, &Influence::of_mean(influence))?;
+        Some((found.variance, found.df))
+    }
+
+    /// Variance of an estimate from what its judgements add to it; see [`Clusters`]. `rows` says which
+    /// judgements those are (all, where `None`). `None` where the first dimension has fewer than two clusters.
+    pub(crate) fn sandwich(&self, rows: Option<&[u32]>, influence: &Influence) -> Option<Sandwich> {
+        let base = self.terms.first()?.sandwich(rows, influence)?;
+        let (mut variance, mut uncertain) = (base.variance, base.variance.powi(2) / base.df);
+        for dimension in 1.. {
+            let (alone, with_base) = ((1_usize << dimension) - 1, 1_usize << dimension);
+            let (Some(alone), Some(both)) = (self.terms.get(alone), self.terms.get(with_base)) else { break };
+            let Some(people) = alone.sandwich(rows, influence) else { continue };
+            let beyond = both.sandwich(rows, influence).map_or(0.0, |both| people.variance - both.variance);
+            if people.effective >= FEWEST_PEOPLE && beyond > 0.0 {
+                variance += beyond;
+                // It is a difference, and as uncertain as the larger of the two.
+                uncertain += beyond * people.variance / people.df;
+            }
+        }
+        let df = if uncertain > 0.0 { variance * variance / uncertain } else { base.df };
+        Some(Sandwich { variance, df, effective: base.effective })
     }
 }
 
+/// What one cluster adds.
+#[derive(Debug, Clone, Default)]
+struct Sum {
+    value: f64,
+    /// Σ of the squared values, of the squared spreads, and of the spreads' sizes.
+    squares: f64,
+    spread: f64,
+    reach: f64,
+}
+
 impl Term {
+    /// The variance along this dimension alone.
+    fn sandwich(&self, rows: Option<&[u32]>, influence: &Influence) -> Option<Sandwich> {
+        let taken = influence.taken;
+        let mut sums = vec![Sum::default(); self.count];
+        let mut hats = vec![0.0; self.count * taken];
+        for (at, (&value, &spread)) in influence.value.iter().zip(&influence.spread).enumerate() {
+            let row = rows.map_or(at, |rows| rows.get(at).map_or(usize::MAX, |row| *row as usize));
+            let Some(&id) = self.id.get(row) else { continue };
+            let id = id as usize;
+            let sum = &mut sums[id];
+            sum.value += value;
+            sum.squares += value * value;
+            sum.spread += spread * spread;
+            sum.reach += spread.abs();
+            let own = &influence.hat[at * taken..(at + 1) * taken];
+            hats[id * taken..(id + 1) * taken].iter_mut().zip(own).for_each(|(sum, x)| *sum += x);
+        }
+        let present = sums.iter().filter(|sum| sum.spread > 0.0).count();
+        if present < 2 {
+            return None;
+        }
+        // The correlation within clusters that the values show, between none and all.
+        let (mut shown, mut possible) = (0.0, 0.0);
+        for sum in &sums {
+            shown += sum.value * sum.value - sum.squares;
+            possible += sum.reach * sum.reach - sum.spread;
+        }
+        let all: f64 = sums.iter().map(|sum| sum.spread).sum();
+        let correlation = if possible > 1e-9 * all { (shown / possible).clamp(0.0, 1.0) } else { 0.0 };
+
+        let (mut variance, mut first, mut second, mut shares) = (0.0, 0.0, 0.0, 0.0);
+        let mut mixed = vec![0.0; taken * taken];
+        for (sum, hat) in sums.iter().zip(hats.chunks(taken.max(1))) {
+            if sum.spread <= 0.0 {
+                continue;
+            }
+            let left = 1.0 - (dot(hat, hat) / sum.spread).min(MOST_LEVERAGE);
+            let expected = (1.0 - correlation) * sum.spread + correlation * sum.reach * sum.reach;
+            variance += sum.value * sum.value / left;
+            first += expected;
+            // Σ of the squares of the working covariance of the clusters' sums: the diagonal …
+            second += (expected / left).powi(2) * (1.0 - 2.0 * (1.0 - left));
+            shares += sum.spread * sum.spread;
+            let scale = expected / sum.spread / left;
+            for (slots, &a) in mixed.chunks_exact_mut(taken).zip(hat) {
+                slots.iter_mut().zip(hat).for_each(|(slot, &b)| *slot += scale * a * b);
+            }
+        }
+        // … and what the fit makes them share.
+        second += dot(&mixed, &mixed);
+        let df = (first * first / second).clamp(0.5, present as f64);
+        Some(Sandwich { variance, df, effective: all * all / shares })
+    }
+
     /// Number of clusters present and the scores summed within each, `[count, k]`.
     fn summed(&self, rows: Option<&[u32]>, scores: &[f64], k: usize) -> (usize, Vec<f64>) {
         let mut sums = vec![0.0; self.count * k];

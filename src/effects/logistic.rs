@@ -11,7 +11,7 @@ use faer::linalg::solvers::{DenseSolveCore, Llt, Solve};
 use faer::{Accum, Mat, MatMut, MatRef, Par, Side};
 use rayon::prelude::*;
 
-use super::clusters::{Clusters, repair};
+use super::clusters::{Clusters, Influence, repair};
 use super::numeric::{add_scaled, dot, logistic_block, mean_sd, normal_p, sigmoid, student_p, vectorised};
 
 /// Rows that are worked on at once: they fit into the nearest cache.
@@ -20,6 +20,8 @@ const BLOCK: usize = 512;
 const TASK: usize = 16 * BLOCK;
 /// A column is collinear when the columns before it leave less than this share of its variance.
 const COLLINEAR: f64 = 1e-10;
+/// Coefficients up to which a fit's leverages are computed row by row.
+const NARROW: usize = 16;
 /// Newton steps before giving up; separated fits are recognised long before.
 const MAX_STEPS: usize = 80;
 
@@ -630,18 +632,72 @@ impl Design {
         }
         let weights: Vec<f64> =
             (0..k).map(|j| (0..k).map(|i| derivative[i] * fitted.covariance[(i, j)]).sum()).collect();
-        let residuals = self.residuals(&fitted.beta);
-        let mut spread = 0.0;
-        let influence = (0..n)
-            .map(|row| {
-                let average = self.weight[row] * (gaps[row] - value) / total;
-                spread += average * average;
-                let fit: f64 = weights.iter().enumerate().map(|(j, w)| w * x(row, j)).sum();
-                average + fit * residuals[row]
-            })
+        let average: Vec<f64> =
+            gaps.iter().zip(&self.weight).map(|(gap, w)| w * (gap - value) / total).collect();
+        let by_model = average.iter().map(|a| a * a).sum::<f64>()
+            + weights.iter().zip(&derivative).map(|(w, d)| w * d).sum::<f64>();
+        Switch { value, influence: self.influence(fitted, &weights, Some(&average)), by_model }
+    }
+
+    /// What every row adds to the deviation of Σ `weights`·β, and, where given, of an average beside it; `weights`
+    /// is the covariance times the derivative by the coefficients.
+    pub(crate) fn influence(&self, fitted: &Fitted, weights: &[f64], average: Option<&[f64]>) -> Influence {
+        let (n, k) = (self.rows(), self.cols());
+        let mut fit = vec![0.0; n];
+        self.predict(weights, &(0..n), &mut fit);
+        let curvature = self.curvature(fitted);
+        let mut out = Influence { value: self.residuals(&fitted.beta), ..Influence::default() };
+        for ((value, &fit), at) in out.value.iter_mut().zip(&fit).zip(0..) {
+            *value = *value * fit + average.map_or(0.0, |average| average[at]);
+        }
+        let own = |at: usize| average.map_or(0.0, |average| average[at].powi(2));
+        out.spread = (0..n).map(|at| (own(at) + fit[at] * fit[at] * curvature[at]).sqrt()).collect();
+        match cholesky(&fitted.covariance) {
+            Some(factor) if k <= NARROW => {
+                let lower = factor.L();
+                out.taken = k;
+                out.hat = vec![0.0; n * k];
+                for (row, hat) in out.hat.chunks_exact_mut(k).enumerate() {
+                    for (j, hat) in hat.iter_mut().enumerate() {
+                        let x: f64 = (j..k).map(|i| lower[(i, j)] * self.values[i * n + row]).sum();
+                        *hat = fit[row] * curvature[row] * x;
+                    }
+                }
+            }
+            // A wide fit takes up k of n on the whole; which row gives how much of that is not worth k² a row.
+            _ => {
+                let share = (k as f64 / n.max(1) as f64).sqrt();
+                out.taken = 1;
+                out.hat = out.spread.iter().map(|spread| spread * share).collect();
+            }
+        }
+        out
+    }
+
+    /// The score test of adding `column` (`[rows]`) to the fit: z, and what the rows add to it. It needs no
+    /// estimate of the column's coefficient, so it is there where none is finite. `None` where the column adds
+    /// nothing to those in the fit.
+    pub(crate) fn score_test(&self, fitted: &Fitted, column: &[f64]) -> Option<(f64, Influence)> {
+        let n = self.rows();
+        let curvature = self.curvature(fitted);
+        let weighted: Vec<f64> = column.iter().zip(&curvature).map(|(x, v)| x * v).collect();
+        let shared = self.products(&weighted);
+        let coefficients: Vec<f64> = (0..shared.len())
+            .map(|i| (0..shared.len()).map(|j| fitted.covariance[(i, j)] * shared[j]).sum())
             .collect();
-        let by_model = spread + weights.iter().zip(&derivative).map(|(w, d)| w * d).sum::<f64>();
-        Switch { value, influence, by_model }
+        let mut explained = vec![0.0; n];
+        self.predict(&coefficients, &(0..n), &mut explained);
+        let left: Vec<f64> = column.iter().zip(&explained).map(|(x, e)| x - e).collect();
+        let value: Vec<f64> = self.residuals(&fitted.beta).iter().zip(&left).map(|(r, x)| r * x).collect();
+        let all: f64 = column.iter().zip(&weighted).map(|(x, w)| x * w).sum();
+        let own: f64 = left.iter().zip(&curvature).map(|(x, v)| x * x * v).sum();
+        if own.is_nan() || own <= 1e-9 * all {
+            return None;
+        }
+        let spread: Vec<f64> = left.iter().zip(&curvature).map(|(x, v)| x * v.sqrt()).collect();
+        let share = (self.cols() as f64 / n.max(1) as f64).sqrt();
+        let hat = spread.iter().map(|spread| spread.abs() * share).collect();
+        Some((value.iter().sum(), Influence { value, spread, hat, taken: 1 }))
     }
 
     /// The score (s − w·p)·x of every row, row-major `[rows, k]`; empty without an estimate.
@@ -665,8 +721,8 @@ impl Design {
 /// An average change of the probability, and what it varies by.
 pub(crate) struct Switch {
     pub(crate) value: f64,
-    /// What each row adds to the estimate's deviation, `[rows]`.
-    pub(crate) influence: Vec<f64>,
+    /// What each row adds to the estimate's deviation.
+    pub(crate) influence: Influence,
     /// Variance if the model were true and all rows independent.
     pub(crate) by_model: f64,
 }

@@ -3,6 +3,7 @@
 //! Pure functions over [`Sample`]s of labelled judgements and activation matrices:
 //!
 //! - [`feature_effects`]: one feature at a time, length held constant: β and Δwin-rate
+//! - [`crossfit`]: the effect of what was chosen, measured on labels that did not choose it
 //! - [`conditional_effects`], [`conditional_win_deltas`]: several features in one fit
 //! - [`score_tests`], [`unexplained`]: which feature to add to a fit, what it leaves
 //! - [`ladder()`]: how well sets of features predict, from length alone to the whole embedding
@@ -16,6 +17,7 @@
 pub mod ablation;
 pub mod auc;
 pub mod clusters;
+pub mod crossfit;
 pub mod feature;
 pub mod lasso;
 pub mod logistic;
@@ -23,11 +25,12 @@ mod numeric;
 pub mod penalised;
 pub mod sample;
 pub mod table;
+pub mod tfidf;
 
 pub use crate::statistics::correlation::{Correlation, pearson};
 pub use crate::statistics::multiplicity;
 pub use crate::store::Estimate;
-pub use ablation::{Rung, ladder};
+pub use ablation::{Peers, Rung, ladder};
 pub use auc::{Ranking, auc};
 pub use clusters::Clusters;
 pub(crate) use feature::win_influence;
@@ -36,7 +39,7 @@ pub use feature::{
     feature_effects, score_tests, unexplained,
 };
 pub use logistic::Outcome;
-pub(crate) use numeric::{quantile_95, student_p};
+pub(crate) use numeric::quantile_95;
 pub use sample::Sample;
 
 /// Why a sample cannot be formed. These are mistakes of the caller, not of the data.

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::EffectsError;
 use super::clusters::Clusters;
+use super::feature::Control;
 
 /// Judgements with a label and without ties, one row per judgement, columnar.
 ///
@@ -12,24 +13,11 @@ use super::clusters::Clusters;
 pub struct Sample {
     y: Vec<f64>,
     length: Vec<f64>,
+    ratio: Vec<f64>,
     row: Vec<u32>,
     clusters: Clusters,
-    pub(crate) lengths: Lengths,
     /// Whether a judgement is the first of its matrix row.
     first: Vec<bool>,
-}
-
-/// The judgements grouped by their length difference, which takes few distinct values.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Lengths {
-    /// The distinct differences.
-    pub(crate) value: Vec<f64>,
-    /// Group of each judgement.
-    pub(crate) group: Vec<u32>,
-    /// Judgements in each group.
-    pub(crate) weight: Vec<f64>,
-    /// Σ of the labels in each group.
-    pub(crate) success: Vec<f64>,
 }
 
 impl Sample {
@@ -65,8 +53,31 @@ impl Sample {
         }
         let mut seen = HashSet::with_capacity(n);
         let first = row.iter().map(|&row| seen.insert(row)).collect();
-        let lengths = Lengths::new(&length, &y);
-        Ok(Self { clusters: Clusters::new(n, clusters), y, length, row, lengths, first })
+        Ok(Self { clusters: Clusters::new(n, clusters), y, length, ratio: Vec::new(), row, first })
+    }
+
+    /// The same with the logarithm of the ratio of the two lengths, `[judgements]`, so that length may bend; one of
+    /// another length or with a value that is not finite is left out.
+    pub fn with_ratio(mut self, ratio: Vec<f64>) -> Self {
+        if ratio.len() == self.len() && ratio.iter().all(|x| x.is_finite()) {
+            self.ratio = ratio;
+        }
+        self
+    }
+
+    /// Some of the judgements, by position.
+    pub fn subset(&self, at: &[usize]) -> Self {
+        let pick = |values: &[f64]| at.iter().filter_map(|&at| values.get(at)).copied().collect::<Vec<f64>>();
+        let row: Vec<u32> = at.iter().map(|&at| self.row[at]).collect();
+        let mut seen = HashSet::with_capacity(row.len());
+        Self {
+            y: pick(&self.y),
+            length: pick(&self.length),
+            ratio: pick(&self.ratio),
+            clusters: self.clusters.subset(at),
+            first: row.iter().map(|&row| seen.insert(row)).collect(),
+            row,
+        }
     }
 
     /// Number of judgements.
@@ -89,6 +100,20 @@ impl Sample {
         &self.length
     }
 
+    /// log((1 + words of A) / (1 + words of B)); empty where it is not known.
+    pub fn ratio(&self) -> &[f64] {
+        &self.ratio
+    }
+
+    /// What a control holds fixed, a column each.
+    pub(crate) fn controls(&self, control: Control) -> Vec<Vec<f64>> {
+        match control {
+            Control::Nothing => Vec::new(),
+            Control::Length if self.ratio.is_empty() => vec![self.length.clone()],
+            Control::Length => vec![self.length.clone(), self.ratio.clone()],
+        }
+    }
+
     /// Row of each judged pair in the activation matrix.
     pub fn row(&self) -> &[u32] {
         &self.row
@@ -104,26 +129,5 @@ impl Sample {
         let pairs = self.first.iter().filter(|&&first| first).count();
         let nonzero = self.first.iter().zip(z).filter(|&(&first, &z)| first && z != 0.0).count();
         nonzero as f64 / pairs as f64
-    }
-}
-
-impl Lengths {
-    fn new(length: &[f64], y: &[f64]) -> Self {
-        let mut order: Vec<u32> = (0..length.len() as u32).collect();
-        order.sort_unstable_by(|&a, &b| length[a as usize].total_cmp(&length[b as usize]));
-        let mut out = Self { group: vec![0; length.len()], ..Self::default() };
-        for row in order {
-            let row = row as usize;
-            if out.value.last() != Some(&length[row]) {
-                out.value.push(length[row]);
-                out.weight.push(0.0);
-                out.success.push(0.0);
-            }
-            let group = out.value.len() - 1;
-            out.group[row] = group as u32;
-            out.weight[group] += 1.0;
-            out.success[group] += y[row];
-        }
-        out
     }
 }

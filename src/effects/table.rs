@@ -1,17 +1,19 @@
-//! The effects stage: every feature on held-out labels, and how well sets of features predict them.
+//! The effects stage: every feature on all labels, and how well sets of features predict held-out ones.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Control, Effect, Sample, feature_effects, ladder};
-use crate::describe::{Described, Feature};
+use super::clusters::{Clusters, FEWEST_PEOPLE};
+use super::feature::coefficient;
+use super::{Control, Effect, Peers, Sample, feature_effects, ladder, quantile_95};
+use crate::describe::{Described, Feature, FeatureSource};
 use crate::matrix::Matrix;
 use crate::pairs::{MISSING, Pairs, Split};
 use crate::statistics::multiplicity::{benjamini_hochberg, bonferroni};
 use crate::store::Estimate;
 
-/// A feature's effect on held-out labels, with figures that exist.
+/// A feature's effect, with figures that exist: on all labels, or on held-out ones where labels found the feature.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct EffectRow {
     /// Log-odds per standard deviation of the activation, length held fixed.
@@ -20,7 +22,7 @@ pub struct EffectRow {
     pub beta_se: f64,
     /// Its two-sided p-value by maximum likelihood.
     pub beta_p: f64,
-    /// Its standard error clustered by prompt and annotator.
+    /// Its standard error clustered by prompt and, where they are many, by annotator.
     pub beta_se_cluster: f64,
     /// Its p-value with that error; the one that decisions use.
     pub beta_p_cluster: f64,
@@ -62,6 +64,18 @@ pub struct EffectTable {
     pub auc_minus_embedding: BTreeMap<String, Estimate>,
     /// Why a rung is missing.
     pub auc_missing: BTreeMap<String, String>,
+    /// AUC of each rung minus that of length alone.
+    pub auc_minus_length: BTreeMap<String, Estimate>,
+    /// All labels without ties.
+    pub labels: usize,
+    /// All ties.
+    pub ties: usize,
+    /// Prompts of the labels.
+    pub prompts: usize,
+    /// Who gave the labels.
+    pub people: People,
+    /// Length by itself.
+    pub length: LengthEffect,
     /// Held-out labels without ties.
     pub labels_held_out: usize,
     /// Held-out ties.
@@ -101,15 +115,20 @@ impl LabelledSample {
             prompt.push(if key == MISSING { MISSING / 2 + pair } else { key });
             annotator.push(judgements.annotator[index]);
         }
-        // A dimension with one cluster says nothing about variance: one prompt, one annotator.
-        let varied = |ids: &[u32]| ids.iter().any(|id| *id == MISSING || *id != ids[0]);
-        let mut clusters = vec![prompt];
-        if !pairs.annotators.is_empty() {
+        // Two or three prompts say nothing about other prompts: then a pair is what labels share.
+        let few = distinct(&prompt) < FEWEST_PROMPTS;
+        let mut clusters = vec![if few { row.clone() } else { prompt }];
+        // One annotator says nothing about variance.
+        if distinct(&annotator) > 1 && !pairs.annotators.is_empty() {
             clusters.push(annotator);
         }
-        clusters.retain(|ids| varied(ids));
         // Labels and lengths come from `Pairs`, which holds finite lengths and labels from 0 to 1.
-        let sample = Sample::new(y, length, row, &clusters).unwrap_or_default();
+        let ratio = (row.iter())
+            .map(|&pair| {
+                pairs.log_length_ratio.get(pair as usize).map_or(f64::NAN, |ratio| f64::from(*ratio))
+            })
+            .collect();
+        let sample = Sample::new(y, length, row, &clusters).unwrap_or_default().with_ratio(ratio);
         Self { sample, ties }
     }
 
@@ -124,9 +143,18 @@ impl LabelledSample {
     }
 }
 
+/// Prompts that intervals can be clustered by.
+const FEWEST_PROMPTS: usize = 5;
+
+/// How many different ids there are; a missing one is one of its own.
+fn distinct(ids: &[u32]) -> usize {
+    let own = ids.iter().filter(|id| **id == MISSING).count();
+    own + ids.iter().filter(|id| **id != MISSING).collect::<HashSet<_>>().len()
+}
+
 /// What a feature's effect holds fixed: length, unless the feature is about length.
 pub fn control_of(feature: &Feature) -> Control {
-    if feature.source == "known" && feature.flags.iter().any(|flag| flag == "length") {
+    if feature.source == FeatureSource::Known && feature.flags.iter().any(|flag| flag == "length") {
         Control::Nothing
     } else {
         Control::Length
@@ -149,16 +177,32 @@ pub fn one_by_one(columns: &Matrix, features: &[Feature], sample: &Sample) -> Ve
     effects
 }
 
-/// Measures every feature on held-out labels; the ladder is fitted on the other sides' labels.
+/// Sides whose labels an effect may rest on, where no label took part in finding the feature.
+pub const ALL: [Split; 3] = [Split::Train, Split::Validation, Split::Test];
+
+/// Whether labels took part in finding a feature: then only held-out ones may test it.
+pub fn found_by_labels(feature: &Feature) -> bool {
+    feature.source == FeatureSource::Theme
+}
+
+/// Measures every feature: on all labels, or on held-out ones where labels found it. The ladder is fitted on the
+/// other sides' labels and measured on held-out ones.
 pub fn measure(pairs: &Pairs, sides: &[Split], described: &Described, deltas: &Matrix) -> EffectTable {
+    let all = LabelledSample::on(pairs, sides, &ALL);
     let held_out = LabelledSample::on(pairs, sides, &[Split::Test]);
-    let effects = one_by_one(&described.activations, &described.features, &held_out.sample);
     let mut table = EffectTable {
+        labels: all.sample.len(),
+        ties: all.ties,
+        prompts: all.sample.clusters().count(0),
+        people: People::of(pairs),
+        length: LengthEffect::of(&all.sample),
         labels_held_out: held_out.sample.len(),
         ties_held_out: held_out.ties,
         ..EffectTable::default()
     };
-    for (effect, feature) in effects.iter().zip(&described.features) {
+    for (effect, feature) in
+        effects_of(described, &all.sample, &held_out.sample).iter().zip(&described.features)
+    {
         let usable =
             effect.outcome.has_estimate() && effect.beta.is_finite() && effect.beta_p_clustered.is_finite();
         let figure = |value: f64| Some(value).filter(|v| v.is_finite());
@@ -187,19 +231,196 @@ pub fn measure(pairs: &Pairs, sides: &[Split], described: &Described, deltas: &M
     let finite = |values: Vec<f64>| values.into_iter().map(|v| Some(v).filter(|v| v.is_finite())).collect();
     table.bonferroni = finite(bonferroni(&p));
     table.q_bh = finite(benjamini_hochberg(&p));
-    let explore = LabelledSample::on(pairs, sides, &[Split::Train, Split::Validation]);
-    let count = |source: &str| described.features.iter().filter(|feature| feature.source == source).count();
-    let (learned, known) = (count("learned"), count("known"));
-    for rung in
-        ladder(&described.activations, learned, known, Some(deltas), &explore.sample, &held_out.sample)
-    {
-        if let Err(why) = rung.auc {
-            table.auc_missing.insert(rung.name.into(), why.into());
-        }
-        if let Some(minus) = rung.minus_embedding {
-            table.auc_minus_embedding.insert(rung.name.into(), minus);
-        }
-        table.auc.insert(rung.name.into(), rung.auc.ok());
-    }
+    table.climb(pairs, sides, described, deltas, &held_out.sample);
     table
+}
+
+/// The effect of every feature by itself on the labels that may test it, `[features]`.
+fn effects_of(described: &Described, all: &Sample, held_out: &Sample) -> Vec<Effect> {
+    let features = &described.features;
+    let themes: Vec<usize> = (0..features.len()).filter(|&at| found_by_labels(&features[at])).collect();
+    let mut effects = shown(described, all);
+    if !themes.is_empty() {
+        let alone = shown(described, held_out);
+        themes.iter().for_each(|&at| effects[at] = alone[at]);
+    }
+    effects
+}
+
+/// The effect of every feature by itself, `[features]`: β is of the graded activation; how often it applies, and who wins
+/// then, of clear presence.
+pub fn shown(described: &Described, sample: &Sample) -> Vec<Effect> {
+    let mut effects = one_by_one(&described.activations, &described.features, sample);
+    for (effect, clear) in
+        effects.iter_mut().zip(one_by_one(&described.presence, &described.features, sample))
+    {
+        (effect.win, effect.prevalence) = (clear.win, clear.prevalence);
+    }
+    effects
+}
+
+impl EffectTable {
+    /// The ladder.
+    fn climb(
+        &mut self,
+        pairs: &Pairs,
+        sides: &[Split],
+        described: &Described,
+        deltas: &Matrix,
+        held_out: &Sample,
+    ) {
+        let explore = LabelledSample::on(pairs, sides, &[Split::Train, Split::Validation]);
+        let count =
+            |is: &dyn Fn(FeatureSource) -> bool| described.features.iter().filter(|f| is(f.source)).count();
+        let (learned, known) =
+            (count(&FeatureSource::is_found), count(&|source| source == FeatureSource::Known));
+        let peers = Peers { deltas: Some(deltas), texts: Some(pairs) };
+        for rung in ladder(&described.activations, learned, known, peers, &explore.sample, held_out) {
+            if let Err(why) = rung.auc {
+                self.auc_missing.insert(rung.name.into(), why.into());
+            }
+            if let Some(minus) = rung.minus_embedding {
+                self.auc_minus_embedding.insert(rung.name.into(), minus);
+            }
+            if let Some(minus) = rung.minus_length {
+                self.auc_minus_length.insert(rung.name.into(), minus);
+            }
+            self.auc.insert(rung.name.into(), rung.auc.ok());
+        }
+    }
+}
+
+/// Who gave the labels.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct People {
+    /// Annotators with a name and a label.
+    pub named: usize,
+    /// 1 / Σ share² of the labels: as many as there would be if all gave equally many.
+    pub effective: f64,
+    /// Share of the labels of the one with most.
+    pub largest: f64,
+    /// Who that is.
+    pub largest_name: String,
+}
+
+impl People {
+    /// From the judgements with a label and an annotator; ties count.
+    pub fn of(pairs: &Pairs) -> Self {
+        let judgements = &pairs.judgements;
+        let mut given = vec![0_usize; pairs.annotators.len()];
+        for (&who, label) in judgements.annotator.iter().zip(&judgements.label) {
+            if let Some(count) = given.get_mut(who as usize).filter(|_| !label.is_nan()) {
+                *count += 1;
+            }
+        }
+        let all: f64 = given.iter().map(|n| *n as f64).sum();
+        let Some(most) =
+            (0..given.len()).max_by_key(|&at| (given[at], usize::MAX - at)).filter(|_| all > 0.0)
+        else {
+            return Self::default();
+        };
+        Self {
+            named: given.iter().filter(|n| **n > 0).count(),
+            effective: all * all / given.iter().map(|n| (*n as f64).powi(2)).sum::<f64>(),
+            largest: given[most] as f64 / all,
+            largest_name: pairs.annotators[most].clone(),
+        }
+    }
+
+    /// What a reader must know where the labels are those of a few people or of one above all.
+    pub fn note(&self) -> Option<String> {
+        if self.named < 2 || self.effective >= FEWEST_PEOPLE {
+            return None;
+        }
+        let share = self.largest * 100.0;
+        Some(if self.largest >= 0.5 {
+            format!(
+                "annotator `{}` gave {share:.0} % of the labels ({} annotators): the figures are about these labels, \
+                 above all about that one person, and not about people in general",
+                self.largest_name, self.named
+            )
+        } else {
+            format!(
+                "{} annotators gave the labels (the one with most {share:.0} %): the figures are about these people, \
+                 and not about people in general",
+                self.named
+            )
+        })
+    }
+}
+
+/// Length, a hypothesis stated beforehand: tested by itself and always said, confirmed or not.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LengthEffect {
+    /// Share of the labels that prefer the longer response, of those whose responses differ in words.
+    pub longer_wins: Option<Estimate>,
+    /// p-value of the two lengths together (difference and log ratio) having nothing to do with the label.
+    pub p: Option<f64>,
+}
+
+impl LengthEffect {
+    /// From all labels.
+    pub fn of(sample: &Sample) -> Self {
+        let differ: Vec<usize> = (0..sample.len()).filter(|&at| sample.length()[at] != 0.0).collect();
+        let part = sample.subset(&differ);
+        let wins: Vec<f64> = (part.y().iter().zip(part.length()))
+            .map(|(y, length)| if *length > 0.0 { *y } else { 1.0 - y })
+            .collect();
+        Self { longer_wins: share(&wins, part.clusters()), p: length_p(sample) }
+    }
+
+    /// In a sentence.
+    pub fn sentence(&self) -> Option<String> {
+        let Estimate { value, low, high, n } = self.longer_wins?;
+        let p = self.p.map_or(String::new(), |p| match p < 0.001 {
+            true => ", p < 0.001".into(),
+            false => format!(", p = {p:.3}"),
+        });
+        let verdict = match self.p {
+            Some(p) if p < 0.05 => "length is associated with the label",
+            _ => "no association of length with the label is confirmed",
+        };
+        Some(format!(
+            "Length, tested by itself: the longer response is preferred in {:.1} % of {n} labels [{:.1}, {:.1}]; {verdict} \
+             (difference and ratio of the words{p}).",
+            value * 100.0,
+            low * 100.0,
+            high * 100.0
+        ))
+    }
+}
+
+/// Share with Wilson's interval at the sample size that the clusters leave, on their degrees of freedom.
+fn share(values: &[f64], clusters: &Clusters) -> Option<Estimate> {
+    let n = values.len();
+    if n == 0 {
+        return None;
+    }
+    let total = n as f64;
+    let p = values.iter().sum::<f64>() / total;
+    let influence: Vec<f64> = values.iter().map(|value| (value - p) / total).collect();
+    let binomial = p * (1.0 - p) / total;
+    let (design, df) = match clusters.variance(None, &influence) {
+        Some((variance, df)) if binomial > 0.0 => ((variance / binomial).max(1.0), Some(df)),
+        _ => (1.0, None),
+    };
+    let (m, z) = (total / design, quantile_95(df));
+    let middle = (p + z * z / (2.0 * m)) / (1.0 + z * z / m);
+    let half = z / (1.0 + z * z / m) * (p * (1.0 - p) / m + z * z / (4.0 * m * m)).sqrt();
+    Some(Estimate { value: p, low: (middle - half).max(0.0), high: (middle + half).min(1.0), n })
+}
+
+/// Clustered p-value of both lengths together: the better of the two scores, corrected for there being two.
+///
+/// A score test of each (so that an outcome that length decides alone has one), Holm over both.
+fn length_p(sample: &Sample) -> Option<f64> {
+    let mut tests = Vec::new();
+    for values in [sample.length(), sample.ratio()].into_iter().filter(|values| !values.is_empty()) {
+        let z: Vec<f32> = values.iter().map(|&value| value as f32).collect();
+        tests.extend(coefficient(&z, sample, Control::Nothing).map(|(_, p)| p).filter(|p| p.is_finite()));
+    }
+    let least = tests.iter().copied().fold(f64::INFINITY, f64::min);
+    (!tests.is_empty()).then(|| (least * tests.len() as f64).min(1.0))
 }

@@ -83,22 +83,175 @@ fn feature_effects_equal_statsmodels() {
         close(&name("beta"), effect.beta, case.beta);
         close(&name("se"), effect.beta_se, case.se);
         close(&name("p"), effect.beta_p, case.p);
-        close(&name("clustered se"), effect.beta_se_clustered, case.se_clustered);
-        close(&name("clustered p"), effect.beta_p_clustered, case.p_clustered);
+        // The plain sandwich, as statsmodels has it; effects use one that few or unequal clusters do not deceive.
+        let columns =
+            [Column { name: "length", values: &case.length }, Column { name: "z", values: &case.z }];
+        let clusters = Clusters::new(case.y.len(), &case.clusters);
+        let plain = fit(&columns, &case.y, Some(&clusters));
+        let z = &plain.coefficients[2];
+        close(&name("clustered se"), z.se_clustered * z.sd, case.se_clustered);
+        within(&name("clustered p"), z.p_clustered, case.p_clustered, 1e-4);
         close(&name("prevalence"), effect.prevalence, case.prevalence);
         let alone = feature_effects(&matrix(&case.z), &sample, Control::Nothing)[0];
         close(&name("beta alone"), alone.beta, case.beta_alone);
         close(&name("se alone"), alone.beta_se, case.se_alone);
         let joint = conditional_effects(&matrix(&case.z), &[0], &sample, Control::Length)[0];
         close(&name("joint beta"), joint.beta, case.beta);
-        close(&name("joint clustered se"), joint.beta_se_clustered, case.se_clustered);
+        close(&name("joint clustered se"), joint.beta_se_clustered, effect.beta_se_clustered);
         if let Some(win) = case.win {
             close(&name("win"), effect.win.value, win.value);
-            close(&name("win se"), effect.win.se, win.se);
-            close(&name("win low"), effect.win.low, win.low);
-            close(&name("win high"), effect.win.high, win.high);
+            // As above: what each label adds is the same, and the plain sandwich over it is the reference's.
+            let z: Vec<f32> = case.z.iter().map(|&z| z as f32).collect();
+            let (_, rows, influence) = win_influence(&z, &sample, Control::Length);
+            let plain = sample.clusters().meat(Some(&rows), &influence.value, 1, 3).unwrap();
+            let se = plain.matrix[(0, 0)].sqrt();
+            close(&name("win se"), se, win.se);
+            let half = numeric::quantile_95(Some(plain.df)) * se;
+            close(&name("win low"), (win.value - half).max(-1.0), win.low);
+            close(&name("win high"), (win.value + half).min(1.0), win.high);
+            assert!(effect.win.low < effect.win.value && effect.win.value < effect.win.high);
             assert_eq!(effect.win.n, win.n);
         }
+    }
+}
+
+#[derive(Deserialize)]
+struct ClusterCase {
+    name: String,
+    z: Vec<f64>,
+    length: Vec<f64>,
+    y: Vec<f64>,
+    clusters: Vec<Vec<u32>>,
+    beta: f64,
+    se: f64,
+    p: f64,
+}
+
+/// `tests/fixtures/effects/make_clusters.py` writes the estimator out with whole matrices.
+#[test]
+fn clustered_errors_equal_their_definition_in_numpy() {
+    let text = include_str!("../../tests/fixtures/effects/clusters.json");
+    for case in serde_json::from_str::<Vec<ClusterCase>>(text).unwrap() {
+        let sample = sample(&case.y, &case.length, &case.clusters);
+        let effect = feature_effects(&matrix(&case.z), &sample, Control::Length)[0];
+        close(&case.name, effect.beta, case.beta);
+        close(&case.name, effect.beta_se_clustered, case.se);
+        within(&case.name, effect.beta_p_clustered, case.p, 1e-5);
+    }
+}
+
+/// One has given nine tenths of the labels, seven others the rest; labels are coins. The others' sum mirrors his own,
+/// so a sandwich over annotators sees next to no variance: with it, a third of such worlds had p < .05.
+#[test]
+fn one_annotator_with_most_labels_does_not_make_chance_significant() {
+    let mut random = crate::rng::stream(1, "one annotator");
+    let worlds = 300;
+    let mut below = 0;
+    for _ in 0..worlds {
+        let n = 400;
+        let coin = |random: &mut rand_chacha::ChaCha8Rng| f64::from(u8::from(random.random::<bool>()));
+        let z: Vec<f64> = (0..n).map(|_| random.random::<f64>() * 2.0 - 1.0).collect();
+        let y: Vec<f64> = (0..n).map(|_| coin(&mut random)).collect();
+        let length: Vec<f64> = (0..n).map(|_| f64::from(random.random_range(-50..50))).collect();
+        let who = (0..n)
+            .map(|_| if random.random::<f64>() < 0.9 { 0 } else { random.random_range(1..8) })
+            .collect();
+        let sample = sample(&y, &length, &[(0..n as u32).collect(), who]);
+        let effect = feature_effects(&matrix(&z), &sample, Control::Length)[0];
+        below += usize::from(effect.beta_p_clustered < 0.05);
+    }
+    // Fifteen are expected; twenty-six are four standard deviations more.
+    assert!((3..27).contains(&below), "{below} of {worlds}");
+}
+
+/// Three people with the same taste: their number leaves two degrees of freedom to a sandwich over annotators.
+#[test]
+fn three_annotators_leave_a_real_effect_visible() {
+    let mut random = crate::rng::stream(2, "three annotators");
+    let n = 900;
+    let z: Vec<f64> = (0..n).map(|_| random.random::<f64>() * 2.0 - 1.0).collect();
+    let y: Vec<f64> =
+        z.iter().map(|z| f64::from(u8::from(random.random::<f64>() < numeric::sigmoid(0.8 * z)))).collect();
+    let length = vec![0.0; n];
+    let who = (0..n as u32).map(|row| row % 3).collect();
+    let sample = sample(&y, &length, &[(0..n as u32).collect(), who]);
+    let effect = feature_effects(&matrix(&z), &sample, Control::Length)[0];
+    assert!(effect.beta_p_clustered < 1e-6, "{effect:?}");
+}
+
+/// The longer response always wins: no coefficient is finite, and nothing could be surer.
+#[test]
+fn what_decides_every_label_is_significant() {
+    let n = 300;
+    let z: Vec<f64> = (0..n).map(|row| f64::from(row * 7 % 41) - 20.5).collect();
+    let y: Vec<f64> = z.iter().map(|z| f64::from(u8::from(*z > 0.0))).collect();
+    let other: Vec<f64> = (0..n).map(|row| f64::from(row * 5 % 17) - 8.0).collect();
+    let sample = sample(&y, &vec![0.0; n as usize], &[(0..n as u32).map(|row| row / 2).collect()]);
+    let effect = feature_effects(&matrix(&z), &sample, Control::Nothing)[0];
+    assert_eq!(effect.outcome, Outcome::Separated);
+    assert!(effect.beta_p_clustered < 1e-15, "{effect:?}");
+    assert!(effect.win.low > 0.5 && effect.win.p < 1e-10, "{:?}", effect.win);
+    // Beside another feature, too; and that one adds nothing.
+    let both = z.iter().zip(&other).flat_map(|(z, o)| [*z as f32, *o as f32]).collect();
+    let joint = conditional_effects(&Matrix { values: both, cols: 2 }, &[0, 1], &sample, Control::Nothing);
+    assert!(joint[0].beta_p_clustered < 1e-15, "{joint:?}");
+    assert!(joint[1].beta_p_clustered > 0.01, "{joint:?}");
+}
+
+/// What matters of length is often the ratio: ten words more are much in a line and nothing on a page.
+#[test]
+fn length_bends() {
+    let mut random = crate::rng::stream(3, "length bends");
+    let n = 3_000;
+    let words: Vec<(f64, f64)> = (0..n)
+        .map(|_| {
+            let a = (random.random::<f64>() * 8.0).exp();
+            (a.round(), (a * (random.random::<f64>() * 1.6 - 0.8).exp()).round())
+        })
+        .collect();
+    let ratio: Vec<f64> = words.iter().map(|(a, b)| ((1.0 + a) / (1.0 + b)).ln()).collect();
+    let y: Vec<f64> = ratio
+        .iter()
+        .map(|r| f64::from(u8::from(random.random::<f64>() < numeric::sigmoid(1.5 * r))))
+        .collect();
+    let delta: Vec<f64> = words.iter().map(|(a, b)| a - b).collect();
+    // A feature that is nothing but the ratio, with noise: beside the difference alone it looks like one.
+    let z: Vec<f64> = ratio.iter().map(|r| r + 0.5 * (random.random::<f64>() - 0.5)).collect();
+    let straight = sample(&y, &delta, &[]);
+    let bent = sample(&y, &delta, &[]).with_ratio(ratio);
+    let p = |sample: &Sample| feature_effects(&matrix(&z), sample, Control::Length)[0].beta_p_clustered;
+    assert!(p(&straight) < 1e-6, "{}", p(&straight));
+    assert!(p(&bent) > 0.01, "{}", p(&bent));
+    let half = |sample: &Sample, from: usize, to: usize| sample.subset(&(from..to).collect::<Vec<_>>());
+    let rung = |sample: &Sample| {
+        let rungs = ladder(
+            &Matrix::zeros(n, 1),
+            0,
+            1,
+            Peers::default(),
+            &half(sample, 0, n / 2),
+            &half(sample, n / 2, n),
+        );
+        rungs[0].auc.as_ref().unwrap().value
+    };
+    assert!(rung(&bent) > rung(&straight) + 0.01, "{} against {}", rung(&bent), rung(&straight));
+}
+
+/// A hundred columns of noise beside length: the penalty may choose none of them.
+#[test]
+fn adding_noise_lowers_no_rung() {
+    let (matrix, all) = planted(21, 1_500, 100);
+    let mut noise = matrix;
+    for row in 0..noise.rows() {
+        // The two columns that matter are taken out.
+        noise.row_mut(row)[..2].fill(0.0);
+    }
+    let part = |from: usize, to: usize| all.subset(&(from..to).collect::<Vec<_>>());
+    let peers = Peers { deltas: Some(&noise), texts: None };
+    let rungs = ladder(&noise, 0, 100, peers, &part(0, 500), &part(500, 1_500));
+    let value = |name: &str| rungs.iter().find(|rung| rung.name == name).unwrap().auc.as_ref().unwrap().value;
+    for name in ["known", "embedding"] {
+        assert!(value(name) > value("length") - 0.01, "{name}: {} under {}", value(name), value("length"));
     }
 }
 
@@ -176,8 +329,18 @@ fn auc_and_its_interval_equal_the_pairwise_sums() {
         let clusters = Clusters::new(case.y.len(), &[case.groups]);
         let ours = auc(&case.score, &case.y, &clusters).unwrap();
         close(&case.name, ours.value, case.value);
-        close(&case.name, ours.low, case.low);
-        close(&case.name, ours.high, case.high);
+        // What each label adds is that of the pairwise sums: the plain sandwich over it gives the reference's ends.
+        let influence = Ranking::new(&case.score, &case.y).unwrap().influence;
+        let plain = clusters.meat(None, &influence, 1, 1).unwrap();
+        let value = ours.value;
+        let half =
+            numeric::quantile_95(Some(plain.df)) * plain.matrix[(0, 0)].sqrt() / (value * (1.0 - value));
+        let logit = (value / (1.0 - value)).ln();
+        close(&case.name, numeric::sigmoid(logit - half), case.low);
+        close(&case.name, numeric::sigmoid(logit + half), case.high);
+        // Ours knows how unequal the clusters are, and is seldom narrower.
+        assert!(ours.low < value && value < ours.high, "{ours:?}");
+        within(&case.name, ours.high - ours.low, case.high - case.low, 0.2);
     }
 }
 
@@ -406,7 +569,7 @@ fn hopeless_samples_end_in_outcomes() {
         let effects = feature_effects(&matrix, &sample, Control::Length);
         assert_eq!(effects.len(), 3);
         assert!(conditional_effects(&matrix, &[0, 1], &sample, Control::Length)[0].beta.is_nan());
-        let rungs = ladder(&matrix, 2, 1, Some(&matrix), &sample, &sample);
+        let rungs = ladder(&matrix, 2, 1, Peers { deltas: Some(&matrix), texts: None }, &sample, &sample);
         assert!(n == 2 || rungs.iter().all(|rung| rung.auc.is_err()));
         effects[0].outcome
     };
@@ -445,7 +608,7 @@ fn the_ladder_rises_where_features_are_planted() {
     all.values.extend(other.values);
     let rows: Vec<u32> = (3_000..4_500).collect();
     let held_out = Sample::new(held_out.y().to_vec(), held_out.length().to_vec(), rows, &[]).unwrap();
-    let rungs = ladder(&all, 12, 8, Some(&all), &explore, &held_out);
+    let rungs = ladder(&all, 12, 8, Peers { deltas: Some(&all), texts: None }, &explore, &held_out);
     let names: Vec<&str> = rungs.iter().map(|rung| rung.name).collect();
     assert_eq!(names, ["length", "top5", "top10", "learned", "known", "learned_and_known", "embedding"]);
     let value: Vec<f64> = rungs.iter().map(|rung| rung.auc.as_ref().unwrap().value).collect();
@@ -457,7 +620,7 @@ fn the_ladder_rises_where_features_are_planted() {
         let figure = rung.auc.as_ref().unwrap();
         assert!(figure.low < figure.value && figure.value < figure.high && figure.n == 1_500);
     }
-    let without = ladder(&all, 0, 20, None, &explore, &held_out);
+    let without = ladder(&all, 0, 20, Peers::default(), &explore, &held_out);
     let missing: Vec<&str> = without.iter().filter(|rung| rung.auc.is_err()).map(|rung| rung.name).collect();
     assert_eq!(missing, ["top5", "top10", "learned", "embedding"]);
 }
@@ -471,7 +634,7 @@ fn a_rung_of_many_features_and_few_labels_is_penalised_until_it_predicts() {
         Sample::new(all.y()[from..to].to_vec(), all.length()[from..to].to_vec(), rows, &[]).unwrap()
     };
     let (explore, held_out) = (part(0, 240), part(240, 2_000));
-    let rungs = ladder(&matrix, matrix.cols, 0, None, &explore, &held_out);
+    let rungs = ladder(&matrix, matrix.cols, 0, Peers::default(), &explore, &held_out);
     let chosen = rungs.iter().find(|rung| rung.name == "learned").unwrap().auc.as_ref().unwrap().value;
     // The same with C = 1 over standardised columns, by hand.
     let mut design = Matrix { values: Vec::new(), cols: matrix.cols + 1 };

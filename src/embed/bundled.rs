@@ -38,6 +38,28 @@ impl BundledEmbedder {
         }
         Ok(Self { model, identity: format!("boxed@sha256:{:x}", hash.finalize()) })
     }
+
+    /// Whole words of the tokenizer's vocabulary that can name something, the more frequent ones first.
+    pub fn vocabulary() -> Vec<String> {
+        #[derive(serde::Deserialize)]
+        struct File {
+            model: Model,
+        }
+        #[derive(serde::Deserialize)]
+        struct Model {
+            vocab: std::collections::HashMap<String, usize>,
+        }
+        let Ok(file) = serde_json::from_slice::<File>(TOKENIZER) else { return Vec::new() };
+        // Before these come parts of words and function words, after them names and rare words.
+        const NAMING: std::ops::Range<usize> = 2_000..14_000;
+        let names = |word: &str| word.len() > 3 && word.bytes().all(|byte| byte.is_ascii_lowercase());
+        let mut words: Vec<(usize, String)> = (file.model.vocab.into_iter())
+            .filter(|(word, number)| NAMING.contains(number) && names(word))
+            .map(|(word, number)| (number, word))
+            .collect();
+        words.sort_unstable();
+        words.into_iter().map(|(_, word)| word).collect()
+    }
 }
 
 impl Embedder for BundledEmbedder {

@@ -1,7 +1,7 @@
 //! A dataset through an embedder: every text once, whatever the number of pairs it stands in.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use rayon::prelude::*;
@@ -9,6 +9,7 @@ use rayon::prelude::*;
 use super::{Amount, EmbedError, Embedder, Recipe, Task, Work, checked};
 use crate::cache::{self, Bucket, Cache, Claim, Key, Space};
 use crate::context::{Context, Observer};
+use crate::limits::VECTORS;
 use crate::matrix::Matrix;
 use crate::pairs::Pairs;
 use crate::store::EmbeddingRecord;
@@ -26,6 +27,8 @@ pub struct Embedding<'a> {
     recipe: &'a Recipe,
     context: Context,
     store: Option<Store>,
+    /// Addresses of texts that the embedder refused.
+    refused: HashSet<Key>,
     /// What it took.
     pub record: EmbeddingRecord,
 }
@@ -82,7 +85,15 @@ impl<'a> Embedding<'a> {
             max_tokens: embedder.max_tokens(),
             ..EmbeddingRecord::default()
         };
-        Self { pairs, embedder, recipe, context: Context::default(), store: None, record }
+        Self {
+            pairs,
+            embedder,
+            recipe,
+            context: Context::default(),
+            store: None,
+            refused: HashSet::new(),
+            record,
+        }
     }
 
     /// What makes the vectors: one space of the cache.
@@ -177,6 +188,7 @@ impl<'a> Embedding<'a> {
             embedded: 0,
             texts,
             dimensions: None,
+            refused: Vec::new(),
         };
         queue.tell();
         let mut told = false;
@@ -202,14 +214,48 @@ impl<'a> Embedding<'a> {
             queue.waiting = std::mem::take(&mut queue.others);
             queue.next = 0;
         }
-        let embedded = queue.embedded;
+        let (embedded, refused) = (queue.embedded, std::mem::take(&mut queue.refused));
+        for text in self.embedder.learnt() {
+            queue.listener.note(&text);
+        }
+        if !refused.is_empty() {
+            queue.listener.note(&self.refused_in_words(&refused));
+        }
+        self.refused = refused.iter().filter_map(|(slot, _)| store.keys.get(*slot)).copied().collect();
         let usage = self.embedder.usage();
         let record = &mut self.record;
-        (record.texts, record.embedded, record.from_cache) = (texts, embedded, texts - embedded);
+        (record.texts, record.embedded, record.from_cache) =
+            (texts, embedded, texts - embedded - refused.len());
+        record.refused = refused.len();
         record.cut = usage.cut - before.cut;
         record.tokens = usage.tokens - before.tokens;
         record.requests = usage.requests - before.requests;
         Ok(())
+    }
+
+    /// Which texts were refused, by their rows, and why.
+    fn refused_in_words(&self, refused: &[(usize, String)]) -> String {
+        let count = self.pairs.pair_id.len();
+        let judgements = &self.pairs.judgements;
+        let place = |(slot, _): &(usize, String)| {
+            let (pair, side) = if *slot < count { (*slot, "A") } else { (slot - count, "B") };
+            let at = judgements.pair.iter().position(|other| *other as usize == pair);
+            match at.and_then(|at| judgements.row.get(at)) {
+                Some(row) => format!("response {side} of row {row}"),
+                None => format!("response {side} of pair {pair}"),
+            }
+        };
+        let mut places: Vec<String> = refused.iter().take(5).map(place).collect();
+        if refused.len() > places.len() {
+            places.push(format!("{} more", refused.len() - places.len()));
+        }
+        let said: String =
+            refused.first().map(|(_, said)| said.chars().take(160).collect()).unwrap_or_default();
+        format!(
+            "the embedder refused {} of the texts ({}); their pairs count as not different. It said: {said}",
+            refused.len(),
+            places.join(", ")
+        )
     }
 
     /// Vectors of some slots, straight from the embedder, `[slots, dimensions]`.
@@ -233,8 +279,11 @@ impl<'a> Embedding<'a> {
                 *row = decode(bytes);
             }
         })?;
-        for (row, slot) in rows.iter_mut().zip(slots) {
-            if row.is_empty() {
+        let cols = rows.iter().map(Vec::len).max().unwrap_or(0);
+        for ((row, slot), key) in rows.iter_mut().zip(slots).zip(keys) {
+            if row.is_empty() && self.refused.contains(key) {
+                row.resize(cols.max(self.embedder.dimensions().unwrap_or(0)), 0.0);
+            } else if row.is_empty() {
                 // Somebody has cleared the cache meanwhile.
                 *row = self.embedded()(slot..slot + 1)?.values;
             }
@@ -268,7 +317,16 @@ impl<'a> Embedding<'a> {
                 None => rayon::join(|| embedded(sides_a), || embedded(sides_b)),
                 Some(store) => (self.kept(store, sides_a), self.kept(store, sides_b)),
             };
-            let (a, b) = (a?, b?);
+            let (mut a, mut b) = (a?, b?);
+            if let Some(store) = self.store.as_ref().filter(|_| !self.refused.is_empty()) {
+                // What is known of one response alone is no difference.
+                let is_refused =
+                    |slot: usize| store.keys.get(slot).is_some_and(|key| self.refused.contains(key));
+                for pair in (start..end).filter(|pair| is_refused(*pair) || is_refused(count + pair)) {
+                    a.row_mut(pair - start).fill(0.0);
+                    b.row_mut(pair - start).fill(0.0);
+                }
+            }
             self.record.dimensions = a.cols;
             sink(start, a, b)?;
             if self.store.is_none() {
@@ -288,9 +346,13 @@ impl<'a> Embedding<'a> {
     /// Where the embedder or the cache fails; what was embedded by then is in the cache.
     pub fn deltas(&mut self, listener: &mut dyn Observer) -> Result<Matrix, EmbedError> {
         let mut deltas = Matrix { values: Vec::new(), cols: self.embedder.dimensions().unwrap_or(0) };
-        let pairs = self.pairs.pair_id.len();
+        let (pairs, embedder) = (self.pairs.pair_id.len(), self.embedder);
         self.for_each_block(listener, |_, a, b| {
             if deltas.values.is_empty() {
+                let bytes = (pairs as u64).saturating_mul(a.cols as u64).saturating_mul(4);
+                VECTORS
+                    .check(bytes)
+                    .map_err(|too_much| EmbedError::TooMuch { embedder: embedder.identity(), too_much })?;
                 deltas.cols = a.cols;
                 deltas.values.reserve_exact(pairs * a.cols);
             }
@@ -330,6 +392,8 @@ struct Queue<'q, 'a> {
     embedded: usize,
     texts: usize,
     dimensions: Option<usize>,
+    /// Slots whose texts the embedder refused, and why.
+    refused: Vec<(usize, String)>,
 }
 
 impl Queue<'_, '_> {
@@ -391,6 +455,14 @@ impl Work for Queue<'_, '_> {
         self.done += keys.len();
         self.embedded += keys.len();
         self.tell();
+        Ok(())
+    }
+
+    fn refused(&mut self, task: Task, said: &str) -> Result<(), EmbedError> {
+        let keys: Vec<Key> = task.items.iter().map(|&(slot, _)| self.key(slot)).collect();
+        self.store.bucket.release(&keys)?;
+        self.refused.extend(task.items.iter().map(|(slot, _)| (*slot, said.to_owned())));
+        self.done += keys.len();
         Ok(())
     }
 }

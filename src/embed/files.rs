@@ -109,6 +109,7 @@ mod tests {
     use polars::prelude::{ParquetReader, SerReader};
 
     use super::*;
+    use crate::context::Context;
     use crate::embed::Recipe;
     use crate::embed::dataset::tests::{Counting, Silent, pairs_of};
 
@@ -121,7 +122,8 @@ mod tests {
         let borrowed: Vec<(&str, &str)> = texts.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
         let pairs = pairs_of(&borrowed);
         let (embedder, recipe) = (Counting { dimensions: 2, nan_for: None }, Recipe::default());
-        let mut embedding = Embedding::new(&pairs, &embedder, &recipe, &mut Silent).unwrap();
+        let mut embedding =
+            Embedding::new(&pairs, &embedder, &recipe, &Context::default(), &mut Silent).unwrap();
         embedding.save(&path, &mut Silent).unwrap();
 
         let table = ParquetReader::new(std::fs::File::open(&path).unwrap()).finish().unwrap();
@@ -149,7 +151,7 @@ mod tests {
         std::fs::write(&path, "old").unwrap();
         let nan = Counting { dimensions: 2, nan_for: Some("odd") };
         let (pairs, recipe) = (pairs_of(&[("odd", "b")]), Recipe::default());
-        let mut embedding = Embedding::new(&pairs, &nan, &recipe, &mut Silent).unwrap();
+        let mut embedding = Embedding::new(&pairs, &nan, &recipe, &Context::default(), &mut Silent).unwrap();
         assert!(embedding.save(&path, &mut Silent).is_err());
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "old");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);

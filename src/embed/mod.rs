@@ -13,18 +13,18 @@ mod recipe;
 mod remote;
 mod spec;
 mod static_model;
+mod texts;
 
 pub use bundled::BundledEmbedder;
 pub use dataset::Embedding;
 pub use estimate::{EmbeddingEstimate, estimate};
 pub use files::{read_deltas, write_deltas};
-#[cfg(feature = "hub")]
-pub(crate) use local::wanted as files_of_a_model;
 pub use local::{Hardware, LocalEmbedder};
 pub use recipe::Recipe;
 pub use remote::RemoteEmbedder;
 pub use spec::{Opened, Spec, open};
 pub use static_model::StaticEmbedder;
+pub use texts::embed_texts;
 
 use std::path::PathBuf;
 
@@ -96,6 +96,11 @@ pub trait Embedder: Send + Sync {
         text.len().div_ceil(4)
     }
 
+    /// What was found out about it while it was used, in sentences for the user.
+    fn learnt(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// What was used since it was opened.
     fn usage(&self) -> Usage {
         Usage::default()
@@ -137,6 +142,15 @@ pub trait Work {
     /// # Errors
     /// Where they break the contract or cannot be kept.
     fn done(&mut self, task: Task, rows: Matrix) -> Result<(), EmbedError>;
+
+    /// Texts that the embedder refuses, while it takes others; `said` is why. Without their vectors the work goes on.
+    ///
+    /// # Errors
+    /// Where the cache fails.
+    fn refused(&mut self, task: Task, said: &str) -> Result<(), EmbedError> {
+        let _ = (task, said);
+        Ok(())
+    }
 }
 
 /// A piece of work.
@@ -214,6 +228,14 @@ pub enum EmbedError {
         embedder: String,
         /// How the text begins.
         text: String,
+    },
+    /// More vectors than a limit allows.
+    #[error("the embedder `{embedder}` gives {too_much}\nhint: {hint}", hint = .too_much.hint())]
+    TooMuch {
+        /// Which embedder.
+        embedder: String,
+        /// How much of what.
+        too_much: crate::limits::TooMuch,
     },
     /// A server cannot be reached, or refuses.
     #[error(transparent)]

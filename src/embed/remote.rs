@@ -1,24 +1,42 @@
 //! `openai:MODEL`: any server with OpenAI's `/v1/embeddings` (OpenAI, vLLM, Ollama, llama.cpp, TEI, …).
 
+mod answer;
+
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Amount, EmbedError, Embedder, Task, Usage, Work};
+use crate::cache::Cache;
 use crate::config::EmbedConfig;
 use crate::context::Context;
 use crate::matrix::Matrix;
-use crate::net::{Client, Endpoint, Failure, Gate, NetError, Policy, for_each};
+use crate::net::accepts::{Accepts, Lack, may_be_a_wish};
+use crate::net::{
+    Client, Endpoint, Failure, FailureKind, Gate, NetError, Policy, for_each, is_about_the_batch,
+};
 
 /// Answers that must agree on the vectors' length before it is believed, where the user does not give it: a single one
 /// may be the broken one.
 const QUORUM: usize = 3;
 
-/// How often a text that is too long for the server is halved.
-const HALVINGS: u32 = 10;
+/// How often a text that is too long for the server is cut.
+const CUTS: u32 = 12;
+
+/// Attempts for a batch that a server answers badly, once it has answered others well: it may be one of its texts.
+const ATTEMPTS_FOR_A_BATCH: u32 = 4;
+
+/// Single texts refused, and never one embedded, from which on it is not the texts.
+const HOPELESS: u64 = 3;
+
+/// Refused texts that are set aside in any case, and the share of all beyond which it is not the texts.
+const SET_ASIDE: u64 = 20;
+const SET_ASIDE_SHARE: f64 = 0.05;
+
+/// What helps where a text is too long even when it is cut.
+const LONG_HINT: &str = "cut texts earlier with `--max-tokens`";
 
 /// A server's embedder.
 #[derive(Debug)]
@@ -36,35 +54,50 @@ pub struct RemoteEmbedder {
     tokens: AtomicU64,
     cut: AtomicU64,
     requests: AtomicU64,
-}
-
-/// What a server answers.
-#[derive(Deserialize)]
-struct Answer {
-    data: Vec<Item>,
-    #[serde(default)]
-    usage: Option<Tokens>,
-}
-
-#[derive(Deserialize)]
-struct Item {
-    #[serde(default)]
-    index: Option<usize>,
-    embedding: Vec<f32>,
-}
-
-#[derive(Deserialize, Default)]
-struct Tokens {
-    #[serde(default)]
-    prompt_tokens: Option<u64>,
-    #[serde(default)]
-    total_tokens: Option<u64>,
+    /// Single texts that the server refused.
+    refused: AtomicU64,
+    accepts: Accepts,
 }
 
 /// Vectors of a task and what the server counted.
+#[derive(Default)]
 struct Vectors {
+    /// All zeros where a text was refused; without columns where all were.
     rows: Matrix,
     tokens: Option<u64>,
+    /// Which texts were refused, and what the server said.
+    refused: Vec<(usize, String)>,
+    /// How many texts that is.
+    texts: usize,
+}
+
+impl Vectors {
+    /// Followed by those of further texts.
+    fn and(mut self, mut other: Self) -> Self {
+        // Texts that were all refused came without a length.
+        let cols = self.rows.cols.max(other.rows.cols);
+        for part in [&mut self, &mut other] {
+            if part.rows.cols == 0 {
+                part.rows = Matrix::zeros(part.texts, cols);
+            }
+        }
+        self.rows.values.extend(other.rows.values);
+        self.tokens = self.tokens.zip(other.tokens).map(|(a, b)| a + b);
+        let before = self.texts;
+        self.refused.extend(other.refused.into_iter().map(|(at, said)| (at + before, said)));
+        self.texts += other.texts;
+        self
+    }
+}
+
+/// Why some texts have no vectors.
+enum Why {
+    /// Too many of them, or too long ones; what the server said.
+    TooLarge(String),
+    /// The server does not want one of them, or fails on it.
+    Refused(NetError, String),
+    /// Anything else.
+    Failed(NetError),
 }
 
 impl RemoteEmbedder {
@@ -77,18 +110,36 @@ impl RemoteEmbedder {
             concurrency: settings.concurrency,
             timeout: std::time::Duration::from_secs(settings.timeout_seconds),
             seed,
-            cancel: context.cancel.clone(),
+            context: context.clone(),
             ..Policy::default()
         };
-        Ok(Self::with_policy(model, settings, Endpoint::of(settings.base_url.as_deref(), context)?, policy))
+        let endpoint = Endpoint::of(settings.base_url.as_deref(), context)?;
+        let cache = Cache::of(context).ok();
+        Self::with_policy(model, settings, endpoint, policy, cache.as_ref())
     }
 
-    /// The same with an endpoint and a patience of one's own.
-    pub fn with_policy(model: &str, settings: &EmbedConfig, endpoint: Endpoint, policy: Policy) -> Self {
+    /// The same with an endpoint and a patience of one's own, and a cache for what is learnt of the server.
+    ///
+    /// # Errors
+    /// [`NetError`] where the way to the server cannot be used.
+    pub fn with_policy(
+        model: &str,
+        settings: &EmbedConfig,
+        endpoint: Endpoint,
+        policy: Policy,
+        cache: Option<&Cache>,
+    ) -> Result<Self, NetError> {
         // OpenAI's models read 8,191 tokens and refuse more. Of others nobody knows before they refuse.
         let known = model.starts_with("text-embedding-").then_some(8191);
-        Self {
-            client: Client::new(endpoint, &policy),
+        let accepts = Accepts::open(endpoint.base(), model, cache);
+        let client = Client::new(endpoint, &policy)?;
+        if accepts.lacks().contains(&Lack::Slash) {
+            client.end_in_slash();
+        }
+        Ok(Self {
+            client,
+            accepts,
+            refused: AtomicU64::new(0),
             gate: Gate::new(policy),
             model: model.to_owned(),
             asked: settings.dimensions,
@@ -99,7 +150,7 @@ impl RemoteEmbedder {
             tokens: AtomicU64::new(0),
             cut: AtomicU64::new(0),
             requests: AtomicU64::new(0),
-        }
+        })
     }
 
     /// Where it sends to.
@@ -123,80 +174,203 @@ impl RemoteEmbedder {
         if text.is_empty() { " " } else { text }
     }
 
-    /// Vectors of some texts; what is too large for the server is sent in halves.
+    /// Vectors of some texts; what is too large for the server is sent in halves, and at last cut.
     fn request(&self, texts: &[&str]) -> Result<Vectors, NetError> {
         let prepared: Vec<&str> = texts.iter().map(|text| self.prepared(text)).collect();
-        self.halving(&prepared, 0)
+        self.vectors(&prepared)
     }
 
-    fn halving(&self, texts: &[&str], halved: u32) -> Result<Vectors, NetError> {
+    /// Whether the server has ever embedded anything.
+    fn has_answered(&self) -> bool {
+        self.requests.load(Ordering::SeqCst) > 0
+    }
+
+    fn vectors(&self, texts: &[&str]) -> Result<Vectors, NetError> {
+        let most = self.accepts.batch().max(1);
+        if texts.len() > most {
+            let (first, rest) = texts.split_at(most);
+            return Ok(self.vectors(first)?.and(self.vectors(rest)?));
+        }
         match (self.send(texts), texts) {
-            (Err(NetError::TooLarge { .. }), [_, _, ..]) => {
-                let (left, right) = texts.split_at(texts.len() / 2);
-                let (mut left, right) = (self.halving(left, halved)?, self.halving(right, halved)?);
-                left.rows.values.extend(right.rows.values);
-                left.tokens = left.tokens.zip(right.tokens).map(|(a, b)| a + b);
-                Ok(left)
-            }
-            (Err(NetError::TooLarge { .. }), [text]) if halved < HALVINGS && text.len() > 8 => {
-                if halved == 0 {
-                    self.cut.fetch_add(1, Ordering::Relaxed);
+            (Ok(vectors), _) => Ok(vectors),
+            (Err(Why::Failed(error)), _) => Err(error),
+            (Err(Why::TooLarge(said)), [_, _, ..]) => {
+                let half = texts.len().div_ceil(2);
+                // Whether it was their number shows once half of them passes.
+                let vectors = self.halves(texts, half)?;
+                if is_about_the_batch(&said) && self.accepts.batch() > half {
+                    // A power of two, as the cache keeps those.
+                    let limit = if half.is_power_of_two() { half } else { half.next_power_of_two() / 2 };
+                    self.accepts.learn(Lack::Batch(limit), &said);
+                    self.accepts.prove([Lack::Batch(limit)]);
                 }
-                let text = &text[..text.floor_char_boundary(text.len() / 2)];
-                self.halving(&[text], halved + 1)
+                Ok(vectors)
             }
-            (outcome, _) => outcome,
+            (Err(Why::TooLarge(said)), [text]) => self.shortened(text, said),
+            (Err(Why::TooLarge(_)), []) => Ok(Vectors::default()),
+            (Err(Why::Refused(..)), [_, _, ..]) => self.halves(texts, texts.len().div_ceil(2)),
+            (Err(Why::Refused(error, said)), _) => self.set_aside(error, said),
         }
     }
 
-    /// One request, tried until it is answered well.
-    fn send(&self, texts: &[&str]) -> Result<Vectors, NetError> {
-        let mut body = json!({ "model": self.model, "input": texts, "encoding_format": "float" });
-        if let (Some(asked), Some(body)) = (self.asked, body.as_object_mut()) {
-            body.insert("dimensions".into(), asked.into());
+    /// Both parts of some texts. Where the first fails before the server has ever answered, the second says whether
+    /// it is the texts.
+    fn halves(&self, texts: &[&str], half: usize) -> Result<Vectors, NetError> {
+        let (left, right) = texts.split_at(half);
+        let answered = self.has_answered();
+        match self.vectors(left) {
+            Ok(first) => Ok(first.and(self.vectors(right)?)),
+            // Others were answered meanwhile.
+            Err(NetError::Refused { .. }) if !answered && self.has_answered() => {
+                Ok(self.vectors(left)?.and(self.vectors(right)?))
+            }
+            Err(error @ NetError::Refused { .. })
+                if !answered && self.refused.load(Ordering::SeqCst) < HOPELESS =>
+            {
+                let Ok(second) = self.vectors(right) else { return Err(error) };
+                Ok(self.vectors(left)?.and(second))
+            }
+            Err(error) => Err(error),
         }
+    }
+
+    /// A single text that the server does not want: the others go on without it, as long as it is the exception.
+    fn set_aside(&self, error: NetError, said: String) -> Result<Vectors, NetError> {
+        let refused = self.refused.fetch_add(1, Ordering::SeqCst) + 1;
+        let most = SET_ASIDE.max((self.texts.load(Ordering::Relaxed) as f64 * SET_ASIDE_SHARE) as u64);
+        if !self.has_answered() || refused > most {
+            return Err(error);
+        }
+        Ok(Vectors { refused: vec![(0, said)], texts: 1, ..Vectors::default() })
+    }
+
+    /// A text that is longer than the server reads: cut by what the server says of its length, or in half, until it
+    /// passes.
+    fn shortened(&self, text: &str, mut said: String) -> Result<Vectors, NetError> {
+        self.cut.fetch_add(1, Ordering::Relaxed);
+        let mut text = text;
+        for _ in 0..CUTS {
+            let share = answer::share_that_fits(&said).unwrap_or(0.5);
+            let end = text.floor_char_boundary((text.len() as f64 * share) as usize);
+            if end < 4 {
+                break;
+            }
+            text = &text[..end];
+            match self.send(&[text]) {
+                Ok(vectors) => return Ok(vectors),
+                Err(Why::TooLarge(again)) => said = again,
+                Err(Why::Refused(error, said)) => return self.set_aside(error, said),
+                Err(Why::Failed(error)) => return Err(error),
+            }
+        }
+        let error = NetError::TooLarge { message: said.clone(), hint: LONG_HINT };
+        self.set_aside(error, said)
+    }
+
+    /// The request for some texts, without what the server does not know.
+    fn body(&self, texts: &[&str], lacks: &BTreeSet<Lack>) -> Value {
+        let mut body = json!({ "model": self.model, "input": texts });
+        if let Some(body) = body.as_object_mut() {
+            if !lacks.contains(&Lack::Encoding) {
+                body.insert("encoding_format".into(), "float".into());
+            }
+            if let Some(asked) = self.asked {
+                body.insert("dimensions".into(), asked.into());
+            }
+        }
+        body
+    }
+
+    /// One request, mended where the server does not know something in it, and tried until it is answered well.
+    fn send(&self, texts: &[&str]) -> Result<Vectors, Why> {
         let name = crate::cache::key(&[texts.first().copied().unwrap_or_default().as_bytes()]);
         let name: String = name.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        let vectors = self.gate.with_retries(&name, || {
-            let answer = self.client.post("embeddings", &body)?;
-            self.understood(answer, texts.len())
-        })?;
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        Ok(vectors)
+        let mut attempts = 0;
+        let mut last: Option<Failure> = None;
+        // Left out to see whether it is what the server refuses without a word.
+        let mut tried = BTreeSet::new();
+        let outcome = self.gate.with_retries(&name, || {
+            let mut lacks = self.accepts.lacks();
+            lacks.extend(&tried);
+            let body = self.body(texts, &lacks);
+            let outcome = self
+                .client
+                .post("embeddings", &body)
+                .and_then(|value| answer::understood(value, texts.len(), self.known(), self.base()));
+            match outcome {
+                Ok(vectors) => {
+                    let said = last.as_ref().map_or("", |failure| failure.said.as_str());
+                    tried.iter().for_each(|lack| self.accepts.learn(*lack, said));
+                    self.accepts.prove(lacks);
+                    Ok(vectors)
+                }
+                Err(failure) => {
+                    let mut failure = self.mended(failure, &body, &mut tried);
+                    if failure.kind == FailureKind::Again && failure.status.is_some() {
+                        attempts += 1;
+                        // It answers others well: one of these texts may be too much for it.
+                        if attempts >= ATTEMPTS_FOR_A_BATCH && self.has_answered() {
+                            failure.kind = FailureKind::Fatal("see what the server says of it");
+                        }
+                    }
+                    last = Some(failure.clone());
+                    Err(failure)
+                }
+            }
+        });
+        match outcome {
+            Ok((rows, tokens)) => {
+                self.requests.fetch_add(1, Ordering::SeqCst);
+                Ok(Vectors { rows, tokens, refused: Vec::new(), texts: texts.len() })
+            }
+            Err(NetError::TooLarge { message, .. }) => {
+                let said = last.map(|failure| failure.said).filter(|said| !said.is_empty());
+                Err(Why::TooLarge(said.unwrap_or(message)))
+            }
+            Err(error) => {
+                let Some(failure) = last else { return Err(Why::Failed(error)) };
+                let lower = failure.said.to_lowercase();
+                let is_model = ["model", "deployment"].iter().any(|word| lower.contains(word))
+                    && ["not found", "not exist", "unknown", "no such", "invalid model"]
+                        .iter()
+                        .any(|words| lower.contains(words));
+                let is_about_texts = match failure.status {
+                    Some(400 | 413 | 422) => !is_model,
+                    Some(200..=299 | 500..=599) => attempts >= ATTEMPTS_FOR_A_BATCH && self.has_answered(),
+                    _ => false,
+                };
+                if matches!(error, NetError::Refused { .. }) && is_about_texts {
+                    let said = if failure.said.is_empty() { failure.message } else { failure.said };
+                    return Err(Why::Refused(error, said));
+                }
+                Err(Why::Failed(error))
+            }
+        }
     }
 
-    /// An answer as a table; anything but one whole vector per text is a failure that another attempt may mend.
-    fn understood(&self, answer: Value, texts: usize) -> Result<Vectors, Failure> {
-        let wrong = |what: String| Failure::again(format!("`{}` gave {what}", self.base()));
-        let answer: Answer =
-            serde_json::from_value(answer).map_err(|error| wrong(format!("no embeddings: {error}")))?;
-        if answer.data.len() != texts {
-            return Err(wrong(format!("{} vectors for {texts} texts", answer.data.len())));
+    /// What a refusal says of the request: perhaps the next one can be written so that it passes.
+    fn mended(&self, failure: Failure, sent: &Value, tried: &mut BTreeSet<Lack>) -> Failure {
+        if failure.kind == FailureKind::Mended {
+            self.accepts.learn(Lack::Slash, &failure.said);
+            return failure;
         }
-        let cols = answer.data.first().map_or(0, |item| item.embedding.len());
-        if cols == 0 || answer.data.iter().any(|item| item.embedding.len() != cols) {
-            return Err(wrong("vectors of different lengths".into()));
+        if failure.kind == FailureKind::TooLarge || !may_be_a_wish(failure.status, &failure.said) {
+            return failure;
         }
-        if let Some(known) = self.known()
-            && known != cols
+        if let Some(lack) = Accepts::named(&failure.said, sent) {
+            self.accepts.learn(lack, &failure.said);
+            return failure.mended();
+        }
+        let unnamed = matches!(failure.status, Some(400 | 415 | 422 | 501));
+        // Once the server has taken it, it is not that.
+        if unnamed
+            && !self.has_answered()
+            && sent.get("encoding_format").is_some()
+            && tried.insert(Lack::Encoding)
         {
-            return Err(wrong(format!("vectors of {cols} dimensions where {known} are due")));
+            return failure.mended();
         }
-        let mut rows = Matrix::zeros(texts, cols);
-        let mut seen = vec![false; texts];
-        for (position, item) in answer.data.iter().enumerate() {
-            let at = item.index.unwrap_or(position);
-            if item.embedding.iter().any(|value| !value.is_finite()) {
-                return Err(wrong("a vector that is not finite".into()));
-            }
-            match seen.get_mut(at) {
-                Some(slot) if !*slot => *slot = true,
-                _ => return Err(wrong("vectors whose numbers do not fit the texts".into())),
-            }
-            rows.row_mut(at).copy_from_slice(&item.embedding);
-        }
-        let tokens = answer.usage.and_then(|usage| usage.total_tokens.or(usage.prompt_tokens));
-        Ok(Vectors { rows, tokens })
+        failure
     }
 
     /// Counts what is kept.
@@ -262,7 +436,23 @@ impl Embedder for RemoteEmbedder {
         let held = RefCell::new(Held::default());
         let keep = |task: Task, vectors: Vectors| {
             self.count(&task.texts(), &vectors);
-            work.borrow_mut().done(task, vectors.rows)
+            let mut work = work.borrow_mut();
+            if vectors.refused.is_empty() {
+                return work.done(task, vectors.rows);
+            }
+            let refused: BTreeSet<usize> = vectors.refused.iter().map(|(at, _)| *at).collect();
+            let (mut good, mut rows) = (Vec::new(), Matrix { values: Vec::new(), cols: vectors.rows.cols });
+            let mut said = vectors.refused.into_iter();
+            for (at, item) in task.items.into_iter().enumerate() {
+                if refused.contains(&at) {
+                    let (_, said) = said.next().unwrap_or_default();
+                    work.refused(Task { items: vec![item] }, &said)?;
+                } else {
+                    rows.values.extend_from_slice(vectors.rows.row(at));
+                    good.push(item);
+                }
+            }
+            if good.is_empty() { Ok(()) } else { work.done(Task { items: good }, rows) }
         };
         // Believes a length: keeps the answers that have it and asks for the others again.
         let settle = |cols: usize| {
@@ -280,13 +470,17 @@ impl Embedder for RemoteEmbedder {
         loop {
             for_each(
                 self.gate.policy().concurrency,
-                &self.gate.policy().cancel,
+                &self.gate.policy().context.cancel,
                 &mut || match held.borrow_mut().again.pop_front() {
                     Some(task) => Ok(Some(task)),
                     None => work.borrow_mut().next(self.amount),
                 },
                 &|task: &Task| self.request(&task.texts()),
                 &mut |task, vectors| {
+                    if vectors.rows.cols == 0 {
+                        // All of them were refused: they say nothing of the length.
+                        return keep(task, vectors);
+                    }
                     if let Some(known) = self.known() {
                         // Sent before the length was settled.
                         if vectors.rows.cols != known {
@@ -348,8 +542,12 @@ impl Embedder for RemoteEmbedder {
             texts: self.texts.load(Ordering::Relaxed),
             tokens: self.tokens.load(Ordering::Relaxed),
             cut: self.cut.load(Ordering::Relaxed),
-            requests: self.requests.load(Ordering::Relaxed),
+            requests: self.requests.load(Ordering::SeqCst),
         }
+    }
+
+    fn learnt(&self) -> Vec<String> {
+        self.accepts.told()
     }
 }
 
@@ -365,8 +563,10 @@ impl<'a> InMemory<'a> {
         Self { texts, next: 0, rows: vec![Vec::new(); texts.len()] }
     }
 
-    fn into_rows(self) -> Matrix {
-        let cols = self.rows.first().map_or(0, Vec::len);
+    fn into_rows(mut self) -> Matrix {
+        let cols = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        // A text that was refused says nothing.
+        self.rows.iter_mut().filter(|row| row.is_empty()).for_each(|row| row.resize(cols, 0.0));
         Matrix { values: self.rows.concat(), cols }
     }
 }

@@ -31,10 +31,10 @@ pub struct Input<'a> {
     pub dataset: &'a str,
     /// The annotators.
     pub principles: &'a [Principle],
-    /// Names of the columns of `activations`.
+    /// Names of the columns of `presence`.
     pub features: &'a [Feature],
-    /// `[pairs, features]`
-    pub activations: &'a Matrix,
+    /// −1, 0 or +1, `[pairs, features]`: what annotators vote by.
+    pub presence: &'a Matrix,
     /// The dataset.
     pub pairs: &'a Pairs,
     /// The side of each pair, `[pairs]`.
@@ -112,7 +112,7 @@ fn comparison(input: Input<'_>, annotators: &[Annotator], judgement: u32, named:
     let mut annotations = serde_json::Map::new();
     annotations.insert(DEFAULT.into(), json!({"pref": preferred}));
     for annotator in annotators {
-        let z = input.activations.row(pair as usize)[annotator.column];
+        let z = input.presence.row(pair as usize)[annotator.column];
         let vote = if z > 0.0 {
             json!({"pref": "a"})
         } else if z < 0.0 {

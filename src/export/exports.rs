@@ -1,18 +1,19 @@
 //! Tables for other tools: TRL's preference format, ICAI's CSV, and a plain CSV.
 
+use std::borrow::Cow;
 use std::io::Write;
 use std::path::Path;
 
 use polars::prelude::*;
 
 use super::rows::{Rows, rows};
-use super::tables::write_csv;
-use crate::store::{failed, frame};
+use super::tables::{cell, write_plain_csv};
 use crate::constitution::Principle;
 use crate::describe::Feature;
 use crate::matrix::Matrix;
 use crate::pairs::{MISSING, Pairs, Split};
 use crate::store::{StoreError, write_file, write_parquet};
+use crate::store::{failed, frame};
 
 /// The dataset and what of it is wanted.
 #[derive(Debug, Clone, Copy)]
@@ -133,8 +134,12 @@ pub fn write_icai(path: &Path, input: Input<'_>) -> Result<usize, StoreError> {
             input.pairs.judgements.row[judgement as usize].to_string(),
         ]
     });
-    write_csv(path, &header, lines)?;
+    write_plain_csv(path, &header, lines)?;
     Ok(all.len())
+}
+
+fn strings<'a>(cells: &'a [Cow<'_, str>]) -> Vec<&'a str> {
+    cells.iter().map(|cell| &**cell).collect()
 }
 
 /// A table for a spreadsheet, which is also a dataset of this program's own shape: the texts, the label,
@@ -160,12 +165,14 @@ pub fn write_table(
         id.push(input.pairs.pair_id[pair as usize].as_str());
         row.push(input.pairs.judgements.row[judgement as usize]);
         side.push(input.sides[pair as usize].name());
-        prompt.push(text);
-        a.push(texts[0]);
-        b.push(texts[1]);
+        prompt.push(cell(text));
+        a.push(cell(texts[0]));
+        b.push(cell(texts[1]));
         label.push(f64::from(given));
-        who.push(name);
+        who.push(name.map(cell));
     }
+    let (prompt, a, b) = (strings(&prompt), strings(&a), strings(&b));
+    let who: Vec<Option<&str>> = who.iter().map(Option::as_deref).collect();
     let mut columns = vec![
         Column::new("pair_id".into(), id),
         Column::new("row".into(), row),

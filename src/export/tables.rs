@@ -1,5 +1,6 @@
 //! The run's tables: `pairs.parquet`, `activations.parquet`, `features.parquet`, `principles.csv`. Column names are the contract of the run directory.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use polars::prelude::*;
@@ -30,6 +31,17 @@ pub fn write_pairs(path: &Path, pairs: &Pairs, sides: &[Split]) -> Result<(), St
         )
         .collect();
     let length: Vec<f32> = judgements.pair.iter().map(|p| pairs.length_delta[at(p)]).collect();
+    let ratio: Vec<f32> =
+        judgements.pair.iter().map(|p| pairs.log_length_ratio.get(at(p)).copied().unwrap_or(0.0)).collect();
+    // The same for pairs of one prompt; a pair without a prompt is one of its own.
+    let prompt: Vec<String> = (judgements.pair.iter())
+        .map(|p| match crate::rng::plain(pairs.prompt.get(at(p))) {
+            empty if empty.is_empty() => pairs.pair_id[at(p)].clone(),
+            plain => format!("{:016x}", crate::rng::of_content(0, "prompt", &[&plain])),
+        })
+        .collect();
+    let fold: Vec<u32> =
+        (judgements.pair.iter()).map(|p| u32::from(crate::effects::crossfit::fold(pairs, at(p)))).collect();
     let mut columns = vec![
         Column::new("pair_id".into(), ids),
         Column::new("row".into(), &judgements.row),
@@ -37,6 +49,9 @@ pub fn write_pairs(path: &Path, pairs: &Pairs, sides: &[Split]) -> Result<(), St
         Column::new("label".into(), label),
         Column::new("annotator_id".into(), annotator),
         Column::new("length_delta".into(), length),
+        Column::new("length_log_ratio".into(), ratio),
+        Column::new("prompt_id".into(), prompt),
+        Column::new("fold".into(), fold),
         Column::new("swapped".into(), &judgements.swapped),
     ];
     if !pairs.datasets.is_empty() {
@@ -67,7 +82,29 @@ pub fn write_dropped(path: &Path, read: &ReadReport) -> Result<(), StoreError> {
     )
 }
 
+/// A cell that a spreadsheet takes for text. What begins with `=`, `+`, `-`, `@`, a tab or a line break would be run
+/// as a formula, which may read other cells and send them away; an apostrophe before it is the usual way out. Numbers
+/// stay as they are.
+pub(super) fn cell(text: &str) -> Cow<'_, str> {
+    let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠']);
+    if is_formula && text.trim().parse::<f64>().is_err() {
+        Cow::Owned(format!("'{text}"))
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+/// A table for spreadsheets: every cell is text or a number, never a formula.
 pub(super) fn write_csv<const N: usize>(
+    path: &Path,
+    header: &[&str; N],
+    rows: impl Iterator<Item = [String; N]>,
+) -> Result<(), StoreError> {
+    write_plain_csv(path, header, rows.map(|row| row.map(|text| cell(&text).into_owned())))
+}
+
+/// A table for programs: texts as they are.
+pub(super) fn write_plain_csv<const N: usize>(
     path: &Path,
     header: &[&str; N],
     rows: impl Iterator<Item = [String; N]>,
@@ -122,7 +159,7 @@ pub fn write_features(
         path,
         vec![
             text("feature_id", &|f| &f.feature_id),
-            text("source", &|f| &f.source),
+            text("source", &|f| f.source.name()),
             text("description", &|f| &f.description),
             text("short", &|f| &f.short),
             text("describer", &|f| &f.describer),
@@ -132,6 +169,7 @@ pub fn write_features(
             Column::new("fidelity_n".into(), counts),
             number("fidelity_p", &|i| fidelity(i).map(|f| f.p)),
             number("stability", &|i| features[i].stability),
+            number("clear_level", &|i| features[i].clear_level.map(f64::from)),
             Column::new("kept".into(), kept),
             Column::new("redundant_with".into(), twins),
             number("prevalence", &|i| effects.prevalence.get(i).copied()),
@@ -150,7 +188,7 @@ pub fn write_features(
             Column::new("note".into(), notes),
             lists("flags", &|f| f.flags.clone()),
             lists("top_terms", &|f| f.terms.clone()),
-            lists("top_terms_against", &|f| f.terms_against.clone()),
+            lists("typical", &|f| f.typical.clone()),
             lists("examples", &|f| {
                 f.examples.iter().filter_map(|&pair| pairs.pair_id.get(pair as usize).cloned()).collect()
             }),
@@ -231,4 +269,24 @@ pub fn write_principles_csv(path: &Path, findings: &Findings) -> Result<(), Stor
         ]
     });
     write_csv(path, &header, rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_cell_is_a_formula_and_numbers_stay_numbers() {
+        for text in ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "- a list", "－1"] {
+            assert_eq!(cell(text), format!("'{text}"), "{text}");
+        }
+        for text in ["-0.5", "+3", "1e-9", "plain", "", "a=b", "'quoted"] {
+            assert_eq!(cell(text), text);
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.csv");
+        write_csv(&path, &["a", "b"], [["=HYPERLINK(\"x\")".to_owned(), "-1".to_owned()]].into_iter())
+            .unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "a,b\n\"'=HYPERLINK(\"\"x\"\")\",-1\n");
+    }
 }

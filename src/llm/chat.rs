@@ -1,9 +1,9 @@
 //! A chat model behind an OpenAI-compatible server: each request is paid once, kept at once, and asked again
 //! only where nothing came back.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -14,10 +14,21 @@ pub use super::ask::Ask;
 use super::spending::{Budget, LIMIT_HINT, Price};
 use super::tokens;
 use crate::cache::{ANSWERS, Bucket, Cache, CacheError, Claim, Key, Space, key};
-use crate::net::{Client, Endpoint, Failure, FailureKind, Gate, NetError, Policy, for_each};
+use crate::net::accepts::{Accepts, Lack, may_be_a_wish};
+use crate::net::{Client, Endpoint, Failure, FailureKind, Gate, NetError, Policy, for_each, said_in};
 
 /// How often the answer to a request is asked for, when nothing in it can be read.
 const READINGS: u32 = 4;
+/// The same for what a model will not say: once more, as some draw.
+const READINGS_OF_REFUSALS: u32 = 2;
+/// Unreadable answers in a row from which on each is asked for once: the server is not well.
+const DOUBTS: u32 = 8;
+/// Unreadable answers, and never a readable one, from which on asking is no use.
+const HOPELESS: u32 = 24;
+/// Room for an answer of a model that thinks long, in multiples of the usual.
+const WIDE: usize = 8;
+/// What helps where a single pair is more than a server reads.
+const CONTEXT_HINT: &str = "one question about one pair is more than this server reads: start it with a longer context (vLLM `--max-model-len`, llama.cpp `-c`, Ollama `num_ctx`), or name another model";
 /// How long to wait for another process that asks the same.
 const LOOK: Duration = Duration::from_millis(200);
 /// Candidates for a token that are asked for, to see how sure the model is.
@@ -55,9 +66,75 @@ pub struct Reply {
     pub tokens: Vec<(String, Vec<(String, f64)>)>,
     /// Tokens sent and answered, as the server counts them.
     pub usage: Option<(u64, u64)>,
+    /// Why there may be nothing in it to read; not kept.
+    #[serde(skip)]
+    pub cause: Option<Cause>,
+    /// Put together from parts of which some could not be read; not kept.
+    #[serde(skip)]
+    pub partial: bool,
+}
+
+/// Why an answer may say nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cause {
+    /// There is no text at all.
+    Empty,
+    /// There is only reasoning.
+    Thought,
+    /// It was cut off, as its room was used up.
+    Cut,
+    /// The model, or a filter before it, refused.
+    Refusal,
+    /// There is text, but not what was asked for.
+    Other,
+}
+
+impl Cause {
+    /// For people; completes "12 answers …".
+    fn in_words(self) -> &'static str {
+        match self {
+            Self::Empty => "were empty",
+            Self::Thought => "held reasoning and no text",
+            Self::Cut => "were cut off before they said anything (`finish_reason: length`)",
+            Self::Refusal => "were refused by the model or its filter",
+            Self::Other => "did not say what was asked",
+        }
+    }
+
+    fn hint(self) -> &'static str {
+        match self {
+            Self::Thought | Self::Cut => {
+                "the model thinks and does not come to an end: switch that off or give it room (`--param`, such as `--param reasoning_effort=low` or `--param max_tokens=16000`)"
+            }
+            Self::Refusal => "another model may answer",
+            Self::Empty | Self::Other => {
+                "see what the server answers to a plain question: its chat template may not fit the model, or the model may be too small"
+            }
+        }
+    }
 }
 
 impl Reply {
+    /// Takes up the next part of a question that was asked in parts.
+    fn append(&mut self, part: Self) {
+        let whole = self.text.is_empty() || !self.tokens.is_empty();
+        if !self.text.is_empty() {
+            self.text.push('\n');
+            self.tokens.push(("\n".to_owned(), Vec::new()));
+        }
+        self.text.push_str(&part.text);
+        // Tokens of some parts only would be counted at the wrong places.
+        match whole && !part.tokens.is_empty() {
+            true => self.tokens.extend(part.tokens),
+            false => self.tokens.clear(),
+        }
+        self.usage = match (self.usage, part.usage) {
+            (Some((a, b)), Some((c, d))) => Some((a + c, b + d)),
+            (sum, one) => sum.or(one),
+        };
+        self.cause = self.cause.or(part.cause);
+    }
+
     /// How sure the model was of a verdict that begins at byte `at` of its text: P(A) − P(B) where its tokens'
     /// probabilities are known, else the plain verdict.
     pub fn grade(&self, said: Said, at: usize) -> f32 {
@@ -91,63 +168,36 @@ impl Reply {
     }
 }
 
-/// What the server was found to take; everything at first.
-#[derive(Debug)]
-struct Takes {
-    /// [`JSON_SCHEMA`], [`JSON_OBJECT`], or 0 for neither.
-    schema: AtomicU8,
-    probabilities: AtomicBool,
-    temperature: AtomicBool,
-    room: AtomicBool,
+/// Wishes left out of a request to see whether it is one of them that the server refuses without saying which.
+#[derive(Debug, Default)]
+struct Trial {
+    left_out: BTreeSet<Lack>,
+    /// What is still to be tried, the last first.
+    waiting: Option<Vec<BTreeSet<Lack>>>,
+    said: String,
 }
 
-/// The server holds the model to a schema, the way OpenAI names it.
-const JSON_SCHEMA: u8 = 2;
-/// It knows JSON objects, and perhaps a schema beside them, as llama.cpp's Python server does.
-const JSON_OBJECT: u8 = 1;
-
-impl Takes {
-    fn all() -> Self {
-        let yes = || AtomicBool::new(true);
-        Self { schema: AtomicU8::new(JSON_SCHEMA), probabilities: yes(), temperature: yes(), room: yes() }
-    }
-
-    /// How the wished-for schema was sent.
-    fn sent_schema(sent: &Value) -> Option<u8> {
-        match sent.get("response_format")?.get("type")?.as_str()? {
-            "json_schema" => Some(JSON_SCHEMA),
-            _ => Some(JSON_OBJECT),
-        }
-    }
-
-    /// Learns from a refusal: which of our wishes it names, or all of them where it names none and is one
-    /// of the request (`all`). Whether there is something left to try.
-    fn learn(&self, message: &str, sent: &Value, all: bool) -> bool {
-        let lower = message.to_lowercase();
-        let wishes: [(Option<&AtomicBool>, &str, &[&str]); 4] = [
-            (None, "response_format", &["response_format", "json_schema", "grammar"]),
-            (Some(&self.probabilities), "logprobs", &["logprobs"]),
-            (Some(&self.temperature), "temperature", &["temperature"]),
-            (Some(&self.room), "max_tokens", &["max_tokens", "max_completion_tokens"]),
-        ];
-        let mut drop: Vec<_> = wishes.iter().filter(|(_, field, _)| sent.get(field).is_some()).collect();
-        let names = |(_, _, words): &&(_, _, &[&str])| words.iter().any(|word| lower.contains(word));
-        if drop.iter().any(names) {
-            drop.retain(names);
-        } else if !all {
-            return false;
-        }
-        for (flag, ..) in &drop {
-            match flag {
-                Some(flag) => flag.store(false, Ordering::Relaxed),
-                // One step down from what was sent; another request may have gone further meanwhile.
-                None => {
-                    let next = Self::sent_schema(sent).unwrap_or(JSON_OBJECT).saturating_sub(1);
-                    self.schema.fetch_min(next, Ordering::Relaxed);
-                }
+impl Trial {
+    /// Goes on to the next; whether there is one.
+    fn next(&mut self, sent: &Value, said: &str) -> bool {
+        let waiting = self.waiting.get_or_insert_with(|| {
+            let wishes = Accepts::wishes(sent);
+            let with = |lack: Lack| match lack {
+                Lack::Schema => vec![BTreeSet::from([lack]), BTreeSet::from([lack, Lack::Object])],
+                lack => vec![BTreeSet::from([lack])],
+            };
+            let mut all: Vec<BTreeSet<Lack>> = wishes.into_iter().flat_map(with).collect();
+            if all.len() > 1 {
+                all.push(all.iter().flatten().copied().collect());
             }
+            all.reverse();
+            all
+        });
+        if self.said.is_empty() {
+            said.clone_into(&mut self.said);
         }
-        !drop.is_empty()
+        self.left_out = waiting.pop().unwrap_or_default();
+        !self.left_out.is_empty()
     }
 }
 
@@ -173,8 +223,16 @@ struct Line {
     params: Map<String, Value>,
     price: Option<Price>,
     purse: Arc<Budget>,
-    takes: Takes,
+    accepts: Accepts,
+    /// Answers in a row in which nothing could be read.
+    unread: AtomicU32,
+    /// Something could be read once.
+    read: AtomicBool,
+    causes: Mutex<BTreeMap<Cause, u64>>,
 }
+
+/// The parts of a request, by its number: each asks about one pair of it, under the same names.
+pub type Parts<'a> = dyn Fn(usize) -> Vec<Ask> + Sync + 'a;
 
 impl ChatModel {
     /// The model `name` at a server.
@@ -198,10 +256,23 @@ impl ChatModel {
             }
             None => None,
         };
-        let client = Client::new(endpoint, &policy);
-        let takes = Takes::all();
-        let gate = Gate::new(policy);
-        let line = Line { client, gate, name: name.to_owned(), params, price, purse, takes };
+        let accepts = Accepts::open(endpoint.base(), name, cache);
+        let client = Client::new(endpoint, &policy)?;
+        if accepts.lacks().contains(&Lack::Slash) {
+            client.end_in_slash();
+        }
+        let line = Line {
+            client,
+            gate: Gate::new(policy),
+            name: name.to_owned(),
+            params,
+            price,
+            purse,
+            accepts,
+            unread: AtomicU32::new(0),
+            read: AtomicBool::new(false),
+            causes: Mutex::default(),
+        };
         Ok(Self { line, store })
     }
 
@@ -223,13 +294,29 @@ impl ChatModel {
         readable: &(dyn Fn(usize, &Reply) -> bool + Sync),
         progress: &mut dyn FnMut(usize),
     ) -> Result<Vec<Reply>, LanguageError> {
+        self.ask_in_parts(asks, &|_| Vec::new(), readable, progress)
+    }
+
+    /// The same; a request that is more than the server reads is asked in `parts`.
+    ///
+    /// # Errors
+    /// As for [`Self::ask`].
+    pub fn ask_in_parts(
+        &mut self,
+        asks: &[Ask],
+        parts: &Parts<'_>,
+        readable: &(dyn Fn(usize, &Reply) -> bool + Sync),
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<Vec<Reply>, LanguageError> {
         let keys: Vec<Key> = asks.iter().map(|ask| self.line.key(ask)).collect();
         let mut replies: Vec<Option<Reply>> = vec![None; asks.len()];
         // The same request twice is one request.
         let mut first: HashMap<Key, usize> = HashMap::new();
         let same: Vec<usize> =
             keys.iter().enumerate().map(|(i, key)| *first.entry(*key).or_insert(i)).collect();
-        let outcome = self.line.fill(asks, &keys, &same, &mut replies, &mut self.store, readable, progress);
+        let outcome =
+            self.line.fill(asks, parts, &keys, &same, &mut replies, &mut self.store, readable, progress);
+        self.line.tell();
         outcome.map_err(|error| match error {
             LanguageError::Net(NetError::Refused { message, hint }) if hint == LIMIT_HINT => {
                 LanguageError::Limit(message)
@@ -263,31 +350,36 @@ impl Line {
         ])
     }
 
-    fn body(&self, ask: &Ask) -> Value {
-        let on = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
+    /// A request as this server takes it: without what is in `lacks`.
+    fn body(&self, ask: &Ask, lacks: &BTreeSet<Lack>) -> Value {
+        let takes = |lack: Lack| !lacks.contains(&lack);
         let mut body = Map::new();
         body.insert("model".into(), self.name.as_str().into());
-        body.insert(
-            "messages".into(),
-            json!([{ "role": "system", "content": ask.system }, { "role": "user", "content": ask.user }]),
-        );
-        if on(&self.takes.temperature) {
+        let messages = if takes(Lack::System) {
+            json!([{ "role": "system", "content": ask.system }, { "role": "user", "content": ask.user }])
+        } else {
+            json!([{ "role": "user", "content": format!("{}\n\n{}", ask.system, ask.user) }])
+        };
+        body.insert("messages".into(), messages);
+        if takes(Lack::Temperature) {
             body.insert("temperature".into(), 0.into());
         }
-        if on(&self.takes.room) && !self.params.contains_key("max_completion_tokens") {
+        if takes(Lack::Room) && !self.params.contains_key("max_completion_tokens") {
             // Enough for a model that thinks first; a model that never ends is ended.
-            body.insert("max_tokens".into(), (2048 + 4 * ask.room).into());
+            let room = (2048 + 4 * ask.room) * if takes(Lack::Thinks) { 1 } else { WIDE };
+            let name = if takes(Lack::MaxTokens) { "max_tokens" } else { "max_completion_tokens" };
+            body.insert(name.into(), room.into());
         }
         if let Some(schema) = &ask.schema {
             let named = json!({ "name": "answer", "strict": true, "schema": schema });
-            let format = match self.takes.schema.load(Ordering::Relaxed) {
-                JSON_SCHEMA => Some(json!({ "type": "json_schema", "json_schema": named })),
-                JSON_OBJECT => Some(json!({ "type": "json_object", "schema": schema })),
+            let format = match (takes(Lack::Schema), takes(Lack::Object)) {
+                (true, _) => Some(json!({ "type": "json_schema", "json_schema": named })),
+                (false, true) => Some(json!({ "type": "json_object", "schema": schema })),
                 _ => None,
             };
             body.extend(format.map(|format| ("response_format".to_owned(), format)));
         }
-        if ask.graded && on(&self.takes.probabilities) {
+        if ask.graded && takes(Lack::Probabilities) {
             body.insert("logprobs".into(), true.into());
             body.insert("top_logprobs".into(), TOP.into());
         }
@@ -302,61 +394,179 @@ impl Line {
         Value::Object(body)
     }
 
+    /// One request until it is answered: whole, or in parts where the server does not read so much.
+    fn answered(
+        &self,
+        ask: &Ask,
+        parts: &dyn Fn() -> Vec<Ask>,
+        readable: &dyn Fn(&Reply) -> bool,
+    ) -> Result<Reply, NetError> {
+        let mut pieces = if self.accepts.lacks().contains(&Lack::Context) { parts() } else { Vec::new() };
+        if pieces.len() < 2 {
+            match self.read(ask, readable) {
+                Err(NetError::TooLarge { message, .. }) => {
+                    pieces = parts();
+                    if pieces.len() < 2 {
+                        return Err(NetError::TooLarge { message, hint: CONTEXT_HINT });
+                    }
+                    self.accepts.learn(Lack::Context, &message);
+                }
+                outcome => return outcome,
+            }
+        }
+        let mut whole = Reply::default();
+        for piece in &pieces {
+            let reply = self.read(piece, readable).map_err(|error| match error {
+                NetError::TooLarge { message, .. } => NetError::TooLarge { message, hint: CONTEXT_HINT },
+                error => error,
+            })?;
+            let partial = whole.partial || !readable(&reply);
+            whole.append(reply);
+            whole.partial = partial;
+        }
+        self.accepts.prove([Lack::Context]);
+        Ok(whole)
+    }
+
     /// One request until it is answered, and again where nothing in the answer can be read.
-    fn answered(&self, ask: &Ask, readable: &(dyn Fn(&Reply) -> bool + Sync)) -> Result<Reply, NetError> {
-        let mut last = Reply::default();
+    fn read(&self, ask: &Ask, readable: &dyn Fn(&Reply) -> bool) -> Result<Reply, NetError> {
         let mut reading = 0;
-        while reading < READINGS {
-            let mut body = Value::Null;
-            let outcome = self.gate.with_retries(&format!("{} {reading}", ask.version), || {
-                body = self.body(ask);
-                self.purse.take(ask.purpose)?;
-                let reply = self.client.post("chat/completions", &body).and_then(|value| reply(&value));
-                match &reply {
-                    Ok(reply) => {
-                        let (tokens_in, tokens_out) = reply.usage.unwrap_or_else(|| {
-                            (
-                                tokens::estimate(&ask.system) + tokens::estimate(&ask.user),
-                                tokens::estimate(&reply.text),
-                            )
-                        });
-                        self.purse.pay(ask.purpose, tokens_in, tokens_out, self.price);
-                    }
-                    Err(failure) => {
-                        self.purse.failed();
-                        // Some servers call a wish that they do not know a failure of their own (500).
-                        if matches!(failure.kind, FailureKind::Again) {
-                            self.takes.learn(&failure.message, &body, false);
-                        }
-                    }
+        loop {
+            let (mut reply, wide) = self.once(ask, reading)?;
+            let good = readable(&reply);
+            let limited = !self.params.contains_key("max_tokens")
+                && !self.params.contains_key("max_completion_tokens")
+                && !self.accepts.lacks().contains(&Lack::Room);
+            if reply.cause == Some(Cause::Cut) && !wide && limited {
+                self.accepts.learn(Lack::Thinks, "");
+                continue;
+            }
+            if good {
+                if wide {
+                    self.accepts.prove([Lack::Thinks]);
                 }
-                reply
-            });
-            last = match outcome {
-                Ok(reply) => reply,
-                // Perhaps it is one of our wishes that the server does not know.
-                Err(NetError::Refused { message, hint })
-                    if hint != LIMIT_HINT
-                        && [" 400", " 422", " 404", " 501"].iter().any(|status| message.contains(status))
-                        && !message.contains(" 404") | message.to_lowercase().contains("support")
-                        && self.takes.learn(&message, &body, true) =>
-                {
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
-            if readable(&last) {
-                return Ok(last);
+                self.unread.store(0, Ordering::SeqCst);
+                self.read.store(true, Ordering::SeqCst);
+                return Ok(reply);
             }
             reading += 1;
+            let most = match reply.cause {
+                _ if self.unread.load(Ordering::SeqCst) >= DOUBTS => 1,
+                // The same again would be cut at the same place.
+                Some(Cause::Cut) => 1,
+                Some(Cause::Refusal) => READINGS_OF_REFUSALS,
+                _ => READINGS,
+            };
+            if reading >= most {
+                let cause = *reply.cause.get_or_insert(Cause::Other);
+                *self.causes.lock().unwrap_or_else(PoisonError::into_inner).entry(cause).or_default() += 1;
+                let unread = self.unread.fetch_add(1, Ordering::SeqCst) + 1;
+                if unread >= HOPELESS && !self.read.load(Ordering::SeqCst) {
+                    let message = format!(
+                        "`{}` at `{}` answered {unread} requests and nothing in them could be read: the last answers {}",
+                        self.name,
+                        self.client.endpoint().base(),
+                        cause.in_words()
+                    );
+                    return Err(NetError::Refused { message, hint: cause.hint() });
+                }
+                return Ok(reply);
+            }
         }
-        Ok(last)
+    }
+
+    /// One answer, of a request that is mended until the server takes it; and whether it had much room.
+    fn once(&self, ask: &Ask, reading: u32) -> Result<(Reply, bool), NetError> {
+        let mut trial = Trial::default();
+        self.gate.with_retries(&format!("{} {reading}", ask.version), || {
+            let mut lacks = self.accepts.lacks();
+            lacks.extend(&trial.left_out);
+            let body = self.body(ask, &lacks);
+            self.purse.take(ask.purpose)?;
+            match self.client.post("chat/completions", &body).and_then(|value| reply(&value)) {
+                Ok(reply) => {
+                    let (tokens_in, tokens_out) = reply.usage.unwrap_or_else(|| {
+                        (
+                            tokens::estimate(&ask.system) + tokens::estimate(&ask.user),
+                            tokens::estimate(&reply.text),
+                        )
+                    });
+                    self.purse.pay(ask.purpose, tokens_in, tokens_out, self.price);
+                    for lack in &trial.left_out {
+                        self.accepts.learn(*lack, &trial.said);
+                    }
+                    // These two are proven by what can be read.
+                    let wide = lacks.remove(&Lack::Thinks);
+                    lacks.remove(&Lack::Context);
+                    self.accepts.prove(lacks);
+                    Ok((reply, wide))
+                }
+                Err(failure) => {
+                    self.purse.failed();
+                    if is_filtered(&failure) {
+                        let cause = Some(Cause::Refusal);
+                        return Ok((Reply { cause, ..Reply::default() }, true));
+                    }
+                    Err(self.mended(failure, body, &mut trial))
+                }
+            }
+        })
+    }
+
+    /// What a refusal says of the request: perhaps the next one can be written so that it passes.
+    fn mended(&self, failure: Failure, mut sent: Value, trial: &mut Trial) -> Failure {
+        if let Some(sent) = sent.as_object_mut() {
+            // What the user asked for is the user's to take back.
+            sent.retain(|name, _| !self.params.contains_key(name));
+        }
+        match failure.kind {
+            FailureKind::Mended => {
+                self.accepts.learn(Lack::Slash, &failure.said);
+                failure
+            }
+            FailureKind::TooLarge => {
+                // Perhaps the room for the answer is what is too much.
+                let limited = Accepts::wishes(&sent).contains(&Lack::Room);
+                if limited && trial.left_out.insert(Lack::Room) {
+                    failure.said.clone_into(&mut trial.said);
+                    return failure.mended();
+                }
+                failure
+            }
+            _ if !may_be_a_wish(failure.status, &failure.said) => failure,
+            _ => {
+                if let Some(lack) = Accepts::named(&failure.said, &sent) {
+                    self.accepts.learn(lack, &failure.said);
+                    return failure.mended();
+                }
+                let unnamed = matches!(failure.status, Some(400 | 404 | 405 | 406 | 415 | 422 | 501));
+                if unnamed && trial.next(&sent, &failure.said) { failure.mended() } else { failure }
+            }
+        }
+    }
+
+    /// Puts what was found out where the user will read it, each cause once.
+    fn tell(&self) {
+        for text in self.accepts.told() {
+            self.purse.tell(&text, text.clone());
+        }
+        for (cause, count) in self.causes.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            let name = format!("{} {cause:?}", self.name);
+            let answers = if *count == 1 { "answer" } else { "answers" };
+            let text = format!(
+                "{count} {answers} of `{}` {}; they count as missing and are asked for again next time",
+                self.name,
+                cause.in_words()
+            );
+            self.purse.tell(&name, text);
+        }
     }
 
     #[allow(clippy::too_many_arguments)] // the parts of one call, some of them lent
     fn fill(
         &self,
         asks: &[Ask],
+        parts: &Parts<'_>,
         keys: &[Key],
         same: &[usize],
         replies: &mut [Option<Reply>],
@@ -365,12 +575,22 @@ impl Line {
         progress: &mut dyn FnMut(usize),
     ) -> Result<(), LanguageError> {
         let mut done = 0;
-        if let Some((bucket, _)) = store.as_ref() {
+        if let Some((bucket, _)) = store.as_mut() {
+            let mut unread = Vec::new();
             bucket.read(keys, |index, bytes| {
-                if let (Ok(reply), Some(slot)) = (serde_json::from_slice(bytes), replies.get_mut(index)) {
-                    *slot = Some(reply);
+                let Some((key, slot)) = keys.get(index).zip(replies.get_mut(index)) else { return };
+                match serde_json::from_slice(bytes) {
+                    Ok(reply) if readable(index, &reply) => *slot = Some(reply),
+                    // Kept by an earlier version, which kept everything: asked for anew.
+                    _ => unread.push(*key),
                 }
             })?;
+            if !unread.is_empty() {
+                bucket.remove(&unread)?;
+            }
+            if replies.iter().any(Option::is_some) {
+                self.read.store(true, Ordering::SeqCst);
+            }
             for (index, ask) in asks.iter().enumerate() {
                 if replies[index].is_some() && same[index] == index {
                     self.purse.note(ask.purpose, 1, 0);
@@ -391,7 +611,7 @@ impl Line {
                 (std::cell::RefCell::new(&mut *replies), std::cell::Cell::new(done));
             let outcome = for_each::<usize, Reply, LanguageError>(
                 self.gate.policy().concurrency,
-                &self.gate.policy().cancel,
+                &self.gate.policy().context.cancel,
                 &mut || {
                     for &index in queue.by_ref() {
                         let claim = match shared.borrow_mut().as_mut() {
@@ -406,14 +626,20 @@ impl Line {
                     }
                     Ok(None)
                 },
-                &|&index| self.answered(&asks[index], &|reply| readable(index, reply)),
+                &|&index| self.answered(&asks[index], &|| parts(index), &|reply| readable(index, reply)),
                 &mut |index, reply| {
-                    if !readable(index, &reply) {
+                    let read = readable(index, &reply);
+                    if !read {
                         self.purse.note(asks[index].purpose, 0, 1);
                     }
                     if let Some((bucket, space)) = shared.borrow_mut().as_mut() {
-                        let bytes = serde_json::to_vec(&reply).unwrap_or_default();
-                        bucket.put(*space, [(&keys[index], bytes.as_slice())])?;
+                        // Only what was read is an answer: what was not may be better tomorrow.
+                        if read && !reply.partial {
+                            let bytes = serde_json::to_vec(&reply).unwrap_or_default();
+                            bucket.put(*space, [(&keys[index], bytes.as_slice())])?;
+                        } else {
+                            bucket.release(&keys[index..=index])?;
+                        }
                     }
                     replies_cell.borrow_mut()[index] = Some(reply);
                     done_cell.set(done_cell.get() + 1);
@@ -449,7 +675,7 @@ impl Line {
             waiting = others;
             if !waiting.is_empty() {
                 // Another run asks the same. If it dies, its claims are worth nothing and we take them over.
-                let cancel = &self.gate.policy().cancel;
+                let cancel = &self.gate.policy().context.cancel;
                 let _graceful = cancel.graceful_shutdown();
                 std::thread::sleep(LOOK);
                 if cancel.requested() {
@@ -461,18 +687,38 @@ impl Line {
     }
 }
 
+/// Whether a refusal is about what the texts say, so that no other form of the request helps.
+fn is_filtered(failure: &Failure) -> bool {
+    const WORDS: &[&str] = &[
+        "content_filter",
+        "content filter",
+        "content management policy",
+        "content policy",
+        "responsibleai",
+        "data_inspection",
+        "inappropriate content",
+        "flagged",
+        "moderation",
+    ];
+    let lower = failure.said.to_lowercase();
+    matches!(failure.status, Some(400 | 403 | 422)) && WORDS.iter().any(|words| lower.contains(words))
+}
+
 /// What a server answered.
 fn reply(value: &Value) -> Result<Reply, Failure> {
     if let Some(error) = value.get("error").filter(|error| !error.is_null()) {
-        let said = error.get("message").and_then(Value::as_str).unwrap_or("no message");
+        let said = said_in(value).unwrap_or_else(|| "no message".into());
         let said: String = said.chars().filter(|c| !c.is_control()).take(200).collect();
-        return Err(Failure::again(format!("the server answered with an error: {said}")));
+        let status = error.get("code").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok());
+        let message = format!("the server answered with an error: {said}");
+        return Err(Failure { status, said, ..Failure::again(message) });
     }
     let choice = value
         .get("choices")
         .and_then(|choices| choices.get(0))
         .ok_or_else(|| Failure::again("the server's answer has no `choices`"))?;
-    let content = choice.get("message").and_then(|message| message.get("content"));
+    let message = choice.get("message");
+    let content = message.and_then(|message| message.get("content"));
     let text = match content {
         Some(Value::String(text)) => text.clone(),
         // Parts, as some gateways give them.
@@ -480,6 +726,20 @@ fn reply(value: &Value) -> Result<Reply, Failure> {
             parts.iter().filter_map(|part| part.get("text").and_then(Value::as_str)).collect()
         }
         _ => String::new(),
+    };
+    let holds = |name: &str| {
+        let value = message.and_then(|message| message.get(name));
+        value.is_some_and(|value| !value.is_null() && value.as_str() != Some(""))
+    };
+    let end = choice.get("finish_reason").and_then(Value::as_str).unwrap_or_default();
+    let is_empty = text.trim().is_empty();
+    let cause = match end {
+        "content_filter" => Some(Cause::Refusal),
+        _ if is_empty && holds("refusal") => Some(Cause::Refusal),
+        "length" | "max_tokens" | "MAX_TOKENS" => Some(Cause::Cut),
+        _ if is_empty && (holds("reasoning_content") || holds("reasoning")) => Some(Cause::Thought),
+        _ if is_empty => Some(Cause::Empty),
+        _ => None,
     };
     let pair =
         |value: &Value| Some((value.get("token")?.as_str()?.to_owned(), value.get("logprob")?.as_f64()?));
@@ -498,7 +758,7 @@ fn reply(value: &Value) -> Result<Reply, Failure> {
         .unwrap_or_default();
     let count = |name: &str| value.get("usage").and_then(|usage| usage.get(name)).and_then(Value::as_u64);
     let usage = count("prompt_tokens").zip(count("completion_tokens"));
-    Ok(Reply { text, tokens, usage })
+    Ok(Reply { text, tokens, usage, cause, partial: false })
 }
 
 #[cfg(test)]
@@ -516,7 +776,7 @@ mod tests {
                 ("\"}}".to_owned(), vec![]),
             ]
         };
-        let reply = |tokens| Reply { text: text.into(), tokens, usage: None };
+        let reply = |tokens| Reply { text: text.into(), tokens, ..Reply::default() };
         let sure = reply(tokens("A", vec![("A", 0.7), ("B", 0.2), ("tie", 0.1)]));
         assert!((sure.grade(Said::A, at) - 0.5).abs() < 1e-6);
         let odd = reply(tokens("X", vec![("A", 0.7)]));

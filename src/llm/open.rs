@@ -125,7 +125,7 @@ impl ModelSpec {
     /// # Errors
     /// Where the cache cannot be opened.
     pub fn open(self, spending: &LlmOptions, purse: &Arc<Budget>, seed: u64) -> Result<ChatModel, OpenError> {
-        let mut policy = Policy { seed, cancel: spending.context.cancel.clone(), ..Policy::default() };
+        let mut policy = Policy { seed, context: spending.context.clone(), ..Policy::default() };
         if let Some(concurrency) = spending.concurrency {
             policy.concurrency = concurrency.max(1);
         }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::ask::Ask;
 use super::tokens;
 use crate::net::Failure;
+pub use crate::store::Spent;
 
 /// Prices of the models that most people use, in dollars per million tokens.
 const BOXED: &str = include_str!("../../data/prices.toml");
@@ -128,46 +129,6 @@ pub struct Limits {
     pub dollars: Option<f64>,
 }
 
-/// What was asked for one purpose, and what it cost.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Spent {
-    /// Requests that were answered.
-    pub calls: u64,
-    /// Requests that were sent, those that failed or were asked again included.
-    pub sent: u64,
-    /// Answers that were in the cache.
-    pub cached: u64,
-    /// Answers in which nothing could be read.
-    pub unreadable: u64,
-    /// Tokens sent, as the server counts them, or estimated where it does not.
-    pub tokens_in: u64,
-    /// Tokens answered.
-    pub tokens_out: u64,
-    /// Dollars; `None` where the price is not known.
-    pub dollars: Option<f64>,
-}
-
-impl Spent {
-    /// With what was spent at another time.
-    pub fn and(self, other: Self) -> Self {
-        let dollars = match (self.calls, other.calls) {
-            (0, _) => other.dollars,
-            (_, 0) => self.dollars,
-            _ => self.dollars.zip(other.dollars).map(|(a, b)| a + b),
-        };
-        Self {
-            calls: self.calls + other.calls,
-            sent: self.sent + other.sent,
-            cached: self.cached + other.cached,
-            unreadable: self.unreadable + other.unreadable,
-            tokens_in: self.tokens_in + other.tokens_in,
-            tokens_out: self.tokens_out + other.tokens_out,
-            dollars,
-        }
-    }
-}
-
 /// Why asking stopped, to be told apart from a server's refusal.
 pub const LIMIT_HINT: &str =
     "finished answers are kept; the same command with a higher limit goes on from there";
@@ -186,6 +147,7 @@ struct State {
     under_way: u64,
     paid: u64,
     dollars: f64,
+    told: BTreeMap<String, String>,
 }
 
 impl Budget {
@@ -259,6 +221,16 @@ impl Budget {
         let spent = state.spent.entry(purpose).or_default();
         spent.cached += cached;
         spent.unreadable += unreadable;
+    }
+
+    /// Something that the user should know; said again under the same name, it takes the place of what was said.
+    pub fn tell(&self, name: &str, text: String) {
+        self.lock().told.insert(name.to_owned(), text);
+    }
+
+    /// What the user should know of how asking went.
+    pub fn told(&self) -> Vec<String> {
+        self.lock().told.values().cloned().collect()
     }
 
     /// What was spent, by purpose.

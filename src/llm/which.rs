@@ -61,11 +61,19 @@ impl Which<'_> {
     }
 
     fn one(&self, pairs: &[u32], swapped: bool) -> Rendered {
+        self.some(pairs, swapped, None)
+    }
+
+    /// A call, or the part of it about one of its pairs, under the same names.
+    fn some(&self, pairs: &[u32], swapped: bool, only: Option<usize>) -> Rendered {
         let texts: Vec<[String; 3]> =
             pairs.iter().map(|&pair| excerpt::texts(self.pairs, pair, swapped)).collect();
         let filled = self.values.iter().map(|(_, text)| *text);
         let mark = excerpt::mark(texts.iter().flatten().map(String::as_str).chain(filled));
-        let names: Vec<String> = (1..=texts.len()).map(|number| format!("pair_{mark}_{number}")).collect();
+        let named = (1..=texts.len()).map(|number| format!("pair_{mark}_{number}"));
+        let wanted = |at: usize| only.is_none_or(|only| only == at);
+        let (names, texts): (Vec<String>, Vec<[String; 3]>) =
+            named.zip(texts).enumerate().filter(|(at, _)| wanted(*at)).map(|(_, pair)| pair).unzip();
         let shown: Vec<String> =
             names.iter().zip(&texts).map(|(name, texts)| excerpt::named_pair(name, &mark, texts)).collect();
         let blanks: Vec<String> = names.iter().map(|name| format!("\"{name}\": \"?\"")).collect();
@@ -114,7 +122,13 @@ impl Which<'_> {
             found.into_iter().map(|said| said.map(|(said, at)| reply.grade(said, at))).collect()
         };
         let readable = |index: usize, reply: &Reply| read(index, reply).iter().any(Option::is_some);
-        let replies = model.ask(&asks, &readable, progress)?;
+        let size = self.pairs_per_call.max(1);
+        // Two requests a part: A first and B first.
+        let parts = |index: usize| -> Vec<Ask> {
+            let part = pairs.chunks(size).nth(index / 2).unwrap_or_default();
+            (0..part.len()).map(|at| self.some(part, index % 2 == 1, Some(at)).ask).collect()
+        };
+        let replies = model.ask_in_parts(&asks, &parts, &readable, progress)?;
         let read: Vec<Vec<Option<f32>>> =
             replies.iter().enumerate().map(|(index, reply)| read(index, reply)).collect();
         let mut choices = Vec::with_capacity(pairs.len());

@@ -14,6 +14,8 @@ use crate::pairs::Pairs;
 pub struct Examples {
     /// Pairs in which one response has more of the feature: the pair, and whether that is response A.
     pub with: Vec<(u32, bool)>,
+    /// The sentences of that response in which the feature shows, where it shows in sentences; `[with]` or empty.
+    pub shows: Vec<Vec<String>>,
     /// Pairs in which both have equally much of it.
     pub silent: Vec<u32>,
 }
@@ -22,6 +24,9 @@ pub struct Examples {
 const WORDS: usize = 128;
 /// Words of a prompt there: only what the responses answer.
 const PROMPT_WORDS: usize = 64;
+/// Sentences of a response that are pointed out, and words of each.
+const POINTED_OUT: usize = 3;
+const SENTENCE_WORDS: usize = 40;
 
 /// The request for one description.
 pub fn ask(pairs: &Pairs, prompt: &Prompt, examples: &Examples) -> Ask {
@@ -35,7 +40,16 @@ pub fn ask(pairs: &Pairs, prompt: &Prompt, examples: &Examples) -> Ask {
     };
     let with: Vec<[String; 3]> = examples.with.iter().map(|(pair, _)| cut(*pair)).collect();
     let silent: Vec<[String; 3]> = examples.silent.iter().map(|pair| cut(*pair)).collect();
-    let mark = excerpt::mark(with.iter().chain(&silent).flatten().map(String::as_str));
+    let shows: Vec<String> = (0..with.len())
+        .map(|number| {
+            let sentences =
+                examples.shows.get(number).map_or(&[][..], Vec::as_slice).iter().take(POINTED_OUT);
+            let lines =
+                sentences.map(|text| excerpt::cut(text, SENTENCE_WORDS, Keep::Start).replace('\n', " "));
+            lines.collect::<Vec<_>>().join("\n")
+        })
+        .collect();
+    let mark = excerpt::mark(with.iter().chain(&silent).flatten().chain(&shows).map(String::as_str));
     let mut shown = String::new();
     for (number, ([question, a, b], (_, a_has))) in with.iter().zip(&examples.with).enumerate() {
         let (more, less) = if *a_has { (a, b) } else { (b, a) };
@@ -46,6 +60,9 @@ pub fn ask(pairs: &Pairs, prompt: &Prompt, examples: &Examples) -> Ask {
             excerpt::fence("WITH", &mark, more),
             excerpt::fence("WITHOUT", &mark, less),
         ));
+        if let Some(sentences) = shows.get(number).filter(|sentences| !sentences.is_empty()) {
+            shown.insert_str(shown.len() - 1, &format!("{}\n", excerpt::fence("SHOWS", &mark, sentences)));
+        }
     }
     for (number, [question, a, b]) in silent.iter().enumerate() {
         shown.push_str(&format!(

@@ -1,12 +1,15 @@
 //! One request to an OpenAI-compatible server, and what its answer means.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use serde_json::Value;
 
+use super::reach::Reach;
 use super::{Failure, FailureKind, NetError, Policy, Secret, retry_after};
 use crate::context::Context;
-
-/// Largest answer that is read.
-const MAX_ANSWER: u64 = 512 << 20;
+use crate::limits::{self, ANSWER};
 
 const OPENAI: &str = "https://api.openai.com/v1";
 
@@ -80,20 +83,31 @@ impl Endpoint {
 pub struct Client {
     agent: ureq::Agent,
     endpoint: Endpoint,
+    reach: Reach,
+    /// Addresses end in a slash: the server sends on to such.
+    slash: Arc<AtomicBool>,
 }
 
 impl Client {
-    /// A client with the policy's timeouts.
-    pub fn new(endpoint: Endpoint, policy: &Policy) -> Self {
-        let agent = ureq::Agent::config_builder()
+    /// A client with the policy's timeouts, on the way that the environment says.
+    ///
+    /// # Errors
+    /// Where a proxy or certificates that the environment names cannot be used.
+    pub fn new(endpoint: Endpoint, policy: &Policy) -> Result<Self, NetError> {
+        let reach = Reach::of(&endpoint.base, &policy.context)?;
+        let mut config = ureq::Agent::config_builder()
             .timeout_connect(Some(policy.connect))
             .timeout_global(Some(policy.timeout))
             .http_status_as_error(false)
             // A redirected request would carry the key to somebody else.
             .max_redirects(0)
-            .user_agent(concat!("wimhf/", env!("CARGO_PKG_VERSION")))
-            .build();
-        Self { agent: agent.into(), endpoint }
+            .proxy(reach.proxy.clone())
+            .user_agent(concat!("wimhf/", env!("CARGO_PKG_VERSION")));
+        if let Some(tls) = reach.tls.clone() {
+            config = config.tls_config(tls);
+        }
+        let agent = config.build().into();
+        Ok(Self { agent, endpoint, reach, slash: Arc::new(AtomicBool::new(false)) })
     }
 
     /// Where it sends to.
@@ -101,15 +115,28 @@ impl Client {
         &self.endpoint
     }
 
-    /// Posts `body` to `service` ("embeddings") once. A good answer is its JSON.
+    /// From now on addresses end in a slash.
+    pub fn end_in_slash(&self) {
+        self.slash.store(true, Ordering::SeqCst);
+    }
+
+    /// Posts `body` to `service` ("embeddings") once. A good answer is its JSON, without the key wherever the server
+    /// quotes it.
     ///
     /// # Errors
     /// A [`Failure`] that says whether trying again may help.
     pub fn post(&self, service: &str, body: &Value) -> Result<Value, Failure> {
-        let url = format!("{}/{service}", self.endpoint.base);
+        let slash = if self.slash.load(Ordering::SeqCst) { "/" } else { "" };
+        let url = format!("{}/{service}{slash}", self.endpoint.base);
         let mut request = self.agent.post(&url);
         if let Some(key) = &self.endpoint.key {
-            request = request.header("Authorization", format!("Bearer {}", key.reveal()));
+            let header = key.bearer().ok_or_else(|| {
+                Failure::fatal(
+                    "the key holds characters that cannot be sent",
+                    "check the key in `OPENAI_API_KEY`: a line break or a letter with an accent may have come in",
+                )
+            })?;
+            request = request.header("Authorization", header);
         }
         let bytes = serde_json::to_vec(body).map_err(|error| {
             Failure::fatal(format!("a request cannot be written: {error}"), "report this as a defect")
@@ -117,51 +144,106 @@ impl Client {
         let request = request.header("Content-Type", "application/json");
         let mut response = request.send(&bytes).map_err(|error| self.unreachable(&url, &error))?;
         let status = response.status().as_u16();
-        let wait = (response.headers().get("retry-after-ms").and_then(|value| value.to_str().ok()))
-            .and_then(|value| value.trim().parse().ok())
-            .map(std::time::Duration::from_millis)
-            .or_else(|| {
-                let value = response.headers().get("retry-after")?;
-                retry_after::parse(value.to_str().ok()?)
-            });
-        let body = response.body_mut().with_config().limit(MAX_ANSWER).read_to_vec();
-        let body = match body {
+        let header = |name: &str| response.headers().get(name)?.to_str().ok().map(str::to_owned);
+        let wait = (header("retry-after-ms").and_then(|value| value.trim().parse().ok()))
+            .map(Duration::from_millis)
+            .or_else(|| retry_after::parse(&header("retry-after")?));
+        let location = header("location");
+        let body = response.body_mut().with_config().limit(ANSWER.most()).read_to_vec();
+        let mut body = match body {
             Ok(body) => body,
+            Err(ureq::Error::BodyExceedsLimit(_)) => {
+                return Err(Failure::fatal(
+                    format!("`{url}` gave {}", ANSWER.exceeded()),
+                    "ask for less at once (`--batch-texts`), or raise `WIMHF_MAX_ANSWER`",
+                ));
+            }
             // The answer broke off: whatever the status was, it says nothing.
             Err(error) => return Err(self.unreachable(&url, &error)),
         };
-        if (200..300).contains(&status) {
-            return serde_json::from_slice(&body).map_err(|error| {
-                Failure::again(format!("`{url}` gave an answer that is not JSON: {error}"))
-            });
+        // Before anything is made of it, and before anything is cut.
+        for secret in self.secrets() {
+            secret.scrub_bytes(&mut body);
         }
-        Err(self.refused(&url, status, wait, &body))
+        if (200..300).contains(&status) {
+            return self.json(&url, &body);
+        }
+        Err(self.refused(&url, status, wait, location.as_deref(), &body))
+    }
+
+    /// A good answer's JSON.
+    fn json(&self, url: &str, body: &[u8]) -> Result<Value, Failure> {
+        if let Err((_, too_much)) = limits::json_depth(body) {
+            return Err(Failure::again(format!("`{url}` gave an answer that is not JSON: {too_much}")));
+        }
+        let mut value = serde_json::from_slice(body)
+            .map_err(|error| Failure::again(format!("`{url}` gave an answer that is not JSON: {error}")))?;
+        for secret in self.secrets() {
+            secret.scrub_value(&mut value);
+        }
+        Ok(value)
+    }
+
+    /// What must not come back to the screen or into a file.
+    fn secrets(&self) -> impl Iterator<Item = &Secret> {
+        self.endpoint.key.iter().chain(&self.reach.secret)
     }
 
     /// No answer at all.
     fn unreachable(&self, url: &str, error: &ureq::Error) -> Failure {
-        let message = self.safe(&format!("no answer from `{url}`: {error}"));
+        let way = self.reach.in_words();
+        let message = self.safe(&format!("no answer from `{url}`{way}: {error}"));
+        let lower = message.to_lowercase();
         match error {
-            ureq::Error::BadUri(_) | ureq::Error::Http(_) | ureq::Error::InvalidProxyUrl => {
-                Failure::fatal(message, "check the base URL")
+            ureq::Error::BadUri(_) | ureq::Error::Http(_) => Failure::fatal(message, "check the base URL"),
+            ureq::Error::InvalidProxyUrl => Failure::fatal(message, "check the proxy that is set"),
+            _ if lower.contains("unknownissuer") || lower.contains("unknown issuer") => Failure::fatal(
+                message,
+                "the server's certificate is signed by an authority that is not known here: name a file with that authority's certificate in `SSL_CERT_FILE`",
+            ),
+            _ if lower.contains("invalid peer certificate") => {
+                Failure::fatal(message, "the server's certificate does not fit the address or the date")
             }
             _ => Failure::again(message),
         }
     }
 
     /// What a status other than success means.
-    fn refused(&self, url: &str, status: u16, wait: Option<std::time::Duration>, body: &[u8]) -> Failure {
-        let said = said(body);
-        let message =
-            self.safe(&format!("`{url}` answered {status}{}{said}", if said.is_empty() { "" } else { ": " }));
+    fn refused(
+        &self,
+        url: &str,
+        status: u16,
+        wait: Option<Duration>,
+        location: Option<&str>,
+        body: &[u8],
+    ) -> Failure {
+        let said = self.said(body);
+        let way = if status == 407 || status >= 500 { self.reach.in_words() } else { String::new() };
+        let mut message =
+            format!("`{url}`{way} answered {status}{}{said}", if said.is_empty() { "" } else { ": " });
         let lower = said.to_lowercase();
-        let too_large =
-            ["context length", "context size", "too large", "too long", "maximum context", "max_tokens_per"]
-                .iter()
-                .any(|words| lower.contains(words));
+        if (300..=399).contains(&status)
+            && let Some(location) = location
+        {
+            let path = |address: &str| {
+                let rest = address
+                    .split_once("://")
+                    .map_or(address, |(_, rest)| rest.find('/').and_then(|at| rest.get(at..)).unwrap_or(""));
+                rest.split(['?', '#']).next().unwrap_or_default().to_owned()
+            };
+            if path(location) == format!("{}/", path(url)) {
+                // The same place: nobody else gets the key.
+                self.end_in_slash();
+                return Failure { kind: FailureKind::Mended, message, status: Some(status), said };
+            }
+            let place: String =
+                location.split(['?', '#']).next().unwrap_or_default().chars().take(200).collect();
+            let place = place.rsplit_once('@').map_or(place.as_str(), |(_, place)| place);
+            message.push_str(&format!(" (to `{}`)", self.safe(place)));
+        }
         let kind = match status {
             413 => FailureKind::TooLarge,
-            400 | 422 | 500 if too_large => FailureKind::TooLarge,
+            400 | 422 | 500 if is_too_large(&lower) => FailureKind::TooLarge,
             429 if lower.contains("insufficient_quota") || lower.contains("exceeded your current quota") => {
                 FailureKind::Fatal(
                     "the account has no credit left; add some, the same command goes on from here",
@@ -174,39 +256,172 @@ impl Client {
             },
             401 | 403 => FailureKind::Fatal("check the key in `OPENAI_API_KEY`"),
             404 => FailureKind::Fatal("check the model's name and the base URL, which usually ends in `/v1`"),
+            407 => FailureKind::Fatal("the proxy wants a name and a password, in the variable that names it"),
             300..=399 => {
                 FailureKind::Fatal("the server sends to another address; name that one as the base URL")
             }
             _ => FailureKind::Fatal("check the model's name and what the server supports"),
         };
-        Failure { kind, message }
+        Failure { kind, message: self.safe(&message), status: Some(status), said }
     }
 
     /// Without the key, whoever put it there.
     fn safe(&self, message: &str) -> String {
-        match &self.endpoint.key {
-            Some(key) => key.scrub(message),
-            None => message.to_owned(),
-        }
+        self.secrets().fold(message.to_owned(), |message, secret| secret.scrub(&message))
+    }
+
+    /// What the body of a refusal says, short and on one line.
+    fn said(&self, body: &[u8]) -> String {
+        let value: Option<Value> =
+            if limits::json_depth(body).is_ok() { serde_json::from_slice(body).ok() } else { None };
+        let text =
+            value.as_ref().and_then(said_in).unwrap_or_else(|| String::from_utf8_lossy(body).into_owned());
+        let text = self.safe(&text);
+        let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect();
+        line.trim().to_owned()
     }
 }
 
-/// What the body of a refusal says, short and on one line.
-fn said(body: &[u8]) -> String {
-    let value: Option<Value> = serde_json::from_slice(body).ok();
-    let text = value
-        .as_ref()
-        .and_then(|value| {
-            let error = value.get("error").unwrap_or(value);
-            let text = |value: &Value| value.as_str().map(str::to_owned);
-            let message = ["message", "detail"].iter().find_map(|name| error.get(name).and_then(text));
-            let code = error.get("code").and_then(text);
-            match (message.or_else(|| text(error)), code) {
-                (Some(message), Some(code)) => Some(format!("{message} ({code})")),
-                (message, code) => message.or(code),
-            }
-        })
-        .unwrap_or_else(|| String::from_utf8_lossy(body.get(..400).unwrap_or(body)).into_owned());
-    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect();
-    line.trim().to_owned()
+/// What a server's error says, in whichever of the usual places: `error` as an object or as plain text, `message`,
+/// `detail` as text or as FastAPI's list.
+pub fn said_in(value: &Value) -> Option<String> {
+    let text = |value: &Value| value.as_str().filter(|text| !text.trim().is_empty()).map(str::to_owned);
+    let error = value.get("error").filter(|error| !error.is_null()).unwrap_or(value);
+    let listed = |value: &Value| -> Option<String> {
+        let one = |item: &Value| {
+            let words = text(item.get("msg").or_else(|| item.get("message"))?)?;
+            // FastAPI's place of the field that it does not want.
+            let field = item.get("loc").and_then(|place| place.as_array()?.last().and_then(text));
+            Some(field.map_or(words.clone(), |field| format!("{field}: {words}")))
+        };
+        let all: Vec<String> = value.as_array()?.iter().filter_map(one).collect();
+        (!all.is_empty()).then(|| all.join("; "))
+    };
+    let message = ["message", "detail", "error", "errors", "msg", "title"]
+        .iter()
+        .find_map(|name| error.get(name).and_then(|inner| text(inner).or_else(|| listed(inner))))
+        .or_else(|| text(error))
+        .or_else(|| text(value.get("message")?))
+        .or_else(|| text(value.get("detail")?));
+    let code = error.get("code").and_then(text);
+    match (message, code) {
+        (Some(message), Some(code)) => Some(format!("{message} ({code})")),
+        (message, code) => message.or(code),
+    }
+}
+
+/// Whether a refusal says that there is too much in the request: of texts, or of one.
+fn is_too_large(lower: &str) -> bool {
+    const WORDS: &[&str] = &[
+        "context length",
+        "context size",
+        "context window",
+        "context limit",
+        "maximum context",
+        "max context",
+        "exceeds the context",
+        "exceed context",
+        "exceeds the available context",
+        "too large",
+        "too long",
+        "too many tokens",
+        "too many input",
+        "too many text",
+        "too many item",
+        "max_tokens_per",
+        "max_seq_len",
+        "maximum sequence length",
+        "max sequence length",
+        "sequence length is longer",
+        "longer than the maximum",
+        "longest",
+        "maximum input length",
+        "input length",
+        "maximum number of tokens",
+        "token limit",
+        "tokens exceed",
+        "exceeds the maximum",
+        "exceeds maximum",
+        "exceeds the limit",
+        "exceeds the max",
+        "exceed the maximum",
+        "reduce the length",
+        "reduce your prompt",
+        "must have less than",
+        "fewer tokens",
+        "batch size",
+        "array too long",
+        "maximum allowed batch",
+        "less than or equal to 1 input",
+        "at most",
+    ];
+    // "max_tokens must be at most 4096" is about our own wish.
+    WORDS.iter().any(|words| lower.contains(words))
+        && !(lower.contains("max_tokens") && !lower.contains("context") && !lower.contains("max_tokens_per"))
+}
+
+/// Whether a refusal speaks of the number of texts rather than of one text's length.
+pub fn is_about_the_batch(said: &str) -> bool {
+    let lower = said.to_lowercase();
+    ["batch size", "array too long", "allowed batch", "too many text", "too many item", "too many inputs"]
+        .iter()
+        .any(|words| lower.contains(words))
+        // llama.cpp's "physical batch size" is the longest text that it reads.
+        && !lower.contains("physical batch")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_a_server_says_is_found_wherever_it_stands() {
+        for (body, said) in [
+            (json!({ "error": { "message": "no", "code": "bad" } }), "no (bad)"),
+            // Ollama.
+            (json!({ "error": "model 'x' not found" }), "model 'x' not found"),
+            (json!({ "object": "error", "message": "too long", "code": 400 }), "too long"),
+            (json!({ "detail": "Not Found" }), "Not Found"),
+            (
+                json!({ "detail": [{ "loc": ["body", "encoding_format"], "msg": "extra fields not permitted" }] }),
+                "encoding_format: extra fields not permitted",
+            ),
+            (json!({ "error": { "error": "deep" } }), "deep"),
+            (json!({ "error": null, "message": "outside" }), "outside"),
+            (json!({ "error": { "code": "only_a_code" } }), "only_a_code"),
+        ] {
+            assert_eq!(said_in(&body).as_deref(), Some(said), "{body}");
+        }
+        assert_eq!(said_in(&json!({ "error": {} })), None);
+        assert_eq!(said_in(&json!([])), None);
+    }
+
+    /// Word for word what servers say when a text is longer than they read, or when there are too many.
+    #[test]
+    fn too_much_is_known_in_its_many_wordings() {
+        for said in [
+            "This model's maximum context length is 8192 tokens, however you requested 10000 tokens",
+            "input (600 tokens) is too large to process. increase the physical batch size (current batch size: 512)",
+            "Input validation error: `inputs` must have less than 512 tokens. Given: 600",
+            "the input length exceeds the context length",
+            "batch size 64 > maximum allowed batch size 32",
+            "'input' array too long. Expected an array with maximum length 2048",
+            "Too many tokens in batch. Max: 16384, given: 20000",
+            "Too many input tokens. Max input tokens: 8192, request input token count: 10000",
+            "the request exceeds the available context size. try increasing the context size",
+            "Token indices sequence length is longer than the specified maximum sequence length for this model (600 > 512)",
+            "The input or output tokens must be reduced: prompt is too long",
+            "Invalid 'input': at most 96 texts are allowed",
+            "Requested tokens (5000) exceed context window of 4096",
+        ] {
+            assert!(is_too_large(&said.to_lowercase()), "{said}");
+        }
+        for said in ["max_tokens must be at most 4096", "Unsupported parameter: temperature", "bad model"] {
+            assert!(!is_too_large(&said.to_lowercase()), "{said}");
+        }
+        assert!(is_about_the_batch("batch size 64 > maximum allowed batch size 32"));
+        assert!(!is_about_the_batch("increase the physical batch size (current batch size: 512)"));
+    }
 }

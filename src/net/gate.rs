@@ -14,6 +14,9 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Failures in a row from which on one request at a time feels its way.
 const SUSPECT: u32 = 4;
 
+/// How often a request is written anew. There are fewer wishes than that.
+const MENDS: u32 = 40;
+
 /// What all requests to a server share: a limit that follows how it copes (up by one a round, halved when it is
 /// busy), a time before which nothing is sent, and the count of failures that ends it all.
 #[derive(Debug)]
@@ -77,7 +80,7 @@ impl Gate {
         mut attempt: impl FnMut() -> Result<T, Failure>,
     ) -> Result<T, NetError> {
         let mut chance = rng::stream(self.policy.seed, &format!("waits {name}"));
-        let mut attempts = 0;
+        let (mut attempts, mut mends) = (0, 0);
         loop {
             let outcome = {
                 let _permit = self.enter()?;
@@ -90,17 +93,29 @@ impl Gate {
                 }
                 Err(failure) => failure,
             };
-            attempts += 1;
             match failure.kind {
                 // The server is well, it just does not want this.
                 FailureKind::Fatal(hint) => return Err(NetError::Refused { message: failure.message, hint }),
-                FailureKind::TooLarge => return Err(NetError::TooLarge { message: failure.message }),
+                FailureKind::TooLarge => {
+                    let hint =
+                        "this server reads less at a time; give it a longer context, or name another model";
+                    return Err(NetError::TooLarge { message: failure.message, hint });
+                }
+                FailureKind::Mended => {
+                    mends += 1;
+                    if mends > MENDS {
+                        let hint = "check the model's name and what the server supports";
+                        return Err(NetError::Refused { message: failure.message, hint });
+                    }
+                    continue;
+                }
                 FailureKind::Busy(Some(asked)) if asked > self.policy.longest_asked => {
                     let hint = "the server asks to wait very long; the same command goes on from here later";
                     return Err(NetError::Refused { message: failure.message, hint });
                 }
                 FailureKind::Again | FailureKind::Busy(_) => {}
             }
+            attempts += 1;
             self.failed(&failure);
             if attempts >= self.policy.attempts {
                 return Err(NetError::GivenUp { attempts, message: failure.message });
@@ -124,7 +139,7 @@ impl Gate {
     fn enter(&self) -> Result<Permit<'_>, NetError> {
         let mut state = self.lock();
         loop {
-            if self.policy.cancel.requested() {
+            if self.policy.context.cancel.requested() {
                 return Err(NetError::Stopped);
             }
             if let Some(down) = &state.down {
@@ -146,7 +161,7 @@ impl Gate {
     fn pause(&self, wait: Duration) -> Result<(), NetError> {
         let until = Instant::now() + wait;
         loop {
-            if self.policy.cancel.requested() {
+            if self.policy.context.cancel.requested() {
                 return Err(NetError::Stopped);
             }
             let left = until.saturating_duration_since(Instant::now());

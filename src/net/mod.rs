@@ -5,17 +5,19 @@
 //! as many at once as the server takes well. [`for_each`] does that for many items on plain threads and hands
 //! every answer to its caller as it comes, so that it can be kept at once; it stops cleanly on Ctrl-C.
 
+pub mod accepts;
 mod client;
 mod gate;
 mod pool;
+pub(crate) mod reach;
 mod retry_after;
 mod secret;
 
 use std::time::Duration;
 
-use crate::context::Cancel;
+use crate::context::Context;
 
-pub use client::{Client, Endpoint};
+pub use client::{Client, Endpoint, is_about_the_batch, said_in};
 pub use gate::Gate;
 pub use pool::for_each;
 pub use secret::Secret;
@@ -44,8 +46,8 @@ pub struct Policy {
     pub concurrency: usize,
     /// Where chance comes from.
     pub seed: u64,
-    /// Whether to stop.
-    pub cancel: Cancel,
+    /// Whether to stop, and the way out that the environment says.
+    pub context: Context,
 }
 
 impl Default for Policy {
@@ -61,7 +63,7 @@ impl Default for Policy {
             timeout: Duration::from_secs(600),
             concurrency: 8,
             seed: 0,
-            cancel: Cancel::default(),
+            context: Context::default(),
         }
     }
 }
@@ -73,6 +75,10 @@ pub struct Failure {
     pub kind: FailureKind,
     /// For the user; free of secrets.
     pub message: String,
+    /// The status of the server's answer; `None` where there was none.
+    pub status: Option<u16>,
+    /// What the server itself said, on one line, free of secrets.
+    pub said: String,
 }
 
 /// What to do about a failed attempt.
@@ -84,6 +90,8 @@ pub enum FailureKind {
     Busy(Option<Duration>),
     /// The request is too large for this server; a smaller one may pass.
     TooLarge,
+    /// The next attempt is another request, which leaves out what was refused: at once.
+    Mended,
     /// It will not get better.
     Fatal(&'static str),
 }
@@ -91,12 +99,18 @@ pub enum FailureKind {
 impl Failure {
     /// A failure that another attempt may mend.
     pub fn again(message: impl Into<String>) -> Self {
-        Self { kind: FailureKind::Again, message: message.into() }
+        Self { kind: FailureKind::Again, message: message.into(), status: None, said: String::new() }
     }
 
     /// A failure that no attempt mends; `hint` says what the user can do.
     pub fn fatal(message: impl Into<String>, hint: &'static str) -> Self {
-        Self { kind: FailureKind::Fatal(hint), message: message.into() }
+        Self { kind: FailureKind::Fatal(hint), message: message.into(), status: None, said: String::new() }
+    }
+
+    /// The same, to be tried again at once with a request written anew.
+    #[must_use]
+    pub fn mended(self) -> Self {
+        Self { kind: FailureKind::Mended, ..self }
     }
 }
 
@@ -122,10 +136,12 @@ pub enum NetError {
         hint: &'static str,
     },
     /// The request is too large, and it is one that cannot be made smaller here.
-    #[error("{message}\nhint: cut texts earlier with `--max-tokens`")]
+    #[error("{message}\nhint: {hint}")]
     TooLarge {
         /// Who said what.
         message: String,
+        /// What the user can do.
+        hint: &'static str,
     },
     /// Tried often enough.
     #[error(

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::context::Cancel;
+use crate::limits;
 use crate::support::{Answer, Request, Server};
 
 /// As patient as the default, in a hurry.
@@ -22,7 +23,7 @@ fn policy() -> Policy {
 }
 
 fn client(server: &Server, policy: &Policy) -> Client {
-    Client::new(Endpoint::new(&format!("{}/v1/", server.url()), None).unwrap(), policy)
+    Client::new(Endpoint::new(&format!("{}/v1/", server.url()), None).unwrap(), policy).unwrap()
 }
 
 fn post(server: &Server, policy: Policy) -> Result<Value, NetError> {
@@ -145,14 +146,15 @@ fn the_key_is_sent_and_never_shown() {
         )
     });
     let endpoint = Endpoint::new(&server.url(), Some(Secret::new(&format!(" {KEY}\n")))).unwrap();
-    let client = Client::new(endpoint, &policy());
+    let client = Client::new(endpoint, &policy()).unwrap();
     let failure = client.post("embeddings", &json!({})).unwrap_err();
     assert_eq!(server.requests()[0].header("authorization"), Some(format!("Bearer {KEY}").as_str()));
     let shown = format!("{failure:?} {client:?} {} {:?}", failure.message, client.endpoint());
     assert!(!shown.contains(KEY), "{shown}");
     assert!(failure.message.contains("Incorrect API key provided"), "{}", failure.message);
     let dead =
-        Client::new(Endpoint::new("http://127.0.0.1:9/v1", Some(Secret::new(KEY))).unwrap(), &policy());
+        Client::new(Endpoint::new("http://127.0.0.1:9/v1", Some(Secret::new(KEY))).unwrap(), &policy())
+            .unwrap();
     assert!(!format!("{:?}", dead.post("embeddings", &json!({}))).contains(KEY));
 }
 
@@ -174,7 +176,7 @@ fn a_server_that_never_answers_is_given_up_soon() {
     // The user forgot to start it, or the address is wrong.
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let policy = policy();
-    let client = Client::new(Endpoint::new(&format!("http://{free}/v1"), None).unwrap(), &policy);
+    let client = Client::new(Endpoint::new(&format!("http://{free}/v1"), None).unwrap(), &policy).unwrap();
     let attempts = AtomicUsize::new(0);
     let error = Gate::new(policy.clone())
         .with_retries("one", || {
@@ -212,6 +214,74 @@ fn a_server_that_dies_is_not_asked_for_ever() {
     assert_eq!(*kept.lock().unwrap(), 5, "what was answered is kept");
     // Those that were under way when it was given up may still have failed.
     assert!(server.count() <= 5 + 9 + policy.concurrency, "{} requests", server.count());
+}
+
+/// A body that quotes the key across the place where messages are cut, and one that quotes it in an answer.
+#[test]
+fn no_part_of_a_key_is_left_whatever_is_cut_and_none_is_in_an_answer() {
+    const KEY: &str = "sk-proj-Zx8Qv7Lm2Ty5Rk9Wd4Hb6Nc3Pf1Gs0Ja8Ue7Xi2Oo5Mm9Vq1";
+    let key = || Some(Secret::new(KEY));
+    for before in [0, 100, 240, 280, 299, 350, 380, 395, 399, 1000] {
+        let answers = [
+            Answer::new(400, "text/plain", format!("{}{KEY} is wrong", "x".repeat(before))),
+            Answer::error(400, &format!("{}{KEY}", "x".repeat(before))),
+            Answer::new(
+                400,
+                "application/json",
+                format!(r#"{{"detail":[{{"msg":"{}{KEY}"}}]}}"#, "x".repeat(before)),
+            ),
+        ];
+        for answer in answers {
+            let server = Server::start(move |_| answer.clone());
+            let client = Client::new(Endpoint::new(&server.url(), key()).unwrap(), &policy()).unwrap();
+            let failure = client.post("embeddings", &json!({})).unwrap_err();
+            let shown = format!("{failure:?}");
+            let left = (4..=KEY.len()).rev().find(|&length| shown.contains(&KEY[..length]));
+            assert_eq!(left, None, "{shown}");
+        }
+    }
+    let server = Server::start(|_| {
+        Answer::json(format!(r#"{{"text":"your key {KEY}","{KEY}":["\u0073{}"]}}"#, &KEY[1..]))
+    });
+    let client = Client::new(Endpoint::new(&server.url(), key()).unwrap(), &policy()).unwrap();
+    let answer = client.post("embeddings", &json!({})).unwrap().to_string();
+    assert_eq!(answer, r#"{"***":["***"],"text":"your key ***"}"#);
+}
+
+#[test]
+fn a_redirect_to_the_same_place_with_a_slash_is_followed_and_no_other() {
+    let server = Server::start(|request| match request.path.ends_with('/') {
+        true => Answer::json(r#"{"good":true}"#),
+        false => Answer::new(307, "text/plain", "").header("location", &format!("{}/", request.path)),
+    });
+    assert_eq!(post(&server, policy()).unwrap(), json!({ "good": true }));
+    let client = client(&server, &policy());
+    let gate = Gate::new(policy());
+    for _ in 0..3 {
+        gate.with_retries("one", || client.post("chat/completions", &json!({}))).unwrap();
+    }
+    assert_eq!(server.count(), 2 + 2 + 2, "it is learnt once");
+    for location in
+        ["http://evil.example/v1/other/", "/v2/chat/completions", "https://u:p4ss@evil.example/x?key=k"]
+    {
+        let server = Server::start(move |_| Answer::new(308, "text/plain", "").header("location", location));
+        let error = post(&server, policy()).unwrap_err().to_string();
+        assert!(
+            error.contains("another address") && !error.contains("p4ss") && !error.contains("key=k"),
+            "{error}"
+        );
+        assert_eq!(server.count(), 1);
+    }
+}
+
+#[test]
+fn an_answer_that_is_far_too_large_is_not_read_to_its_end() {
+    let server = Server::start(|_| Answer::json(vec![b' '; (limits::ANSWER.most() + 100) as usize]));
+    let error = post(&server, policy()).unwrap_err().to_string();
+    assert!(error.contains("67 MB") && error.contains("WIMHF_MAX_ANSWER"), "{error}");
+    assert_eq!(server.count(), 1, "it would be as large again");
+    let deep = Server::start(|_| Answer::json("[".repeat(200_000)));
+    assert!(post(&deep, Policy { attempts: 2, ..policy() }).is_err());
 }
 
 /// Every item with its answer, whatever goes wrong, and none that was answered well asked again.
@@ -307,7 +377,7 @@ fn an_error_of_the_keeper_ends_it_and_what_is_under_way_is_still_offered() {
             assert_eq!(item, answer);
             offered.insert(item);
             if offered.len() == 10 {
-                return Err(NetError::TooLarge { message: "full".into() });
+                return Err(NetError::TooLarge { message: "full".into(), hint: "" });
             }
             Ok(())
         },

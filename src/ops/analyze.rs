@@ -8,17 +8,23 @@ use serde::{Deserialize, Serialize};
 
 use super::models::{CostEstimate, spent_in_words};
 use crate::cache::{self, Cache};
-use crate::config::{Config, ConfigError, Describer};
+use crate::config::{Config, ConfigError, Describer, SaeMode};
 use crate::constitution::{self, Findings};
 use crate::context::{Context, Observer, Relay};
 use crate::dataset;
 use crate::describe::judging::Plan;
 use crate::describe::known::{ConceptBank, ConceptBankError};
 use crate::describe::llm_describer::Models;
-use crate::describe::{self, Described, Feature};
+use crate::describe::presence::Firing;
+use crate::describe::sentence_features::{
+    DictionaryModel, SentenceError, SentenceMaterial, SentenceModels, bundled_dictionary, named_entries,
+};
+use crate::describe::{self, Described, Feature, FeatureSource, Found, Setting, Vocabulary};
+use crate::dictionary::Dictionary;
 use crate::effects::table::{self, EffectTable};
-use crate::embed::{self, BundledEmbedder, EmbedError, Embedding, Recipe};
+use crate::embed::{self, BundledEmbedder, EmbedError, Embedder, Embedding, Recipe, embed_texts};
 use crate::export::{annotated_pairs, tables};
+use crate::featurizer::SentenceReader;
 use crate::hub::HubError;
 use crate::llm;
 use crate::llm::chat::LanguageError;
@@ -28,15 +34,17 @@ use crate::llm::spending::Budget;
 use crate::matrix::Matrix;
 use crate::pairs::{self, Pairs, PairsError, Split, mean_labels, split::on};
 use crate::personalize;
+use crate::relabel;
 use crate::report::{constitution::write_constitution, page};
-use crate::run::{RunError, open_embedder};
+use crate::run::{RunError, entries_of, open_embedder};
 use crate::sae::{
-    self, Checkpoint, Control, DeviceChoice, Progress, Sae, SaeCard, SaeConfig, SaeError, TrainData,
-    TrainReport,
+    self, Checkpoint, Compute, Control, DeviceChoice, Progress, Sae, SaeCard, SaeConfig, SaeError,
+    SentenceSae, TrainData, TrainReport,
 };
+use crate::sentences::SentenceTable;
 use crate::store::{
-    EmbeddingRecord, LanguageRecord, Manifest, RunDir, StoreError, fingerprint, read_json, read_matrix,
-    write_bytes, write_json, write_matrix,
+    EmbeddingRecord, LanguageRecord, Manifest, RunDir, SentenceMetrics, StoreError, fingerprint, output,
+    read_json, read_matrix, write_bytes, write_json, write_matrix,
 };
 
 /// What to analyse, and where to leave the result.
@@ -129,6 +137,15 @@ pub enum AnalyzeError {
     Stopped,
 }
 
+impl From<SentenceError> for AnalyzeError {
+    fn from(error: SentenceError) -> Self {
+        match error {
+            SentenceError::Embed(error) => error.into(),
+            SentenceError::Sae(error) => error.into(),
+        }
+    }
+}
+
 impl AnalyzeError {
     /// Whether the user can mend it (exit code 2) rather than we (exit code 1).
     pub fn is_users(&self) -> bool {
@@ -196,7 +213,6 @@ impl Quality {
 }
 
 /// The measurable half of a run: everything that needs no labels.
-#[derive(Debug)]
 pub struct DescribedRun {
     /// The open run directory.
     pub run: RunDir,
@@ -208,12 +224,16 @@ pub struct DescribedRun {
     pub deltas: Matrix,
     /// Features in words, and their activations.
     pub described: Described,
-    /// How the autoencoder's training went.
+    /// How the training of the autoencoder over differences went.
     pub trained: TrainReport,
-    /// How well it does on held-out pairs.
+    /// How that over sentences went; `None` without one.
+    pub sentences: Option<TrainReport>,
+    /// How well the autoencoder over differences does on held-out pairs.
     pub quality: Quality,
     /// The detectors.
     bank: ConceptBank,
+    /// What finds the features in sentences.
+    reader: (SentenceModels, Option<Sae>, Box<dyn Embedder>),
     /// Fingerprint of all this.
     print: String,
 }
@@ -224,7 +244,7 @@ pub struct DescribedRun {
 /// See [`AnalyzeError`]; finished stages stay, and the same request goes on after them.
 pub fn analyze(request: &Request, observer: &mut dyn Observer) -> Result<Analysis, AnalyzeError> {
     let measured = measure(request, observer)?;
-    estimate(measured, &request.config, observer)
+    estimate(measured, &request.config, request.context(), observer)
 }
 
 /// Reads, splits, embeds, trains and describes: what the two responses differ in.
@@ -250,8 +270,40 @@ pub fn measure(request: &Request, observer: &mut dyn Observer) -> Result<Describ
         ),
     );
     let described = describe_stage(&mut prepared, request, &prompts, observer, &print)?;
-    let TrainedRun { run, bank, pairs, sides, deltas, trained, quality, .. } = prepared;
-    Ok(DescribedRun { run, pairs, sides, deltas, described, trained, quality, bank, print })
+    let TrainedRun {
+        run,
+        bank,
+        pairs,
+        sides,
+        deltas,
+        trained,
+        sentences,
+        quality,
+        mut models,
+        embedder,
+        model,
+        dictionary,
+        ..
+    } = prepared;
+    if let (Some(dictionary), Some(model)) = (&dictionary, &mut models.dictionary) {
+        model.only(dictionary, &entries_of(&described.features));
+    }
+    // The user's own vectors are no space that sentences lie in.
+    let difference = request.config.data.embedding_columns.is_none().then_some(model);
+    let reader = (models, difference, embedder);
+    Ok(DescribedRun {
+        run,
+        pairs,
+        sides,
+        deltas,
+        described,
+        trained,
+        sentences,
+        quality,
+        bank,
+        reader,
+        print,
+    })
 }
 
 /// What describing by language models will cost, by stage, before any of them is asked.
@@ -267,26 +319,11 @@ pub fn forecast(request: &Request, observer: &mut dyn Observer) -> Result<Vec<Co
     let prompts = llm::open::prompts(language)?;
     observer.stage("forecast", 0);
     let started = std::time::Instant::now();
-    let learned = prepared.model.activations(&prepared.deltas)?;
-    let known = prepared.bank.measure(&prepared.pairs, &mut |_| {});
-    let described = describe::describe(
-        &prepared.pairs,
-        &prepared.sides,
-        &learned,
-        &prepared.trained.stability,
-        &known,
-        &prepared.bank,
-        &config.describe,
-        config.principles.redundant_above,
-    );
-    let forecasts = describe::llm_describer::forecast(
-        &prepared.pairs,
-        &prepared.sides,
-        &described,
-        &prompts,
-        &plan_of(config),
-        config.seed,
-    );
+    let (described, firing) = prepared.describe(config, request.context(), observer, &mut |_| {})?;
+    let dataset =
+        describe::llm_describer::Dataset { pairs: &prepared.pairs, sides: &prepared.sides, firing: &firing };
+    let forecasts =
+        describe::llm_describer::forecast(dataset, &described, &prompts, &plan_of(config), config.seed);
     let mut bills = Vec::new();
     for stage in ["write", "judge", "shorten"] {
         let role = if stage == "judge" { Role::Judge } else { Role::Writer };
@@ -317,6 +354,8 @@ pub(crate) struct EmbeddedDataset {
     pub sides: Vec<Split>,
     /// `[pairs, dimensions]`
     pub deltas: Matrix,
+    /// What embeds sentences: the run's embedder, or the boxed one where the user brought vectors.
+    pub embedder: Box<dyn Embedder>,
     /// Fingerprint of all this.
     pub embed_print: String,
 }
@@ -332,16 +371,124 @@ struct TrainedRun {
     card: SaeCard,
     trained: TrainReport,
     quality: Quality,
+    embedder: Box<dyn Embedder>,
+    models: SentenceModels,
+    dictionary: Option<Dictionary>,
+    sentences: Option<TrainReport>,
     sae_print: String,
 }
 
 /// Reads, splits, embeds and trains.
 fn prepare(request: &Request, observer: &mut dyn Observer) -> Result<TrainedRun, AnalyzeError> {
-    let EmbeddedDataset { mut run, bank, pairs, sides, deltas, embed_print } = gather(request, observer)?;
+    let EmbeddedDataset { mut run, bank, pairs, sides, deltas, embedder, embed_print } =
+        gather(request, observer)?;
+    let compute = sae::choose(request.device)?;
+    note(&mut run, observer, &compute.note);
+    run.manifest.device = compute.adapter.clone();
+    run.manifest.backend = compute.backend.to_owned();
+    let dictionary = dictionary(request.config.sae.mode, embedder.as_ref());
+    run.manifest.dictionary = dictionary.as_ref().map(|dictionary| dictionary.version().to_owned());
+    let (models, sentences, sentence_print) = sentence_stage(
+        &mut run,
+        observer,
+        &pairs,
+        (embedder.as_ref(), dictionary.as_ref()),
+        request,
+        &compute,
+        &embed_print,
+    )?;
     let (model, card, trained, sae_print) =
-        sae_stage(&mut run, observer, &pairs, &sides, &deltas, request, &embed_print)?;
+        sae_stage(&mut run, observer, &sides, &deltas, request, &compute, &embed_print)?;
     let quality = Quality::on(&model, &deltas, &on(&sides, Split::Test), &card.prefixes)?;
-    Ok(TrainedRun { run, bank, pairs, sides, deltas, model, card, trained, quality, sae_print })
+    let sae_print = fingerprint("autoencoders", &(&sae_print, &sentence_print));
+    Ok(TrainedRun {
+        run,
+        bank,
+        pairs,
+        sides,
+        deltas,
+        model,
+        card,
+        trained,
+        quality,
+        embedder,
+        models,
+        dictionary,
+        sentences,
+        sae_print,
+    })
+}
+
+impl TrainedRun {
+    /// What the features are, before any language model is asked.
+    fn describe(
+        &self,
+        config: &Config,
+        context: &Context,
+        observer: &mut dyn Observer,
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<(Described, Firing), AnalyzeError> {
+        let embedder = self.embedder.as_ref();
+        let mut relay = Relay::silent(observer);
+        let table = SentenceTable::of_pairs(&self.pairs);
+        let mut firing = self.models.fire(table, embedder, context, &mut relay)?;
+        let entries = self.dictionary.as_ref().map(named_entries).unwrap_or_default();
+        let entries = describe::common_entries(&mut firing, self.models.learned_features(), &entries);
+        let vocabulary = vocabulary(embedder, self.models.learned.is_some(), context, &mut relay)?;
+        let mut go_on = |done| {
+            progress(done);
+            !context.cancel.requested()
+        };
+        let known = self.bank.measure_while(&self.pairs, &mut go_on).ok_or(AnalyzeError::Stopped)?;
+        let difference = self.model.activations(&self.deltas)?;
+        let nothing = Matrix::default();
+        let setting = Setting {
+            pairs: &self.pairs,
+            sides: &self.sides,
+            bank: &self.bank,
+            config: &config.describe,
+            redundant_above: config.principles.redundant_above,
+        };
+        let found = Found {
+            firing: &firing,
+            learned: self.models.learned_features(),
+            dictionary: &entries,
+            decoder: self.models.learned.as_ref().map_or(&nothing, |learned| &learned.decoder),
+            difference: &difference,
+            stability: self.sentences.as_ref().map_or(&[], |report| &report.stability),
+            difference_stability: &self.trained.stability,
+            known: &known,
+            vocabulary: &vocabulary,
+        };
+        let described = describe::describe(&setting, &found)?;
+        Ok((described, firing))
+    }
+}
+
+/// The dictionary that comes with the program, where it reads this embedder's vectors and sentences are read at all.
+pub(crate) fn dictionary(mode: SaeMode, embedder: &dyn Embedder) -> Option<Dictionary> {
+    if mode == SaeMode::Difference {
+        return None;
+    }
+    bundled_dictionary(&embedder.identity())
+}
+
+/// The words of the boxed vocabulary in the embedder's space; none where nothing asks for them.
+pub(crate) fn vocabulary(
+    embedder: &dyn Embedder,
+    wanted: bool,
+    context: &Context,
+    observer: &mut dyn Observer,
+) -> Result<Vocabulary, EmbedError> {
+    let words = if wanted { BundledEmbedder::vocabulary() } else { Vec::new() };
+    let (vectors, _) = embed_texts(
+        embedder,
+        words.len(),
+        &|at| words.get(at).map_or("", String::as_str),
+        context,
+        observer,
+    )?;
+    Ok(Vocabulary::new(words, vectors))
 }
 
 /// Reads, splits and embeds.
@@ -362,7 +509,9 @@ pub(crate) fn gather(
     let fetch_notes = relay.end();
     let started = std::time::Instant::now();
     observer.stage("read", 0);
-    let (mut pairs, read) = pairs::read_all(&sources, &dataset::read_options(config))?;
+    let (pairs, read) = pairs::read_all(&sources, &dataset::read_options(config))?;
+    pairs::refuse_one_sided(&pairs, &read.path)?;
+    let mut pairs = pairs::canonical(pairs);
     observer.finished("read", started.elapsed().as_secs_f64(), false);
     if request.context().cancel.requested() {
         return Err(AnalyzeError::Stopped);
@@ -374,6 +523,7 @@ pub(crate) fn gather(
         }
     }
 
+    output::check_run(&request.out, "--out").map_err(RunError::from)?;
     let mut run = RunDir::open(&request.out, dataset::record(&read, &pairs), request.force)?;
     run.cancel = request.context().cancel.clone();
     run.manifest.config = config.clone();
@@ -394,8 +544,8 @@ pub(crate) fn gather(
         Ok(())
     })?;
 
-    let (deltas, embed_print) = embed_stage(&mut run, observer, &mut pairs, request, &pairs_print)?;
-    Ok(EmbeddedDataset { run, bank, pairs, sides, deltas, embed_print })
+    let (deltas, embedder, embed_print) = embed_stage(&mut run, observer, &mut pairs, request, &pairs_print)?;
+    Ok(EmbeddedDataset { run, bank, pairs, sides, deltas, embedder, embed_print })
 }
 
 /// Adds themes, measures effects on held-out labels, selects principles and writes the report: what is
@@ -403,9 +553,23 @@ pub(crate) fn gather(
 fn estimate(
     measured: DescribedRun,
     config: &Config,
+    context: &Context,
     observer: &mut dyn Observer,
 ) -> Result<Analysis, AnalyzeError> {
-    let DescribedRun { mut run, pairs, sides, deltas, described, trained, quality, bank, print } = measured;
+    let DescribedRun {
+        mut run,
+        pairs,
+        sides,
+        deltas,
+        described,
+        trained,
+        sentences,
+        quality,
+        bank,
+        reader,
+        print,
+    } = measured;
+    let (models, difference, embedder) = reader;
     let themes_print = fingerprint("themes", &print);
     let described = themes_stage(&mut run, observer, &pairs, &sides, described, &themes_print)?;
 
@@ -418,16 +582,19 @@ fn estimate(
         Ok(())
     })?;
     let table: EffectTable = read_json(&run.file("stages/effects.json"))?;
-    record_metrics(&mut run.manifest, &sides, &described, &trained, quality, &table);
+    table.people.note().iter().for_each(|text| note(&mut run, observer, text));
+    record_metrics(&mut run.manifest, &sides, &described, (&trained, sentences.as_ref()), quality, &table);
 
     let principles_print = fingerprint("principles", &(&effects_print, &config.principles));
     // `constitution.md` is not among them: `wimhf constitution` writes a better one in its place.
     let files = ["principles.json", "principles.csv"];
     stage(&mut run, observer, "principles", &principles_print, 0, &files, |run, _| {
-        let findings = constitution::select::select(&pairs, &sides, &described, &table, &config.principles);
+        let mut findings =
+            constitution::select::select(&pairs, &sides, &described, &table, &config.principles);
+        relabel::requests::count(&mut findings, &pairs, &described)?;
         tables::write_principles_csv(&run.file("principles.csv"), &findings)?;
         let manifest = &run.manifest;
-        let labels = manifest.metrics.judgements_held_out;
+        let labels = manifest.metrics.judgements;
         write_constitution(&run.file("constitution.md"), &manifest.dataset.path, labels, &findings)?;
         write_json(&run.file("principles.json"), &findings)?;
         Ok(())
@@ -445,6 +612,7 @@ fn estimate(
     let report_print = fingerprint("report", &(&principles_print, &run.manifest.notes));
     stage(&mut run, observer, "report", &report_print, 0, &["report.html"], |run, _| {
         let annotators = personalize::differences(&pairs, &described, config);
+        let sentences = SentenceReader::new(models, difference, embedder, &described.features, context);
         let page = page::render(page::Input {
             manifest: &analysis.manifest,
             findings: &analysis.findings,
@@ -452,6 +620,7 @@ fn estimate(
             pairs: &pairs,
             sides: &sides,
             bank: &bank,
+            sentences: &sentences,
             annotators: annotators.as_ref(),
             anonymise: false,
         });
@@ -464,7 +633,7 @@ fn estimate(
             dataset: &analysis.manifest.dataset.path,
             principles: &analysis.findings.principles,
             features: &described.features,
-            activations: &described.activations,
+            presence: &described.presence,
             pairs: &pairs,
             sides: &sides,
             held_out: true,
@@ -532,7 +701,7 @@ fn embed_stage(
     pairs: &mut Pairs,
     request: &Request,
     pairs_print: &str,
-) -> Result<(Matrix, String), AnalyzeError> {
+) -> Result<(Matrix, Box<dyn Embedder>, String), AnalyzeError> {
     const FILE: &str = "stages/deltas.safetensors";
     const RECORD: &str = "stages/embed.json";
     if let Some(own) = pairs.own_deltas.take() {
@@ -547,7 +716,7 @@ fn embed_stage(
             );
         }
         let print = fingerprint("embed", &(pairs_print, &run.manifest.embedder));
-        return Ok((own, print));
+        return Ok((own, Box::new(BundledEmbedder::load()?), print));
     }
     let mut relay = Relay::new(observer);
     let opened = open_embedder(&request.config, request.device, request.context(), &mut relay)?;
@@ -594,7 +763,7 @@ fn embed_stage(
         Some(deltas) => deltas,
         None => embed::read_deltas(&run.file(FILE))?,
     };
-    Ok((deltas, print))
+    Ok((deltas, opened.embedder, print))
 }
 
 /// What embedding took, where that was not nothing.
@@ -617,28 +786,85 @@ fn embedding_note(record: &EmbeddingRecord) -> Option<String> {
 /// Held-out pairs below which θ needs the `describe` pairs as well.
 const FEW: usize = 50;
 
-/// The autoencoder, trained now or in a finished stage.
-fn sae_stage(
+/// The autoencoder over sentences, trained now or in a finished stage; nothing in the paper's mode.
+fn sentence_stage(
     run: &mut RunDir,
     observer: &mut dyn Observer,
     pairs: &Pairs,
+    (embedder, dictionary): (&dyn Embedder, Option<&Dictionary>),
+    request: &Request,
+    compute: &Compute,
+    embed_print: &str,
+) -> Result<(SentenceModels, Option<TrainReport>, String), AnalyzeError> {
+    const MODEL: &str = "stages/sentences.safetensors";
+    const REPORT: &str = "stages/sentences.json";
+    let (settings, seed) = (&request.config.sae, request.config.seed);
+    let version = dictionary.map(Dictionary::version);
+    let print = fingerprint(
+        "sentences",
+        &(embed_print, settings, seed, &compute.backend, embedder.identity(), version),
+    );
+    let dictionary = dictionary.map(DictionaryModel::new);
+    if settings.mode == SaeMode::Difference {
+        return Ok((SentenceModels::default(), None, print));
+    }
+    stage(run, observer, "sentences", &print, 0, &[REPORT], |run, observer| {
+        let table = SentenceTable::of_pairs(pairs);
+        let mut relay = Relay::silent(observer);
+        let material = SentenceMaterial::new(
+            &table,
+            dictionary.as_ref(),
+            embedder,
+            seed,
+            request.context(),
+            &mut relay,
+        )?;
+        let config = material.config(settings.features, settings.active, seed);
+        let mut listen = |progress: Progress| {
+            if let Progress::Epoch { epoch, loss, validation, .. } = progress {
+                observer
+                    .metrics(epoch, &[("sentences/loss", loss), ("sentences/validation_loss", validation)]);
+            }
+            Control::Continue
+        };
+        let report = match material.learn(&config, compute, &mut listen) {
+            Ok(learned) => {
+                learned.model.save(&run.file(MODEL), false)?;
+                learned.report
+            }
+            // Responses without a word that the embedder knows: there is still what detectors and differences find.
+            Err(SaeError::NoRows { .. }) => {
+                let notes =
+                    vec!["no sentence says anything to the embedder: no features of sentences".to_owned()];
+                TrainReport { notes, ..TrainReport::default() }
+            }
+            Err(error) => return Err(error.into()),
+        };
+        write_json(&run.file(REPORT), &report)?;
+        Ok(())
+    })?;
+    let report: TrainReport = read_json(&run.file(REPORT))?;
+    for text in &report.notes {
+        note(run, observer, text);
+    }
+    let learned = if report.features > 0 { Some(SentenceSae::load(&run.file(MODEL))?) } else { None };
+    Ok((SentenceModels { learned, dictionary }, Some(report), print))
+}
+
+/// The autoencoder over differences, trained now or in a finished stage.
+#[allow(clippy::too_many_arguments)] // the stage's inputs, each from another stage
+fn sae_stage(
+    run: &mut RunDir,
+    observer: &mut dyn Observer,
     sides: &[Split],
     deltas: &Matrix,
     request: &Request,
+    compute: &Compute,
     embed_print: &str,
 ) -> Result<(Sae, SaeCard, TrainReport, String), AnalyzeError> {
-    let settings = &request.config.sae;
-    let compute = sae::choose(request.device)?;
-    note(run, observer, &compute.note);
-    run.manifest.device = compute.adapter.clone();
-    run.manifest.backend = compute.backend.to_owned();
-    let print = fingerprint("sae", &(embed_print, settings, request.config.seed, &compute.backend));
-    let config = SaeConfig {
-        features: settings.features,
-        active: settings.active,
-        seed: request.config.seed,
-        ..SaeConfig::default()
-    };
+    let (features, active) = request.config.sae.difference();
+    let print = fingerprint("sae", &(embed_print, features, active, request.config.seed, &compute.backend));
+    let config = SaeConfig { features, active, seed: request.config.seed, ..SaeConfig::default() };
     let files = ["stages/sae.safetensors", "stages/sae.json", "stages/training.json"];
     stage(run, observer, "sae", &print, config.epochs_max, &files, |run, observer| {
         let describe = on(sides, Split::Validation);
@@ -658,13 +884,12 @@ fn sae_stage(
             Checkpoint { path: run.file("stages/sae.checkpoint.safetensors"), print: print.clone() };
         let material = TrainData {
             deltas,
-            pairs,
             train: &on(sides, Split::Train),
             validation: &describe,
             calibrate: &unseen,
-            compute: &compute,
+            compute,
         };
-        let (model, report) = material.learn(settings.mode, &config, Some(&checkpoint), &mut listen)?;
+        let (model, report) = material.learn(&config, Some(&checkpoint), &mut listen)?;
         let prefixes: Vec<usize> = report.nmse_prefixes.iter().map(|&(prefix, _)| prefix).collect();
         let card = SaeCard::new(&model, report.active, &prefixes, &run.manifest.embedder);
         model.save(&run.file("stages"), &card)?;
@@ -686,65 +911,61 @@ fn describe_stage(
     observer: &mut dyn Observer,
     print: &str,
 ) -> Result<Described, AnalyzeError> {
-    let files = [
+    const MODEL: &str = "sentences.safetensors";
+    let mut files = vec![
         "sae.safetensors",
         "sae.json",
         "stages/activations.parquet",
-        "stages/readings.parquet",
+        "stages/presence.parquet",
         "stages/described.json",
     ];
+    if prepared.models.learned.is_some() {
+        files.push(MODEL);
+    }
     let config = &request.config;
-    let TrainedRun { run, bank, pairs, sides, deltas, model, card, trained, .. } = prepared;
+    let total = prepared.pairs.pair_id.len();
     let mut fresh = None;
-    let total = pairs.pair_id.len();
-    stage(run, observer, "describe", print, total, &files, |run, observer| {
-        let learned = model.activations(deltas)?;
-        let cancel = run.cancel.clone();
-        let mut go_on = |done| {
+    match prepared.run.begin("describe", print) {
+        None => observer.finished("describe", 0.0, true),
+        Some(open) => {
+            observer.stage("describe", total);
+            let mut done = 0;
+            let (mut found, firing) =
+                prepared.describe(config, request.context(), observer, &mut |pairs| done = pairs)?;
             observer.advance(done);
-            !cancel.requested()
-        };
-        let known = bank.measure_while(pairs, &mut go_on).ok_or(AnalyzeError::Stopped)?;
-        let mut found = describe::describe(
-            pairs,
-            sides,
-            &learned,
-            &trained.stability,
-            &known,
-            bank,
-            &config.describe,
-            config.principles.redundant_above,
-        );
-        if config.describe.describer == Describer::Model {
-            found = describe_with_llm(run, observer, request, prompts, pairs, sides, bank, found)?;
+            if config.describe.describer == Describer::Model {
+                found = describe_with_llm(prepared, observer, request, prompts, &firing, found)?;
+            }
+            let TrainedRun { run, pairs, model, card, models, .. } = &mut *prepared;
+            // The sign of a feature on differences is an accident of training; it is turned so that its words fit.
+            for &feature in &found.flipped {
+                model.flip(feature);
+            }
+            model.save(run.path(), card)?;
+            if let Some(learned) = &models.learned {
+                learned.save(&run.file(MODEL), false)?;
+            }
+            let ids = feature_ids(&found.features);
+            let write =
+                |file: &str, matrix: &Matrix| write_matrix(&run.file(file), &pairs.pair_id, &ids, matrix);
+            write("stages/activations.parquet", &found.activations)?;
+            write("stages/presence.parquet", &found.presence)?;
+            write_json(&run.file("stages/described.json"), &found.features)?;
+            let seconds = prepared.run.finish(open, &files)?;
+            observer.finished("describe", seconds, false);
+            fresh = Some(found);
         }
-        // The sign of a latent is an accident of training; it is turned so that its words fit.
-        for &feature in &found.flipped {
-            model.flip(feature);
-        }
-        model.save(run.path(), card)?;
-        write_matrix(
-            &run.file("stages/activations.parquet"),
-            &pairs.pair_id,
-            &feature_ids(&found.features),
-            &found.activations,
-        )?;
-        let learned_ids = feature_ids(&found.features[..found.readings.cols.min(found.features.len())]);
-        write_matrix(&run.file("stages/readings.parquet"), &pairs.pair_id, &learned_ids, &found.readings)?;
-        write_json(&run.file("stages/described.json"), &found.features)?;
-        fresh = Some(found);
-        Ok(())
-    })?;
+    }
     if let Some(found) = fresh {
         return Ok(found);
     }
+    let run = &prepared.run;
     let features: Vec<Feature> = read_json(&run.file("stages/described.json"))?;
     let ids = feature_ids(&features);
-    let learned: Vec<String> =
-        features.iter().filter(|f| f.source == "learned").map(|f| f.feature_id.clone()).collect();
+    let read = |file: &str| read_matrix(&run.file(file), total, &ids);
     Ok(Described {
-        activations: read_matrix(&run.file("stages/activations.parquet"), total, &ids)?,
-        readings: read_matrix(&run.file("stages/readings.parquet"), total, &learned)?,
+        activations: read("stages/activations.parquet")?,
+        presence: read("stages/presence.parquet")?,
         features,
         flipped: Vec::new(),
         offers: Vec::new(),
@@ -752,17 +973,15 @@ fn describe_stage(
 }
 
 /// Has language models describe, and records what that took, whether it comes to an end or not.
-#[allow(clippy::too_many_arguments)] // the stage's inputs, each from another stage
 fn describe_with_llm(
-    run: &mut RunDir,
+    prepared: &mut TrainedRun,
     observer: &mut dyn Observer,
     request: &Request,
     prompts: &Prompts,
-    pairs: &Pairs,
-    sides: &[Split],
-    bank: &ConceptBank,
+    firing: &Firing,
     offline: Described,
 ) -> Result<Described, AnalyzeError> {
+    let TrainedRun { run, bank, pairs, sides, .. } = prepared;
     let config = &request.config;
     let language = &config.describe.language;
     let purse = Arc::new(Budget::new(request.spending.limits));
@@ -774,8 +993,7 @@ fn describe_with_llm(
     let mut judge = judge.open(&request.spending, &purse, config.seed)?;
     let mut models = Models { writer: &mut writer, judge: &mut judge, prompts };
     let outcome = describe::llm_describer::describe(
-        pairs,
-        sides,
+        describe::llm_describer::Dataset { pairs, sides, firing },
         offline,
         &mut models,
         bank,
@@ -792,12 +1010,12 @@ fn describe_with_llm(
         let so_far = record.spent.entry(purpose).or_default();
         *so_far = so_far.and(now);
     }
-    let text = spent_in_words(&purse.spent());
+    let texts = std::iter::once(spent_in_words(&purse.spent())).chain(purse.told());
     if outcome.is_err() {
         run.save()?;
-        observer.note(&text);
+        texts.for_each(|text| observer.note(&text));
     } else {
-        note(run, observer, &text);
+        texts.for_each(|text| note(run, observer, &text));
     }
     Ok(outcome?)
 }
@@ -811,15 +1029,15 @@ fn themes_stage(
     described: Described,
     print: &str,
 ) -> Result<Described, AnalyzeError> {
-    stage(run, observer, "themes", print, 0, &["activations.parquet", "stages/themes.json"], |run, _| {
+    let files = ["activations.parquet", "presence.parquet", "stages/themes.json"];
+    stage(run, observer, "themes", print, 0, &files, |run, _| {
         let themes = constitution::select::themes(pairs, sides, &described, &BundledEmbedder::load()?)?;
         let all = described.with_themes(pairs, sides, &themes);
-        write_matrix(
-            &run.file("activations.parquet"),
-            &pairs.pair_id,
-            &feature_ids(&all.features),
-            &all.activations,
-        )?;
+        let ids = feature_ids(&all.features);
+        for (file, matrix) in [("activations.parquet", &all.activations), ("presence.parquet", &all.presence)]
+        {
+            write_matrix(&run.file(file), &pairs.pair_id, &ids, matrix)?;
+        }
         write_json(&run.file("stages/themes.json"), &themes)?;
         Ok(())
     })?;
@@ -836,7 +1054,7 @@ fn record_metrics(
     manifest: &mut Manifest,
     sides: &[Split],
     described: &Described,
-    trained: &TrainReport,
+    (trained, sentences): (&TrainReport, Option<&TrainReport>),
     quality: Quality,
     table: &EffectTable,
 ) {
@@ -845,19 +1063,32 @@ fn record_metrics(
     metrics.pairs_train = count(Split::Train);
     metrics.pairs_describe = count(Split::Validation);
     metrics.pairs_held_out = count(Split::Test);
+    metrics.judgements = table.labels;
     metrics.judgements_held_out = table.labels_held_out;
     metrics.ties_held_out = table.ties_held_out;
     metrics.auc = table.auc.clone();
     metrics.auc_minus_embedding = table.auc_minus_embedding.clone();
+    metrics.auc_minus_length = table.auc_minus_length.clone();
     metrics.auc_missing = table.auc_missing.clone();
     metrics.nmse = quality.nmse;
     metrics.nmse_prefixes = quality.nmse_prefixes;
     metrics.active_mean = quality.active_mean;
     metrics.dead = Some(trained.dead);
     metrics.epochs = Some(trained.epochs);
-    let learned = described.features.iter().filter(|f| f.source == "learned");
-    metrics.features_learned = learned.clone().count();
-    metrics.features_described = learned.filter(|f| f.kept).count();
-    metrics.features_known = described.features.iter().filter(|f| f.source == "known").count();
-    metrics.features_themes = described.features.iter().filter(|f| f.source == "theme").count();
+    let count = |source: FeatureSource| described.features.iter().filter(|f| f.source == source).count();
+    let found = described.features.iter().filter(|f| f.source.is_found());
+    metrics.features_described = found.filter(|f| f.kept).count();
+    metrics.features_learned = count(FeatureSource::Learned);
+    metrics.features_difference = count(FeatureSource::Difference);
+    metrics.features_dictionary = count(FeatureSource::Dictionary);
+    metrics.features_known = count(FeatureSource::Known);
+    metrics.features_themes = count(FeatureSource::Theme);
+    metrics.sentences = sentences.map(|report| SentenceMetrics {
+        learned_from: report.rows,
+        features: report.features,
+        nmse: Some(report.nmse).filter(|value| value.is_finite()),
+        active_mean: Some(report.active_mean).filter(|value| value.is_finite()),
+        dead: report.dead,
+        epochs: report.epochs,
+    });
 }

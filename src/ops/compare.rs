@@ -3,14 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use crate::compare::{self, Measured, Part, Row};
-use crate::describe::Feature;
 use crate::describe::known::ConceptBank;
+use crate::describe::{Feature, FeatureSource};
 use crate::export::comparison as record;
+use crate::featurizer::SentenceReader;
 use crate::matrix::Matrix;
 use crate::pairs::{self, PairsError};
 use crate::report::comparison as page;
 use crate::run::{Run, RunError, Source};
-use crate::store::{StoreError, write_bytes, write_json};
+use crate::sae::DeviceChoice;
+use crate::store::{StoreError, output, write_bytes, write_json};
 
 /// What is compared, and where the result goes.
 #[derive(Debug, Clone, Default)]
@@ -85,11 +87,13 @@ struct Opened<'r> {
     source: Source,
     activations: Matrix,
     bank: ConceptBank,
+    sentences: SentenceReader,
 }
 
 impl<'r> Opened<'r> {
     fn new(run: &'r Run) -> Result<Self, RunError> {
-        Ok(Self { run, source: run.source()?, activations: run.activations()?, bank: run.bank()? })
+        let sentences = SentenceReader::of(run, DeviceChoice::Auto)?;
+        Ok(Self { run, source: run.source()?, activations: run.activations()?, bank: run.bank()?, sentences })
     }
 
     fn part(&self, name: String, judgements: Vec<u32>) -> Part<'_> {
@@ -123,6 +127,7 @@ pub fn compare(runs: &[&Run], request: &CompareRequest) -> Result<Comparison, Co
     };
     let features: Vec<&[Feature]> = of.iter().map(|&at| opened[at].run.features.as_slice()).collect();
     let banks: Vec<&ConceptBank> = of.iter().map(|&at| &opened[at].bank).collect();
+    let sentences: Vec<&SentenceReader> = of.iter().map(|&at| &opened[at].sentences).collect();
     let mut known = compare::compare(&parts, &compare::known(&features));
     if known.iter().all(|row| row.cells.iter().all(|cell| cell.win_delta.is_none())) {
         return Err(CompareError::Nothing);
@@ -139,6 +144,7 @@ pub fn compare(runs: &[&Run], request: &CompareRequest) -> Result<Comparison, Co
         learned: &learned,
         features: &features,
         banks: &banks,
+        sentences: &sentences,
         notes: &notes,
         anonymise: request.anonymise,
     };
@@ -148,6 +154,9 @@ pub fn compare(runs: &[&Run], request: &CompareRequest) -> Result<Comparison, Co
         path: out.clone(),
         source,
     })?;
+    let inputs: Vec<PathBuf> = runs.iter().flat_map(|run| output::inputs(&run.manifest)).collect();
+    output::check_folder(&out, &["comparison.html", "comparison.json"], None, &inputs, false)
+        .map_err(RunError::from)?;
     let (html, json) = (out.join("comparison.html"), out.join("comparison.json"));
     write_bytes(&html, page::page(input).as_bytes())?;
     write_json(&json, &record::record(&parts, &known, &learned, &notes))?;
@@ -218,17 +227,15 @@ fn default_out(runs: &[&Run], by: Option<&str>) -> PathBuf {
 /// Learned features of each further run that match one of the first, compared between these two.
 fn learned(opened: &[Opened<'_>], parts: &[Part<'_>]) -> Result<Vec<(Row, String, f64)>, RunError> {
     let mut found = Vec::new();
-    let (first, _) = opened[0].run.autoencoder()?;
     for (at, other) in opened.iter().enumerate().skip(1) {
         if other.run.manifest.embedder != opened[0].run.manifest.embedder {
             continue;
         }
-        let (sae, _) = other.run.autoencoder()?;
-        let matches = compare::matches(&first, &sae);
+        let matches = matches(opened[0].run, other.run)?;
         let measured: Vec<Measured<'_>> = matches
             .iter()
             .filter_map(|m| {
-                let feature = opened[0].run.features.get(m.first).filter(|f| f.source == "learned")?;
+                let feature = opened[0].run.features.get(m.first)?;
                 let mut columns = vec![None; parts.len()];
                 columns[0] = Some((m.first, 1.0));
                 columns[at] = Some((m.other, m.cosine.signum() as f32));
@@ -247,4 +254,27 @@ fn learned(opened: &[Opened<'_>], parts: &[Part<'_>]) -> Result<Vec<(Row, String
         }
     }
     Ok(found)
+}
+
+/// Features of both runs that point the same way, by their columns: those that read sentences, and those that read
+/// differences.
+fn matches(first: &Run, other: &Run) -> Result<Vec<compare::Match>, RunError> {
+    let column = |run: &Run, source: FeatureSource| {
+        run.features.iter().position(|feature| feature.source == source).unwrap_or(0)
+    };
+    let mut all = Vec::new();
+    let sentences = (first.sentence_models()?.learned, other.sentence_models()?.learned);
+    if let (Some(first), Some(other)) = sentences {
+        // What fires in a sentence has no other side.
+        all.extend(compare::matches(&first.decoder, &other.decoder).into_iter().filter(|m| m.cosine > 0.0));
+    }
+    let source = FeatureSource::Difference;
+    let (from, to) = (column(first, source), column(other, source));
+    let differences = compare::matches(&first.autoencoder()?.0.decoder, &other.autoencoder()?.0.decoder);
+    all.extend(differences.into_iter().map(|m| compare::Match {
+        first: from + m.first,
+        other: to + m.other,
+        ..m
+    }));
+    Ok(all)
 }

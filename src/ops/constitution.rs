@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use super::models::{CostEstimate, ModelRequest, NamedModel};
 use crate::constitution::by_model::Asking;
-use crate::constitution::execution::ByModelError;
 use crate::constitution::choose::Objective;
 use crate::constitution::edits::{EditError, EditFile};
+use crate::constitution::execution::ByModelError;
 use crate::constitution::reconstruct::{Edit, Options, Reconstruction, reconstruct};
 use crate::context::Observer;
 use crate::describe::Described;
@@ -115,6 +115,7 @@ pub fn constitution(
         aim: request.objective,
         edits,
         seed: run.manifest.seed,
+        alpha: config.principles.alpha,
         redundant_above: config.principles.redundant_above,
     };
     let found = reconstruct(&source.pairs, &source.sides, &described, &deltas, &options);
@@ -135,8 +136,8 @@ pub fn constitution(
             path: folder.clone(),
             source,
         })?;
-        files::write(folder, &found)?;
-        written.extend(files::FILES.iter().map(|file| folder.join(file)));
+        run.may_write_into(folder, &files::FILES, &[], false)?;
+        written.extend(files::write(folder, &found)?.iter().map(|file| folder.join(file)));
     }
     Ok(Constitution { found, cost, files: written })
 }

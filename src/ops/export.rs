@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::export::{annotated_pairs, exports};
 use crate::run::{Run, RunError};
+use crate::store::output::Kind;
 
 /// For whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub struct ExportRequest {
     pub out: Option<PathBuf>,
     /// Only held-out labels; `None`: those for annotated pairs, since its figures are read as measurements, else all.
     pub held_out: Option<bool>,
+    /// Replace the file even where it is of another kind.
+    pub force: bool,
 }
 
 /// What was written.
@@ -45,7 +48,6 @@ pub struct Exported {
 /// # Errors
 /// Where the dataset is gone or has changed, or the file cannot be written.
 pub fn export(run: &Run, request: &ExportRequest) -> Result<Exported, RunError> {
-    let source = run.source()?;
     let held_out = request.held_out.unwrap_or(request.format == ExportFormat::AnnotatedPairs);
     let name = match request.format {
         // The run's own file holds held-out labels; all of them go beside it.
@@ -56,6 +58,14 @@ pub fn export(run: &Run, request: &ExportRequest) -> Result<Exported, RunError> 
         ExportFormat::Csv => "pairs.csv",
     };
     let path = request.out.clone().unwrap_or_else(|| run.path.join(name));
+    let kind = match request.format {
+        ExportFormat::AnnotatedPairs => Kind::Json,
+        ExportFormat::Trl if matches!(Kind::of_name(&path), Kind::Json | Kind::JsonLines) => Kind::JsonLines,
+        ExportFormat::Trl => Kind::Parquet,
+        ExportFormat::Icai | ExportFormat::Csv => Kind::Csv,
+    };
+    run.may_write(&path, "--out", kind, request.force)?;
+    let source = run.source()?;
     let input = exports::Input { pairs: &source.pairs, sides: &source.sides, held_out };
     let principles = &run.findings.principles;
     let rows = match request.format {
@@ -65,7 +75,7 @@ pub fn export(run: &Run, request: &ExportRequest) -> Result<Exported, RunError> 
                 dataset: &run.manifest.dataset.path,
                 principles,
                 features: &run.features,
-                activations: &run.activations()?,
+                presence: &run.presence()?,
                 pairs: &source.pairs,
                 sides: &source.sides,
                 held_out,

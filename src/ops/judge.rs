@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::models::{CostEstimate, ModelRequest, spent_in_words};
 use crate::config::LanguageConfig;
 use crate::context::Observer;
+use crate::describe::FeatureSource;
 use crate::describe::judging::Reading;
 use crate::describe::known::{ConceptBank, ConceptBankError};
 use crate::describe::model_judge::{CountingJudge, ModelJudge, Wording};
@@ -193,6 +194,7 @@ pub fn judge(
     }
     let spent = budget.spent();
     observer.note(&spent_in_words(&spent));
+    budget.told().iter().for_each(|text| observer.note(text));
     outcome?;
     let bank = run.bank()?;
     let activations = run.activations()?;
@@ -266,7 +268,7 @@ fn nearest_detector(
     let x: Vec<f64> = readings.read.iter().map(|reading| f64::from(value(reading))).collect();
     let features = against.run.features.iter().enumerate();
     features
-        .filter(|(_, feature)| feature.source == "known")
+        .filter(|(_, feature)| feature.source == FeatureSource::Known)
         .filter_map(|(index, feature)| {
             let id = feature.concept.clone()?;
             against.bank.concepts().iter().find(|concept| concept.id == id)?;

@@ -97,6 +97,7 @@ impl NamedModel {
         calls.end();
         let spent = budget.spent();
         observer.note(&spent_in_words(&spent));
+        budget.told().iter().for_each(|text| observer.note(text));
         Ok((outcome, spent))
     }
 

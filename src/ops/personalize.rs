@@ -1,6 +1,6 @@
 //! What differs between annotators, and weights of their own.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::export::personalize as files;
 use crate::pairs::{self, PairsError};
@@ -28,6 +28,8 @@ pub struct PersonalizeRequest {
     pub dry_run: bool,
     /// The folder to write to; the run's where none is given.
     pub out: Option<PathBuf>,
+    /// Replace files even where they are of another kind.
+    pub force: bool,
 }
 
 impl Default for PersonalizeRequest {
@@ -40,6 +42,7 @@ impl Default for PersonalizeRequest {
             evaluate: true,
             dry_run: false,
             out: None,
+            force: false,
         }
     }
 }
@@ -99,20 +102,20 @@ pub fn personalize(run: &Run, request: &PersonalizeRequest) -> Result<Personaliz
     };
     let mut found = personalize::personalize(&source.pairs, &described, &options)?;
     found.dataset.clone_from(&run.manifest.dataset.path);
-    let files = write(run, &found, request.dry_run, request.out.as_deref())?;
+    let files = write(run, &found, request, &[])?;
     Ok(Personalized { found, updated: Vec::new(), files })
 }
 
 /// Adds new labels to the weights that stand in the run, without the old labels. `data` is a table with
-/// `annotator_id`, `label`, `length_delta` and the features' activations by id.
+/// `annotator_id`, `label`, `length_delta` and the features' activations by id; of the request only where to write
+/// counts.
 ///
 /// # Errors
 /// See [`PersonalizeFailure`].
 pub fn update(
     run: &Run,
     data: &str,
-    dry_run: bool,
-    out: Option<&Path>,
+    request: &PersonalizeRequest,
 ) -> Result<Personalized, PersonalizeFailure> {
     let path = run.path.join("personalize.json");
     let no_record = |why: String| PersonalizeError::NoRecord { path: path.clone(), why };
@@ -124,7 +127,7 @@ pub fn update(
         path: data.to_owned(),
         why: format!("no column `{id}`"),
     })?;
-    let files = write(run, &found, dry_run, out)?;
+    let files = write(run, &found, request, &[PathBuf::from(data)])?;
     Ok(Personalized { found, updated, files })
 }
 
@@ -158,18 +161,19 @@ fn names(run: &Run, source: &Source, column: &str, flag: &'static str) -> Result
 fn write(
     run: &Run,
     found: &Personalization,
-    dry_run: bool,
-    out: Option<&Path>,
-) -> Result<Vec<PathBuf>, StoreError> {
-    if dry_run {
+    request: &PersonalizeRequest,
+    read: &[PathBuf],
+) -> Result<Vec<PathBuf>, PersonalizeFailure> {
+    if request.dry_run {
         return Ok(Vec::new());
     }
-    let folder = out.unwrap_or(&run.path);
+    let folder = request.out.as_ref().unwrap_or(&run.path);
     std::fs::create_dir_all(folder).map_err(|source| StoreError::Io {
         action: "make the folder",
-        path: folder.into(),
+        path: folder.clone(),
         source,
     })?;
+    run.may_write_into(folder, &files::FILES, read, request.force)?;
     files::write(folder, found)?;
     Ok(files::FILES.iter().map(|file| folder.join(file)).collect())
 }

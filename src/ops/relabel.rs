@@ -16,6 +16,7 @@ use crate::relabel::rules::{Rule, RuleError};
 use crate::relabel::unsafe_content::Reader;
 use crate::relabel::{self, Decisions, RelabelError, Settings, confirm};
 use crate::run::{Run, RunError, Source};
+use crate::store::output::{Kind, Output};
 use crate::store::{SCHEMA_VERSION, StoreError, write_json};
 
 /// Pairs in one call of the judge.
@@ -42,6 +43,8 @@ pub struct RelabelRequest {
     pub out: Option<PathBuf>,
     /// Also prompt, chosen, rejected for trainers.
     pub trl: Option<PathBuf>,
+    /// Replace files even where they are of another kind.
+    pub force: bool,
     /// Write nothing, and ask no model.
     pub dry_run: bool,
     /// Preference data to judge reward probes on; the run's own held-out pairs where the list is empty, nothing where
@@ -65,6 +68,7 @@ impl Default for RelabelRequest {
             weight: 0.0,
             out: None,
             trl: None,
+            force: false,
             dry_run: false,
             evaluate: None,
             cues: None,
@@ -156,6 +160,13 @@ pub fn relabel(
         if !(0.0..=1.0).contains(&value) {
             return Err(RelabelFailure::Range { option, value });
         }
+    }
+    if let Some(out) = &request.out {
+        run.may_write(out, "--out", Kind::Dataset, request.force)?;
+    }
+    if let Some(file) = &request.trl {
+        let lines = matches!(Kind::of_name(file), Kind::Json | Kind::JsonLines);
+        run.may_write(file, "--trl", if lines { Kind::JsonLines } else { Kind::Parquet }, request.force)?;
     }
     let judge = request.judge.resolve(&run.manifest.config.describe.language, Role::Judge)?;
     let settings = settings(run, request)?;
@@ -273,9 +284,13 @@ fn write(
 ///
 /// # Errors
 /// Where it was not relabelled by this program, or cannot be read or written.
-pub fn undo(file: &Path, out: Option<&Path>) -> Result<Vec<Undone>, RewriteError> {
+pub fn undo(file: &Path, out: Option<&Path>, force: bool) -> Result<Vec<Undone>, RelabelFailure> {
     let out = out.map_or_else(|| restored_name(file), Path::to_path_buf);
-    rewrite::undo(file, &out)
+    let inputs = [file.to_path_buf()];
+    Output { path: &out, flag: "--out", kind: Kind::Dataset, run: None, inputs: &inputs, force }
+        .check()
+        .map_err(RunError::from)?;
+    Ok(rewrite::undo(file, &out)?)
 }
 
 /// `RUN/relabel/NAME`; a folder of that name where the dataset has several files.

@@ -2,9 +2,12 @@
 
 use std::path::PathBuf;
 
+use crate::featurizer::SentenceReader;
 use crate::personalize;
 use crate::report::page;
 use crate::run::{Run, RunError};
+use crate::sae::DeviceChoice;
+use crate::store::output::Kind;
 use crate::store::write_bytes;
 
 /// How the page is wanted.
@@ -14,6 +17,8 @@ pub struct ReportRequest {
     pub anonymise: bool,
     /// The file; `report.html` or `report.anonymised.html` in the run where none is given.
     pub out: Option<PathBuf>,
+    /// Replace the file even where it is of another kind.
+    pub force: bool,
 }
 
 /// The page as text.
@@ -24,6 +29,7 @@ pub fn page(run: &Run, anonymise: bool) -> Result<String, RunError> {
     let source = run.source()?;
     let described = run.described()?;
     let bank = run.bank()?;
+    let sentences = SentenceReader::of(run, DeviceChoice::Auto)?;
     let annotators = personalize::differences(&source.pairs, &described, &run.manifest.config);
     Ok(page::render(page::Input {
         manifest: &run.manifest,
@@ -32,6 +38,7 @@ pub fn page(run: &Run, anonymise: bool) -> Result<String, RunError> {
         pairs: &source.pairs,
         sides: &source.sides,
         bank: &bank,
+        sentences: &sentences,
         annotators: annotators.as_ref(),
         anonymise,
     }))
@@ -42,9 +49,10 @@ pub fn page(run: &Run, anonymise: bool) -> Result<String, RunError> {
 /// # Errors
 /// As for [`page`], and where the file cannot be written.
 pub fn report(run: &Run, request: &ReportRequest) -> Result<PathBuf, RunError> {
-    let page = page(run, request.anonymise)?;
     let name = if request.anonymise { "report.anonymised.html" } else { "report.html" };
     let path = request.out.clone().unwrap_or_else(|| run.path.join(name));
+    run.may_write(&path, "--out", Kind::Html, request.force)?;
+    let page = page(run, request.anonymise)?;
     write_bytes(&path, page.as_bytes())?;
     Ok(path)
 }

@@ -1,18 +1,19 @@
 //! New pairs through a finished run, from a table to a table.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use polars::prelude::DataFrame;
 
 use crate::pairs::ReadOptions;
 use crate::report::score::reasons_in_words;
-use crate::run::Run;
+use crate::run::{Run, RunError};
 use crate::sae::DeviceChoice;
 use crate::score::scorer::{Options, Scorer, Summary};
 use crate::score::stream::{Sink, SinkError, Source};
 use crate::score::{Person, ScoreError};
 use crate::store::StoreError;
+use crate::store::output::{self, Kind, Output};
 
 /// How pairs are scored.
 #[derive(Debug, Clone, Default)]
@@ -38,6 +39,8 @@ pub struct ScoreRequest {
     pub out: Option<String>,
     /// How.
     pub how: ScorerRequest,
+    /// Replace the file even where it is of another kind.
+    pub force: bool,
 }
 
 /// What was scored, and where it is.
@@ -79,15 +82,22 @@ pub fn score(run: &Run, request: &ScoreRequest) -> Result<Scored, ScoreError> {
         None if request.new == "-" => "-".to_owned(),
         None => default_out(&run.path, &request.new),
     };
-    if same_file(&request.new, &out) {
-        return Err(ScoreError::OntoItself(out));
-    }
     if let Some(folder) = Path::new(&out).parent().filter(|_| request.out.is_none() && out != "-") {
         std::fs::create_dir_all(folder).map_err(|source| StoreError::Io {
             action: "make the folder",
             path: folder.into(),
             source,
         })?;
+    }
+    if out != "-" {
+        let path = Path::new(&out);
+        let lines = matches!(Kind::of_name(path), Kind::Json | Kind::JsonLines);
+        let mut inputs = output::inputs(&run.manifest);
+        inputs.push(PathBuf::from(&request.new));
+        let flag = if request.out.is_some() { "--out" } else { "NEW" };
+        let kind = if lines { Kind::JsonLines } else { Kind::Parquet };
+        let output = Output { path, flag, kind, run: Some(&run.path), inputs: &inputs, force: request.force };
+        output.check().map_err(RunError::from)?;
     }
     let mut sink = Sink::open(&out)?;
     let closed = |out: String| Ok(Scored { out, summary: None });
@@ -123,11 +133,4 @@ fn default_out(run: &Path, new: &str) -> String {
     let json = [".jsonl", ".ndjson", ".json"].iter().any(|ending| name.to_lowercase().ends_with(ending));
     let name = if json || name.ends_with(".parquet") { name } else { format!("{name}.parquet") };
     run.join("score").join(name).display().to_string()
-}
-
-fn same_file(a: &str, b: &str) -> bool {
-    match (std::fs::canonicalize(a), std::fs::canonicalize(b)) {
-        (Ok(a), Ok(b)) => a == b,
-        _ => false,
-    }
 }

@@ -8,7 +8,7 @@
 //! sweep      learn 24.5 % · choose 10.5 %   measure 20 %    left alone
 //! ```
 //!
-//! Vectors, sides and the readings of the known concepts are made once. Cells are independent and run side
+//! Vectors, sides, sentences and the readings of the known concepts are made once. Cells are independent and run side
 //! by side, one a core; each is put on disk when it is done, so that a sweep that was stopped goes on.
 
 use std::path::{Path, PathBuf};
@@ -17,16 +17,24 @@ use std::sync::mpsc;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::analyze::{AnalyzeError, EmbeddedDataset, Request, gather};
+use super::analyze::{AnalyzeError, EmbeddedDataset, Request, dictionary, gather, vocabulary};
 use crate::config::{Config, SaeMode, SaeSettings};
-use crate::context::Observer;
-use crate::describe::{self, known::ConceptBank};
+use crate::context::{Context, Observer, Relay};
+use crate::describe::sentence_features::{
+    DictionaryModel, SentenceMaterial, SentenceModels, named_entries, stability as sentence_stability,
+};
+use crate::describe::{self, Found, Setting, Vocabulary, known::ConceptBank};
+use crate::dictionary::Dictionary;
 use crate::effects::ablation::{embedding_score, features_score};
 use crate::effects::table::LabelledSample;
 use crate::effects::{Estimate, Ranking, Sample};
+use crate::embed::Embedder;
 use crate::matrix::Matrix;
 use crate::pairs::{self, Pairs, PairsError, Split, split::on};
-use crate::sae::{self, Control, Sae, SaeCard, SaeConfig, SaeError, TrainData, TrainReport, stability};
+use crate::sae::{
+    self, Control, Sae, SaeCard, SaeConfig, SaeError, SentenceSae, TrainData, TrainReport, stability,
+};
+use crate::sentences::SentenceTable;
 use crate::store::{Manifest, StoreError, fingerprint, read_json, write_bytes, write_json};
 
 /// Most cells of a sweep.
@@ -35,6 +43,9 @@ const MOST_CELLS: usize = 500;
 const LEARN: f64 = 0.7;
 /// Bytes that the cells under way may hold together, about.
 const MEMORY: usize = 1 << 31;
+
+/// What there is to vary.
+const MODES: [SaeMode; 2] = [SaeMode::Sentences, SaeMode::Difference];
 
 /// What is varied.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,8 +59,8 @@ pub struct Grid {
 }
 
 impl Grid {
-    /// Reads `mode=both,words features=32,64 active=8,16 seeds=3`: every combination. What is left out follows
-    /// from the rest ([`SaeSettings::of`]); without anything it is every mode with its usual sizes.
+    /// Reads `mode=sentences,difference features=32,64 active=4,8 seeds=3`: every combination. What is left out has its
+    /// usual size; without anything it is every mode with its usual sizes.
     ///
     /// # Errors
     /// A message for the user.
@@ -76,11 +87,12 @@ impl Grid {
             match name {
                 "mode" => {
                     for value in list.split(',') {
-                        let all = [SaeMode::Both, SaeMode::Words, SaeMode::Reconstruction];
-                        let named = all.into_iter().find(|mode| mode.name() == value);
-                        modes.push(named.ok_or_else(|| {
-                            format!("`mode={value}`: there are both, words and reconstruction")
-                        })?);
+                        let named = MODES.into_iter().find(|mode| mode.name() == value);
+                        modes.push(
+                            named.ok_or_else(|| {
+                                format!("`mode={value}`: there are sentences and difference")
+                            })?,
+                        );
                     }
                 }
                 "features" => features = numbers()?,
@@ -99,21 +111,19 @@ impl Grid {
                 }
             }
         }
-        if modes.is_empty() && features.is_empty() {
-            modes = vec![SaeMode::Both, SaeMode::Words, SaeMode::Reconstruction];
+        if modes.is_empty() {
+            modes = if features.is_empty() { MODES.to_vec() } else { vec![SaeMode::default()] };
         }
         let optional = |list: Vec<usize>| -> Vec<Option<usize>> {
             if list.is_empty() { vec![None] } else { list.into_iter().map(Some).collect() }
         };
-        let modes: Vec<Option<SaeMode>> =
-            if modes.is_empty() { vec![None] } else { modes.into_iter().map(Some).collect() };
         let (features, active) = (optional(features), optional(active));
         let mut grid = Self { settings: Vec::new(), seeds, impossible: 0 };
         for &mode in &modes {
             for &features in &features {
                 for &active in &active {
-                    let settings = SaeSettings::of(mode, features, active);
-                    if settings.active > settings.features {
+                    let settings = SaeSettings { mode, features, active };
+                    if features.zip(active).is_some_and(|(features, active)| active > features) {
                         grid.impossible += 1;
                     } else if !grid.settings.contains(&settings) {
                         grid.settings.push(settings);
@@ -152,9 +162,9 @@ pub struct Cell {
     pub auc_learned: Option<Estimate>,
     /// AUC of these and the known concepts.
     pub auc_learned_and_known: Option<Estimate>,
-    /// NMSE, all features.
+    /// NMSE on what was set aside, all features.
     pub nmse: f64,
-    /// Active features per pair.
+    /// Active features per pair, or per sentence.
     pub active_mean: f64,
     /// Features that are active in no training pair.
     pub dead: usize,
@@ -254,7 +264,8 @@ pub struct Sweep {
 /// See [`AnalyzeError`].
 pub fn sweep(request: &Request, grid: &Grid, observer: &mut dyn Observer) -> Result<Sweep, AnalyzeError> {
     let before = Manifest::read(&request.out.join("run.json")).ok();
-    let EmbeddedDataset { mut run, bank, pairs, sides, deltas, embed_print } = gather(request, observer)?;
+    let EmbeddedDataset { mut run, bank, pairs, sides, deltas, embedder, embed_print } =
+        gather(request, observer)?;
     let config = &request.config;
     let compute = sae::choose(request.device)?;
     for text in [Some(compute.note.clone()), left_out(grid)].into_iter().flatten() {
@@ -274,11 +285,37 @@ pub fn sweep(request: &Request, grid: &Grid, observer: &mut dyn Observer) -> Res
     let known = bank.measure(&pairs, &mut |done| observer.advance(done));
     observer.finished("concepts", seconds.elapsed().as_secs_f64(), false);
 
+    let reads = grid.settings.iter().any(|settings| settings.mode == SaeMode::Sentences);
+    let table = SentenceTable::of_pairs(&pairs);
+    let mode = if reads { SaeMode::Sentences } else { SaeMode::Difference };
+    let dictionary = dictionary(mode, embedder.as_ref());
+    let mut relay = Relay::silent(observer);
+    let sentences = match reads {
+        true => Some(SentenceMaterial::new(
+            &table,
+            dictionary.as_ref().map(DictionaryModel::new).as_ref(),
+            embedder.as_ref(),
+            config.seed,
+            request.context(),
+            &mut relay,
+        )?),
+        false => None,
+    };
+    let vocabulary = vocabulary(embedder.as_ref(), reads, request.context(), &mut relay)?;
+    drop(relay);
+    let grid = &resolved(grid, sentences.as_ref());
+
     let labels = LabelledSample::on(&pairs, &sides, &[Split::Test]);
     let bench = Bench {
+        pairs: &pairs,
+        embedder: embedder.as_ref(),
+        context: request.context(),
+        table: &table,
+        sentences: sentences.as_ref(),
+        dictionary: dictionary.as_ref(),
+        vocabulary: &vocabulary,
         material: TrainData {
             deltas: &deltas,
-            pairs: &pairs,
             train: &on(&sides, Split::Train),
             validation: &on(&sides, Split::Validation),
             calibrate: &on(&sides, Split::Test),
@@ -328,6 +365,25 @@ pub fn sweep(request: &Request, grid: &Grid, observer: &mut dyn Observer) -> Res
     Ok(sweep)
 }
 
+/// The grid with every size as a number.
+fn resolved(grid: &Grid, sentences: Option<&SentenceMaterial>) -> Grid {
+    let mut all = Grid { settings: Vec::new(), ..grid.clone() };
+    for settings in &grid.settings {
+        let (features, active) = match (settings.mode, sentences) {
+            (SaeMode::Sentences, Some(sentences)) => {
+                let config = sentences.config(settings.features, settings.active, 0);
+                (config.features, config.active)
+            }
+            _ => settings.difference(),
+        };
+        let settings = SaeSettings { features: Some(features), active: Some(active), ..settings.clone() };
+        if !all.settings.contains(&settings) {
+            all.settings.push(settings);
+        }
+    }
+    all
+}
+
 fn left_out(grid: &Grid) -> Option<String> {
     (grid.impossible > 0).then(|| format!("{} combinations are left out: K cannot exceed M", grid.impossible))
 }
@@ -360,6 +416,14 @@ fn own_sides(pairs: &Pairs, sides: &[Split], config: &Config) -> Result<Vec<Spli
 
 /// What every cell needs.
 struct Bench<'a> {
+    pairs: &'a Pairs,
+    embedder: &'a dyn Embedder,
+    context: &'a Context,
+    table: &'a SentenceTable,
+    /// What features of sentences are learned from; `None` where no setting asks for them.
+    sentences: Option<&'a SentenceMaterial>,
+    dictionary: Option<&'a Dictionary>,
+    vocabulary: &'a Vocabulary,
     material: TrainData<'a>,
     sides: &'a [Split],
     deltas: &'a Matrix,
@@ -378,9 +442,36 @@ struct Bench<'a> {
 /// A cell and what comparing it with others takes.
 struct Done {
     cell: Cell,
-    model: Sae,
+    model: Model,
     ranking: Option<Ranking>,
     ranking_known: Option<Ranking>,
+}
+
+/// What a cell learned.
+enum Model {
+    Sentences(SentenceSae),
+    Difference(Sae),
+}
+
+impl Model {
+    const SENTENCES: &str = "sentences.safetensors";
+
+    fn load(mode: SaeMode, folder: &Path) -> Result<Self, SaeError> {
+        match mode {
+            SaeMode::Sentences => Ok(Self::Sentences(SentenceSae::load(&folder.join(Self::SENTENCES))?)),
+            SaeMode::Difference => Ok(Self::Difference(Sae::load(folder)?.0)),
+        }
+    }
+
+    fn save(&self, folder: &Path, trained: &TrainReport) -> Result<(), SaeError> {
+        match self {
+            Self::Sentences(model) => model.save(&folder.join(Self::SENTENCES), false),
+            Self::Difference(model) => {
+                let prefixes: Vec<usize> = trained.nmse_prefixes.iter().map(|&(prefix, _)| prefix).collect();
+                model.save(folder, &SaeCard::new(model, trained.active, &prefixes, ""))
+            }
+        }
+    }
 }
 
 /// A cell as it is kept.
@@ -442,29 +533,39 @@ impl Bench<'_> {
         if self.material.compute.is_gpu() {
             return 1;
         }
-        let most = grid.settings.iter().map(|settings| settings.features).max().unwrap_or(1);
-        // Activations as they are, turned, with the concepts beside them, and the words' readings.
+        let most = grid.settings.iter().filter_map(|settings| settings.features).max().unwrap_or(1);
+        // Activations graded and by presence, as they are and with the concepts beside them.
         let each = self.sides.len() * (4 * most + self.known.cols) * size_of::<f32>();
         (MEMORY / each.max(1)).clamp(1, rayon::current_num_threads())
     }
 
     /// One cell, from disk where it is finished.
     fn cell(&self, settings: &SaeSettings, seed: u64) -> Result<Done, AnalyzeError> {
-        let name = format!("{}-{}-{}-{seed}", settings.mode.name(), settings.features, settings.active);
+        let (features, active) = (settings.features.unwrap_or(0), settings.active.unwrap_or(0));
+        let name = format!("{}-{features}-{active}-{seed}", settings.mode.name());
         let folder = self.folder.join(name);
         let print = fingerprint("cell", &(&self.print, settings, seed));
         let record = folder.join("cell.json");
         if let Ok(kept) = read_json::<Kept>(&record)
             && kept.print == print
-            && let Ok((model, _)) = Sae::load(&folder)
+            && let Ok(model) = Model::load(settings.mode, &folder)
         {
             return Ok(self.done(kept, model));
         }
         let started = std::time::Instant::now();
-        let config =
-            SaeConfig { features: settings.features, active: settings.active, seed, ..SaeConfig::default() };
-        let (model, trained) =
-            self.material.learn(settings.mode, &config, None, &mut |_| Control::Continue)?;
+        let mut ignore = |_: sae::Progress| Control::Continue;
+        let (model, trained) = match (settings.mode, self.sentences) {
+            (SaeMode::Sentences, Some(sentences)) => {
+                let config = sentences.config(settings.features, settings.active, seed);
+                let learned = sentences.learn(&config, self.material.compute, &mut ignore)?;
+                (Model::Sentences(learned.model), learned.report)
+            }
+            _ => {
+                let config = SaeConfig { features, active, seed, ..SaeConfig::default() };
+                let (model, trained) = self.material.learn(&config, None, &mut ignore)?;
+                (Model::Difference(model), trained)
+            }
+        };
         let mut kept = self.look(settings, seed, &model, &trained)?;
         kept.cell.seconds = started.elapsed().as_secs_f64();
         kept.print = print;
@@ -474,9 +575,8 @@ impl Bench<'_> {
             source,
         })?;
         // The record last: while it is missing or says something else, the cell counts for nothing.
-        let prefixes: Vec<usize> = trained.nmse_prefixes.iter().map(|&(prefix, _)| prefix).collect();
         remove(&record)?;
-        model.save(&folder, &SaeCard::new(&model, trained.active, &prefixes, ""))?;
+        model.save(&folder, &trained)?;
         write_json(&record, &kept)?;
         Ok(self.done(kept, model))
     }
@@ -486,26 +586,44 @@ impl Bench<'_> {
         &self,
         settings: &SaeSettings,
         seed: u64,
-        model: &Sae,
+        model: &Model,
         trained: &TrainReport,
-    ) -> Result<Kept, SaeError> {
-        let measured = self.material.calibrate;
-        let z = model.activations(self.deltas)?;
-        let active = measured
-            .iter()
-            .map(|&row| z.row(row as usize).iter().filter(|z| **z != 0.0).count())
-            .sum::<usize>();
-        let described = describe::describe(
-            self.material.pairs,
-            self.sides,
-            &z,
-            &trained.stability,
-            self.known,
-            self.bank,
-            &self.config.describe,
-            self.config.principles.redundant_above,
-        );
-        let learned = model.features();
+    ) -> Result<Kept, AnalyzeError> {
+        let nothing = Matrix::zeros(self.pairs.pair_id.len(), 0);
+        let (models, difference) = match model {
+            Model::Sentences(model) => {
+                let dictionary = self.dictionary.map(DictionaryModel::new);
+                (SentenceModels { learned: Some(model.clone()), dictionary }, nothing.clone())
+            }
+            Model::Difference(model) => (SentenceModels::default(), model.activations(self.deltas)?),
+        };
+        let mut firing = models.fire(self.table.clone(), self.embedder, self.context, &mut ())?;
+        let entries = match &models.dictionary {
+            Some(_) => self.dictionary.map(named_entries).unwrap_or_default(),
+            None => Vec::new(),
+        };
+        let entries = describe::common_entries(&mut firing, models.learned_features(), &entries);
+        let setting = Setting {
+            pairs: self.pairs,
+            sides: self.sides,
+            bank: self.bank,
+            config: &self.config.describe,
+            redundant_above: self.config.principles.redundant_above,
+        };
+        let found = Found {
+            firing: &firing,
+            learned: models.learned_features(),
+            dictionary: &entries,
+            decoder: models.learned.as_ref().map_or(&nothing, |learned| &learned.decoder),
+            difference: &difference,
+            stability: &trained.stability,
+            difference_stability: &trained.stability,
+            known: self.known,
+            vocabulary: self.vocabulary,
+        };
+        let described = describe::describe(&setting, &found)?;
+        let found = firing.z.cols + difference.cols;
+        let learned = models.learned_features() + difference.cols;
         let kept: Vec<usize> = (0..learned).filter(|&feature| described.features[feature].kept).collect();
         let distinct =
             kept.iter().filter(|&&feature| described.features[feature].redundant_with.is_none()).count();
@@ -518,7 +636,7 @@ impl Bench<'_> {
         let stable: Vec<f64> = trained.stability.iter().copied().filter(|value| value.is_finite()).collect();
         Ok(Kept {
             print: String::new(),
-            score: score(learned),
+            score: score(found),
             score_known: score(described.activations.cols),
             cell: Cell {
                 settings: settings.clone(),
@@ -528,8 +646,8 @@ impl Bench<'_> {
                 distinct,
                 auc_learned: None,
                 auc_learned_and_known: None,
-                nmse: model.nmse(self.deltas, Some(measured), learned)?,
-                active_mean: active as f64 / measured.len().max(1) as f64,
+                nmse: trained.nmse,
+                active_mean: trained.active_mean,
                 dead: trained.dead,
                 stability: (!stable.is_empty()).then(|| stable.iter().sum::<f64>() / stable.len() as f64),
                 epochs: trained.epochs,
@@ -538,7 +656,7 @@ impl Bench<'_> {
         })
     }
 
-    fn done(&self, kept: Kept, model: Sae) -> Done {
+    fn done(&self, kept: Kept, model: Model) -> Done {
         let rank = |score: Option<Vec<f32>>| {
             let score: Vec<f64> = score?.into_iter().map(f64::from).collect();
             Ranking::new(&score, self.measure.y())
@@ -593,7 +711,7 @@ impl Bench<'_> {
         }
         let near = |row: &Row| row.behind.is_some_and(|behind| behind.high >= 0.0);
         let suggested = (0..rows.len()).filter(|&at| near(&rows[at])).max_by(|&a, &b| {
-            let size = |at: usize| rows[at].settings.features;
+            let size = |at: usize| rows[at].settings.features.unwrap_or(0);
             rows[a]
                 .distinct
                 .mean
@@ -610,8 +728,19 @@ impl Bench<'_> {
         for (at, done) in cells.iter().enumerate() {
             for (other, their) in cells.iter().enumerate() {
                 if at != other && !done.cell.kept.is_empty() {
-                    let one = std::slice::from_ref(&their.model);
-                    let all = stability(&done.model, one, self.deltas, self.material.calibrate)?;
+                    let all = match (&done.model, &their.model) {
+                        (Model::Difference(model), Model::Difference(their)) => {
+                            let one = std::slice::from_ref(their);
+                            stability(model, one, self.deltas, self.material.calibrate)?
+                        }
+                        (Model::Sentences(model), Model::Sentences(their)) => match self.sentences {
+                            Some(sentences) => {
+                                sentence_stability(model, std::slice::from_ref(their), &sentences.measured())?
+                            }
+                            None => continue,
+                        },
+                        _ => continue,
+                    };
                     found.extend(done.cell.kept.iter().filter_map(|&feature| all.get(feature).copied()));
                 }
             }
@@ -640,8 +769,8 @@ fn csv(sweep: &Sweep) -> String {
         let auc = cell.auc_learned;
         let line = [
             cell.settings.mode.name().to_owned(),
-            cell.settings.features.to_string(),
-            cell.settings.active.to_string(),
+            cell.settings.features.unwrap_or(0).to_string(),
+            cell.settings.active.unwrap_or(0).to_string(),
             cell.seed.to_string(),
             cell.learned.to_string(),
             cell.kept.len().to_string(),
@@ -669,17 +798,20 @@ mod tests {
 
     #[test]
     fn a_grid_is_every_combination_that_can_be() {
-        let grid = Grid::parse("mode=both,words features=8,16 active=4,12 seeds=2").unwrap();
+        let grid = Grid::parse("mode=sentences,difference features=8,16 active=4,12 seeds=2").unwrap();
         assert_eq!((grid.settings.len(), grid.seeds, grid.impossible), (6, 2, 2));
         let usual = Grid::parse("").unwrap();
-        let sizes: Vec<_> = usual.settings.iter().map(|s| (s.mode, s.features, s.active)).collect();
-        assert_eq!(
-            sizes,
-            [(SaeMode::Both, 64, 32), (SaeMode::Words, 64, 32), (SaeMode::Reconstruction, 32, 8)]
-        );
+        let modes: Vec<_> = usual.settings.iter().map(|s| (s.mode, s.features, s.active)).collect();
+        assert_eq!(modes, [(SaeMode::Sentences, None, None), (SaeMode::Difference, None, None)]);
         let sizes = Grid::parse("features=16,64").unwrap().settings;
-        assert_eq!(sizes, [16, 64].map(|features| SaeSettings::of(None, Some(features), None)), "as analyze");
+        let of = |features| SaeSettings { features: Some(features), ..SaeSettings::default() };
+        assert_eq!(sizes, [of(16), of(64)], "as analyze");
         assert_eq!(Grid::parse("features=16,16").unwrap().settings.len(), 1);
+        let resolved = resolved(&Grid::parse("mode=difference features=16,32 active=4").unwrap(), None);
+        assert_eq!(
+            resolved.settings.iter().map(SaeSettings::difference).collect::<Vec<_>>(),
+            [(16, 4), (32, 4)]
+        );
     }
 
     #[test]
@@ -689,7 +821,7 @@ mod tests {
             ("32", "no list"),
             ("features=3,x", "`features=x`"),
             ("features=0", "from 1 to 4096"),
-            ("mode=paper", "both, words and reconstruction"),
+            ("mode=paper", "sentences and difference"),
             ("features=8 features=9", "twice"),
             ("features=8 active=9", "K cannot exceed M"),
             ("seeds=0", "from 1"),

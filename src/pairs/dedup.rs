@@ -133,11 +133,10 @@ pub(super) fn assemble(rows: Rows, mut drops: Drops, seed: u64) -> (Pairs, Drops
         groups.into_iter().map(|(name, keys)| (name, group(&keys, &used, found.len()))).collect();
     let (response_a, response_b) = responses(&texts, &found);
     let prompt = gather(&texts.prompt, found.iter().map(|pair| pair.row));
-    let length_delta = (0..found.len())
-        .map(|i| {
-            words(response_a.get(i).unwrap_or("")) as f32 - words(response_b.get(i).unwrap_or("")) as f32
-        })
-        .collect();
+    let (length_delta, log_length_ratio) = (0..found.len())
+        .map(|i| [&response_a, &response_b].map(|text| words(text.get(i).unwrap_or(""))))
+        .map(|[a, b]| (a as f32 - b as f32, log_ratio(a, b)))
+        .unzip();
     let mut keys: HashMap<u32, u32> = HashMap::new();
     let prompt_key = found
         .iter()
@@ -160,6 +159,7 @@ pub(super) fn assemble(rows: Rows, mut drops: Drops, seed: u64) -> (Pairs, Drops
         prompt_key,
         group_keys,
         length_delta,
+        log_length_ratio,
         own_deltas: deltas.map(|matrix| keep_rows(matrix, &found)),
         datasets,
         dataset,
@@ -412,6 +412,11 @@ fn keep_rows(mut matrix: Matrix, found: &[Found]) -> Matrix {
     }
     matrix.values.truncate(found.len() * width);
     matrix
+}
+
+/// log((1 + a) / (1 + b)) of two lengths.
+pub(super) fn log_ratio(a: usize, b: usize) -> f32 {
+    (((1 + a) as f64).ln() - ((1 + b) as f64).ln()) as f32
 }
 
 /// Number of words: runs of anything but white space.

@@ -57,6 +57,24 @@ pub enum PairsError {
         /// The likely encoding, by iconv's name.
         from: &'static str,
     },
+    /// More than a limit allows.
+    #[error("`{path}` has {too_much}{at}\nhint: {hint}", hint = .too_much.hint())]
+    TooMuch {
+        /// The file.
+        path: PathBuf,
+        /// How much of what.
+        too_much: crate::limits::TooMuch,
+        /// Where, as ", on line 3"; empty where it is the whole file.
+        at: String,
+    },
+    /// The system does not let us read on; the file is not to blame.
+    #[error("`{path}` cannot be read: {detail}\nhint: {}", crate::panics::THREADS_HINT)]
+    NoThreads {
+        /// The file.
+        path: PathBuf,
+        /// What the library said.
+        detail: String,
+    },
     /// A table without rows.
     #[error("`{path}` holds no rows\nhint: check how it was written; at least one pair is needed")]
     Empty {
@@ -195,15 +213,17 @@ pub enum PairsError {
     },
     /// Labels that cannot be understood.
     #[error(
-        "the labels in column `{name}` of `{path}` cannot be understood: {detail}\nhint: use 1 (A preferred), 0 (B preferred), 0.5 (tie), or `A` / `B` / `tie`; `--label-column` names another column"
+        "the labels in column `{name}` of `{path}` cannot be read without a word from you: {detail}\nhint: {hint}"
     )]
     Labels {
         /// Source as given.
         path: String,
         /// The column.
         name: String,
-        /// Values seen, with counts.
+        /// Values seen, with counts, and what is open.
         detail: String,
+        /// The options that answer it.
+        hint: String,
     },
     /// Every row was left out.
     #[error("none of the {rows} rows of `{path}` can be used: {reasons}\nhint: {hint}")]
@@ -240,6 +260,20 @@ pub enum PairsError {
         expected: usize,
         /// Dimensions here.
         found: usize,
+    },
+    /// The preferred response always stands on the same side.
+    #[error(
+        "all {labels} labels of `{path}` prefer response {side}, so place and preference cannot be told apart\nhint: the preferred response seems to be written {place} in every row; name the two columns `chosen` and `rejected` and leave the label out, and A and B are shuffled"
+    )]
+    OneSided {
+        /// Source as given.
+        path: String,
+        /// How many labels there are, ties left out.
+        labels: usize,
+        /// `A` or `B`.
+        side: &'static str,
+        /// "first" or "second".
+        place: &'static str,
     },
     /// Shares that cannot be split by.
     #[error(

@@ -10,6 +10,8 @@ use super::{MISSING, Pairs};
 
 /// Responses whose language is looked at: the interval of a share is then about two points to each side.
 const LANGUAGE_SAMPLE: usize = 2000;
+/// Characters of a text in an example.
+const EXAMPLE_CHARACTERS: usize = 200;
 /// Shorter texts give no language away.
 const LANGUAGE_WORDS: usize = 5;
 
@@ -34,6 +36,23 @@ pub struct Inspection {
     pub datasets: BTreeMap<String, usize>,
     /// What embedding them takes.
     pub texts: TextCounts,
+    /// Three pairs as they were understood, from the beginning, the middle and the end.
+    pub examples: Vec<Example>,
+}
+
+/// A pair as it was understood; long texts are cut.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Example {
+    /// Row in the source, from 0.
+    pub row: u32,
+    /// The prompt.
+    pub prompt: String,
+    /// Response A.
+    pub a: String,
+    /// Response B.
+    pub b: String,
+    /// Share of preference for A; `None`: no label.
+    pub label: Option<f32>,
 }
 
 /// Labels, one per annotator and pair.
@@ -149,7 +168,33 @@ pub fn inspect(pairs: &Pairs) -> Inspection {
         languages: languages(pairs),
         datasets: datasets(pairs),
         texts: texts(pairs),
+        examples: examples(pairs),
     }
+}
+
+fn examples(pairs: &Pairs) -> Vec<Example> {
+    let judgements = &pairs.judgements;
+    let count = judgements.pair.len();
+    let mut places = vec![0, count / 2, count.saturating_sub(1)];
+    places.dedup();
+    let cut = |text: &str| {
+        let mut short: String = text.chars().take(EXAMPLE_CHARACTERS).collect();
+        if text.chars().nth(EXAMPLE_CHARACTERS).is_some() {
+            short.push('…');
+        }
+        short
+    };
+    let example = |at: usize| {
+        let pair = *judgements.pair.get(at)? as usize;
+        Some(Example {
+            row: *judgements.row.get(at)?,
+            prompt: cut(pairs.prompt.get(pair)),
+            a: cut(pairs.response_a.get(pair)),
+            b: cut(pairs.response_b.get(pair)),
+            label: judgements.label.get(at).copied().filter(|label| !label.is_nan()),
+        })
+    };
+    places.into_iter().filter_map(example).collect()
 }
 
 fn label_counts(labels: &[f32]) -> LabelCounts {

@@ -1,271 +1,625 @@
-//! Labels as they come (1/0, true/false, `A`/`b`/`model_a`/`tie`, soft shares), as the share for A.
+//! A label column, understood as a whole or not at all.
+//!
+//! All different values of the column are looked at first; then one way to write labels ([`Codes`]) has to read
+//! every one of them. Where none does, or where which end of a scale is for A cannot be known, the user is asked
+//! one question with the options that answer it.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use polars::prelude::*;
 
+use super::codes::{Codes, LabelMap, LabelScale, Meaning, Said, nothing, number, word};
 use super::columns::{shorten, type_name};
 use super::error::PairsError;
+use super::records;
+use super::shapes::LabelPair;
+
+/// One label in so many may be a slip of the pen.
+const SLIPS: usize = 500;
 
 /// Labels of a column, one per row of the source.
 #[derive(Debug, Default)]
 pub(super) struct LabelColumn {
     /// Share of preference for the first response; NaN where there is none.
     pub values: Vec<f32>,
-    /// Rows with a label that means nothing here, and the value.
-    pub unknown: Vec<(u32, String)>,
     /// Rows without a label, where that does not mean a tie.
     pub missing: Vec<u32>,
+    /// Rows with a slip of the pen, and what stands there.
+    pub unknown: Vec<(u32, String)>,
     /// What the user should know about the reading.
     pub notes: Vec<String>,
+    /// How they are written.
+    pub codes: Codes,
 }
 
-/// One cell, read on its own.
-#[derive(Debug, Clone, PartialEq)]
-enum Cell {
-    Number(f64),
-    Word(f32),
-    Missing,
-    Unknown,
+/// What is known about a label column besides its cells.
+#[derive(Default)]
+pub(super) struct Hints<'a> {
+    /// Names of the two response columns.
+    pub responses: [&'a str; 2],
+    /// Said by hand, value by value.
+    pub map: Option<&'a LabelMap>,
+    /// Said by hand, for a scale.
+    pub scale: Option<LabelScale>,
+    /// Names behind the numbers of a `ClassLabel` column.
+    pub classes: Option<&'a [String]>,
+    /// The published meaning of the format that was recognised.
+    pub known: Option<Codes>,
+    /// Cells are text by necessity (CSV): an empty one was not judged; elsewhere a missing number is a tie.
+    pub empty_is_nothing: bool,
+    /// What stands in the row for each of the two responses, where a label may repeat that.
+    pub named: Vec<[StringChunked; 2]>,
+    /// The beginning of the two responses of a row, for a question.
+    pub example: Option<&'a dyn Fn(usize) -> Option<[String; 2]>>,
+    /// Source as given.
+    pub path: &'a str,
 }
 
 /// Reads a label column. `None`: it holds no label at all.
 ///
-/// A missing cell is a tie where the labels are numbers, as in this project's own shape; among
-/// words it is a row without label.
-pub(super) fn read(column: &Column, path: &str) -> Result<Option<LabelColumn>, PairsError> {
-    let name = column.name().to_string();
-    let wrong_type = || PairsError::ColumnType {
-        path: path.to_owned(),
-        name: name.clone(),
-        found: type_name(column.dtype()),
-        expected: "labels",
-        hint: "name the column with one label per row with `--label-column`",
-    };
-    let dtype = column.dtype();
-    let is_text = matches!(dtype, DataType::String | DataType::Categorical(..) | DataType::Enum(..));
-    let mut texts = None;
-    let cells: Vec<Cell> = if is_text {
-        let text = column.cast(&DataType::String).map_err(|_| wrong_type())?;
-        let text = text.str().map_err(|_| wrong_type())?.clone();
-        let cells = text.iter().map(|cell| cell.map_or(Cell::Missing, word)).collect();
-        texts = Some(text);
-        cells
-    } else if dtype.is_numeric() || dtype.is_bool() || dtype.is_decimal() || dtype.is_null() {
-        let numbers = column.cast(&DataType::Float64).map_err(|_| wrong_type())?;
-        let numbers = numbers.f64().map_err(|_| wrong_type())?;
-        numbers.iter().map(|cell| cell.filter(|x| !x.is_nan()).map_or(Cell::Missing, Cell::Number)).collect()
-    } else {
-        return Err(wrong_type());
-    };
-    if cells.iter().all(|cell| *cell == Cell::Missing) {
+/// # Errors
+/// [`PairsError::Labels`], a question, where the column is not understood as a whole.
+pub(super) fn read(column: &Column, hints: &Hints<'_>) -> Result<Option<LabelColumn>, PairsError> {
+    let mut cells = Written::new(column, hints.path)?;
+    if cells.values.is_empty() {
         return Ok(None);
     }
-
-    let numeric = cells.iter().all(|cell| matches!(cell, Cell::Number(_) | Cell::Missing));
-    let mut labels = LabelColumn::default();
-    let signed = numeric && signed_codes(&cells);
-    if signed {
-        labels
-            .notes
-            .push(format!("label column `{name}`: −1, 0 and 1 read as B preferred, tie, A preferred"));
-    }
-    if numeric && let Some(detail) = one_two_codes(&cells) {
-        return Err(PairsError::Labels { path: path.to_owned(), name, detail });
-    }
-    let shown = |row: usize, cell: &Cell| match (&texts, cell) {
-        (Some(texts), _) => shorten(texts.get(row).unwrap_or_default()),
-        (None, Cell::Number(x)) => x.to_string(),
-        _ => "?".to_owned(),
+    let mut strays = Vec::new();
+    let codes = match choose(&cells, hints) {
+        Ok(codes) => codes,
+        Err(question) => {
+            match (by_column(&cells, hints), by_row(&cells, hints), without_strays(&cells, hints)) {
+                (Some(codes), ..) => codes,
+                (_, Some(labels), _) => return Ok(Some(labels)),
+                (.., Some((rest, codes))) => {
+                    let all = std::mem::replace(&mut cells, rest).values;
+                    strays = all.into_iter().filter(|value| !cells.values.contains(value)).collect();
+                    codes
+                }
+                _ => return Err(ask(&cells, hints, question)),
+            }
+        }
     };
-    labels.values.reserve_exact(cells.len());
-    for (row, cell) in cells.iter().enumerate() {
-        labels.values.push(match *cell {
-            Cell::Number(x) if signed => ((x + 1.0) / 2.0) as f32,
-            Cell::Number(x) if (0.0..=1.0).contains(&x) => x as f32,
-            Cell::Word(share) => share,
-            Cell::Missing if numeric => 0.5,
-            Cell::Missing => {
-                labels.missing.push(row as u32);
+    // Every value is one of the codes, or the column is not understood.
+    let mut said: HashMap<&str, Said> = HashMap::new();
+    for (value, _) in &cells.values {
+        match codes.read(value) {
+            Some(what) => drop(said.insert(value, what)),
+            None => return Err(ask(&cells, hints, Question::Unread(codes))),
+        }
+    }
+    let null_is = null(&cells, hints, &codes);
+    let mut labels = LabelColumn { codes, ..LabelColumn::default() };
+    labels.values.reserve_exact(cells.texts.len());
+    let mut empty = 0;
+    for (row, cell) in (0u32..).zip(cells.texts.iter()) {
+        let what = match cell.map(str::trim).filter(|cell| !cell.is_empty()) {
+            Some(cell) => said.get(cell).copied(),
+            None => {
+                empty += 1;
+                Some(null_is)
+            }
+        };
+        labels.values.push(match what {
+            Some(Said::Share(share)) => share,
+            Some(Said::Nothing) => {
+                labels.missing.push(row);
                 f32::NAN
             }
-            Cell::Number(_) | Cell::Unknown => {
-                labels.unknown.push((row as u32, shown(row, cell)));
+            None => {
+                labels.unknown.push((row, shorten(cell.unwrap_or_default())));
                 f32::NAN
             }
         });
     }
-    if labels.unknown.len() + labels.missing.len() == cells.len() {
-        return Err(PairsError::Labels { path: path.to_owned(), name, detail: values_seen(&labels.unknown) });
+    labels.notes.push(told(&cells, &labels, hints));
+    let name = &cells.name;
+    if empty > 0 && null_is == Said::Share(0.5) {
+        labels.notes.push(format!(
+            "label column `{name}`: {empty} rows without a value read as ties, as this project's own labels say it"
+        ));
+    }
+    if !strays.is_empty() {
+        let shown: Vec<String> =
+            strays.iter().map(|(value, count)| format!("`{}` ({count})", shorten(value))).collect();
+        labels.notes.push(format!(
+            "label column `{name}`: {} rows left out, whose labels are none of these: {}; `--label-map` says what they mean",
+            labels.unknown.len(),
+            shown.join(", ")
+        ));
     }
     Ok(Some(labels))
 }
 
-/// −1/0/1, with at least one −1.
-fn signed_codes(cells: &[Cell]) -> bool {
-    let mut any = false;
-    for cell in cells {
-        match cell {
-            Cell::Number(x) if *x == -1.0 => any = true,
-            Cell::Number(x) if *x == 0.0 || *x == 1.0 => {}
-            Cell::Number(_) => return false,
-            _ => {}
-        }
-    }
-    any
-}
-
-/// The codes 1 and 2 (and 0) are in use, where 0 may be a tie or nothing: guessing would invert labels.
-fn one_two_codes(cells: &[Cell]) -> Option<String> {
-    let count = |code: f64| cells.iter().filter(|cell| **cell == Cell::Number(code)).count();
-    let (zeros, ones, twos) = (count(0.0), count(1.0), count(2.0));
-    let numbers = cells.iter().filter(|cell| matches!(cell, Cell::Number(_))).count();
-    (twos * 5 > numbers && zeros + ones + twos == numbers)
-        .then(|| format!("codes 0 ({zeros} rows), 1 ({ones}) and 2 ({twos}) have no agreed meaning"))
-}
-
-/// The most frequent values that were not understood.
-fn values_seen(unknown: &[(u32, String)]) -> String {
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for (_, value) in unknown {
-        *counts.entry(value).or_default() += 1;
-    }
-    let mut counts: Vec<_> = counts.into_iter().collect();
-    counts.sort_by_key(|(value, count)| (std::cmp::Reverse(*count), *value));
-    let mut shown: Vec<String> =
-        counts.iter().take(8).map(|(value, count)| format!("`{value}` ({count})")).collect();
-    if counts.len() > 8 {
-        shown.push(format!("and {} more", counts.len() - 8));
-    }
-    format!("values seen are {}", shown.join(", "))
-}
-
-/// Reads a label that is text.
-fn word(text: &str) -> Cell {
-    let text = text.trim().trim_matches(['[', ']', '"', '\'']).to_lowercase();
-    if text.is_empty() || matches!(&*text, "null" | "nan") {
-        return Cell::Missing;
-    }
-    if let Ok(number) = text.parse::<f64>() {
-        return if number.is_finite() { Cell::Number(number) } else { Cell::Unknown };
-    }
-    match &*text {
-        "true" | "first" | "left" => return Cell::Word(1.0),
-        "false" | "second" | "right" => return Cell::Word(0.0),
-        "tie" | "draw" | "equal" | "same" | "both" | "neither" | "bothbad" => return Cell::Word(0.5),
-        "tie (bothbad)" | "both_bad" | "both bad" | "tie_bothbad" | "tie (both bad)" | "both_good" => {
-            return Cell::Word(0.5);
-        }
-        _ => {}
-    }
-    const STEMS: [&str; 14] = [
-        "",
-        "model",
-        "response",
-        "text",
-        "answer",
-        "output",
-        "conversation",
-        "assistant",
-        "option",
-        "completion",
-        "human_ref",
-        "candidate",
-        "side",
-        "choice",
-    ];
-    let (stem, letter) = match text.rsplit_once(['_', ' ', '-']) {
-        Some((stem, letter)) => (stem, letter),
-        None => ("", &*text),
+/// The column without slips of the pen: at most one label in [`SLIPS`], where all others are of the documented
+/// codes. Codes of a scale are never so rare.
+fn without_strays(cells: &Written, hints: &Hints<'_>) -> Option<(Written, Codes)> {
+    let free =
+        hints.map.is_none() && hints.scale.is_none() && hints.known.is_none() && hints.classes.is_none();
+    let total: usize = cells.values.iter().map(|(_, count)| count).sum();
+    let documented = |(value, _): &(String, usize)| {
+        nothing(value) || matches!(Codes::Words { zero: false }.read(value), Some(Said::Share(_)))
     };
-    match letter {
-        "a" if STEMS.contains(&stem) => Cell::Word(1.0),
-        "b" if STEMS.contains(&stem) => Cell::Word(0.0),
-        _ => Cell::Unknown,
-    }
+    let (values, strays): (Vec<_>, Vec<_>) = cells.values.iter().cloned().partition(documented);
+    let slips: usize = strays.iter().map(|(_, count)| count).sum();
+    // Both sides must be there: 1 alone may go with 2.
+    let says = |wanted: fn(f32) -> bool| {
+        let read = |value: &str| Codes::Words { zero: false }.read(value);
+        values.iter().any(|(value, _)| matches!(read(value), Some(Said::Share(share)) if wanted(share)))
+    };
+    (free && slips * SLIPS <= total && says(|share| share > 0.5) && says(|share| share < 0.5))
+        .then_some(())?;
+    let rest = Written { values, name: cells.name.clone(), texts: cells.texts.clone(), ..*cells };
+    let codes =
+        choose(&rest, hints).ok().filter(|codes| matches!(codes, Codes::Shares | Codes::Words { .. }))?;
+    Some((rest, codes))
 }
 
-/// Whether a column of labels holds a −1; `None` where its labels are not all −1, 0 or 1.
-pub(super) fn signs(column: &Column) -> Option<bool> {
-    let text = column.cast(&DataType::String).ok()?;
-    let mut minus = false;
-    for cell in text.str().ok()?.iter().flatten() {
-        match if cell.trim().is_empty() { Cell::Missing } else { word(cell) } {
-            Cell::Number(-1.0) => minus = true,
-            Cell::Number(x) if x == 0.0 || x == 1.0 => {}
-            Cell::Missing => {}
-            _ => return None,
-        }
-    }
-    Some(minus)
-}
-
-/// The label that says the opposite, written the same way; `None` where there is none.
+/// Labels of two columns: an outcome each (and one for ties), or a score each.
 ///
-/// A tie is its own opposite. What [`word`] reads in the result is 1 − what it reads in `text`.
-pub(super) fn opposite(text: &str, signed: bool) -> Option<String> {
-    let core = text.trim().trim_matches(['[', ']', '"', '\'']);
-    let at = text.find(core)?;
-    let (before, after) = (text.get(..at)?, text.get(at + core.len()..)?);
-    let turned = match word(core) {
-        Cell::Number(x) if signed => number_like(core, -x),
-        Cell::Number(x) if (0.0..=1.0).contains(&x) => number_like(core, 1.0 - x),
-        Cell::Word(0.5) => core.to_owned(),
-        Cell::Word(_) => other_word(core)?,
-        Cell::Number(_) | Cell::Missing | Cell::Unknown => return None,
+/// # Errors
+/// [`PairsError::Labels`] where they are neither.
+pub(super) fn of_pair(
+    frame: &DataFrame,
+    pair: &LabelPair,
+    path: &str,
+) -> Result<(Vec<f32>, String), PairsError> {
+    let column = |name: &str| {
+        let found =
+            frame.column(name).ok().and_then(|column| records::numbers(column.as_materialized_series()));
+        found.ok_or_else(|| unclear(name, path))
     };
-    Some(format!("{before}{turned}{after}"))
+    let (first, second) = (column(&pair.first)?, column(&pair.second)?);
+    let tie = pair.tie.as_deref().map(column).transpose()?;
+    let tie_at = |row: usize| tie.as_ref().map_or(0.0, |tie| tie.get(row).copied().unwrap_or(0.0));
+    let names = format!("`{}` and `{}`", pair.first, pair.second);
+    let mut values = Vec::with_capacity(first.len());
+    for (row, (a, b)) in first.iter().zip(&second).enumerate() {
+        let share = match (a, b, tie_at(row)) {
+            (a, b, _) if a.is_nan() || b.is_nan() => f64::NAN,
+            (a, b, _) if pair.scores => (1.0 + (a > b) as u8 as f64 - (a < b) as u8 as f64) / 2.0,
+            (a, b, t) if [*a, *b, t].iter().any(|x| !(0.0..=1.0).contains(x)) => {
+                return Err(unclear(&names, path));
+            }
+            // Nobody has judged it, where a column would say that it is a tie.
+            (a, b, t) if a + b + t == 0.0 && tie.is_some() => f64::NAN,
+            (a, b, t) if a + b + t == 0.0 || a + b > 1.0 + 1e-6 => 0.5 + 0.0 * t,
+            (a, b, t) => (a + t / 2.0) / (a + b + t),
+        };
+        values.push(share as f32);
+    }
+    let ties = values.iter().filter(|value| **value == 0.5).count();
+    let given = values.iter().filter(|value| !value.is_nan()).count() - ties;
+    let how =
+        if pair.scores { "the higher one is preferred" } else { "1 in the column of the preferred one" };
+    let tied = pair.tie.as_ref().map(|name| format!(", ties in `{name}`")).unwrap_or_default();
+    Ok((values, format!("labels from {names}: {how}{tied}; {given} labels, {ties} ties")))
 }
 
-/// The label that says tie where `text` says a side.
-pub(super) fn tie(text: &str, signed: bool) -> Option<String> {
-    Some(match word(text) {
-        Cell::Number(_) if signed => "0".into(),
-        Cell::Number(_) => "0.5".into(),
-        Cell::Word(_) => "tie".into(),
-        Cell::Missing | Cell::Unknown => return None,
+fn unclear(name: &str, path: &str) -> PairsError {
+    PairsError::Labels {
+        path: path.to_owned(),
+        name: name.trim_matches('`').to_owned(),
+        detail: "they should be numbers: 0 or 1 for an outcome, or a score for each response".into(),
+        hint: "name another column with `--label-column`".into(),
+    }
+}
+
+/// What a cell without a value means.
+fn null(cells: &Written, hints: &Hints<'_>, codes: &Codes) -> Said {
+    if let Codes::Map(_) = codes {
+        return codes.read("").unwrap_or(Said::Nothing);
+    }
+    if cells.typed && !hints.empty_is_nothing && hints.classes.is_none() {
+        return Said::Share(0.5);
+    }
+    Said::Nothing
+}
+
+/// A label column as text, with its different values.
+struct Written {
+    name: String,
+    texts: StringChunked,
+    /// Different values without the empty ones, most frequent first, with the rows that have them.
+    values: Vec<(String, usize)>,
+    /// The column itself is one of numbers, or of true and false.
+    typed: bool,
+    /// The column itself is one of whole numbers.
+    whole: bool,
+}
+
+impl Written {
+    fn new(column: &Column, path: &str) -> Result<Self, PairsError> {
+        let name = column.name().to_string();
+        let wrong_type = || PairsError::ColumnType {
+            path: path.to_owned(),
+            name: name.clone(),
+            found: type_name(column.dtype()),
+            expected: "labels",
+            hint: "name the column with one label per row with `--label-column`",
+        };
+        let dtype = column.dtype();
+        let texts: StringChunked = match dtype {
+            DataType::String | DataType::Categorical(..) | DataType::Enum(..) | DataType::Boolean => {
+                let text = column.cast(&DataType::String).map_err(|_| wrong_type())?;
+                text.str().map_err(|_| wrong_type())?.clone()
+            }
+            _ if dtype.is_numeric() || dtype.is_decimal() || dtype.is_null() => {
+                let numbers = column.cast(&DataType::Float64).map_err(|_| wrong_type())?;
+                let numbers = numbers.f64().map_err(|_| wrong_type())?;
+                numbers.iter().map(|cell| cell.filter(|x| !x.is_nan()).map(|x| x.to_string())).collect()
+            }
+            DataType::List(inner) if !inner.is_nested() => {
+                // Lists of one label, as annotation tools write them.
+                let series = column.as_materialized_series();
+                let one = |cell: AnyValue<'_>| match records::json_of(&cell) {
+                    serde_json::Value::Array(values) => match values.as_slice() {
+                        [] => Some(None),
+                        [serde_json::Value::String(text)] => Some(Some(text.clone())),
+                        [serde_json::Value::Null] => Some(None),
+                        [other] => Some(Some(other.to_string())),
+                        _ => None,
+                    },
+                    _ => Some(None),
+                };
+                let cells: Option<Vec<Option<String>>> = series.iter().map(one).collect();
+                cells.ok_or_else(wrong_type)?.into_iter().collect()
+            }
+            _ => return Err(wrong_type()),
+        };
+        let mut counts: HashMap<&str, usize> = HashMap::new();
+        for cell in texts.iter().flatten().map(str::trim).filter(|cell| !cell.is_empty()) {
+            *counts.entry(cell).or_default() += 1;
+        }
+        let mut values: Vec<(String, usize)> =
+            counts.into_iter().map(|(value, count)| (value.to_owned(), count)).collect();
+        values.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        if values.iter().all(|(value, _)| nothing(value)) {
+            values.clear();
+        }
+        let typed = dtype.is_numeric() || dtype.is_decimal() || dtype.is_bool();
+        Ok(Self { name, whole: dtype.is_integer(), typed, values, texts })
+    }
+
+    /// The different values without those that say nothing.
+    fn said(&self) -> impl Iterator<Item = &str> {
+        self.values.iter().map(|(value, _)| value.as_str()).filter(|value| !nothing(value))
+    }
+}
+
+/// Whether a cell says that there is no label.
+pub(super) fn says_nothing(cell: &str) -> bool {
+    nothing(cell.trim())
+}
+
+/// What has to be asked.
+enum Question {
+    /// Some values mean nothing here.
+    Unread(Codes),
+    /// Which end is for A; the lower and the upper one.
+    Direction(f64, f64),
+    /// What 0, 1 and 2 are.
+    ZeroOneTwo,
+    /// Whether 0 and 1 are the number of the preferred response.
+    Index,
+    /// A column by hand that is not what was said.
+    Hand(String),
+}
+
+/// The one way of writing labels that can read the column.
+fn choose(cells: &Written, hints: &Hints<'_>) -> Result<Codes, Question> {
+    if let Some(map) = hints.map {
+        return Ok(Codes::Map(map.0.clone()));
+    }
+    let numbers: Vec<f64> = cells.said().filter_map(number).collect();
+    let whole = numbers.iter().all(|x| x.fract() == 0.0);
+    let (low, high) =
+        numbers.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), x| (l.min(*x), h.max(*x)));
+    if let Some(LabelScale { first, second }) = hints.scale {
+        let within = low >= first.min(second) && high <= first.max(second);
+        if numbers.len() < cells.said().count() || !within {
+            let ends = format!("`--label-scale {first}..{second}` does not hold all of its values");
+            return Err(Question::Hand(ends));
+        }
+        // Whole steps are grades; anything between them, or more steps than a grade has, are shares.
+        return Ok(Codes::Scale { first, second, soft: !whole || (first - second).abs() > 20.0 });
+    }
+    let zero = zero_based(cells, hints);
+    if let Some(names) = hints.classes.filter(|_| cells.whole) {
+        let codes = Codes::Classes { names: names.to_vec(), zero: names.iter().any(|n| n.ends_with('0')) };
+        let read = cells.said().all(|value| codes.read(value).is_some());
+        return if read { Ok(codes) } else { Err(Question::Unread(codes)) };
+    }
+    if let Some(known) = &hints.known {
+        return match cells.said().all(|value| known.read(value).is_some()) {
+            true => Ok(known.clone()),
+            false => Err(Question::Unread(known.clone())),
+        };
+    }
+    let numbered = numbered_responses(hints);
+    let all_numbers = numbers.len() == cells.said().count();
+    let words = Codes::Words { zero };
+    let percent = cells.said().any(|value| value.ends_with('%'));
+    if !all_numbers {
+        // Words, with numbers beside them only where those are shares.
+        let codes = match numbers.is_empty() || low >= 0.0 && high <= 1.0 {
+            true => words,
+            false if numbered && low >= 1.0 && high <= 2.0 => Codes::Numbered,
+            false => return Err(Question::Unread(words)),
+        };
+        let read = cells.said().all(|value| codes.read(value).is_some());
+        return if read { Ok(codes) } else { Err(Question::Unread(codes)) };
+    }
+    let whole_in = |a: f64, b: f64| whole && low >= a && high <= b;
+    if percent {
+        return Err(Question::Direction(0.0, 100.0));
+    }
+    if low >= 0.0 && high <= 1.0 {
+        // Where the responses are counted from 0, so may be the preferred one.
+        let place = names_a_place(&cells.name)
+            || hints.responses[0].ends_with('0') && hints.responses[1].ends_with('1');
+        return if whole && place { Err(Question::Index) } else { Ok(Codes::Shares) };
+    }
+    if low < 0.0 {
+        return match (whole_in(-1.0, 1.0), low.abs().max(high).ceil()) {
+            (true, _) => Ok(Codes::Signs),
+            (false, end) => Err(Question::Direction(-end, end)),
+        };
+    }
+    if numbered && low >= 1.0 && high <= 2.0 {
+        return Ok(Codes::Numbered);
+    }
+    if whole_in(0.0, 2.0) && low == 0.0 {
+        return Err(Question::ZeroOneTwo);
+    }
+    let low = if low >= 1.0 && high <= 10.0 { 1.0 } else { low.min(0.0) };
+    let high = if high > 10.0 && high <= 100.0 { 100.0 } else { high.ceil() };
+    Err(Question::Direction(if high == 100.0 { 0.0 } else { low }, high))
+}
+
+/// Whether `response_0` is the first response: a zero stands in the labels, or in the names of the columns.
+fn zero_based(cells: &Written, hints: &Hints<'_>) -> bool {
+    let ends =
+        |text: &str| text.trim_end_matches([']', '"', '\'', ' ']).ends_with('0') && number(text).is_none();
+    cells.said().any(ends) || hints.responses.iter().any(|name| name.ends_with('0'))
+}
+
+/// Whether the two response columns are numbered 1 and 2.
+fn numbered_responses(hints: &Hints<'_>) -> bool {
+    let [first, second] = hints.responses;
+    first.ends_with('1') && second.ends_with('2') && !first.ends_with("11")
+}
+
+/// Whether a column's name says that its numbers are places: 0 would be the first response.
+fn names_a_place(name: &str) -> bool {
+    let name = name.to_lowercase();
+    let parts: Vec<&str> = name.split(['_', '-', ' ', '.']).collect();
+    parts.iter().any(|part| {
+        ["id", "idx", "index", "number", "position", "choice", "chosen", "selected"].contains(part)
     })
 }
 
-/// `value` with as many decimals as `like` is written with, or as many as it needs.
-fn number_like(like: &str, value: f64) -> String {
-    let decimals = like.split_once('.').map_or(0, |(_, decimals)| decimals.len());
-    let short = format!("{:.decimals$}", value + 0.0);
-    match short.parse::<f64>() {
-        Ok(same) if (same - value).abs() < 1e-12 => short,
-        _ => value.to_string(),
+/// Labels that are the names of the two columns.
+fn by_column(cells: &Written, hints: &Hints<'_>) -> Option<Codes> {
+    let [first, second] = hints.responses;
+    let free = hints.map.is_none() && hints.scale.is_none() && hints.known.is_none();
+    let mut map = vec![(first.to_owned(), Meaning::A), (second.to_owned(), Meaning::B)];
+    for value in cells.said().filter(|value| *value != first && *value != second) {
+        (word(value, false) == Some(0.5)).then_some(())?;
+        map.push((value.to_owned(), Meaning::Tie));
     }
+    let some = cells.said().any(|value| value == first || value == second);
+    let nothings = cells.values.iter().map(|(value, _)| value).filter(|value| nothing(value));
+    map.extend(nothings.map(|value| (value.clone(), Meaning::Skip)));
+    (free && some && !first.is_empty()).then_some(Codes::Map(map))
 }
 
-/// The other one of two words, in the same case.
-fn other_word(core: &str) -> Option<String> {
-    const PAIRS: [(&str, &str); 4] = [("true", "false"), ("first", "second"), ("left", "right"), ("a", "b")];
-    let lower = core.to_lowercase();
-    for (one, other) in PAIRS.into_iter().flat_map(|(one, other)| [(one, other), (other, one)]) {
-        let ends = lower.strip_suffix(one).is_some_and(|stem| stem.is_empty() || one.len() == 1);
-        if lower.len() != core.len() || !ends {
-            continue;
+/// Labels that repeat what stands in their row: the name of a model, the text of a response, a column's name.
+fn by_row(cells: &Written, hints: &Hints<'_>) -> Option<LabelColumn> {
+    (hints.map.is_none() && hints.scale.is_none()).then_some(())?;
+    let plain = |text: &str| text.trim().to_owned();
+    for named in &hints.named {
+        let [first, second] = named;
+        let mut labels = LabelColumn { codes: Codes::Map(Vec::new()), ..LabelColumn::default() };
+        let (mut repeated, mut ties) = (0, 0);
+        let understood = cells.texts.iter().enumerate().all(|(row, cell)| {
+            let Some(cell) = cell.map(str::trim).filter(|cell| !nothing(cell)) else {
+                labels.missing.push(row as u32);
+                labels.values.push(f32::NAN);
+                return true;
+            };
+            let is = |column: &StringChunked| column.get(row).is_some_and(|text| plain(text) == cell);
+            let share = match (is(first), is(second)) {
+                (true, false) => 1.0,
+                (false, true) => 0.0,
+                // The same model on both sides: which one is meant cannot be known.
+                (true, true) => return false,
+                (false, false) => match word(cell, false) {
+                    Some(0.5) => 0.5,
+                    _ => return false,
+                },
+            };
+            if share == 0.5 {
+                ties += 1
+            } else {
+                repeated += 1
+            }
+            labels.values.push(share);
+            true
+        });
+        if understood && repeated > 0 {
+            labels.notes.push(format!(
+                "label column `{}`: the value of `{}` in its row is for A, that of `{}` for B; {repeated} labels, {ties} ties",
+                cells.name,
+                first.name(),
+                second.name()
+            ));
+            return Some(labels);
         }
-        let cut = core.len() - one.len();
-        let (stem, ending) = (core.get(..cut)?, core.get(cut..)?);
-        let ending = if ending.chars().all(char::is_uppercase) {
-            other.to_uppercase()
-        } else if ending.chars().next().is_some_and(char::is_uppercase) {
-            other.chars().take(1).flat_map(char::to_uppercase).chain(other.chars().skip(1)).collect()
-        } else {
-            other.to_owned()
-        };
-        return Some(format!("{stem}{ending}"));
     }
     None
+}
+
+/// "label column `overall_preference`: −3 … 3, negative = first is better; 54 labels, 6 ties".
+fn told(cells: &Written, labels: &LabelColumn, hints: &Hints<'_>) -> String {
+    let [first, second] = match hints.responses {
+        ["", _] | [_, ""] => ["the first response", "the second"].map(str::to_owned),
+        names => names.map(|name| format!("`{}`", shorten(name))),
+    };
+    let how = match &labels.codes {
+        Codes::Shares => format!("1 is for {first}, 0 for {second}"),
+        Codes::Signs => format!("1 is for {first}, −1 for {second}, 0 a tie"),
+        Codes::Scale { first: end, second: other, soft } => {
+            let grades = if *soft { "shares between" } else { "the middle is a tie" };
+            format!("{end} … {other}, {end} is for {first}, {other} for {second}, {grades}")
+        }
+        Codes::Words { .. } => {
+            let of = |wanted: &dyn Fn(f32) -> bool| {
+                let read = |value: &str| matches!(labels.codes.read(value), Some(Said::Share(share)) if wanted(share));
+                let all: Vec<String> = cells
+                    .said()
+                    .filter(|value| read(value))
+                    .take(4)
+                    .map(|value| format!("`{}`", shorten(value)))
+                    .collect();
+                if all.is_empty() { "nothing".to_owned() } else { all.join(", ") }
+            };
+            format!("{} for {first}, {} for {second}", of(&|share| share > 0.5), of(&|share| share < 0.5))
+        }
+        Codes::Numbered => format!("1 is for {first}, 2 for {second}, shares between"),
+        Codes::Index => format!("0 is for {first}, 1 for {second}"),
+        Codes::Map(map) => {
+            let said = |(value, meaning): &(String, Meaning)| {
+                let meaning = match meaning {
+                    Meaning::A => "A",
+                    Meaning::B => "B",
+                    Meaning::Tie => "a tie",
+                    Meaning::Skip => "no label",
+                };
+                format!("`{}` is {meaning}", shorten(value))
+            };
+            format!("by hand, {}", map.iter().map(said).collect::<Vec<_>>().join(", "))
+        }
+        Codes::Classes { names, .. } => {
+            let said = names.iter().enumerate().map(|(i, name)| format!("{i} is `{}`", shorten(name)));
+            format!("names of its classes, {}", said.collect::<Vec<_>>().join(", "))
+        }
+    };
+    let ties = labels.values.iter().filter(|value| **value == 0.5).count();
+    let given = labels.values.iter().filter(|value| !value.is_nan()).count() - ties;
+    let none = match labels.missing.len() {
+        0 => String::new(),
+        count => format!(", {count} rows without"),
+    };
+    format!("label column `{}`: {how}; {given} labels, {ties} ties{none}", cells.name)
+}
+
+/// The question, with the values, an example and the options that answer it.
+fn ask(cells: &Written, hints: &Hints<'_>, question: Question) -> PairsError {
+    let count = cells.values.len();
+    let mut shown: Vec<String> = (cells.values.iter().take(8))
+        .map(|(value, count)| {
+            let name = hints.classes.zip(number(value)).and_then(|(names, x)| names.get(x as usize));
+            let name = name.map(|name| format!(" = {}", shorten(name))).unwrap_or_default();
+            format!("`{}`{name} ({count})", shorten(value))
+        })
+        .collect();
+    if count > 8 {
+        shown.push(format!("and {} more", count - 8));
+    }
+    let [first, second] = match hints.responses {
+        ["", _] | [_, ""] => ["the first response".to_owned(), "the second".to_owned()],
+        names => names.map(|name| format!("`{}`", shorten(name))),
+    };
+    let (why, hint) = match question {
+        Question::Direction(low, high) => (
+            format!("which end means that {first} is preferred cannot be known from them"),
+            format!(
+                "if {low} is for {first}, add `--label-scale={low}..{high}`; if {high} is, `--label-scale={high}..{low}`"
+            ),
+        ),
+        Question::ZeroOneTwo => (
+            "0, 1 and 2 have no agreed meaning".into(),
+            format!(
+                "say it: `--label-map 0=A,1=tie,2=B`, `--label-map 1=A,2=B,0=tie`, or as it is (A is {first}, B is {second})"
+            ),
+        ),
+        Question::Index => (
+            format!("0 may be the number of the first response, or mean that {second} is preferred"),
+            format!("if 0 is for {first}, add `--label-map 0=A,1=B`; if 1 is, `--label-map 1=A,0=B`"),
+        ),
+        Question::Hand(why) => {
+            (why, format!("its lowest and highest values belong into it, A's end first (A is {first})"))
+        }
+        Question::Unread(codes) => {
+            let unread: Vec<&str> =
+                cells.said().filter(|value| codes.read(value).is_none()).take(4).map(|v| v as &str).collect();
+            let quoted: Vec<String> = unread.iter().map(|value| format!("`{}`", shorten(value))).collect();
+            let mut why = format!("what {} means is not known", quoted.join(", "));
+            if unread.len() < cells.said().count().min(4) {
+                why += ", and a label column is read as a whole or not at all";
+            }
+            // Each value with a meaning to be corrected; a known one with its own.
+            let mut open = ["A", "B", "tie"].into_iter();
+            let said: Vec<String> = (cells.values.iter().take(8))
+                .map(|(value, _)| {
+                    let meaning = match codes.read(value) {
+                        Some(Said::Share(share)) if share > 0.5 => "A",
+                        Some(Said::Share(share)) if share < 0.5 => "B",
+                        Some(Said::Share(_)) => "tie",
+                        Some(Said::Nothing) => "skip",
+                        None => open.next().unwrap_or("skip"),
+                    };
+                    format!("{value}={meaning}")
+                })
+                .collect();
+            (
+                why,
+                format!(
+                    "say what each value means, A for {first}, B for {second}, tie or skip: `--label-map '{}'`; `--label-column` \
+                     names another column",
+                    said.join(",").replace('\'', "'\\''")
+                ),
+            )
+        }
+    };
+    let mut detail = format!("{count} different values, {}; {why}", shown.join(", "));
+    if let Some(example) = example(cells, hints) {
+        detail.push_str(&example);
+    }
+    PairsError::Labels { path: hints.path.to_owned(), name: cells.name.clone(), detail, hint }
+}
+
+/// A row with its label and both responses, from which the user can tell what the label means.
+fn example(cells: &Written, hints: &Hints<'_>) -> Option<String> {
+    let begins = hints.example?;
+    let rarest = cells.said().max_by(|a, b| {
+        let size = |text: &&str| number(text).map_or(0.0, f64::abs);
+        size(a).total_cmp(&size(b))
+    })?;
+    let row = cells.texts.iter().position(|cell| cell.map(str::trim) == Some(rarest))?;
+    let [a, b] = begins(row)?;
+    Some(format!("; for example row {row} has `{}`, where A is {a} and B is {b}", shorten(rarest)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    fn hints() -> Hints<'static> {
+        Hints { responses: ["response_A", "response_B"], path: "test", ..Hints::default() }
+    }
 
     fn of_text(cells: &[Option<&str>]) -> Result<Option<LabelColumn>, PairsError> {
-        read(&Column::new("label".into(), cells), "test")
+        read(&Column::new("label".into(), cells), &hints())
+    }
+
+    fn asked(column: &Column, hints: &Hints<'_>) -> String {
+        match read(column, hints) {
+            Err(error @ PairsError::Labels { .. }) => error.to_string(),
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]
@@ -286,91 +640,160 @@ mod tests {
         .unwrap()
         .unwrap();
         assert_eq!(labels.values, [1.0, 0.0, 0.5, 1.0, 0.0, 0.5, 1.0, 0.25, 1.0, 1.0, 0.0]);
-        assert!(labels.unknown.is_empty() && labels.missing.is_empty());
+        assert!(labels.missing.is_empty());
     }
 
     #[test]
-    fn a_missing_cell_is_a_tie_among_numbers_only() {
+    fn a_missing_cell_is_a_tie_among_numbers_of_typed_columns_only() {
         let column = Column::new("label".into(), [Some(1i64), None, Some(0)]);
-        assert_eq!(read(&column, "t").unwrap().unwrap().values, [1.0, 0.5, 0.0]);
+        assert_eq!(read(&column, &hints()).unwrap().unwrap().values, [1.0, 0.5, 0.0]);
         let column = Column::new("label".into(), [1.0, f64::NAN]);
-        assert_eq!(read(&column, "t").unwrap().unwrap().values, [1.0, 0.5]);
-        assert_eq!(of_text(&[Some("1"), None]).unwrap().unwrap().values, [1.0, 0.5]);
+        assert_eq!(read(&column, &hints()).unwrap().unwrap().values, [1.0, 0.5]);
+        let csv = Hints { empty_is_nothing: true, ..hints() };
+        let labels = read(&Column::new("label".into(), [Some("1"), None, Some("")]), &csv).unwrap().unwrap();
+        assert_eq!(labels.missing, [1, 2]);
         let words = of_text(&[Some("A"), None, Some("")]).unwrap().unwrap();
         assert_eq!(words.missing, [1, 2]);
         assert!(of_text(&[None, None]).unwrap().is_none());
+        let column = Column::new("label".into(), [Some(true), Some(false), None]);
+        assert_eq!(read(&column, &hints()).unwrap().unwrap().values, [1.0, 0.0, 0.5]);
     }
 
     #[test]
-    fn unknown_values_are_named() {
-        let labels = of_text(&[Some("A"), Some("maybe"), Some("a better one")]).unwrap().unwrap();
-        assert_eq!(labels.unknown, [(1, "maybe".into()), (2, "a better one".into())]);
-        let message = of_text(&[Some("good"), Some("bad"), Some("bad")]).unwrap_err().to_string();
-        assert!(message.contains("`bad` (2), `good` (1)"), "{message}");
-    }
-
-    #[test]
-    fn other_codes_are_read_or_refused_but_never_guessed() {
-        let labels = read(&Column::new("y".into(), [1i32, -1, 0]), "t").unwrap().unwrap();
-        assert_eq!(labels.values, [1.0, 0.0, 0.5]);
-        assert_eq!(labels.notes.len(), 1);
-        let message = read(&Column::new("y".into(), [1i32, 2, 0, 2]), "t").unwrap_err().to_string();
-        assert!(message.contains("2 (2)"), "{message}");
-        let labels = read(&Column::new("y".into(), [0.0, 1.0, 7.0]), "t").unwrap().unwrap();
-        assert_eq!(labels.unknown, [(2, "7".into())]);
-    }
-
-    #[test]
-    fn an_opposite_reads_as_the_opposite_and_a_tie_as_a_tie() {
-        let read = |text: &str| match word(text) {
-            Cell::Word(share) => f64::from(share),
-            Cell::Number(x) => x,
-            other => panic!("{text}: {other:?}"),
+    fn a_column_is_read_as_a_whole_or_asked_about() {
+        let asks = |cells: &[Option<&str>], words: &[&str]| {
+            let message = asked(&Column::new("label".into(), cells), &hints());
+            for word in words {
+                assert!(message.contains(word), "{word} is not in {message}");
+            }
         };
-        for text in [
-            "A",
-            "b",
-            " B ",
-            "[[A]]",
-            "model_a",
-            "Model_B",
-            "MODEL_A",
-            "response A",
-            "text_b",
-            "true",
-            "False",
-            "FIRST",
-            "Second",
-            "left",
-            "1",
-            "0",
-            "1.0",
-            "0.25",
-            "0.125",
-            ".5",
-            "tie",
-            "tie (bothbad)",
-            "1e-3",
+        asks(
+            &[Some("A"), Some("maybe"), Some("a better one")],
+            &["`maybe`", "as a whole", "A=A", "--label-map"],
+        );
+        asks(&[Some("good"), Some("bad"), Some("bad")], &["`bad` (2), `good` (1)", "bad=A,good=B"]);
+        asks(&[Some("1"), Some("2"), Some("tie")], &["1=A"]);
+        let numbers = |cells: &[f64]| Column::new("y".into(), cells);
+        for (cells, words) in [
+            (&[-3.0, 0.0, 2.0][..], &["--label-scale=-3..3", "--label-scale=3..-3"][..]),
+            (&[1.0, 7.0, 4.0], &["--label-scale=1..7"]),
+            (&[1.0, 2.0, 2.0], &["--label-scale=1..2"]),
+            (&[0.0, 1.0, 2.0], &["0=A,1=tie,2=B"]),
+            (&[0.0, 1.0, 7.0], &["--label-scale=0..7"]),
+            (&[12.0, 80.0], &["--label-scale=0..100"]),
+            (&[-1.0, 0.5], &["--label-scale=-1..1"]),
         ] {
-            let turned = opposite(text, false).unwrap();
-            assert!((read(&turned) - (1.0 - read(text))).abs() < 1e-12, "{text} → {turned}");
-            assert_eq!(read(&tie(text, false).unwrap()), 0.5);
+            let message = asked(&numbers(cells), &hints());
+            assert!(words.iter().all(|word| message.contains(word)), "{message}");
         }
-        assert_eq!(opposite("1.0", false).as_deref(), Some("0.0"));
-        assert_eq!(opposite("Model_B", false).as_deref(), Some("Model_A"));
-        assert_eq!(opposite("[[B]]", false).as_deref(), Some("[[A]]"));
-        for (text, other) in [("-1", "1"), ("1", "-1"), ("0", "0"), ("1.0", "-1.0")] {
-            assert_eq!(opposite(text, true).as_deref(), Some(other));
-        }
-        for text in ["", "null", "7", "maybe"] {
-            assert_eq!(opposite(text, false), None, "{text}");
-        }
+        let message = asked(&Column::new("winner_id".into(), [0i64, 1]), &hints());
+        assert!(message.contains("0=A,1=B"), "{message}");
+        let zero = Hints { responses: ["response_0", "response_1"], ..hints() };
+        assert!(asked(&Column::new("label".into(), [0i64, 1]), &zero).contains("1=A,0=B"));
+        let labels = read(&numbers(&[1.0, -1.0, 0.0]), &hints()).unwrap().unwrap();
+        assert_eq!((labels.values, labels.codes), (vec![1.0, 0.0, 0.5], Codes::Signs));
     }
 
     #[test]
-    fn lists_are_no_labels() {
-        let inner = Series::new("".into(), [1i64]);
-        let message = read(&Column::new("y".into(), [inner]), "t").unwrap_err().to_string();
+    fn a_slip_in_hundreds_is_left_out_by_name_and_more_is_a_question() {
+        let column = |slips: usize| {
+            let cells = (0..1500usize).map(|i| if i < slips { 7.0 + i as f64 } else { (i % 2) as f64 });
+            Column::new("y".into(), cells.collect::<Vec<f64>>())
+        };
+        let labels = read(&column(3), &hints()).unwrap().unwrap();
+        assert_eq!(labels.unknown, [(0, "7".to_owned()), (1, "8".into()), (2, "9".into())]);
+        assert!(labels.notes[1].contains("3 rows left out"), "{:?}", labels.notes);
+        assert!(labels.values[3..].iter().all(|value| !value.is_nan()));
+        asked(&column(4), &hints());
+        asked(&column(1).head(Some(400)), &hints());
+        // A scale is no slip, however few its middle.
+        let scale = (0..1500usize).map(|i| if i == 7 { 3.0 } else { 1.0 + (i % 2) as f64 });
+        asked(&Column::new("y".into(), scale.collect::<Vec<f64>>()), &hints());
+    }
+
+    #[test]
+    fn what_is_said_by_hand_counts() {
+        let column = Column::new("y".into(), [-3i64, 0, 2]);
+        let with = Hints { scale: Some("-3..3".parse().unwrap()), ..hints() };
+        let labels = read(&column, &with).unwrap().unwrap();
+        assert_eq!(labels.values, [1.0, 0.5, 0.0]);
+        assert!(labels.notes[0].contains("2 labels, 1 ties"), "{:?}", labels.notes);
+        let with = Hints { scale: Some("1..2".parse().unwrap()), ..hints() };
+        assert!(asked(&column, &with).contains("does not hold all"));
+        let map: LabelMap = "-3=A,0=tie".parse().unwrap();
+        assert!(asked(&column, &Hints { map: Some(&map), ..hints() }).contains("`2`"));
+        let map: LabelMap = "-3=B,0=skip,2=A".parse().unwrap();
+        let labels = read(&column, &Hints { map: Some(&map), ..hints() }).unwrap().unwrap();
+        assert_eq!((labels.values[0], labels.values[2], labels.missing), (0.0, 1.0, vec![1]));
+        let soft = Column::new("y".into(), [75.0, 20.0]);
+        let with = Hints { scale: Some("100..0".parse().unwrap()), ..hints() };
+        assert_eq!(read(&soft, &with).unwrap().unwrap().values, [0.75, 0.2]);
+    }
+
+    #[test]
+    fn classes_numbers_and_rows_tell_what_the_cells_do_not() {
+        let column = Column::new("y".into(), [0i64, 1, 2]);
+        let names = ["A", "B", "tie"].map(String::from);
+        let labels = read(&column, &Hints { classes: Some(&names), ..hints() }).unwrap().unwrap();
+        assert_eq!(labels.values, [1.0, 0.0, 0.5]);
+        let names = ["good", "bad", "ugly"].map(String::from);
+        assert!(asked(&column, &Hints { classes: Some(&names), ..hints() }).contains("`0` = good"));
+        let numbered = Hints { responses: ["output_1", "output_2"], ..hints() };
+        let labels = read(&Column::new("y".into(), [1.0, 2.0, 1.5, 1.25]), &numbered).unwrap().unwrap();
+        assert_eq!(labels.values, [1.0, 0.0, 0.5, 0.75]);
+        let column = |name: &str, cells: [&str; 3]| -> StringChunked {
+            StringChunked::from_iter_values(name.into(), cells.into_iter())
+        };
+        let named = vec![[column("model_a", ["x", "y", "x"]), column("model_b", ["y", "x", "y"])]];
+        let labels = read(&Column::new("winner".into(), ["x", "x", "tie"]), &Hints { named, ..hints() })
+            .unwrap()
+            .unwrap();
+        assert_eq!(labels.values, [1.0, 0.0, 0.5]);
+        let labels = of_text(&[Some("response_0"), Some("response_1")]).unwrap().unwrap();
+        assert_eq!(labels.values, [1.0, 0.0]);
+        let labels = of_text(&[Some("response_1"), Some("response_2")]).unwrap().unwrap();
+        assert_eq!(labels.values, [1.0, 0.0]);
+    }
+
+    #[test]
+    fn lists_are_no_labels_unless_they_hold_one() {
+        let list = |values: &[i64]| Series::new("".into(), values);
+        let message = read(&Column::new("y".into(), [list(&[1, 0])]), &hints()).unwrap_err().to_string();
         assert!(message.contains("list of number"), "{message}");
+        let labels = read(&Column::new("y".into(), [list(&[1]), list(&[0])]), &hints()).unwrap().unwrap();
+        assert_eq!(labels.values, [1.0, 0.0]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        /// Whatever stands in a column: either every cell counts, or none does and the user is asked.
+        #[test]
+        fn no_column_is_read_in_part(
+            cells in prop::collection::vec(prop::sample::select(vec![
+                "A", "B", "tie", "1", "0", "2", "-1", "3", "7", "0.5", "1.5", "-3", "100", "75%", "yes", "no", "chosen", "model_a",
+                "response_1", "response_2", "response_0", "A>>B", "maybe", "left", "gpt-4", "Response A is better", "true", "",
+            ]), 1..6),
+            typed in any::<bool>(),
+            numbered in any::<bool>(),
+        ) {
+            let numbers: Option<Vec<f64>> = cells.iter().map(|cell| cell.parse().ok()).collect();
+            let column = match numbers.filter(|_| typed) {
+                Some(numbers) => Column::new("label".into(), numbers),
+                None => Column::new("label".into(), &cells),
+            };
+            let responses = if numbered { ["output_1", "output_2"] } else { ["response_A", "response_B"] };
+            match read(&column, &Hints { responses, ..hints() }) {
+                Ok(Some(labels)) => {
+                    for (cell, value) in cells.iter().zip(&labels.values) {
+                        prop_assert_eq!(value.is_nan(), cell.is_empty(), "{:?} in {:?}: {}", cell, cells, value);
+                        prop_assert!(value.is_nan() || (0.0..=1.0).contains(value));
+                    }
+                }
+                Ok(None) => prop_assert!(cells.iter().all(|cell| cell.is_empty())),
+                Err(PairsError::Labels { hint, .. }) => prop_assert!(hint.contains("--label-")),
+                Err(error) => prop_assert!(false, "{}", error),
+            }
+        }
     }
 }

@@ -1,11 +1,17 @@
 //! What a preference dataset is: pairs of responses to a prompt, and who preferred which.
 
+mod codes;
 mod column;
 mod columns;
 mod dedup;
+mod dialect;
 mod error;
+mod features;
 mod inspect;
+mod json_rows;
 mod labels;
+mod literal;
+mod order;
 mod ranked;
 mod read;
 mod records;
@@ -25,9 +31,11 @@ use polars::prelude::StringChunked;
 
 use crate::matrix::Matrix;
 
+pub use codes::{LabelMap, LabelScale, Meaning};
 pub use column::column;
 pub use error::PairsError;
 pub use inspect::{Inspection, inspect};
+pub use order::{canonical, refuse_one_sided};
 pub use read::{ReadOptions, read, read_all, values};
 pub use source::{Source, dataset_name};
 pub use split::split;
@@ -75,6 +83,8 @@ pub struct Pairs {
     pub group_keys: Vec<(String, Vec<u32>)>,
     /// Word-count difference A − B, `[pairs]`.
     pub length_delta: Vec<f32>,
+    /// log((1 + words of A) / (1 + words of B)), `[pairs]`.
+    pub log_length_ratio: Vec<f32>,
     /// `e(A) − e(B)` where the user brought vectors (`--embedding-columns`), `[pairs, dimensions]`.
     pub own_deltas: Option<Matrix>,
     /// Names of the datasets; [`Pairs::dataset`] points into it. Empty for a single source without such a column.
@@ -118,8 +128,14 @@ pub struct Layout {
     pub second: String,
     /// Column with the label.
     pub label: Option<String>,
+    /// Two columns that say together who wins, instead of one label.
+    pub label_pair: Option<(String, String)>,
     /// The first response is always the preferred one; there is no label.
     pub chosen_first: bool,
+    /// Columns about the first response and about the second: they change places with them.
+    pub twins: Vec<(String, String)>,
+    /// How labels are written.
+    codes: codes::Codes,
 }
 
 /// Labels, one row per used row of the source, `[judgements]`.

@@ -4,7 +4,7 @@ use polars::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::dedup::gather;
-use super::shapes::Taken;
+use super::shapes::ExtractedPairs;
 use super::texts::Texts;
 use crate::config::Pairing;
 
@@ -62,7 +62,7 @@ impl Rankings {
     }
 
     /// The best of each group against the others, the preferred response first; an equal score is a tie.
-    pub fn pairs(mut self, pairing: Pairing) -> Taken {
+    pub fn pairs(mut self, pairing: Pairing) -> ExtractedPairs {
         let (mut group_of, mut first, mut second) = (Vec::new(), Vec::new(), Vec::new());
         let mut labels = Vec::new();
         let mut start = 0;
@@ -101,15 +101,17 @@ impl Rankings {
             ));
         }
         let prompts = self.prompts.finish();
-        Taken {
+        ExtractedPairs {
             rows: Some(group_of.iter().filter_map(|group| self.rows.get(*group as usize).copied()).collect()),
             texts: Texts {
                 prompt: gather(&prompts, group_of.into_iter()),
                 first: gather(&self.pool, first.into_iter()),
                 second: gather(&self.pool, second.into_iter()),
-                problems: Vec::new(),
+                ..Texts::default()
             },
             labels: Some(labels),
+            written: None,
+            annotators: None,
             left_out: self.left_out.into_iter().map(|(row, reason)| (row, reason.to_owned())).collect(),
             notes,
         }

@@ -6,10 +6,11 @@ use std::path::Path;
 use polars::prelude::*;
 use sha2::{Digest, Sha256};
 
+use super::codes::{Codes, LabelMap, LabelScale};
 use super::columns::{Columns, shorten, type_name};
 use super::dedup::{Drops, Rows, assemble, gather};
 use super::error::PairsError;
-use super::shapes::{self, How, Plan, Shape};
+use super::shapes::{self, ColumnMap, ExtractOptions, ExtractedPairs, FormatAdapter};
 use super::source::{self, Source};
 use super::table::Table;
 use super::texts::Texts;
@@ -29,6 +30,10 @@ pub struct ReadOptions {
     pub response_b_column: Option<String>,
     /// Column with the label.
     pub label_column: Option<String>,
+    /// What the values of the label column mean, one by one.
+    pub label_map: Option<LabelMap>,
+    /// Which end of the label's scale is for A.
+    pub label_scale: Option<LabelScale>,
     /// Column with the annotator's id.
     pub annotator_column: Option<String>,
     /// Columns besides the prompt whose values the split must keep on one side.
@@ -164,40 +169,23 @@ impl Part {
         let mut tables =
             files.iter().map(|file| Table::open(file, hash)).collect::<Result<Vec<Table>, _>>()?;
         let Some(first) = tables.first() else { return Err(PairsError::Empty { path: path.to_owned() }) };
-        let columns = first.columns.clone();
-        let known = first.document;
+        let (columns, known) = (first.columns.clone(), first.document);
         if columns.0.is_empty() {
             return Err(PairsError::Empty { path: path.to_owned() });
         }
-        check_names(&columns, options, path)?;
-        let ways = plans(&columns, known, options, path)?;
-
-        // Texts and labels now; vectors later, a column at a time.
-        let mut needed: Vec<String> = Vec::new();
-        for name in ways.iter().flat_map(|(_, plan)| plan.columns()) {
-            if !needed.contains(&name) {
-                needed.push(name);
+        for note in tables.iter_mut().flat_map(|table| std::mem::take(&mut table.notes)) {
+            if !notes.contains(&note) {
+                notes.push(note);
             }
         }
-        let vector_columns = options.embedding_columns.iter().flat_map(|(a, b)| [a, b]);
-        let all: Vec<String> = needed.iter().chain(vector_columns).cloned().collect();
-        check_shards(&tables, &all)?;
-        for table in &mut tables {
-            table.retain(&all)?;
-        }
-        let (frame, shard_rows) = concat(&tables, &needed)?;
-        let rows = frame.height();
-        if rows == 0 {
-            return Err(PairsError::Empty { path: path.to_owned() });
-        }
-        if rows >= (u32::MAX / 2) as usize {
-            return Err(PairsError::TooManyRows { path: path.to_owned(), rows });
-        }
+        check_names(&columns, options, path)?;
+        let ways = plans(&columns, known, options, path)?;
+        let (frame, shard_rows) = load(&mut tables, &ways, options, path)?;
         let chosen = ways.iter().find(|(shape, plan)| shape.accepts(&frame, plan)).or(ways.last());
         let Some((shape, plan)) = chosen else {
             return Err(not_pairs(&columns, path));
         };
-        let mut report = SourceReport {
+        let report = SourceReport {
             path: path.to_owned(),
             files: files.len(),
             bytes: files.iter().filter_map(|file| std::fs::metadata(file).ok()).map(|meta| meta.len()).sum(),
@@ -206,53 +194,89 @@ impl Part {
                 None => shape.name().to_owned(),
             },
             columns: column_report(&columns, plan, options),
-            rows,
+            rows: frame.height(),
             shuffled: plan.chosen_first || plan.ranked,
             ..SourceReport::default()
         };
+        let taken = shape.take(&frame, plan, &ExtractOptions { pairing: options.pairing, path })?;
+        let layout = Layout { files, rows: shard_rows, ..Layout::default() };
+        Extraction { tables: &tables, frame, plan, options, path }.finish(taken, report, layout, notes)
+    }
+}
 
-        let taken = shape.take(&frame, plan, &How { pairing: options.pairing, path })?;
-        // Where a row is a pair with a label of its own, it can be written back.
-        let layout = (taken.rows.is_none() && taken.labels.is_none()).then(|| Layout {
-            files,
-            rows: shard_rows,
-            prompt: plan.prompt.clone(),
-            first: plan.first.clone(),
-            second: plan.second.clone(),
-            label: plan.label.clone(),
-            chosen_first: plan.chosen_first,
-        });
+/// The columns that any of the ways needs, of all files, and the rows of each.
+fn load(
+    tables: &mut [Table],
+    ways: &[(&'static dyn FormatAdapter, ColumnMap)],
+    options: &ReadOptions,
+    path: &str,
+) -> Result<(DataFrame, Vec<usize>), PairsError> {
+    // Texts and labels now; vectors later, a column at a time.
+    let mut needed: Vec<String> = Vec::new();
+    for name in ways.iter().flat_map(|(_, plan)| plan.columns()) {
+        if !needed.contains(&name) {
+            needed.push(name);
+        }
+    }
+    let vector_columns = options.embedding_columns.iter().flat_map(|(a, b)| [a, b]);
+    let all: Vec<String> = needed.iter().chain(vector_columns).cloned().collect();
+    check_shards(tables, &all)?;
+    for table in tables.iter_mut() {
+        table.retain(&all)?;
+    }
+    let (frame, shard_rows) = concat(tables, &needed)?;
+    match frame.height() {
+        0 => Err(PairsError::Empty { path: path.to_owned() }),
+        rows if rows >= (u32::MAX / 2) as usize => {
+            Err(PairsError::TooManyRows { path: path.to_owned(), rows })
+        }
+        _ => Ok((frame, shard_rows)),
+    }
+}
+
+/// A table whose format is known, on its way to pairs.
+struct Extraction<'a> {
+    tables: &'a [Table],
+    frame: DataFrame,
+    plan: &'a ColumnMap,
+    options: &'a ReadOptions,
+    path: &'a str,
+}
+
+impl Extraction<'_> {
+    fn finish(
+        self,
+        mut taken: ExtractedPairs,
+        mut report: SourceReport,
+        layout: Layout,
+        mut notes: Vec<String>,
+    ) -> Result<Part, PairsError> {
+        let (plan, path) = (self.plan, self.path);
         let pairs = taken.texts.first.len();
         report.pairs_read = pairs + taken.left_out.len();
-        notes.extend(taken.notes);
+        notes.append(&mut taken.texts.notes);
+        notes.append(&mut taken.notes);
         let mut drops = Drops::new(pairs);
-        let labels = match taken.labels {
-            Some(labels) => Some(labels),
-            None => read_labels(&frame, plan, path, &mut drops, &mut notes)?,
+        // Where a row is a pair with a label of its own, it can be written back.
+        let rowwise = taken.rows.is_none() && taken.labels.is_none();
+        let (labels, codes) = match taken.labels.take() {
+            Some(labels) => (Some(labels), Codes::default()),
+            None => self.labels(&taken, &mut drops, &mut notes)?,
         };
-        // Columns of the table, for the pairs made of its rows.
-        let column = |name: &str| {
-            let found = frame.column(name).map_err(|_| PairsError::NoColumn {
-                path: path.to_owned(),
-                flag: "the recognised shape",
-                name: name.to_owned(),
-                hint: "report this as a defect".to_owned(),
-            })?;
-            let keys = shapes::keys(found, path)?;
-            Ok::<_, PairsError>(match &taken.rows {
-                Some(rows) => gather(&keys, rows.iter().copied()),
-                None => keys,
-            })
+        let layout = rowwise.then(|| self.layout(layout, codes));
+        let annotators = match taken.annotators.take() {
+            Some(names) => Some(names),
+            None => plan.annotator.as_deref().map(|name| self.keys(name, &taken)).transpose()?,
         };
-        let annotators = plan.annotator.as_deref().map(column).transpose()?;
-        let datasets = plan.dataset.as_deref().map(column).transpose()?;
+        let datasets = plan.dataset.as_deref().map(|name| self.keys(name, &taken)).transpose()?;
         let groups = (plan.groups.iter())
-            .map(|name| Ok((name.clone(), column(name)?)))
+            .map(|name| Ok((name.clone(), self.keys(name, &taken)?)))
             .collect::<Result<Vec<_>, PairsError>>()?;
-        drop(frame);
-        let deltas = match &options.embedding_columns {
+        let rows = self.frame.height();
+        drop(self.frame);
+        let deltas = match &self.options.embedding_columns {
             Some((a, b)) => {
-                let (matrix, bad) = vectors::deltas(&tables, (a, b), rows, path)?;
+                let (matrix, bad) = vectors::deltas(self.tables, (a, b), rows, path)?;
                 for (row, reason) in bad {
                     drops.add(row as usize, reason);
                 }
@@ -260,21 +284,9 @@ impl Part {
             }
             None => None,
         };
-        if plan.chosen_first {
-            notes.push(
-                "the preferred response stands first in the source: A and B were shuffled by the seed".into(),
-            );
-        } else if plan.ranked {
-            let how = match options.pairing {
-                Pairing::BestVsRest => "the best against each of the others",
-                Pairing::TopVsBottom => "the best against the worst",
-            };
-            notes.push(format!(
-                "pairs of several responses to a prompt: {how}; A and B were shuffled by the seed"
-            ));
-        }
+        notes.extend(order_note(plan, self.options.pairing));
         let chosen_first = vec![plan.chosen_first || plan.ranked; pairs];
-        Ok(Self {
+        Ok(Part {
             rows: Rows { texts: taken.texts, labels, annotators, groups, datasets, deltas, chosen_first },
             drops,
             source_rows: taken.rows,
@@ -285,16 +297,148 @@ impl Part {
             layout,
         })
     }
+
+    /// A column of the table as ids, for the pairs made of its rows.
+    fn keys(&self, name: &str, taken: &ExtractedPairs) -> Result<StringChunked, PairsError> {
+        let found = self.frame.column(name).map_err(|_| PairsError::NoColumn {
+            path: self.path.to_owned(),
+            flag: "the recognised shape",
+            name: name.to_owned(),
+            hint: "report this as a defect".to_owned(),
+        })?;
+        let keys = shapes::keys(found, self.path)?;
+        Ok(match &taken.rows {
+            Some(rows) => gather(&keys, rows.iter().copied()),
+            None => keys,
+        })
+    }
+
+    fn layout(&self, layout: Layout, codes: Codes) -> Layout {
+        let plan = self.plan;
+        Layout {
+            prompt: plan.prompt.clone(),
+            first: plan.first.clone(),
+            second: plan.second.clone(),
+            label: plan.label.clone().filter(|_| plan.label_pair.is_none()),
+            label_pair: plan.label_pair.as_ref().map(|pair| (pair.first.clone(), pair.second.clone())),
+            chosen_first: plan.chosen_first,
+            twins: plan.twins.clone(),
+            codes,
+            ..layout
+        }
+    }
+
+    /// Labels of the first response, and how they are written.
+    fn labels(
+        &self,
+        taken: &ExtractedPairs,
+        drops: &mut Drops,
+        notes: &mut Vec<String>,
+    ) -> Result<(Option<Vec<f32>>, Codes), PairsError> {
+        let plan = self.plan;
+        if plan.chosen_first {
+            return Ok((Some(vec![1.0; self.frame.height()]), Codes::default()));
+        }
+        if let Some(pair) = &plan.label_pair {
+            let (values, note) = labels::of_pair(&self.frame, pair, self.path)?;
+            notes.push(note);
+            for (row, _) in values.iter().enumerate().filter(|(_, value)| value.is_nan()) {
+                drops.add(row, "missing label");
+            }
+            return Ok((Some(values), Codes::default()));
+        }
+        let column = match &taken.written {
+            Some(column) => Some(column),
+            None => plan.label.as_deref().and_then(|name| self.frame.column(name).ok()),
+        };
+        let Some(column) = column else {
+            notes.push(
+                "no label column: measurable preferences only; name one with `--label-column` if there is"
+                    .into(),
+            );
+            return Ok((None, Codes::default()));
+        };
+        let example =
+            |row: usize| Some([begins(taken.texts.first.get(row)?), begins(taken.texts.second.get(row)?)]);
+        let hints = labels::Hints {
+            responses: [&plan.first, &plan.second],
+            map: self.options.label_map.as_ref(),
+            scale: self.options.label_scale,
+            classes: self
+                .tables
+                .iter()
+                .find_map(|table| table.classes.get(column.name().as_str()))
+                .map(Vec::as_slice),
+            known: plan.codes.clone(),
+            empty_is_nothing: self.tables.iter().any(Table::is_csv) || taken.written.is_some(),
+            named: self.named(taken),
+            example: Some(&example),
+            path: self.path,
+        };
+        let Some(labels) = labels::read(column, &hints)? else {
+            notes.push(format!("the label column `{}` is empty: measurable preferences only", column.name()));
+            return Ok((None, Codes::default()));
+        };
+        for row in labels.missing {
+            drops.add(row as usize, "missing label");
+        }
+        for (row, value) in labels.unknown {
+            drops.add(row as usize, &format!("unknown label `{value}`"));
+        }
+        notes.extend(labels.notes);
+        Ok((Some(labels.values), labels.codes))
+    }
+
+    /// What a label may repeat of its row: the models' names, the responses' texts.
+    fn named(&self, taken: &ExtractedPairs) -> Vec<[StringChunked; 2]> {
+        let mut named = Vec::new();
+        if let Some((a, b)) = &self.plan.models
+            && let (Ok(a), Ok(b)) = (self.keys(a, taken), self.keys(b, taken))
+        {
+            named.push([a, b]);
+        }
+        let text = |column: &StringChunked, name: &str| column.clone().with_name(name.into());
+        let Texts { first, second, .. } = &taken.texts;
+        named.push([text(first, &self.plan.first), text(second, &self.plan.second)]);
+        named
+    }
+}
+
+/// How a response begins, for a question.
+fn begins(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let start = words.iter().take(6).copied().collect::<Vec<_>>().join(" ");
+    format!("“{}…” ({} words)", shorten(&start), words.len())
+}
+
+/// How pairs stand that the source does not put in an order of its own.
+fn order_note(plan: &ColumnMap, pairing: Pairing) -> Option<String> {
+    if plan.chosen_first {
+        return Some(
+            "the preferred response stands first in the source: A and B were shuffled by the seed".into(),
+        );
+    }
+    let how = match pairing {
+        Pairing::BestVsRest => "the best against each of the others",
+        Pairing::TopVsBottom => "the best against the worst",
+    };
+    plan.ranked
+        .then(|| format!("pairs of several responses to a prompt: {how}; A and B were shuffled by the seed"))
 }
 
 /// Which column is read as what.
-fn column_report(columns: &Columns, plan: &Plan, options: &ReadOptions) -> Vec<ColumnReport> {
+fn column_report(columns: &Columns, plan: &ColumnMap, options: &ReadOptions) -> Vec<ColumnReport> {
     let roles = plan.roles();
     let vectors = options.embedding_columns.as_ref();
     let role = |name: &String| {
         let of_plan = roles.iter().filter(|(_, other)| *other == name).map(|(role, _)| *role);
         let vector = vectors.filter(|(a, b)| a == name || b == name).map(|_| "vector");
-        let all: Vec<&str> = of_plan.chain(vector).collect();
+        let twin = plan.twins.iter().find_map(|(first, second)| match name {
+            _ if name == first => Some("goes with the preferred one"),
+            _ if name == second => Some("goes with the other one"),
+            _ => None,
+        });
+        let all: Vec<&str> = of_plan.chain(vector).chain(twin).collect();
         (!all.is_empty()).then(|| all.join(", "))
     };
     (columns.0.iter())
@@ -380,7 +524,7 @@ fn below(mut above: Whole, rows: Rows, drops: &Drops, path: &str) -> Result<Whol
         hint: "analyse it on its own".into(),
     };
     let append = |to: &mut StringChunked, from: &StringChunked| to.append(from).map(drop).map_err(unexpected);
-    let Texts { prompt, first, second, problems } = rows.texts;
+    let Texts { prompt, first, second, problems, .. } = rows.texts;
     append(&mut above.rows.texts.prompt, &prompt)?;
     append(&mut above.rows.texts.first, &first)?;
     append(&mut above.rows.texts.second, &second)?;
@@ -472,10 +616,10 @@ pub(super) fn plans(
     known: Option<&'static str>,
     options: &ReadOptions,
     path: &str,
-) -> Result<Vec<(&'static dyn Shape, Plan)>, PairsError> {
+) -> Result<Vec<(&'static dyn FormatAdapter, ColumnMap)>, PairsError> {
     let mut ways = match (&options.response_a_column, &options.response_b_column) {
-        (Some(a), Some(b)) => vec![shapes::by_hand(columns, a, b)],
-        _ => shapes::candidates(columns, known).map_err(|names| PairsError::Ambiguous {
+        (Some(a), Some(b)) => vec![shapes::by_hand(columns, a, b, options)],
+        _ => shapes::candidates(columns, known, options).map_err(|names| PairsError::Ambiguous {
             path: path.to_owned(),
             ways: names.join("; "),
             columns: columns.describe(),
@@ -496,15 +640,20 @@ pub(super) fn plans(
         }
         if let Some(name) = &options.label_column {
             // A label of the user's choice says who wins, so the order says nothing any more.
-            plan.label = Some(name.clone());
             plan.chosen_first = false;
-            let is_own = plan.choices.iter().any(|choice| choice.column.as_ref() == Some(name));
-            plan.label_is_number_of_preferred &= is_own;
+            plan.twins.clear();
+            let is_own = plan.choices.iter().any(|choice| choice.column.as_ref() == Some(name))
+                || plan.choices.is_empty() && plan.label.as_ref() == Some(name);
+            plan.codes =
+                plan.codes.take().filter(|_| is_own).or_else(|| shapes::known_codes(columns, plan, name));
+            plan.label = Some(name.clone());
+            plan.label_pair = if plan.ranked { None } else { shapes::label_pair(columns, name) };
         } else {
             choose(shape.name(), plan, columns, options, path)?;
         }
         if options.prompt_column.is_some() {
             plan.prompt.clone_from(&options.prompt_column);
+            (plan.input, plan.before) = (None, [None, None]);
         }
         if options.annotator_column.is_some() {
             plan.annotator.clone_from(&options.annotator_column);
@@ -529,7 +678,7 @@ pub(super) fn plans(
 /// Where pairs are made of several responses, there are no two columns to name.
 fn refuse_options(
     shape: &'static str,
-    plan: &Plan,
+    plan: &ColumnMap,
     options: &ReadOptions,
     path: &str,
 ) -> Result<(), PairsError> {
@@ -576,7 +725,7 @@ fn refuse_options(
 /// Settles which of a source's labels counts.
 fn choose(
     shape: &'static str,
-    plan: &mut Plan,
+    plan: &mut ColumnMap,
     columns: &Columns,
     options: &ReadOptions,
     path: &str,
@@ -657,7 +806,11 @@ fn not_pairs(columns: &Columns, path: &str) -> PairsError {
         .filter_map(|(flag, name)| columns.nearest(name).map(|near| format!("`{flag} {near}`")))
         .collect();
     let mut hint = "name the columns by hand: `--prompt-column P --response-a-column A --response-b-column B --label-column L`".to_owned();
-    if !near.is_empty() {
+    if let Some((command, _)) = shapes::guess(columns) {
+        hint = format!(
+            "two columns look like responses; say which column tells who was preferred: `{command} --label-column L`"
+        );
+    } else if !near.is_empty() {
         hint.push_str(&format!(" (did you mean {}?)", near.join(", ")));
     }
     PairsError::NotPairs { path: path.to_owned(), detail, hint }
@@ -697,21 +850,19 @@ fn concat(tables: &[Table], names: &[String]) -> Result<(DataFrame, Vec<usize>),
     Ok((whole.unwrap_or_default(), rows))
 }
 
-/// Stacks two frames with the same column names; number types and all-null columns adapt.
+/// Stacks two frames with the same column names; records are put together by the names of their fields.
 fn stack(above: DataFrame, below: DataFrame) -> Result<DataFrame, String> {
     let mut columns = Vec::with_capacity(above.width());
     for (a, b) in above.columns().iter().zip(below.columns()) {
         let (mut a, mut b) = (a.clone(), b.clone());
         if a.dtype() != b.dtype() {
-            let differ = format!("column `{}` holds {}, there {}", b.name(), b.dtype(), a.dtype());
-            let number = |column: &Column| column.dtype().is_numeric() || column.dtype().is_bool();
-            let to = if a.dtype().is_null() {
-                b.dtype().clone()
-            } else if number(&a) && number(&b) {
-                DataType::Float64
-            } else {
-                a.dtype().clone()
-            };
+            let differ = format!(
+                "column `{}` holds {}, there {}",
+                b.name(),
+                type_name(b.dtype()),
+                type_name(a.dtype())
+            );
+            let to = common(a.dtype(), b.dtype()).ok_or_else(|| differ.clone())?;
             let nulls = (a.null_count(), b.null_count());
             a = a.cast(&to).map_err(|_| differ.clone())?;
             b = b.cast(&to).map_err(|_| differ.clone())?;
@@ -725,40 +876,30 @@ fn stack(above: DataFrame, below: DataFrame) -> Result<DataFrame, String> {
     DataFrame::new_infer_height(columns).map_err(|error| error.to_string())
 }
 
-/// Labels of the first response, with unknown ones left out and everything said that must be.
-fn read_labels(
-    frame: &DataFrame,
-    plan: &Plan,
-    path: &str,
-    drops: &mut Drops,
-    notes: &mut Vec<String>,
-) -> Result<Option<Vec<f32>>, PairsError> {
-    if plan.chosen_first {
-        return Ok(Some(vec![1.0; frame.height()]));
+/// A type that holds what two types hold; `None` where there is none.
+fn common(a: &DataType, b: &DataType) -> Option<DataType> {
+    let number = |dtype: &DataType| dtype.is_numeric() || dtype.is_bool() || dtype.is_decimal();
+    let text =
+        |dtype: &DataType| matches!(dtype, DataType::String | DataType::Categorical(..) | DataType::Enum(..));
+    match (a, b) {
+        (a, b) if a == b => Some(a.clone()),
+        (DataType::Null, other) | (other, DataType::Null) => Some(other.clone()),
+        (a, b) if number(a) && number(b) => Some(DataType::Float64),
+        // Labels as words in one file and as numbers in another.
+        (a, b) if (text(a) || number(a)) && (text(b) || number(b)) => Some(DataType::String),
+        (DataType::List(a), DataType::List(b)) => Some(DataType::List(Box::new(common(a, b)?))),
+        (DataType::Struct(a), DataType::Struct(b)) => {
+            let mut fields = a.clone();
+            for field in b {
+                match fields.iter_mut().find(|known| known.name() == field.name()) {
+                    Some(known) => known.dtype = common(&known.dtype, &field.dtype)?,
+                    None => fields.push(field.clone()),
+                }
+            }
+            Some(DataType::Struct(fields))
+        }
+        _ => None,
     }
-    let column = plan.label.as_deref().and_then(|name| frame.column(name).ok());
-    let Some(column) = column else {
-        notes.push(
-            "no label column: measurable preferences only; name one with `--label-column` if there is".into(),
-        );
-        return Ok(None);
-    };
-    let Some(labels) = labels::read(column, path)? else {
-        notes.push(format!("the label column `{}` is empty: measurable preferences only", column.name()));
-        return Ok(None);
-    };
-    for row in labels.missing {
-        drops.add(row as usize, "missing label");
-    }
-    for (row, value) in labels.unknown {
-        drops.add(row as usize, &format!("unknown label `{value}`"));
-    }
-    notes.extend(labels.notes);
-    let mut values = labels.values;
-    if plan.label_is_number_of_preferred {
-        values.iter_mut().for_each(|share| *share = 1.0 - *share);
-    }
-    Ok(Some(values))
 }
 
 fn nothing_left(report: &ReadReport) -> PairsError {

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use polars::prelude::*;
+use serde_json::{Map, Number, Value};
 
 use super::columns::type_name;
 use super::error::PairsError;
@@ -66,6 +67,46 @@ impl Records {
     }
 }
 
+/// A cell of any type as JSON; dates and the like as they are written.
+pub(super) fn json_of(cell: &AnyValue<'_>) -> Value {
+    match cell {
+        AnyValue::Null => Value::Null,
+        AnyValue::Boolean(value) => Value::Bool(*value),
+        AnyValue::String(text) => Value::String((*text).to_owned()),
+        AnyValue::StringOwned(text) => Value::String(text.to_string()),
+        AnyValue::Binary(bytes) => text_of(bytes),
+        AnyValue::BinaryOwned(bytes) => text_of(bytes),
+        AnyValue::List(list) | AnyValue::Array(list, _) => {
+            Value::Array(list.iter().map(|cell| json_of(&cell)).collect())
+        }
+        AnyValue::Struct(..) | AnyValue::StructOwned(_) => {
+            let mut fields = Map::new();
+            let (names, values): (Vec<String>, Vec<Value>) = match cell {
+                AnyValue::StructOwned(inner) => (
+                    inner.1.iter().map(|field| field.name.to_string()).collect(),
+                    inner.0.iter().map(json_of).collect(),
+                ),
+                AnyValue::Struct(_, _, known) => (
+                    known.iter().map(|field| field.name.to_string()).collect(),
+                    cell._iter_struct_av().map(|value| json_of(&value)).collect(),
+                ),
+                _ => Default::default(),
+            };
+            fields.extend(names.into_iter().zip(values));
+            Value::Object(fields)
+        }
+        other => match (other.extract::<i64>(), other.extract::<f64>()) {
+            (Some(whole), Some(number)) if whole as f64 == number => Value::Number(whole.into()),
+            (_, Some(number)) => Number::from_f64(number).map_or(Value::Null, Value::Number),
+            _ => Value::String(other.to_string()),
+        },
+    }
+}
+
+fn text_of(bytes: &[u8]) -> Value {
+    std::str::from_utf8(bytes).map_or(Value::Null, |text| Value::String(text.to_owned()))
+}
+
 /// A column's numbers, also those written as text or true/false; NaN where there is none.
 pub(super) fn numbers(series: &Series) -> Option<Vec<f64>> {
     if series.dtype().is_nested() {
@@ -73,4 +114,41 @@ pub(super) fn numbers(series: &Series) -> Option<Vec<f64>> {
     }
     let numbers = series.cast(&DataType::Float64).ok()?;
     Some(numbers.f64().ok()?.iter().map(|x| x.unwrap_or(f64::NAN)).collect())
+}
+
+/// The elements of a column of lists: those of row `i` are `ranges[i]`.
+type Elements<T> = (Vec<Range<usize>>, T);
+
+fn flat(column: &Column, expected: &'static str, path: &str) -> Result<Elements<Series>, PairsError> {
+    let wrong = || PairsError::ColumnType {
+        path: path.to_owned(),
+        name: column.name().to_string(),
+        found: type_name(column.dtype()),
+        expected,
+        hint: "read the file as it was published (Parquet or JSON), not a table made of it",
+    };
+    let list = column.list().map_err(|_| wrong())?.rechunk();
+    let array = list.downcast_iter().next().ok_or_else(wrong)?;
+    let offsets: Vec<usize> =
+        array.offsets().iter().map(|offset| usize::try_from(*offset).unwrap_or(0)).collect();
+    let valid = |i: usize| array.validity().is_none_or(|bits| bits.get(i).unwrap_or(false));
+    let ranges = offsets.windows(2).enumerate().map(|(i, ends)| match ends {
+        [from, to] if valid(i) => *from..*to,
+        _ => 0..0,
+    });
+    Ok((ranges.collect(), list.get_inner()))
+}
+
+/// A column of lists of texts.
+pub(super) fn lists(column: &Column, path: &str) -> Result<Elements<StringChunked>, PairsError> {
+    let (ranges, inner) = flat(column, "lists of texts", path)?;
+    let texts =
+        inner.cast(&DataType::String).ok().and_then(|texts| Some(texts.str().ok()?.rechunk().into_owned()));
+    Ok((ranges, texts.unwrap_or_default()))
+}
+
+/// A column of lists of numbers; NaN where there is none.
+pub(super) fn numbers_in(column: &Column, path: &str) -> Result<Elements<Vec<f64>>, PairsError> {
+    let (ranges, inner) = flat(column, "lists of numbers", path)?;
+    Ok((ranges, numbers(&inner).unwrap_or_default()))
 }

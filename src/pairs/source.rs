@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 
 use super::columns::shorten;
 use super::error::PairsError;
+use super::json_rows;
+use super::table::unpacked_name;
+use crate::limits::FILES;
 use crate::suggest::nearest;
 
 /// Extensions of data files, the preferred kind first: a folder of shards often carries JSON or
@@ -15,6 +18,9 @@ const KINDS: [&[&str]; 4] = [
     &["jsonl", "ndjson", "jsonlines", "json"],
     &["csv", "tsv", "tab"],
 ];
+
+/// A larger JSON file is data.
+const MAX_ABOUT: u64 = 1 << 20;
 
 /// How deep a folder is searched when it has no data at its top.
 const MAX_DEPTH: usize = 4;
@@ -54,7 +60,7 @@ pub fn dataset_name(path: &str) -> String {
     let last = path.trim_end_matches('/').rsplit('/').next().unwrap_or(path);
     let plain: String = last.chars().filter(|c| !"*?[]{}".contains(*c)).collect();
     let known = |end: &&str| KINDS.iter().any(|kinds| kinds.contains(&&*end.to_ascii_lowercase()));
-    let mut name = plain.strip_suffix(".gz").unwrap_or(&plain);
+    let mut name = unpacked_name(&plain);
     if let Some((stem, end)) = name.rsplit_once('.')
         && known(&end)
     {
@@ -134,33 +140,68 @@ fn absent_hint(source: &str) -> String {
     }
 }
 
-/// Rank in [`KINDS`] by extension, a trailing `.gz` aside.
+/// Rank in [`KINDS`] by extension, the ending of a packed file aside.
 fn kind(path: &Path) -> Option<usize> {
     let name = path.file_name()?.to_string_lossy().to_ascii_lowercase();
     if name.starts_with(['.', '_']) {
         return None;
     }
-    let name = name.strip_suffix(".gz").unwrap_or(&name);
+    let name = unpacked_name(&name);
     let (_, extension) = name.rsplit_once('.')?;
     KINDS.iter().position(|kinds| kinds.contains(&extension))
 }
 
+/// JSON that stands beside data and says something about them.
+const ABOUT: [&str; 12] = [
+    "dataset_info.json",
+    "dataset_infos.json",
+    "dataset_dict.json",
+    "state.json",
+    "metadata.json",
+    "config.json",
+    "info.json",
+    "package.json",
+    "README.json",
+    "croissant.json",
+    "stats.json",
+    "schema.json",
+];
+
 /// Data files of one kind under a folder: its own, or those of its sub-folders when it has none.
+///
+/// A folder of the Hub's cache stands for its main revision, one that `save_to_disk` wrote for the files that
+/// it lists.
 fn folder(root: &Path) -> Result<(Vec<PathBuf>, Vec<String>), PairsError> {
+    if let Some((snapshot, note)) = cached(root) {
+        let (files, mut notes) = folder(&snapshot)?;
+        notes.insert(0, note);
+        return Ok((files, notes));
+    }
+    if let Some(found) = saved(root) {
+        return Ok(found);
+    }
     let mut level = vec![root.to_path_buf()];
     let mut others: Vec<String> = Vec::new();
+    // What is about the data may be all there is; then it is looked at.
+    let mut about: Vec<PathBuf> = Vec::new();
     for _ in 0..MAX_DEPTH {
         let mut files = Vec::new();
         let mut below = Vec::new();
         for dir in &level {
             for entry in std::fs::read_dir(dir).map_err(|error| io_error(dir, error))? {
                 let path = entry.map_err(|error| io_error(dir, error))?.path();
+                let name =
+                    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
                 if path.is_dir() {
-                    below.push(path);
+                    // `.git`, `.cache`: no data of the user's.
+                    if !name.starts_with('.') {
+                        below.push(path);
+                    }
                 } else if kind(&path).is_some() {
-                    files.push(path);
-                } else if let Some(name) = path.file_name() {
-                    others.push(format!("`{}`", shorten(&name.to_string_lossy())));
+                    let aside = ABOUT.contains(&name.as_str()) || describes(&path);
+                    if aside { &mut about } else { &mut files }.push(path);
+                } else {
+                    others.push(format!("`{}`", shorten(&name)));
                 }
             }
         }
@@ -168,6 +209,9 @@ fn folder(root: &Path) -> Result<(Vec<PathBuf>, Vec<String>), PairsError> {
             return Ok(preferred(files));
         }
         level = below;
+    }
+    if !about.is_empty() {
+        return Ok(preferred(about));
     }
     others.sort();
     let count = others.len();
@@ -177,6 +221,79 @@ fn folder(root: &Path) -> Result<(Vec<PathBuf>, Vec<String>), PairsError> {
         count => format!("it holds {}{}", others.join(", "), if count > 5 { ", …" } else { "" }),
     };
     Err(PairsError::NoData { path: root.into(), seen })
+}
+
+/// Whether a file is one JSON object that holds no rows: it says something about the data beside it.
+fn describes(path: &Path) -> bool {
+    let json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
+    let small = std::fs::metadata(path).is_ok_and(|meta| meta.len() <= MAX_ABOUT);
+    let read = || serde_json::from_slice(&std::fs::read(path).ok()?).ok();
+    json && small && read().is_some_and(json_rows::is_no_table)
+}
+
+/// The revision that a folder of the Hub's cache stands for: that of `refs/main`, or the only or newest one.
+fn cached(root: &Path) -> Option<(PathBuf, String)> {
+    let snapshots = root.join("snapshots");
+    let revisions = folders(&snapshots)?;
+    let read = |name: &str| std::fs::read_to_string(root.join("refs").join(name)).ok();
+    let named = read("main").map(|commit| snapshots.join(commit.trim())).filter(|path| path.is_dir());
+    if let Some(path) = named {
+        let others = revisions.len().saturating_sub(1);
+        let others =
+            if others > 0 { format!("; {others} other revision(s) left aside") } else { String::new() };
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        return Some((
+            path,
+            format!("a folder of the Hub's cache: revision `{}` of `main` is read{others}", shorten(&name)),
+        ));
+    }
+    let age = |path: &PathBuf| std::fs::metadata(path).and_then(|meta| meta.modified()).ok();
+    let newest = revisions.iter().max_by_key(|path| age(path))?.clone();
+    let name = newest.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let note = format!(
+        "a folder of the Hub's cache without `refs/main`: of {} revision(s), the newest (`{}`) is read",
+        revisions.len(),
+        shorten(&name)
+    );
+    Some((newest, note))
+}
+
+fn folders(path: &Path) -> Option<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(path).ok()?;
+    let mut found: Vec<PathBuf> =
+        entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+    found.sort();
+    (!found.is_empty()).then_some(found)
+}
+
+/// The files of a folder that `datasets` wrote with `save_to_disk`: a dataset, or several splits of one.
+fn saved(root: &Path) -> Option<(Vec<PathBuf>, Vec<String>)> {
+    let json = |path: PathBuf| serde_json::from_slice::<serde_json::Value>(&std::fs::read(path).ok()?).ok();
+    let of = |dir: &Path| -> Option<Vec<PathBuf>> {
+        let state = json(dir.join("state.json"))?;
+        let listed = state.get("_data_files")?.as_array()?;
+        let files = listed.iter().filter_map(|file| Some(dir.join(file.get("filename")?.as_str()?)));
+        let files: Vec<PathBuf> = files.collect();
+        (!files.is_empty() && files.iter().all(|file| file.is_file())).then_some(files)
+    };
+    if let Some(files) = of(root) {
+        return Some((files, Vec::new()));
+    }
+    let splits = json(root.join("dataset_dict.json"))?;
+    let names: Vec<String> = splits
+        .get("splits")?
+        .as_array()?
+        .iter()
+        .filter_map(|name| name.as_str().map(str::to_owned))
+        .collect();
+    let files: Vec<PathBuf> =
+        names.iter().map(|name| of(&root.join(name))).collect::<Option<Vec<_>>>()?.concat();
+    let note = format!(
+        "splits {} read as one set; name one of their folders to read that alone",
+        names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    );
+    let notes = if names.len() > 1 { vec![note] } else { Vec::new() };
+    Some((files, notes))
 }
 
 /// Files of the preferred kind among `files`, sorted, with a note on the rest.
@@ -195,8 +312,52 @@ fn preferred(files: Vec<PathBuf>) -> (Vec<PathBuf>, Vec<String>) {
     (kept, notes)
 }
 
+/// Files that a pattern with `**` matches, links to folders not followed: they may lead in circles, and then a pattern
+/// has more matches than there are files.
+fn everywhere(source: &str) -> Result<Vec<PathBuf>, PairsError> {
+    let wrong = |error: glob::PatternError| PairsError::NotFound {
+        path: shorten(source),
+        hint: format!("the pattern is not valid: {error}"),
+    };
+    let pattern = glob::Pattern::new(source).map_err(wrong)?;
+    let options = glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::default() };
+    let start = source.find(['*', '?', '[']).unwrap_or(source.len());
+    let root = source.get(..start).and_then(|plain| plain.rfind('/').and_then(|at| plain.get(..=at)));
+    let root = PathBuf::from(root.unwrap_or("."));
+    let is_plain = root == Path::new(".");
+    let (mut folders, mut files, mut seen) = (vec![root], Vec::new(), 0_u64);
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
+        for entry in entries.flatten() {
+            seen += 1;
+            FILES.check(seen).map_err(|too_much| PairsError::TooMuch {
+                path: source.into(),
+                too_much,
+                at: String::new(),
+            })?;
+            let path = entry.path();
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => folders.push(path),
+                Ok(_) => {
+                    let name = if is_plain { path.strip_prefix(".").unwrap_or(&path) } else { &path };
+                    if pattern.matches_path_with(name, options) && path.is_file() {
+                        files.push(name.to_path_buf());
+                    }
+                }
+                Err(_) => {}
+            }
+        }
+    }
+    Ok(files)
+}
+
 /// Files that a glob matches, sorted.
 fn pattern(source: &str) -> Result<(Vec<PathBuf>, Vec<String>), PairsError> {
+    if source.contains("**") {
+        let mut files = everywhere(source)?;
+        files.sort();
+        return if files.is_empty() { Err(matches_nothing(source)) } else { Ok((files, Vec::new())) };
+    }
     let paths = glob::glob(source).map_err(|error| PairsError::NotFound {
         path: shorten(source),
         hint: format!("the pattern is not valid: {error}"),
@@ -213,11 +374,15 @@ fn pattern(source: &str) -> Result<(Vec<PathBuf>, Vec<String>), PairsError> {
         }
     }
     if files.is_empty() {
-        return Err(PairsError::NotFound {
-            path: shorten(source),
-            hint: "the pattern matches no file; quote it so that the shell leaves it alone".into(),
-        });
+        return Err(matches_nothing(source));
     }
     files.sort();
     Ok((files, Vec::new()))
+}
+
+fn matches_nothing(source: &str) -> PairsError {
+    PairsError::NotFound {
+        path: shorten(source),
+        hint: "the pattern matches no file; quote it so that the shell leaves it alone".into(),
+    }
 }

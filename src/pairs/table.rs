@@ -1,19 +1,21 @@
 //! One file of any container as a table whose columns are read when they are needed.
 
 use std::fs::File;
-use std::io::{Cursor, Read, Seek, SeekFrom};
-use std::panic::AssertUnwindSafe;
+use std::io::{BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::sync::Once;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use polars::prelude::*;
+use polars_arrow::io::ipc::read::{StreamReader, StreamState, read_stream_metadata};
 use sha2::{Digest, Sha256};
 
 use super::columns::{Columns, shorten};
+use super::dialect::{self, Dialect, Flaw};
 use super::error::PairsError;
-use super::shapes;
+use super::features::{self, Classes};
 use super::source::io_error;
+use super::{json_rows, shapes};
+use crate::limits::{self, COLUMNS, TooMuch};
+use crate::panics;
 
 /// A file that is open for reading columns.
 pub(super) struct Table {
@@ -21,16 +23,24 @@ pub(super) struct Table {
     pub path: PathBuf,
     /// Its columns.
     pub columns: Columns,
-    /// Name of the shape whose document it is, where it is no table.
+    /// Name of the format whose document it is, where it is no table.
     pub document: Option<&'static str>,
+    /// Names behind the numbers of `ClassLabel` columns.
+    pub classes: Classes,
+    /// What `datasets` keeps in the schema, as JSON.
+    pub features: Option<String>,
+    /// What was mended, for the user.
+    pub notes: Vec<String>,
+    container: Container,
     content: Content,
 }
 
 enum Content {
     Parquet,
     Ipc,
-    Csv { bytes: Vec<u8>, separator: u8 },
-    Frame { frame: DataFrame, array: bool },
+    Stream,
+    Csv { bytes: Vec<u8>, dialect: Dialect },
+    Frame(DataFrame),
 }
 
 /// How a file holds its rows.
@@ -38,33 +48,33 @@ enum Content {
 pub(super) enum Container {
     Parquet,
     Ipc,
-    Csv { separator: u8 },
+    /// An Arrow stream, as `save_to_disk` writes it.
+    Stream,
+    Csv,
     JsonLines,
     JsonArray,
+    /// Rows that cannot be written back, and why.
+    Other(&'static str),
 }
 
 impl Table {
     /// Opens `path`, recognises its container and its columns, and adds its bytes to `hash`.
     pub fn open(path: &Path, hash: &mut Sha256) -> Result<Self, PairsError> {
-        let mut file = File::open(path).map_err(|error| io_error(path, error))?;
+        let mut file = open_plain(path)?;
         let mut head = Vec::new();
         (&mut file).take(64).read_to_end(&mut head).map_err(|error| io_error(path, error))?;
         file.rewind().map_err(|error| io_error(path, error))?;
         refuse_foreign(path, &head)?;
         let extension = extension(path);
-        if head.starts_with(b"PAR1") || matches!(&*extension, "parquet" | "pq" | "parq") {
+        if head.starts_with(&[0xff; 4]) {
+            // What no text begins with: the mark of an Arrow stream.
+            hash_file(path, &mut file, hash)?;
+            Self::open_stream(path)
+        } else if head.starts_with(b"PAR1") || matches!(&*extension, "parquet" | "pq" | "parq") {
             check_frame(path, &mut file, &head, "Parquet", b"PAR1")?;
             hash_file(path, &mut file, hash)?;
             Self::open_binary(path, "Parquet", Content::Parquet)
         } else if head.starts_with(b"ARROW1") || matches!(&*extension, "arrow" | "ipc" | "feather") {
-            if head.starts_with(&[0xff; 4]) {
-                return Err(damaged(
-                    path,
-                    "Arrow IPC",
-                    "it is an Arrow stream, not an Arrow file",
-                    "write it as Parquet, for example with `datasets.load_from_disk(…).to_parquet(…)`",
-                ));
-            }
             check_frame(path, &mut file, &head, "Arrow IPC", b"ARROW1")?;
             hash_file(path, &mut file, hash)?;
             Self::open_binary(path, "Arrow IPC", Content::Ipc)
@@ -72,80 +82,143 @@ impl Table {
             let mut bytes = Vec::new();
             file.read_to_end(&mut bytes).map_err(|error| io_error(path, error))?;
             hash.update(&bytes);
-            if bytes.starts_with(&[0x1f, 0x8b]) {
-                bytes = gunzip(path, &bytes)?;
-            }
+            let (bytes, _) = unpack(path, bytes)?;
             Self::open_text(path, &extension, check_text(path, bytes)?)
         }
     }
 
     fn open_binary(path: &Path, format: &'static str, content: Content) -> Result<Self, PairsError> {
         let file = File::open(path).map_err(|error| io_error(path, error))?;
-        let schema = guard(path, format, || match content {
-            Content::Ipc => IpcReader::new(file).schema(),
-            _ => ParquetReader::new(file).schema(),
+        let ipc = matches!(content, Content::Ipc);
+        let (schema, features) = guard(path, format, || {
+            if ipc {
+                let mut reader = IpcReader::new(file);
+                let features = reader.custom_metadata()?.and_then(|metadata| features::of_arrow(&metadata));
+                Ok((reader.schema()?, features))
+            } else {
+                let mut reader = ParquetReader::new(file);
+                let schema = reader.schema()?;
+                let pairs = reader.get_metadata()?.key_value_metadata.clone().unwrap_or_default();
+                let pairs = pairs.iter().find(|pair| pair.key == features::KEY);
+                Ok((schema, pairs.and_then(|pair| pair.value.clone())))
+            }
         })?;
-        let columns = schema
+        let columns: Vec<(String, DataType)> = schema
             .iter_values()
             .map(|field| (field.name.to_string(), DataType::from_arrow_field(field)))
             .collect();
-        Ok(Self { path: path.into(), columns: Columns(columns), document: None, content })
+        let fields: usize = columns.iter().map(|(_, dtype)| fields(dtype)).sum();
+        COLUMNS.check(fields as u64).map_err(|too_much| over(path, too_much))?;
+        if format == "Parquet" {
+            check_unpacked(path)?;
+        }
+        Ok(Self {
+            path: path.into(),
+            columns: Columns(columns),
+            document: None,
+            classes: features::classes(features.as_deref(), path),
+            features,
+            notes: Vec::new(),
+            container: if ipc { Container::Ipc } else { Container::Parquet },
+            content,
+        })
+    }
+
+    fn open_stream(path: &Path) -> Result<Self, PairsError> {
+        let file = File::open(path).map_err(|error| io_error(path, error))?;
+        let metadata = guard(path, "Arrow stream", || read_stream_metadata(&mut BufReader::new(file)))?;
+        let columns = (metadata.schema.iter_values())
+            .map(|field| (field.name.to_string(), DataType::from_arrow_field(field)))
+            .collect();
+        let features = metadata.custom_schema_metadata.as_ref().and_then(features::of_arrow);
+        Ok(Self {
+            path: path.into(),
+            columns: Columns(columns),
+            document: None,
+            classes: features::classes(features.as_deref(), path),
+            features,
+            notes: Vec::new(),
+            container: Container::Stream,
+            content: Content::Stream,
+        })
     }
 
     fn open_text(path: &Path, extension: &str, bytes: Vec<u8>) -> Result<Self, PairsError> {
         let first = bytes.iter().copied().find(|byte| !byte.is_ascii_whitespace());
         let json_name = matches!(extension, "json" | "jsonl" | "ndjson" | "jsonlines");
         let csv_name = matches!(extension, "csv" | "tsv" | "tab");
+        let mut table = Self {
+            path: path.into(),
+            columns: Columns::default(),
+            document: None,
+            classes: features::classes(None, path),
+            features: None,
+            notes: Vec::new(),
+            container: Container::JsonLines,
+            content: Content::Stream,
+        };
         match first {
-            None => Err(PairsError::Empty { path: path.display().to_string() }),
+            None => return Err(PairsError::Empty { path: path.display().to_string() }),
             Some(b'[' | b'{') if !csv_name => {
-                let (document, frame) = match shapes::document(&bytes) {
-                    Some((shape, Ok(frame))) => (Some(shape), frame),
+                check_json(path, &bytes)?;
+                let frame = match shapes::document(&bytes) {
+                    Some((shape, Ok(frame))) => {
+                        table.document = Some(shape);
+                        table.container = Container::Other("it is a document and no table");
+                        frame
+                    }
                     Some((shape, Err(detail))) => {
                         let hint = "the file is cut short or not of this format; write it again";
                         return Err(damaged(path, shape, detail, hint));
                     }
-                    None => (None, read_json(path, bytes, first == Some(b'['))?),
+                    None => {
+                        let json = json_rows::read(path, bytes)?;
+                        table.notes = json.notes;
+                        table.container = json.container;
+                        json.frame
+                    }
                 };
-                let columns = (frame.columns().iter())
-                    .map(|column| (column.name().to_string(), column.dtype().clone()))
-                    .collect();
-                let content = Content::Frame { frame, array: first == Some(b'[') };
-                Ok(Self { path: path.into(), columns: Columns(columns), document, content })
+                let columns = frame.columns().iter();
+                let columns = columns.map(|column| (column.name().to_string(), column.dtype().clone()));
+                table.columns = Columns(columns.collect());
+                table.content = Content::Frame(frame);
             }
-            Some(_) if json_name => Err(damaged(
-                path,
-                "JSON",
-                format!("it begins with `{}`, not with `[` or `{{`", first_line(&bytes)),
-                "each line, or each element of one array, must be an object with the columns as keys",
-            )),
+            Some(_) if json_name => {
+                return Err(damaged(
+                    path,
+                    "JSON",
+                    format!("it begins with `{}`, not with `[` or `{{`", first_line(&bytes)),
+                    "each line, or each element of one array, must be an object with the columns as keys",
+                ));
+            }
             Some(_) => {
-                let (separator, names) = check_csv(path, extension, &bytes)?;
-                let columns = names.into_iter().map(|name| (name, DataType::String)).collect();
-                Ok(Self {
-                    path: path.into(),
-                    columns: Columns(columns),
-                    document: None,
-                    content: Content::Csv { bytes, separator },
-                })
+                let (found, names) = check_csv(path, extension, &bytes)?;
+                let names = names.into_iter().filter(|name| !name.is_empty());
+                table.columns = Columns(names.map(|name| (name, DataType::String)).collect());
+                table.container = Container::Csv;
+                table.content = if found.odd {
+                    Content::Frame(odd_csv(path, &bytes, &found)?)
+                } else {
+                    Content::Csv { bytes, dialect: found.dialect }
+                };
             }
         }
+        Ok(table)
     }
 
     /// How the file holds its rows.
     pub fn container(&self) -> Container {
-        match &self.content {
-            Content::Parquet => Container::Parquet,
-            Content::Ipc => Container::Ipc,
-            Content::Csv { separator, .. } => Container::Csv { separator: *separator },
-            Content::Frame { array: false, .. } => Container::JsonLines,
-            Content::Frame { array: true, .. } => Container::JsonArray,
-        }
+        self.container
+    }
+
+    /// Whether its cells are text by necessity, so that an empty one says nothing.
+    pub fn is_csv(&self) -> bool {
+        self.container == Container::Csv
     }
 
     /// Lets go of all columns but these, where they are already in memory.
     pub fn retain(&mut self, names: &[String]) -> Result<(), PairsError> {
-        if let Content::Frame { frame, .. } = &mut self.content {
+        if let Content::Frame(frame) = &mut self.content {
             *frame = guard(&self.path, "JSON", || frame.select(names))?;
         }
         Ok(())
@@ -167,25 +240,123 @@ impl Table {
                     IpcReader::new(file).with_columns(Some(names.to_vec())).finish()?.select(names)
                 })
             }
-            Content::Csv { bytes, separator } => {
+            Content::Stream => self.load_stream(names),
+            Content::Csv { bytes, dialect } => {
+                let bytes = bytes.get(dialect.start..).unwrap_or_default();
                 let names: Arc<[PlSmallStr]> = names.iter().map(PlSmallStr::from).collect();
                 guard(&self.path, "CSV", || {
                     // Everything as text: no guess from the first rows can then be wrong further down.
                     CsvReadOptions::default()
                         .with_infer_schema_length(Some(0))
                         .with_columns(Some(names.clone()))
-                        .with_parse_options(CsvParseOptions::default().with_separator(*separator))
+                        .with_parse_options(CsvParseOptions::default().with_separator(dialect.separator))
                         .into_reader_with_file_handle(Cursor::new(bytes))
                         .finish()?
                         .select(names.iter().cloned())
                 })
             }
-            Content::Frame { frame, .. } => guard(&self.path, "JSON", || frame.select(names)),
+            Content::Frame(frame) => guard(&self.path, "JSON", || frame.select(names)),
         }
+    }
+
+    /// Columns of an Arrow stream.
+    fn load_stream(&self, names: &[String]) -> Result<DataFrame, PairsError> {
+        let file = File::open(&self.path).map_err(|error| io_error(&self.path, error))?;
+        guard(&self.path, "Arrow stream", || {
+            let mut file = BufReader::new(file);
+            let metadata = read_stream_metadata(&mut file)?;
+            let places = metadata.schema.iter_names().enumerate();
+            // In ascending order, each once, as the reader wants them.
+            let wanted: Vec<usize> =
+                places.filter(|(_, name)| names.iter().any(|n| n == name.as_str())).map(|(i, _)| i).collect();
+            let fields =
+                self.columns.0.iter().map(|(name, dtype)| Field::new(name.as_str().into(), dtype.clone()));
+            let empty = DataFrame::empty_with_schema(&Schema::from_iter(fields));
+            let mut whole: Option<DataFrame> = None;
+            for state in StreamReader::new(file, metadata, Some(wanted)) {
+                let StreamState::Some(batch) = state? else { continue };
+                let part = DataFrame::from(batch);
+                whole = Some(match whole {
+                    None => part,
+                    Some(above) => above.vstack(&part)?,
+                });
+            }
+            whole.unwrap_or(empty).select(names)
+        })
     }
 }
 
-fn damaged(
+/// Opens a file; a pipe or a device is refused before it is opened.
+fn open_plain(path: &Path) -> Result<File, PairsError> {
+    limits::open_file(path).map_err(|error| match error {
+        limits::ReadError::Io(error) => io_error(path, error),
+        limits::ReadError::NotAFile(kind) => damaged(
+            path,
+            "data",
+            format!("it is {kind}, no plain file"),
+            "save the data to a file, and name that",
+        ),
+        limits::ReadError::TooMuch(too_much) => over(path, too_much),
+    })
+}
+
+fn over(path: &Path, too_much: TooMuch) -> PairsError {
+    PairsError::TooMuch { path: path.into(), too_much, at: String::new() }
+}
+
+/// Fields of a type, those inside of objects included.
+fn fields(dtype: &DataType) -> usize {
+    match dtype {
+        DataType::Struct(inner) => inner.iter().map(|field| fields(&field.dtype)).sum::<usize>().max(1),
+        DataType::List(inner) => fields(inner),
+        DataType::Array(inner, _) => fields(inner),
+        _ => 1,
+    }
+}
+
+/// JSON that is nested too deep, or has too many fields, is refused before anything is made of it: parsers need stack or
+/// memory for each level, and time for each field.
+fn check_json(path: &Path, bytes: &[u8]) -> Result<(), PairsError> {
+    limits::json_depth(bytes).and_then(|()| limits::json_fields(bytes)).map_err(|(at, too_much)| {
+        let line = 1 + bytes.iter().take(at).filter(|byte| **byte == b'\n').count();
+        PairsError::TooMuch { path: path.into(), too_much, at: format!(", on line {line}") }
+    })
+}
+
+/// Looks at how large a Parquet file says that it becomes, before it does.
+fn check_unpacked(path: &Path) -> Result<(), PairsError> {
+    let file = open_plain(path)?;
+    let packed = file.metadata().map_or(0, |meta| meta.len());
+    // What this reader does not understand, polars says in its own words.
+    let bytes = limits::parquet_bytes(file).unwrap_or(0);
+    limits::unpacked(packed, bytes).map_err(|too_much| over(path, too_much))
+}
+
+/// Columns of a text of separated fields that only its own reader takes as it is meant.
+fn odd_csv(path: &Path, bytes: &[u8], found: &dialect::Found) -> Result<DataFrame, PairsError> {
+    let width = found.names.len();
+    let mut cells: Vec<StringChunkedBuilder> =
+        found.names.iter().map(|name| StringChunkedBuilder::new(name.as_str().into(), 0)).collect();
+    let (mut at, mut header) = (found.dialect.start, true);
+    while let Some(record) = found.dialect.record(bytes, at) {
+        at = record.next;
+        if record.is_blank() || std::mem::take(&mut header) {
+            continue;
+        }
+        for (builder, &(from, to)) in cells.iter_mut().zip(&record.fields) {
+            builder.append_option(found.dialect.value(bytes.get(from..to).unwrap_or_default()).as_deref());
+        }
+    }
+    // Nameless columns are an index or nothing.
+    let named = cells.into_iter().zip(&found.names).filter(|(_, name)| !name.is_empty());
+    let columns: Vec<Column> = named.map(|(builder, _)| builder.finish().into_column()).collect();
+    guard(path, "CSV", || match width {
+        0 => DataFrame::new_infer_height(Vec::new()),
+        _ => DataFrame::new_infer_height(columns),
+    })
+}
+
+pub(super) fn damaged(
     path: &Path,
     format: &'static str,
     detail: impl Into<String>,
@@ -194,10 +365,23 @@ fn damaged(
     PairsError::Damaged { path: path.into(), format, detail: detail.into(), hint: hint.into() }
 }
 
+/// Endings of packed texts.
+pub(super) const PACKED: [&str; 3] = [".gz", ".zst", ".zstd"];
+
+/// A file's name without the ending that says how it is packed.
+pub(super) fn unpacked_name(name: &str) -> &str {
+    PACKED.iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(name)
+}
+
+/// Whether a file's name says that tabs separate its fields.
+pub(super) fn is_tab(path: &Path) -> bool {
+    matches!(&*extension(path), "tsv" | "tab")
+}
+
 /// Lower-case extension, that of `x.csv.gz` being `csv`.
 fn extension(path: &Path) -> String {
     let name = path.file_name().map(|name| name.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
-    let name = name.strip_suffix(".gz").unwrap_or(&name);
+    let name = unpacked_name(&name);
     name.rsplit_once('.').map(|(_, extension)| extension.to_owned()).unwrap_or_default()
 }
 
@@ -214,7 +398,7 @@ fn refuse_foreign(path: &Path, head: &[u8]) -> Result<(), PairsError> {
         return Err(damaged(path, "data", "the file is empty (0 bytes)", "download or write it again"));
     }
     let lower = head.to_ascii_lowercase();
-    let known: [(&[u8], &str, &str); 8] = [
+    let known: [(&[u8], &str, &str); 7] = [
         (
             b"version https://git-lfs",
             "it is a Git LFS pointer, not the data",
@@ -223,7 +407,6 @@ fn refuse_foreign(path: &Path, head: &[u8]) -> Result<(), PairsError> {
         (b"<!doctype html", "it is a web page", "download the file itself, not the page that shows it"),
         (b"<html", "it is a web page", "download the file itself, not the page that shows it"),
         (b"pk\x03\x04", "it is a ZIP archive or an Excel workbook", "unpack it, or export the sheet as CSV"),
-        (b"\x28\xb5\x2f\xfd", "it is compressed with zstd", "unpack it with `unzstd`"),
         (b"bzh", "it is compressed with bzip2", "unpack it with `bunzip2`"),
         (b"\xfd7zxz\0", "it is compressed with xz", "unpack it with `unxz`"),
         (b"sqlite format 3", "it is an SQLite database", "export the table as CSV"),
@@ -285,19 +468,49 @@ fn hash_file(path: &Path, file: &mut File, hash: &mut Sha256) -> Result<(), Pair
     }
 }
 
-fn gunzip(path: &Path, bytes: &[u8]) -> Result<Vec<u8>, PairsError> {
+/// How a text file is packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Packing {
+    Gzip,
+    Zstd,
+}
+
+/// The bytes of a text file, unpacked where they are packed, and how.
+fn unpack(path: &Path, bytes: Vec<u8>) -> Result<(Vec<u8>, Option<Packing>), PairsError> {
+    let (packing, format) = if bytes.starts_with(&[0x1f, 0x8b]) {
+        (Packing::Gzip, "gzip")
+    } else if bytes.starts_with(b"\x28\xb5\x2f\xfd") {
+        (Packing::Zstd, "zstd")
+    } else {
+        return Ok((bytes, None));
+    };
     let mut text = Vec::new();
-    flate2::read::MultiGzDecoder::new(bytes).read_to_end(&mut text).map_err(|error| {
+    let packed = bytes.len() as u64;
+    let read = match packing {
+        Packing::Gzip => {
+            let decoder = flate2::read::MultiGzDecoder::new(bytes.as_slice());
+            limits::Unpacked::new(decoder, packed).read_to_end(&mut text)
+        }
+        Packing::Zstd => zstd::stream::read::Decoder::new(bytes.as_slice())
+            .and_then(|decoder| limits::Unpacked::new(decoder, packed).read_to_end(&mut text)),
+    };
+    read.map_err(|error| {
+        if let Some(too_much) = error.get_ref().and_then(|inner| inner.downcast_ref::<TooMuch>()) {
+            return over(path, *too_much);
+        }
         damaged(
             path,
-            "gzip",
+            format,
             format!("unpacking stops after {} bytes: {error}", text.len()),
             "it is cut short or damaged; download it again",
         )
     })?;
     match text.get(..4) {
-        Some(b"PAR1") => Err(damaged(path, "text", "it is Parquet inside gzip", "unpack it with `gunzip`")),
-        _ => Ok(text),
+        Some(b"PAR1") => {
+            Err(damaged(path, "text", "it is packed Parquet", "unpack it first, with `gunzip` or `unzstd`"))
+        }
+        _ => Ok((text, Some(packing))),
     }
 }
 
@@ -337,123 +550,42 @@ fn check_text(path: &Path, mut bytes: Vec<u8>) -> Result<Vec<u8>, PairsError> {
     Ok(bytes)
 }
 
-/// Separator and column names of a CSV file whose records all have as many fields as its header.
-fn check_csv(path: &Path, extension: &str, bytes: &[u8]) -> Result<(u8, Vec<String>), PairsError> {
-    let header_end = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
-    let header = bytes.get(..header_end).unwrap_or_default();
-    let separator = if matches!(extension, "tsv" | "tab") {
-        b'\t'
-    } else {
-        // The first of the most frequent ones: a comma unless something else clearly separates.
-        let count = |separator: u8| header.iter().filter(|byte| **byte == separator).count();
-        [b',', b'\t', b';', b'|'].into_iter().rev().max_by_key(|s| count(*s)).unwrap_or(b',')
-    };
-    // Quotes come in pairs, doubled ones too; an odd count means that one is never closed.
-    if bytes.iter().filter(|byte| **byte == b'"').count() % 2 == 1 {
-        return Err(damaged(
-            path,
-            "CSV",
-            format!(
-                "a quotation mark is never closed, probably the one opened on line {}",
-                open_quote(bytes, separator)
-            ),
+/// Dialect and column names of a CSV file whose records all have as many fields as its header.
+fn check_csv(
+    path: &Path,
+    extension: &str,
+    bytes: &[u8],
+) -> Result<(dialect::Found, Vec<String>), PairsError> {
+    let found = dialect::detect(bytes, matches!(extension, "tsv" | "tab"));
+    let (detail, hint) = match found.flaw {
+        None => {
+            let names = found.names.clone();
+            COLUMNS.check(names.len() as u64).map_err(|too_much| over(path, too_much))?;
+            let mut seen = std::collections::HashSet::with_capacity(names.len());
+            for name in names.iter().filter(|name| !name.is_empty()) {
+                if !seen.insert(name) {
+                    return Err(PairsError::DuplicateColumn { path: path.into(), name: shorten(name) });
+                }
+            }
+            return Ok((found, names));
+        }
+        Some(Flaw::Quote(line)) => (
+            format!("a quotation mark is never closed, or text follows it, in the record on line {line}"),
             "close it, and double quotation marks inside a field (`\"\"`)",
-        ));
-    }
-    let mut reader = csv::ReaderBuilder::new().delimiter(separator).has_headers(true).from_reader(bytes);
-    let names: Vec<String> = match reader.headers() {
-        Ok(names) => names.iter().map(str::to_owned).collect(),
-        Err(error) => return Err(damaged(path, "CSV", error.to_string(), "check its first line")),
+        ),
+        Some(Flaw::Fields(line, count, wanted)) => (
+            format!("line {line} has {count} fields, the header has {wanted}"),
+            "put fields that hold separators or line breaks in quotation marks",
+        ),
     };
-    for (i, name) in names.iter().enumerate() {
-        if names.iter().take(i).any(|earlier| earlier == name) {
-            return Err(PairsError::DuplicateColumn { path: path.into(), name: shorten(name) });
-        }
-    }
-    let mut record = csv::ByteRecord::new();
-    loop {
-        match reader.read_byte_record(&mut record) {
-            Ok(true) => {}
-            Ok(false) => return Ok((separator, names)),
-            Err(error) => {
-                let detail = match error.kind() {
-                    csv::ErrorKind::UnequalLengths { pos, expected_len, len } => format!(
-                        "line {} has {len} fields, the header has {expected_len}",
-                        pos.as_ref().map_or(0, csv::Position::line)
-                    ),
-                    _ => error.to_string(),
-                };
-                return Err(damaged(
-                    path,
-                    "CSV",
-                    detail,
-                    "put fields that hold separators or line breaks in quotation marks",
-                ));
-            }
-        }
-    }
+    Err(damaged(path, "CSV", detail, hint))
 }
 
-/// Line on which the quoted field begins that is still open at the end.
-fn open_quote(bytes: &[u8], separator: u8) -> usize {
-    let (mut line, mut opened, mut inside, mut before) = (1, 1, false, separator);
-    for &byte in bytes {
-        match byte {
-            b'\n' => line += 1,
-            b'"' if inside => inside = false,
-            b'"' if before == separator || before == b'\n' || before == b'"' => {
-                if before != b'"' {
-                    opened = line;
-                }
-                inside = true;
-            }
-            _ => {}
-        }
-        before = byte;
-    }
-    opened
-}
-
-/// JSON lines or one array, after each line was seen to be valid: polars says neither line nor reason.
-fn read_json(path: &Path, bytes: Vec<u8>, array: bool) -> Result<DataFrame, PairsError> {
-    use serde::de::IgnoredAny;
-    let hint = "each line, or each element of one array, must be an object with the columns as keys";
-    if array {
-        if let Err(error) = serde_json::from_slice::<Vec<IgnoredAny>>(&bytes) {
-            return Err(damaged(path, "JSON", error.to_string(), hint));
-        }
-    } else {
-        for (i, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
-            let line = line.trim_ascii();
-            if line.is_empty() {
-                continue;
-            }
-            let problem = match serde_json::from_slice::<IgnoredAny>(line) {
-                Err(_) if i == 0 && serde_json::from_slice::<IgnoredAny>(&bytes).is_ok() => {
-                    "it is one object, not rows".to_owned()
-                }
-                Err(error) => format!("line {}: {}", i + 1, at_column(&error)),
-                Ok(_) if line.first() != Some(&b'{') => format!("line {} is no object", i + 1),
-                Ok(_) => continue,
-            };
-            return Err(damaged(path, "JSON lines", problem, hint));
-        }
-    }
-    let format = if array { JsonFormat::Json } else { JsonFormat::JsonLines };
-    guard(path, "JSON", || {
-        JsonReader::new(Cursor::new(bytes)).with_json_format(format).infer_schema_len(None).finish()
-    })
-}
-
-/// serde_json's message for one line, without its "line 1".
-fn at_column(error: &serde_json::Error) -> String {
-    error.to_string().replace(" at line 1 column ", " at column ")
-}
-
-/// The bytes of a text file, unpacked; whether they were packed.
-pub(super) fn text_bytes(path: &Path) -> Result<(Vec<u8>, bool), PairsError> {
-    let bytes = std::fs::read(path).map_err(|error| io_error(path, error))?;
-    if bytes.starts_with(&[0x1f, 0x8b]) { Ok((gunzip(path, &bytes)?, true)) } else { Ok((bytes, false)) }
+/// The bytes of a text file, unpacked, and how they were packed.
+pub(super) fn text_bytes(path: &Path) -> Result<(Vec<u8>, Option<Packing>), PairsError> {
+    let mut bytes = Vec::new();
+    open_plain(path)?.read_to_end(&mut bytes).map_err(|error| io_error(path, error))?;
+    unpack(path, bytes)
 }
 
 /// Runs a reader of polars; neither its errors nor its panics on damaged bytes leave here as such.
@@ -462,24 +594,13 @@ pub(super) fn guard<T>(
     format: &'static str,
     read: impl FnOnce() -> PolarsResult<T>,
 ) -> Result<T, PairsError> {
-    static HOOK: Once = Once::new();
-    static QUIET: AtomicUsize = AtomicUsize::new(0);
-    // Set once and for all, so that readers on several threads do not swap each other's hooks.
-    HOOK.call_once(|| {
-        let earlier = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| {
-            if QUIET.load(Ordering::SeqCst) == 0 {
-                earlier(info);
-            }
-        }));
-    });
-    QUIET.fetch_add(1, Ordering::SeqCst);
-    let outcome = std::panic::catch_unwind(AssertUnwindSafe(read));
-    QUIET.fetch_sub(1, Ordering::SeqCst);
-    let detail = match outcome {
+    let detail = match panics::caught(read) {
         Ok(Ok(value)) => return Ok(value),
         Ok(Err(error)) => shorten_message(&error.to_string()),
-        Err(_) => "its content contradicts itself".to_owned(),
+        Err(panicked) if panicked.is_out_of_threads => {
+            return Err(PairsError::NoThreads { path: path.into(), detail: panicked.message });
+        }
+        Err(panicked) => format!("its content contradicts itself ({})", panicked.message),
     };
     Err(damaged(
         path,

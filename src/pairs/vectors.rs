@@ -5,6 +5,7 @@ use polars::prelude::*;
 use super::columns::type_name;
 use super::error::PairsError;
 use super::table::Table;
+use crate::limits::{DIMENSIONS, VECTORS};
 use crate::matrix::Matrix;
 
 /// Rows that cannot be used, with the reason.
@@ -136,13 +137,29 @@ impl Accumulator {
             for (chunk, spans) in values.downcast_iter().zip(&spans) {
                 let nulls = chunk.validity().filter(|bits| bits.unset_bits() > 0);
                 let is_null = |i: usize| nulls.is_some_and(|bits| !bits.get(i).unwrap_or(true));
-                self.add_chunk(chunk.values(), nulls.is_some(), is_null, spans, sign, &mut row, name)?;
+                self.add_chunk(
+                    chunk.values(),
+                    nulls.is_some(),
+                    is_null,
+                    spans,
+                    sign,
+                    &mut row,
+                    (name, path),
+                )?;
             }
         } else if let Ok(values) = inner.f64() {
             for (chunk, spans) in values.downcast_iter().zip(&spans) {
                 let nulls = chunk.validity().filter(|bits| bits.unset_bits() > 0);
                 let is_null = |i: usize| nulls.is_some_and(|bits| !bits.get(i).unwrap_or(true));
-                self.add_chunk(chunk.values(), nulls.is_some(), is_null, spans, sign, &mut row, name)?;
+                self.add_chunk(
+                    chunk.values(),
+                    nulls.is_some(),
+                    is_null,
+                    spans,
+                    sign,
+                    &mut row,
+                    (name, path),
+                )?;
             }
         }
         Ok(row)
@@ -157,7 +174,7 @@ impl Accumulator {
         spans: &[Option<(usize, usize)>],
         sign: f32,
         row: &mut usize,
-        column: &str,
+        (column, path): (&str, &str),
     ) -> Result<(), PairsError> {
         for span in spans {
             let current = *row;
@@ -167,6 +184,13 @@ impl Accumulator {
                 continue;
             };
             if self.dimensions == 0 && length > 0 {
+                let bytes = (self.rows as u64).saturating_mul(length as u64).saturating_mul(4);
+                let checked = DIMENSIONS.check(length as u64).and_then(|()| VECTORS.check(bytes));
+                checked.map_err(|too_much| PairsError::TooMuch {
+                    path: path.into(),
+                    too_much,
+                    at: format!(" in column `{column}`"),
+                })?;
                 self.dimensions = length;
                 self.values = vec![0.0; self.rows * length];
             }

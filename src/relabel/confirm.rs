@@ -6,7 +6,6 @@
 
 use std::collections::HashMap;
 
-
 use super::decisions::{Confirmation, Decision, Decisions, SAFETY as PRESET};
 use crate::describe::judging::CLEAR;
 use crate::llm::which::Choice;

@@ -372,7 +372,7 @@ pub(crate) fn share(correct: &[f64], clusters: &Clusters) -> Estimate {
     let p = correct.iter().sum::<f64>() / n;
     let influence: Vec<f64> = correct.iter().map(|c| (c - p) / n).collect();
     let binomial = p * (1.0 - p) / n;
-    let design = match clusters.variance(None, &influence, 1) {
+    let design = match clusters.variance(None, &influence) {
         Some((variance, _)) if binomial > 0.0 => (variance / binomial).max(1.0),
         _ => 1.0,
     };
@@ -387,7 +387,7 @@ fn change(before: &[f64], after: &[f64], sample: &Sample) -> Estimate {
     let difference: Vec<f64> = after.iter().zip(before).map(|(a, b)| a - b).collect();
     let value = difference.iter().sum::<f64>() / n;
     let influence: Vec<f64> = difference.iter().map(|d| (d - value) / n).collect();
-    let variance = sample.clusters().variance(None, &influence, 1).map_or(0.0, |(variance, _)| variance);
+    let variance = sample.clusters().variance(None, &influence).map_or(0.0, |(variance, _)| variance);
     let half = Z95 * variance.sqrt();
     Estimate { value, low: value - half, high: value + half, n: after.len() }
 }

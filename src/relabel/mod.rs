@@ -21,6 +21,7 @@ pub mod confirm;
 pub mod decisions;
 pub mod evaluate;
 pub mod preview;
+pub mod requests;
 pub mod rules;
 pub mod unsafe_content;
 
@@ -29,10 +30,9 @@ use std::sync::LazyLock;
 
 use rayon::prelude::*;
 use regex::Regex;
-use serde::Serialize;
 
-use crate::describe::Feature;
 use crate::describe::known::{ConceptBank, ConceptBankError};
+use crate::describe::{Feature, FeatureSource};
 use crate::matrix::Matrix;
 use crate::pairs::Pairs;
 use crate::pairs::rewrite::{Action, Changes, Edit, RewriteError};
@@ -308,7 +308,7 @@ pub fn safety_features(features: &[Feature]) -> Vec<(usize, f64)> {
             let text = &feature.description;
             let flag = |name: &str| feature.flags.iter().any(|flag| flag == name);
             let told_by_bank =
-                matches!(feature.describer.as_str(), "detector" | "bank" | "words" | "contrast");
+                matches!(feature.describer.as_str(), "detector" | "bank" | "words" | "sentences");
             let refuses = says(&REFUSES, text);
             let direction = if flag("protective") {
                 1.0
@@ -390,7 +390,7 @@ fn safety(
         .collect();
     // Refusals are exact where a detector reads them.
     let refusing: Vec<usize> = (0..all.len())
-        .filter(|&at| all[at].source == "known" && says(&REFUSES, &all[at].description))
+        .filter(|&at| all[at].source == FeatureSource::Known && says(&REFUSES, &all[at].description))
         .collect();
     let candidates: Vec<Candidate> = judged
         .par_iter()

@@ -13,6 +13,7 @@ use crate::compare::{BLANK_BELOW, Cell, Part, Row};
 use crate::constitution::select::evidence_pairs;
 use crate::describe::Feature;
 use crate::describe::known::ConceptBank;
+use crate::featurizer::SentenceReader;
 
 /// Rows whose pairs a page holds.
 const OPENED: usize = 40;
@@ -20,7 +21,7 @@ const OPENED: usize = 40;
 const PAIRS: usize = 15;
 
 /// What a comparison is shown from.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Input<'a> {
     /// What is compared, in the order of the cells.
     pub parts: &'a [Part<'a>],
@@ -32,6 +33,8 @@ pub struct Input<'a> {
     pub features: &'a [&'a [Feature]],
     /// The detectors of each part's run, `[parts]`.
     pub banks: &'a [&'a ConceptBank],
+    /// What finds the features of each part's run in sentences, `[parts]`.
+    pub sentences: &'a [&'a SentenceReader],
     /// Sentences that the reader should know.
     pub notes: &'a [String],
     /// Leave out annotators' ids and obvious personal data.
@@ -342,8 +345,13 @@ fn data(input: Input<'_>) -> Value {
             .filter_map(|(row, _, high)| {
                 let column = column(&row.feature_id)?;
                 let wins = *high == index;
-                let (supporting, _) =
-                    evidence_pairs(column, wins, part.pairs, part.activations, &means, PAIRS);
+                let (supporting, _) = evidence_pairs(
+                    |pair| part.activations.row(pair as usize)[column],
+                    wins,
+                    part.pairs,
+                    &means,
+                    PAIRS,
+                );
                 Some(Item {
                     feature: &input.features[index][column],
                     column,
@@ -360,6 +368,7 @@ fn data(input: Input<'_>) -> Value {
             activations: part.activations,
             labels: &labels,
             bank: input.banks[index],
+            sentences: input.sentences[index],
             anonymise: input.anonymise,
         };
         let mut packed = evidence::pack(&here, source, evidence::BYTES / input.parts.len().max(1));

@@ -4,26 +4,49 @@ use std::fmt::Write;
 use std::path::Path;
 
 use super::text::{self, points, thousands};
-use crate::constitution::agreement::Agreement;
 use crate::constitution::Findings;
+use crate::constitution::agreement::Agreement;
 use crate::constitution::executed::ByModel;
 use crate::constitution::execution::Execution;
 use crate::constitution::icai::Icai;
-use crate::constitution::reconstruct::{Reconstruction};
+use crate::constitution::reconstruct::{ConstitutionPrinciple, Reconstruction};
 use crate::store::{Estimate, StoreError, write_bytes, write_json};
 
 /// The three files that `wimhf constitution` writes.
 pub const FILES: [&str; 3] = ["constitution.md", "constitution.json", "constitution.prompt.txt"];
 
-/// Writes the constitution to read, to compute with, and to put into a system prompt.
+/// Writes the constitution to read, to compute with, and to put into a system prompt; returns the names of the files.
+///
+/// Without a rule there is nothing to put into a prompt: no such file is written, and one of an earlier list, which the
+/// labels no longer confirm, goes.
 ///
 /// # Errors
 /// Where a file cannot be written.
-pub fn write(folder: &Path, found: &Reconstruction) -> Result<(), StoreError> {
+pub fn write(folder: &Path, found: &Reconstruction) -> Result<Vec<&'static str>, StoreError> {
     let [markdown_file, json, prompt_file] = FILES;
     write_json(&folder.join(json), found)?;
-    write_bytes(&folder.join(prompt_file), prompt(found).as_bytes())?;
-    write_bytes(&folder.join(markdown_file), markdown(found).as_bytes())
+    write_bytes(&folder.join(markdown_file), markdown(found).as_bytes())?;
+    match prompt(found) {
+        Some(text) => {
+            write_bytes(&folder.join(prompt_file), text.as_bytes())?;
+            Ok(FILES.to_vec())
+        }
+        None => {
+            let path = folder.join(prompt_file);
+            match std::fs::remove_file(&path) {
+                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                    Err(StoreError::Io { action: "remove", path, source })
+                }
+                _ => Ok(vec![markdown_file, json]),
+            }
+        }
+    }
+}
+
+/// Whether a rule is about an accident of the text's form, such as where it was cut: nothing to tell a model.
+fn artefact(principle: &ConstitutionPrinciple) -> bool {
+    let has = |name: &str| principle.flags.iter().any(|flag| flag == name);
+    has("artefact") && !has("pinned")
 }
 
 /// A share in per cent with its interval: `78.1 % [76.0, 80.2]`.
@@ -217,6 +240,23 @@ pub fn sentences(found: &Reconstruction) -> Vec<String> {
     if !repeats.is_empty() {
         said.push(format!("Left out as repetition: {}", repeats.join(", ")));
     }
+    if !found.not_confirmed.is_empty() && !found.principles.is_empty() {
+        let names: Vec<String> = found.not_confirmed.iter().map(|rule| format!("“{}”", rule.short)).collect();
+        said.push(format!(
+            "Chosen and left out, since held-out labels do not confirm it: {}",
+            names.join(", ")
+        ));
+    }
+    let form: Vec<String> = (found.principles.iter())
+        .filter(|rule| artefact(rule))
+        .map(|rule| format!("“{}”", rule.short))
+        .collect();
+    if !form.is_empty() {
+        said.push(format!(
+            "Not in the text for a system prompt, since it is an accident of the text's form: {}",
+            form.join(", ")
+        ));
+    }
     if let Some(asked) = found.asked_for.filter(|asked| *asked > found.principles.len()) {
         said.push(format!(
             "{asked} principles were asked for; the labels support no more than {}",
@@ -226,20 +266,37 @@ pub fn sentences(found: &Reconstruction) -> Vec<String> {
     said
 }
 
-/// The constitution for a system prompt: words only.
-pub fn prompt(found: &Reconstruction) -> String {
-    if found.principles.is_empty() {
-        return "No principle is supported by the labels.\n".into();
+/// Why there is no rule.
+pub fn none_holds(found: &Reconstruction) -> String {
+    match found.not_confirmed.len() {
+        0 => format!(
+            "no principle is supported by the {} labels it is chosen on",
+            thousands(found.labels_explore)
+        ),
+        n => format!(
+            "{n} rule{} chosen on {} labels, and none is confirmed on the {} others",
+            if n == 1 { " was" } else { "s were" },
+            thousands(found.labels_explore),
+            thousands(found.labels_held_out)
+        ),
+    }
+}
+
+/// The constitution for a system prompt: words only, without rules about accidents of form. `None` where no rule is left.
+pub fn prompt(found: &Reconstruction) -> Option<String> {
+    let rules: Vec<&ConstitutionPrinciple> = found.principles.iter().filter(|rule| !artefact(rule)).collect();
+    if rules.is_empty() {
+        return None;
     }
     let mut text = String::from(
         "When you compare or write responses, follow these principles. They stand in order of importance: where they pull \
          apart, most of them decide, and where that is even, the one that stands first.\n\n",
     );
-    for principle in &found.principles {
+    for (rule, number) in rules.into_iter().zip(1..) {
         // Writing into a string cannot fail.
-        let _ = writeln!(text, "{}. {}.", principle.rank, principle.statement.trim_end_matches('.'));
+        let _ = writeln!(text, "{number}. {}.", rule.statement.trim_end_matches('.'));
     }
-    text
+    Some(text)
 }
 
 /// `constitution.md`.
@@ -252,7 +309,7 @@ pub fn markdown(found: &Reconstruction) -> String {
 fn markdown_into(out: &mut String, found: &Reconstruction) -> std::fmt::Result {
     writeln!(out, "# The constitution that the labels of {} follow\n", found.dataset)?;
     if found.principles.is_empty() {
-        writeln!(out, "No principle is supported by the labels.\n")?;
+        writeln!(out, "No constitution: {}.\n", none_holds(found))?;
     } else {
         writeln!(
             out,

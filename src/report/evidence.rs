@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use super::anonymise::mask;
 use super::html::{inert, unseen};
 use crate::describe::known::ConceptBank;
-use crate::describe::{self, Feature};
+use crate::describe::{Feature, FeatureSource, contrast};
+use crate::featurizer::{Places, SentenceReader};
 use crate::matrix::Matrix;
 use crate::pairs::{MISSING, Pairs};
 
@@ -40,7 +41,7 @@ pub struct Item<'a> {
 }
 
 /// Where the pairs come from.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Source<'a> {
     /// The dataset.
     pub pairs: &'a Pairs,
@@ -50,6 +51,8 @@ pub struct Source<'a> {
     pub labels: &'a [(f32, u32)],
     /// Detectors of the concepts.
     pub bank: &'a ConceptBank,
+    /// What finds the other features in sentences.
+    pub sentences: &'a SentenceReader,
     /// Without annotators and obvious personal data.
     pub anonymise: bool,
 }
@@ -63,6 +66,7 @@ pub fn pack(items: &[Item<'_>], source: Source<'_>, most: usize) -> Value {
     let mut bytes = 0;
     let mut chosen: Vec<[Vec<Value>; 2]> = items.iter().map(|_| [Vec::new(), Vec::new()]).collect();
     let annotators = annotators(source.pairs, source.anonymise);
+    let mut found = Found::new(items, source);
     'filled: for depth in 0..MOST {
         for (item, slots) in items.iter().zip(&mut chosen) {
             for (list, slot) in [&item.supporting, &item.against].into_iter().zip(slots) {
@@ -82,14 +86,12 @@ pub fn pack(items: &[Item<'_>], source: Source<'_>, most: usize) -> Value {
                     }
                 };
                 let z = source.activations.row(pair as usize)[item.column];
-                let marks = |text: &str, shown: &Shown| {
-                    shown.marks(&describe::places(item.feature, source.bank, &texts.prompt, text))
-                };
+                let [a, b] = found.places(pair, item.feature, &texts);
                 slot.push(json!([
                     index,
                     i8::from(z > 0.0) - i8::from(z < 0.0),
-                    marks(&texts.a, &texts.shown_a),
-                    marks(&texts.b, &texts.shown_b)
+                    texts.shown_a.marks(&a),
+                    texts.shown_b.marks(&b)
                 ]));
             }
         }
@@ -109,6 +111,65 @@ pub fn pack(items: &[Item<'_>], source: Source<'_>, most: usize) -> Value {
         })
         .collect();
     json!({"items": items, "pairs": pairs})
+}
+
+/// Pairs whose sentences are read at a time.
+const AT_ONCE: usize = 64;
+
+/// Where features show, looked up pair by pair in the order in which the page is filled.
+struct Found<'a> {
+    source: Source<'a>,
+    /// Pairs in that order, each once.
+    order: Vec<u32>,
+    next: usize,
+    known: HashMap<u32, [Places; 2]>,
+}
+
+impl<'a> Found<'a> {
+    fn new(items: &[Item<'_>], source: Source<'a>) -> Self {
+        let mut seen = std::collections::HashSet::new();
+        let order = (0..MOST)
+            .flat_map(|depth| items.iter().map(move |item| (depth, item)))
+            .flat_map(|(depth, item)| [item.supporting.get(depth), item.against.get(depth)])
+            .flatten()
+            .copied()
+            .filter(|pair| seen.insert(*pair))
+            .collect();
+        Self { source, order, next: 0, known: HashMap::new() }
+    }
+
+    /// The parts of both responses in which a feature shows, as byte ranges in order; none where it is about the response
+    /// as a whole.
+    fn places(&mut self, pair: u32, feature: &Feature, texts: &Texts) -> [Vec<(usize, usize)>; 2] {
+        match feature.source {
+            FeatureSource::Known => [&texts.a, &texts.b].map(|text| {
+                let concept = feature.concept.as_deref().unwrap_or("");
+                self.source.bank.places(concept, &texts.prompt, text)
+            }),
+            FeatureSource::Theme => [&texts.a, &texts.b].map(|text| contrast::places(text, &feature.terms)),
+            _ => {
+                while !self.known.contains_key(&pair) && self.next < self.order.len() {
+                    self.read();
+                }
+                let found = self.known.get(&pair);
+                let side = |side: usize| {
+                    found.and_then(|found| found[side].get(&feature.feature_id)).cloned().unwrap_or_default()
+                };
+                [side(0), side(1)]
+            }
+        }
+    }
+
+    /// Reads the next pairs. Where the embedder fails nothing is marked: the page is worth more than its marks.
+    fn read(&mut self) {
+        let pairs: Vec<u32> = self.order.iter().copied().skip(self.next).take(AT_ONCE).collect();
+        self.next += pairs.len();
+        let texts: Vec<Texts> = pairs.iter().map(|&pair| Texts::new(self.source, pair)).collect();
+        let both: Vec<[&str; 2]> = texts.iter().map(|texts| [texts.a.as_str(), texts.b.as_str()]).collect();
+        if let Ok(found) = self.source.sentences.places(&both) {
+            self.known.extend(pairs.into_iter().zip(found));
+        }
+    }
 }
 
 /// Who judged each pair; empty without names or when they must not be shown.

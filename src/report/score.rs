@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::describe::Feature;
+use crate::describe::{Feature, FeatureSource};
 use crate::run::Run;
 use crate::score::Reason;
 
@@ -58,7 +58,10 @@ pub fn reasons_in_words(
     if said.is_empty() {
         out.push_str(": nothing that the run knows sets the two apart");
     } else {
-        out.push_str(": ");
+        out.push_str(match reasons {
+            [only] if only.one_of_many => ": many small differences add up, the largest: ",
+            _ => ": ",
+        });
         out.push_str(&said.join("; "));
     }
     out
@@ -66,16 +69,14 @@ pub fn reasons_in_words(
 
 /// What the side with more of a feature does.
 fn clause(feature: &Feature) -> String {
-    if !feature.description.is_empty() && feature.source != "theme" {
+    if !feature.description.is_empty() && feature.source != FeatureSource::Theme {
         return feature.description.clone();
     }
     if !feature.description.is_empty() {
         return format!("says more of {}", feature.description);
     }
-    let terms: Vec<&str> = feature.terms.iter().take(3).map(String::as_str).collect();
-    if terms.is_empty() {
-        format!("has more of `{}`", feature.feature_id)
-    } else {
-        format!("has more of `{}` (words such as {})", feature.feature_id, terms.join(", "))
+    match feature.typical.first() {
+        None => format!("has more of `{}`", feature.feature_id),
+        Some(quote) => format!("has more of `{}` (such as “{quote}”)", feature.feature_id),
     }
 }

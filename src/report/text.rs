@@ -91,16 +91,63 @@ pub fn dataset_line(manifest: &crate::store::Manifest) -> String {
 }
 
 /// The rungs of the ladder, with what they are called for people.
-pub const FEATURE_SETS: [(&str, &str); 8] = [
-    ("length", "length only"),
+pub const FEATURE_SETS: [(&str, &str); 9] = [
+    ("length", "both lengths only"),
     ("top5", "top 5 features"),
     ("top10", "top 10 features"),
     ("learned", "all learned features"),
     ("known", "all known concepts"),
     ("learned_and_known", "learned + known"),
     ("all", "learned + known + themes"),
+    ("tfidf", "TF-IDF of words and word pairs"),
     ("embedding", "embedding probe"),
 ];
+
+/// What stands where no principle does: what was tested, the best lead, what could have been seen, and what the
+/// features do together.
+pub fn nothing_confirmed(findings: &crate::constitution::Findings, labels: usize) -> String {
+    let Some(looked) = &findings.looked else {
+        return format!("No principle is confirmed ({} labels).", thousands(labels));
+    };
+    let prompts = match looked.prompts {
+        0 => String::new(),
+        n => format!(" from {} prompts", thousands(n)),
+    };
+    let mut text = format!(
+        "No principle is confirmed among {} features tested on {} labels{prompts}.",
+        thousands(looked.features),
+        thousands(looked.labels)
+    );
+    if let Some(lead) = &looked.lead {
+        let (p, holm) = (looked.lead_p.unwrap_or(1.0), looked.lead_p_holm.unwrap_or(1.0));
+        let size = match lead.win_delta {
+            Some(_) => format!(" ({})", interval(lead.win_delta, lead.win_low, lead.win_high)),
+            None => String::new(),
+        };
+        let p = if p < 0.001 { "p < 0.001".to_owned() } else { format!("p = {p:.3}") };
+        text += &format!(" The best lead: “{}”{size}, {p}, corrected for all of them {holm:.2}.", lead.text);
+    }
+    if let (Some(size), Some(share)) = (looked.detectable, looked.detectable_prevalence) {
+        text += &format!(
+            " An effect of {:.0} points would have been confirmed in four cases of five for a feature that {:.0} % of the \
+             pairs differ in; smaller ones may be there.",
+            size * 100.0,
+            share * 100.0
+        );
+    }
+    if let Some(minus) = looked.together_minus_length {
+        let verdict = if minus.low > 0.0 {
+            "together the features predict held-out labels better than length does"
+        } else {
+            "together the features do not predict held-out labels better than length, as far as can be seen"
+        };
+        text += &format!(
+            " Many small differences may add up: {verdict} (AUC {:+.3} [{:+.3}, {:+.3}]).",
+            minus.value, minus.low, minus.high
+        );
+    }
+    text
+}
 
 /// All features against the embedding probe, as a sentence. `None` where the probe finds no signal.
 pub fn explained_in_words(metrics: &crate::store::Metrics) -> Option<String> {

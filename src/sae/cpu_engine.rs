@@ -11,6 +11,8 @@
 //! ∂/∂z_j = 2/(n P) · W_j·v_b    ∂/∂W_j = 2/(n P) Σ_rows z_j v_b    ∂/∂E_j = Σ_rows ∂/∂z_j · x
 //! ```
 //!
+//! With [`Activation::Relu`] z is `max(0, E_j·x + b_j)` before the selection, and ∂/∂b_j = Σ_rows ∂/∂z_j.
+//!
 //! Rows are worked on in pieces of one size and every sum has one order, so the result depends
 //! neither on the number of threads nor on their timing.
 
@@ -20,7 +22,7 @@ use super::checkpoint::Arrays;
 use super::kernels::{Adam, Item, Kernels, PANEL, STRIDE};
 use super::select::MAGNITUDE;
 use super::shape::{LOOK_EVERY, Shape};
-use super::{SaeConfig, SaeError};
+use super::{Activation, SaeConfig, SaeError};
 
 /// Rows per piece of work; a multiple of the height of the dense product's blocks.
 const PIECE: usize = 24;
@@ -44,6 +46,7 @@ pub(super) struct Fused {
     stride: usize,
     features: usize,
     active: usize,
+    activation: Activation,
     dead_after: usize,
     learning_rate: f64,
     auxiliary_weight: f32,
@@ -54,6 +57,8 @@ pub(super) struct Fused {
     encoder: Vec<f32>,
     /// `[features, stride]`, rows of norm one.
     decoder: Vec<f32>,
+    /// b, `[features]`; zero and untouched without [`Activation::Relu`].
+    bias: Vec<f32>,
     /// The encoder once more, `[panels, stride, PANEL]`.
     panels: Vec<f32>,
     columns: Vec<Column>,
@@ -71,8 +76,10 @@ struct Column {
     gradients: [Vec<f32>; 2],
     first: [Vec<f32>; 2],
     second: [Vec<f32>; 2],
+    /// Gradient of the bias, its first and second moment.
+    bias: [f32; 3],
     items: Vec<Item>,
-    /// Squared norm of both gradients.
+    /// Squared norm of all gradients.
     square: f64,
 }
 
@@ -127,14 +134,21 @@ impl Fused {
             }
         }
         let row = || [vec![0.0; stride], vec![0.0; stride]];
-        let column =
-            |_| Column { gradients: row(), first: row(), second: row(), items: Vec::new(), square: 0.0 };
+        let column = |_| Column {
+            gradients: row(),
+            first: row(),
+            second: row(),
+            bias: [0.0; 3],
+            items: Vec::new(),
+            square: 0.0,
+        };
         let mut new = Self {
             kernels: Kernels::new(),
             dimensions,
             stride,
             features,
             active: shape.active,
+            activation: shape.activation,
             dead_after: config.dead_after,
             learning_rate: config.learning_rate,
             auxiliary_weight: config.auxiliary_weight as f32,
@@ -142,6 +156,7 @@ impl Fused {
             block: (0..features).map(|j| shape.prefixes.partition_point(|&p| p <= j)).collect(),
             encoder: rows.clone(),
             decoder: rows,
+            bias: vec![0.0; features],
             panels: vec![0.0; features.div_ceil(PANEL) * PANEL * stride],
             columns: (0..features).map(column).collect(),
             steps_since_fired: vec![0; features],
@@ -180,6 +195,11 @@ impl Fused {
         [dense(&self.encoder), dense(&self.decoder)]
     }
 
+    /// b, `[features]`.
+    pub(super) fn bias(&self) -> &[f32] {
+        &self.bias
+    }
+
     /// Everything that the next step depends on: arrays by name, steps done, dead features at the
     /// last look, batches since each feature fired.
     pub(super) fn state(&self) -> (Arrays, i32, usize, &[usize]) {
@@ -190,6 +210,12 @@ impl Fused {
             let second = self.columns.iter().flat_map(|column| &column.second[i]).copied().collect();
             arrays.push((format!("{of} first moment"), first));
             arrays.push((format!("{of} second moment"), second));
+        }
+        if self.activation == Activation::Relu {
+            let moment = |i: usize| self.columns.iter().map(|column| column.bias[i]).collect();
+            arrays.push(("bias".to_owned(), self.bias.clone()));
+            arrays.push(("bias first moment".to_owned(), moment(1)));
+            arrays.push(("bias second moment".to_owned(), moment(2)));
         }
         (arrays, self.steps, self.dead, &self.steps_since_fired)
     }
@@ -212,8 +238,20 @@ impl Fused {
         let [(Some(encoder), Some(e1), Some(e2)), (Some(decoder), Some(d1), Some(d2))] = names else {
             return false;
         };
-        if steps_since_fired.len() != self.features {
+        let of_bias = |name: &str| {
+            let found = arrays.iter().find(|(found, _)| found == name).map(|(_, values)| values);
+            found.filter(|values| values.len() == self.features)
+        };
+        let biases = ["bias", "bias first moment", "bias second moment"].map(of_bias);
+        let relu = self.activation == Activation::Relu;
+        if steps_since_fired.len() != self.features || (relu && biases.iter().any(Option::is_none)) {
             return false;
+        }
+        if let ([Some(bias), Some(first), Some(second)], true) = (biases, relu) {
+            self.bias.copy_from_slice(bias);
+            for (column, (first, second)) in self.columns.iter_mut().zip(first.iter().zip(second)) {
+                (column.bias[1], column.bias[2]) = (*first, *second);
+            }
         }
         let rows = [(e1, e2), (d1, d2)]
             .map(|(first, second)| first.chunks_exact(self.stride).zip(second.chunks_exact(self.stride)));
@@ -261,7 +299,7 @@ impl Fused {
 
         // Rows, and what every feature says of them.
         let tasks = |work: usize| if work < WORTH_A_THREAD { usize::MAX } else { 1 };
-        let panels = &self.panels;
+        let (panels, bias, relu) = (&self.panels, &self.bias, self.activation == Activation::Relu);
         index
             .par_chunks(PIECE)
             .zip(batch.x.par_chunks_mut(PIECE * stride))
@@ -273,6 +311,15 @@ impl Fused {
                 piece.failed = source.fill(index, stride, x).err();
                 for (number, panel) in panels.chunks_exact(PANEL * stride).enumerate() {
                     kernels.product(x, stride, panel, pre, features, number * PANEL);
+                }
+                if relu {
+                    for row in pre[..index.len() * features].chunks_exact_mut(features) {
+                        for (value, bias) in row.iter_mut().zip(bias) {
+                            // Not `max`, which would hide NaN.
+                            let shifted = *value + bias;
+                            *value = if shifted < 0.0 { 0.0 } else { shifted };
+                        }
+                    }
                 }
             });
         let pieces = &mut batch.pieces[..n.div_ceil(PIECE)];
@@ -406,8 +453,10 @@ impl Fused {
                 // Only the part along the unit sphere changes anything; the rest would upset Adam.
                 let radial = kernels.dot(by_decoder, weights);
                 kernels.add_scaled(by_decoder, -radial, weights);
+                column.bias[0] = if relu { column.items.iter().map(|item| item.slope).sum() } else { 0.0 };
                 column.square = f64::from(kernels.dot(by_encoder, by_encoder))
-                    + f64::from(kernels.dot(by_decoder, by_decoder));
+                    + f64::from(kernels.dot(by_decoder, by_decoder))
+                    + f64::from(column.bias[0]).powi(2);
             });
         Ok(loss)
     }
@@ -417,15 +466,22 @@ impl Fused {
         let norm = self.columns.iter().map(|column| column.square).sum::<f64>().sqrt();
         let step =
             Adam { clip: norm.max(1.0).recip() as f32, ..Adam::at(self.learning_rate, self.steps + 1) };
-        let (kernels, stride) = (self.kernels, self.stride);
+        let (kernels, stride, relu) = (self.kernels, self.stride, self.activation == Activation::Relu);
         let worth = 16 * self.features * stride >= WORTH_A_THREAD;
         self.columns
             .par_chunks_mut(PANEL)
             .zip(self.encoder.par_chunks_mut(PANEL * stride))
             .zip(self.decoder.par_chunks_mut(PANEL * stride))
             .zip(self.panels.par_chunks_mut(PANEL * stride))
+            .zip(self.bias.par_chunks_mut(PANEL))
             .with_min_len(if worth { 1 } else { self.features })
-            .for_each(|(((columns, encoder), decoder), panel)| {
+            .for_each(|((((columns, encoder), decoder), panel), bias)| {
+                if relu {
+                    for (column, bias) in columns.iter_mut().zip(bias) {
+                        let [gradient, first, second] = &mut column.bias;
+                        step.one(*gradient, first, second, bias);
+                    }
+                }
                 let rows = encoder.chunks_exact_mut(stride).zip(decoder.chunks_exact_mut(stride));
                 for (column, (encoder, decoder)) in columns.iter_mut().zip(rows) {
                     let weights = [encoder, decoder];
@@ -500,6 +556,16 @@ impl Fused {
             *steps_since_fired = if dead { self.dead_after } else { 0 };
         }
         self.dead = dead.iter().filter(|&&dead| dead).count();
+    }
+
+    /// The same for the bias.
+    pub(super) fn set_bias(&mut self, bias: &[f32]) {
+        self.bias.copy_from_slice(bias);
+    }
+
+    /// The bias's gradient of the last look, `[features]`.
+    pub(super) fn bias_gradient(&self) -> Vec<f32> {
+        self.columns.iter().map(|column| column.bias[0]).collect()
     }
 
     /// The loss on all rows of `source` and both gradients, row-major `[dimensions, features]`.

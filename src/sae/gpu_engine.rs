@@ -18,8 +18,10 @@
 //!
 //! ```text
 //! plan    0 D · 1 M · 2 K · 3 P · 4 dead after · 5 look every · 6 steps · 7 B, the largest batch · 8 auxiliary weight
-//!         9 where the steps begin · 10 where the index begins · 16… prefixes
+//!         9 where the steps begin · 10 where the index begins · 11 whether ReLU with a bias · 16… prefixes
 //!         steps [steps, 4]: first place in the index, rows, step size, ε · index: rows of x
+//! encoder [M, D], then [M] biases · moments [M, 4, D], then [M, 2] of the biases
+//! gradients [M, 2, D], then [M] squares, then [M] of the biases
 //! state   0 next step · 1 this step · 2, 3 thresholds · 4 dead features · 5 steps so far · 8… [M] batches since it fired
 //! ```
 
@@ -44,7 +46,7 @@ use super::checkpoint::Arrays;
 use super::cpu_engine::Source;
 use super::kernels::Adam;
 use super::shape::{LOOK_EVERY, Shape};
-use super::{SaeConfig, SaeError};
+use super::{Activation, SaeConfig, SaeError};
 
 /// Bytes of rows that stay on the device at most, however much it offers.
 const RESIDENT: usize = 1 << 31;
@@ -169,6 +171,7 @@ pub(super) struct Resident {
     features: usize,
     prefixes: Vec<usize>,
     active: usize,
+    activation: Activation,
     dead_after: usize,
     auxiliary_weight: f32,
     learning_rate: f64,
@@ -206,8 +209,11 @@ fn bits(values: Vec<u32>) -> Vec<f32> {
 /// Whether the kernels' masks have room for this, and buffers of `largest` bytes for all but the rows.
 pub(super) fn fits(shape: &Shape, config: &SaeConfig, dimensions: usize, largest: usize) -> bool {
     let (features, planes) = (shape.features, shape.prefixes.len() + 1);
-    let longest =
-        [4 * features * dimensions, config.batch * planes * dimensions, config.batch * (2 * features + 3)];
+    let longest = [
+        features * (4 * dimensions + 2),
+        config.batch * planes * dimensions,
+        config.batch * (2 * features + 3),
+    ];
     let bytes = longest.into_iter().max().unwrap_or(0) * size_of::<f32>();
     features <= MOST && config.batch <= MOST && bytes <= largest
 }
@@ -235,6 +241,7 @@ impl Resident {
         let by_feature: Vec<f32> = (0..features * dimensions)
             .map(|at| decoder[at % dimensions * features + at / dimensions])
             .collect();
+        let with_bias = [by_feature.clone(), vec![0.0; features]].concat();
         let bytes = index.len() * dimensions * size_of::<f32>();
         let placed = if bytes <= largest.min(RESIDENT) {
             let mut x = vec![0.0; index.len() * dimensions];
@@ -253,6 +260,7 @@ impl Resident {
             features,
             prefixes: shape.prefixes.clone(),
             active: shape.active,
+            activation: shape.activation,
             dead_after: config.dead_after,
             auxiliary_weight: config.auxiliary_weight as f32,
             learning_rate: config.learning_rate,
@@ -263,13 +271,13 @@ impl Resident {
             piece: PIECE.min(largest),
             // Not `zeros`: each of these is written in place and may not share its buffer.
             state: upload(vec![0.0; STATE + features], device),
-            encoder: upload(by_feature.clone(), device),
+            encoder: upload(with_bias, device),
             decoder: upload(by_feature, device),
-            moments: upload(vec![0.0; 4 * features * dimensions], device),
+            moments: upload(vec![0.0; features * (4 * dimensions + 2)], device),
             pre: zeros(most * features),
             planes: zeros(most * planes * dimensions),
             rows: zeros(most * (2 * features + 3)),
-            gradients: zeros(features * (2 * dimensions + 1)),
+            gradients: zeros(features * (2 * dimensions + 2)),
             losses: VecDeque::new(),
             sum: 0.0,
         })
@@ -324,6 +332,7 @@ impl Resident {
         plan[8] = self.auxiliary_weight.to_bits();
         plan[9] = table as u32;
         plan[10] = (table + 4 * batches.len()) as u32;
+        plan[11] = u32::from(self.activation == Activation::Relu);
         for (slot, prefix) in plan[HEAD..].iter_mut().zip(&self.prefixes) {
             *slot = *prefix as u32;
         }
@@ -425,7 +434,7 @@ impl Resident {
         [("encoder", &self.encoder), ("decoder", &self.decoder), ("moments", &self.moments)]
     }
 
-    /// Encoder and decoder as they are now, each `[features · dimensions]`, row-major `[features, dimensions]`.
+    /// Encoder and decoder as they are now, row-major `[features, dimensions]`; behind the encoder the biases, `[features]`.
     pub(super) fn weights(&self) -> [Tensor<1>; 2] {
         [self.encoder.clone(), self.decoder.clone()]
     }
@@ -445,11 +454,16 @@ impl Source for Table {
 
 /// Twelve steps here and on the CPU from the same start, features dying on the way.
 pub(super) fn agrees_with_the_cpu(device: &Device, largest: usize) -> Result<bool, SaeError> {
+    let signed = agrees(device, largest, Activation::Signed)?;
+    Ok(signed && agrees(device, largest, Activation::Relu)?)
+}
+
+fn agrees(device: &Device, largest: usize, activation: Activation) -> Result<bool, SaeError> {
     const ROWS: usize = 48;
     const DIMENSIONS: usize = 20;
     let config =
         SaeConfig { features: 18, active: 2, prefixes: vec![5, 18], dead_after: 3, ..SaeConfig::default() };
-    let shape = Shape { features: 18, active: 2, prefixes: vec![5, 18] };
+    let shape = Shape { features: 18, active: 2, activation, prefixes: vec![5, 18] };
     let mut random = crate::rng::stream(0, "graphics card");
     let mut draw = |count: usize| -> Vec<f32> {
         (0..count).map(|_| rand::RngExt::random_range(&mut random, -1.0f32..1.0)).collect()
@@ -469,7 +483,9 @@ pub(super) fn agrees_with_the_cpu(device: &Device, largest: usize) -> Result<boo
     let expected = there.steps(&table, batches.iter().copied())?;
     let near = |a: f64, b: f64| (a - b).abs() <= 1e-3 * b.abs().max(1e-3);
     let mut same = near(here.take_loss(&host)?, expected);
-    for (ours, theirs) in here.weights().into_iter().zip(there.weights()) {
+    let [encoder, decoder] = there.weights();
+    let theirs = [[encoder, there.bias().to_vec()].concat(), decoder];
+    for (ours, theirs) in here.weights().into_iter().zip(theirs) {
         let ours: Vec<f32> = host(ours)?;
         let (mut apart, mut size) = (0.0, 0.0);
         for (a, b) in ours.iter().zip(&theirs) {
@@ -484,10 +500,10 @@ pub(super) fn agrees_with_the_cpu(device: &Device, largest: usize) -> Result<boo
 #[cfg(test)]
 impl Resident {
     /// Other weights than a start's, both row-major `[dimensions, features]`, and which are dead.
-    pub(super) fn set(&mut self, encoder: &[f32], dead: &[bool]) {
+    pub(super) fn set(&mut self, encoder: &[f32], bias: &[f32], dead: &[bool]) {
         let (d, m) = (self.dimensions, self.features);
-        let by_feature = (0..m * d).map(|at| encoder[at % d * m + at / d]).collect();
-        self.encoder = upload(by_feature, &self.device);
+        let by_feature: Vec<f32> = (0..m * d).map(|at| encoder[at % d * m + at / d]).collect();
+        self.encoder = upload([by_feature, bias.to_vec()].concat(), &self.device);
         let mut state = vec![0u32; STATE + m];
         state[4] = dead.iter().filter(|dead| **dead).count() as u32;
         for (slot, &dead) in state[STATE..].iter_mut().zip(dead) {
@@ -496,10 +512,12 @@ impl Resident {
         self.state = upload(bits(state), &self.device);
     }
 
-    /// Both gradients of the last step, row-major `[dimensions, features]`, the decoder's projected.
-    pub(super) fn last_gradients(&self, values: &dyn Fn(Tensor<1>) -> Vec<f32>) -> [Vec<f32>; 2] {
+    /// The gradients of the last step by encoder and decoder, row-major `[dimensions, features]`, the decoder's
+    /// projected, and by the bias, `[features]`.
+    pub(super) fn last_gradients(&self, values: &dyn Fn(Tensor<1>) -> Vec<f32>) -> [Vec<f32>; 3] {
         let all = values(self.gradients.clone());
         let (d, m) = (self.dimensions, self.features);
-        [0, 1].map(|which| (0..m * d).map(|at| all[(2 * (at % m) + which) * d + at / m]).collect())
+        let by = |which: usize| (0..m * d).map(|at| all[(2 * (at % m) + which) * d + at / m]).collect();
+        [by(0), by(1), all[m * (2 * d + 1)..].to_vec()]
     }
 }

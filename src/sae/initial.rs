@@ -10,7 +10,7 @@ use faer::{Mat, MatRef, Side};
 use rand::{RngExt, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 
-use super::linear::{product, sum_blocks};
+use super::linear::{product, sum_blocks, times_transposed};
 use crate::matrix::fixed_order;
 
 /// Rows to estimate from, at most.
@@ -61,6 +61,51 @@ pub(super) fn decoder(
         }
     }
     (0..dimensions * features).map(|i| columns[(i / features, i % features)]).collect()
+}
+
+/// A decoder of unit columns for features that are never negative: `features` of the rows `rows` (row-major
+/// `[n, dimensions]`), row-major `[dimensions, features]`. Each feature so begins as the likeness to a sentence that
+/// somebody wrote, and is active somewhere.
+///
+/// They are spread out as in k-means++ (Arthur & Vassilvitskii 2007): the next is drawn in proportion to 1 − its largest
+/// cosine with those drawn before. Drawn blindly, what is common would get several features and what is rare none.
+pub(super) fn rows(rows: &[f32], dimensions: usize, features: usize, random: &mut ChaCha8Rng) -> Vec<f32> {
+    let n = rows.len() / dimensions.max(1);
+    let units: Vec<f32> = rows
+        .chunks_exact(dimensions.max(1))
+        .flat_map(|row| {
+            let norm = row.iter().map(|value| value * value).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
+            row.iter().map(move |value| value / norm)
+        })
+        .collect();
+    let mut apart = vec![1.0f32; n];
+    let mut columns = vec![0.0; dimensions * features];
+    for feature in 0..features {
+        let total: f64 = apart.iter().map(|&apart| f64::from(apart)).sum();
+        let mut left = random.random_range(0.0..1.0) * total;
+        let drawn = apart.iter().position(|&apart| {
+            left -= f64::from(apart);
+            left < 0.0
+        });
+        let drawn = drawn.unwrap_or_else(|| random.random_range(0..n.max(1)));
+        let mut row: Vec<f32> = units.iter().skip(drawn * dimensions).take(dimensions).copied().collect();
+        row.resize(dimensions, 0.0);
+        let norm = |row: &[f32]| row.iter().map(|value| value * value).sum::<f32>().sqrt();
+        while !(norm(&row) > 0.5 && norm(&row).is_finite()) {
+            row.iter_mut().for_each(|value| *value = random.random_range(-1.0..1.0));
+        }
+        let norm = norm(&row);
+        row.iter_mut().for_each(|value| *value /= norm);
+        let likeness = times_transposed(&units, &row, dimensions);
+        // Exactly 0 for copies of what was drawn, whatever the rounding.
+        apart.iter_mut().zip(likeness).for_each(|(apart, like)| {
+            *apart = if like > 0.999 { 0.0 } else { apart.min(1.0 - like.max(0.0)) };
+        });
+        for (dimension, value) in row.iter().enumerate() {
+            columns[dimension * features + feature] = *value;
+        }
+    }
+    columns
 }
 
 /// The leading uncentred principal components `[dimensions, r]` and the mean square along each,

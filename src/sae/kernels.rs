@@ -64,6 +64,14 @@ impl Adam {
             clip: 1.0,
         }
     }
+
+    /// The step on a single weight.
+    pub(super) fn one(self, gradient: f32, first: &mut f32, second: &mut f32, weight: &mut f32) {
+        let gradient = self.clip * gradient;
+        *first = BETA_1 * *first + TAKE_1 * gradient;
+        *second = BETA_2 * *second + TAKE_2 * (gradient * gradient);
+        *weight -= self.rate * *first / (second.sqrt() + self.epsilon);
+    }
 }
 
 const BETA_1: f32 = 0.9;

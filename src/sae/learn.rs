@@ -1,17 +1,13 @@
-//! One call for every mode: learns the features, then how well each of them comes back.
+//! Features on differences: learns them, then how well each of them comes back.
 
 use super::{Checkpoint, Compute, Control, Deltas, Progress, Sae, SaeConfig, SaeError, TrainReport};
-use super::{both, stability, train_resumable, words};
-use crate::config::SaeMode;
-use crate::pairs::Pairs;
+use super::{stability, train_resumable};
 
 /// What features are learned from; what a sweep varies is not here.
 #[derive(Clone, Copy)]
 pub struct TrainData<'a> {
     /// `[pairs, dimensions]`
     pub deltas: &'a dyn Deltas,
-    /// The pairs' texts.
-    pub pairs: &'a Pairs,
     /// Pairs to learn from.
     pub train: &'a [u32],
     /// Pairs that say when to stop.
@@ -27,22 +23,21 @@ impl TrainData<'_> {
     /// [`TrainReport::stability`] says what came back. It is empty where half of the pairs is too few.
     ///
     /// # Errors
-    /// Those of [`train_resumable`] and [`super::learn_by_words`].
+    /// Those of [`train_resumable`].
     pub fn learn(
         &self,
-        mode: SaeMode,
         config: &SaeConfig,
         checkpoint: Option<&Checkpoint>,
         events: &mut dyn FnMut(Progress) -> Control,
     ) -> Result<(Sae, TrainReport), SaeError> {
-        let (model, mut report) = self.once(self.train, mode, config, checkpoint, events)?;
+        let (model, mut report) = self.once(self.train, config, checkpoint, events)?;
         let mut halves = Vec::new();
         for parity in [0, 1] {
             let half: Vec<u32> = self.train.iter().copied().skip(parity).step_by(2).collect();
             let config = SaeConfig { seed: config.seed.wrapping_add(1 + parity as u64), ..config.clone() };
             // Of a half nobody wants to hear losses, but whoever wants to stop is asked.
             let mut ask = |_: Progress| events(Progress::Step { epoch: 0, step: 0, steps: 0 });
-            let learned = self.once(&half, mode, &config, None, &mut ask);
+            let learned = self.once(&half, &config, None, &mut ask);
             if let Err(stopped @ SaeError::Stopped { .. }) = learned {
                 return Err(stopped);
             }
@@ -58,20 +53,11 @@ impl TrainData<'_> {
     fn once(
         &self,
         train: &[u32],
-        mode: SaeMode,
         config: &SaeConfig,
         checkpoint: Option<&Checkpoint>,
         events: &mut dyn FnMut(Progress) -> Control,
     ) -> Result<(Sae, TrainReport), SaeError> {
-        let Self { deltas, pairs, validation, calibrate, compute, .. } = *self;
-        match mode {
-            SaeMode::Words => words::learn(deltas, pairs, train, validation, calibrate, config),
-            SaeMode::Reconstruction => {
-                train_resumable(deltas, train, validation, calibrate, config, compute, checkpoint, events)
-            }
-            SaeMode::Both => {
-                both::learn(deltas, pairs, train, validation, calibrate, config, compute, checkpoint, events)
-            }
-        }
+        let Self { deltas, validation, calibrate, compute, .. } = *self;
+        train_resumable(deltas, train, validation, calibrate, config, compute, checkpoint, events)
     }
 }

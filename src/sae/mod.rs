@@ -12,6 +12,8 @@
 //! both         a model whose first features reconstruct and whose others are led by words
 //! learn        any of the three, and its stability
 //! stability    which features come back when half of the pairs are learned from
+//! sentence     the same training over sentences: ReLU, a bias, features that are said or not
+//! clear        from which activation on a feature of sentences is clear to a reader
 //! model        the trained Sae on the host: activations, reconstruction, NMSE
 //! checkpoint   training put aside after each epoch
 //! store        sae.safetensors and sae.json
@@ -25,6 +27,7 @@
 
 mod both;
 mod checkpoint;
+mod clear;
 mod cpu_engine;
 mod deltas;
 mod device;
@@ -36,6 +39,7 @@ mod linear;
 mod model;
 mod objective;
 mod select;
+mod sentence;
 mod shape;
 mod stability;
 mod store;
@@ -48,14 +52,27 @@ use serde::{Deserialize, Serialize};
 
 pub use both::learn as learn_both;
 pub use checkpoint::Checkpoint;
+pub use clear::{clear_level, clear_levels};
 pub use deltas::{DeltaFile, Deltas};
 pub use device::{Compute, DeviceChoice, choose};
 pub use learn::TrainData;
 pub use model::Sae;
+pub use sentence::{SentenceSae, SparseRows, sentence_config, train_sentences};
 pub use stability::stability;
 pub use store::{CARD_FILE, SaeCard, WEIGHTS_FILE};
 pub use train::{Control, Progress, TrainReport, train, train_resumable};
 pub use words::learn as learn_by_words;
+
+/// What happens between the encoder and the selection.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Activation {
+    /// Nothing: `pre = x · E`, selected by magnitude. For differences, where either sign means something.
+    #[default]
+    Signed,
+    /// `pre = max(0, x · E + b)`. For sentences, which say a thing or do not.
+    Relu,
+}
 
 /// How the autoencoder is built and trained.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -123,7 +140,7 @@ pub enum SaeError {
     },
     /// Nothing to learn from.
     #[error(
-        "no pair to train the autoencoder on: of {given} training pairs {zero} have responses with equal vectors; use more data or another embedder"
+        "nothing to train the autoencoder on: of {given} training rows {zero} are zero (a pair whose responses have equal vectors, or a sentence that says nothing to the embedder); use more data or another embedder"
     )]
     NoRows {
         /// Training rows given.
@@ -143,12 +160,12 @@ pub enum SaeError {
     },
     /// NaN, infinity or an absurd magnitude in the data.
     #[error(
-        "the delta of pair {row} has NaN, infinity or a value beyond 1e30 in dimension {column}; check the vectors of that pair or leave it out"
+        "row {row} of the vectors has NaN, infinity or a value beyond 1e30 in dimension {column}; check the vectors of that pair or sentence, or leave it out"
     )]
     NotFinite {
-        /// Row of the deltas.
+        /// Row of the deltas or of the sentences' vectors.
         row: usize,
-        /// Column of the deltas.
+        /// Column.
         column: usize,
     },
     /// A row number outside the data.
@@ -161,7 +178,7 @@ pub enum SaeError {
     },
     /// Vectors of another embedder.
     #[error(
-        "the autoencoder expects deltas with {expected} dimensions, these have {found}; use the embedder it was trained with"
+        "the autoencoder expects vectors with {expected} dimensions, these have {found}; use the embedder it was trained with"
     )]
     Dimensions {
         /// What the autoencoder was trained on.
@@ -217,7 +234,7 @@ pub enum SaeError {
         source: std::io::Error,
     },
     /// A file that is not what it should be.
-    #[error("`{}` is not a usable autoencoder: {reason}; train it again with `--force`", path.display())]
+    #[error("`{}` is not a usable autoencoder: {reason}\nhint: make the run anew with `--force`", path.display())]
     Format {
         /// The file.
         path: PathBuf,

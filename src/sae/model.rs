@@ -180,7 +180,7 @@ impl Sae {
 }
 
 /// θ such that `wanted` of the positive `magnitudes` exceed it, or as near as ties allow.
-fn threshold_for(magnitudes: &mut [f32], wanted: usize) -> f32 {
+pub(super) fn threshold_for(magnitudes: &mut [f32], wanted: usize) -> f32 {
     if wanted >= magnitudes.len() {
         return 0.0;
     }

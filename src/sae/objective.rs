@@ -17,7 +17,7 @@
 
 use burn::{
     module::{Module, Param},
-    tensor::{Device, Tensor, TensorData},
+    tensor::{Device, Tensor, TensorData, activation::relu},
 };
 
 use super::select::keep_largest;
@@ -29,6 +29,8 @@ pub(super) struct Network {
     pub(super) encoder: Param<Tensor<2>>,
     /// `x̂ = z · decoderᵀ`, columns of norm one.
     pub(super) decoder: Param<Tensor<2>>,
+    /// `[1, features]`, with [`Activation::Relu`](super::Activation::Relu) only: `pre = max(0, x · encoder + bias)`.
+    pub(super) bias: Option<Param<Tensor<2>>>,
 }
 
 impl Network {
@@ -39,7 +41,15 @@ impl Network {
         Self {
             encoder: Param::from_tensor(Tensor::from_data(data.clone(), device)),
             decoder: Param::from_tensor(Tensor::from_data(data, device)),
+            bias: None,
         }
+    }
+
+    /// The same with a bias of zero and ReLU.
+    pub(super) fn with_relu(mut self, device: &Device) -> Self {
+        let [_, features] = self.encoder.val().dims();
+        self.bias = Some(Param::from_tensor(Tensor::zeros([1, features], device)));
+        self
     }
 }
 
@@ -87,6 +97,10 @@ impl Objective {
         let [rows, _] = x.dims();
         let decoder = network.decoder.val();
         let pre = x.clone().matmul(network.encoder.val());
+        let pre = match &network.bias {
+            Some(bias) => relu(pre + bias.val()),
+            None => pre,
+        };
         let along = x.matmul(decoder.clone());
         let gram = decoder.clone().transpose().matmul(decoder.clone());
 

@@ -1,6 +1,6 @@
 //! What the data can carry of what was asked, and how often the engines look.
 
-use super::SaeConfig;
+use super::{Activation, SaeConfig};
 
 /// Steps between two looks at which features are dead; each look waits for the device.
 pub(super) const LOOK_EVERY: usize = 8;
@@ -9,6 +9,7 @@ pub(super) const LOOK_EVERY: usize = 8;
 pub(super) struct Shape {
     pub(super) features: usize,
     pub(super) active: usize,
+    pub(super) activation: Activation,
     /// Ascending, the last is `features`.
     pub(super) prefixes: Vec<usize>,
 }
@@ -31,6 +32,6 @@ impl Shape {
                 config.features, config.active
             ));
         }
-        (Self { features, active, prefixes }, notes)
+        (Self { features, active, activation: Activation::Signed, prefixes }, notes)
     }
 }

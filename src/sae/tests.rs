@@ -9,7 +9,8 @@ use super::gpu_engine::Resident;
 use super::kernels::{Adam, Item, Kernels, PANEL, STRIDE};
 use super::objective::{Dead, Network, Objective};
 use super::select::keep_largest;
-use super::train::{Shape, Trainer};
+use super::shape::Shape;
+use super::train::Trainer;
 use super::*;
 use crate::{matrix::Matrix, rng};
 
@@ -126,9 +127,33 @@ struct Problem {
     x: Vec<f32>,
     encoder: Vec<f32>,
     decoder: Vec<f32>,
+    /// With ReLU only.
+    bias: Vec<f32>,
+    activation: Activation,
 }
 
+/// Loss and its gradients by encoder, decoder and bias.
+type Looked = (f64, Vec<f32>, Vec<f32>, Vec<f32>);
+/// Encoder, decoder and bias in double precision.
+type Weights64<'a> = (&'a [f64], &'a [f64], &'a [f64]);
+
 impl Problem {
+    /// The same with ReLU and a bias.
+    fn relu(number: u64, rows: usize, dimensions: usize, features: usize, dead: bool) -> Self {
+        let bias = normals(&mut rng::stream(number, "bias"), features);
+        let bias = bias.into_iter().map(|bias| 0.3 * bias).collect();
+        Self { bias, activation: Activation::Relu, ..Self::new(number, rows, dimensions, features, dead) }
+    }
+
+    fn shape(&self) -> Shape {
+        Shape {
+            features: self.features,
+            active: self.active,
+            activation: self.activation,
+            prefixes: self.prefixes.clone(),
+        }
+    }
+
     fn new(number: u64, rows: usize, dimensions: usize, features: usize, dead: bool) -> Self {
         let mut random = rng::stream(number, "problem");
         let mut decoder = normals(&mut random, dimensions * features);
@@ -149,6 +174,8 @@ impl Problem {
             x: normals(&mut random, rows * dimensions),
             encoder: normals(&mut random, dimensions * features),
             decoder,
+            bias: vec![0.0; features],
+            activation: Activation::Signed,
         }
     }
 
@@ -162,11 +189,17 @@ impl Problem {
 
     /// The loss as METHOD §2 writes it, with reconstructions formed one by one in `f64`. `fixed` holds
     /// the main reconstruction's weights, which the auxiliary term takes as given.
-    fn reference(&self, encoder: &[f64], decoder: &[f64], fixed: (&[f64], &[f64])) -> f64 {
+    fn reference(&self, (encoder, decoder, bias): Weights64<'_>, fixed: Weights64<'_>) -> f64 {
         let (n, d, m) = (self.rows, self.dimensions, self.features);
-        let product = |weights: &[f64]| -> Vec<f64> {
+        let product = |weights: &[f64], bias: &[f64]| -> Vec<f64> {
             let x = |row: usize, i: usize| f64::from(self.x[row * d + i]);
-            (0..n * m).map(|at| (0..d).map(|i| x(at / m, i) * weights[i * m + at % m]).sum()).collect()
+            let pre = |at: usize| (0..d).map(|i| x(at / m, i) * weights[i * m + at % m]).sum::<f64>();
+            (0..n * m)
+                .map(|at| match self.activation {
+                    Activation::Signed => pre(at),
+                    Activation::Relu => (pre(at) + bias[at % m]).max(0.0),
+                })
+                .collect()
         };
         let select = |values: &[f64], keep: usize| -> Vec<f64> {
             let mut sizes: Vec<f64> = values.iter().map(|v| v.abs()).collect();
@@ -183,7 +216,7 @@ impl Problem {
                 })
                 .sum()
         };
-        let pre = product(encoder);
+        let pre = product(encoder, bias);
         let z = select(&pre, n * self.active);
         let x = |row: usize, i: usize| f64::from(self.x[row * d + i]);
         let main: f64 = self.prefixes.iter().map(|&prefix| rest(&x, &z, decoder, prefix)).sum::<f64>()
@@ -192,7 +225,7 @@ impl Problem {
         if !self.dead.contains(&true) {
             return main;
         }
-        let fixed_z = select(&product(fixed.0), n * self.active);
+        let fixed_z = select(&product(fixed.0, fixed.2), n * self.active);
         let left = |row: usize, i: usize| {
             x(row, i) - (0..m).map(|j| fixed_z[row * m + j] * fixed.1[i * m + j]).sum::<f64>()
         };
@@ -204,7 +237,7 @@ impl Problem {
     }
 
     /// Loss and its gradients by encoder and decoder, by Burn.
-    fn burn(&self, compute: &Compute) -> (f64, Vec<f32>, Vec<f32>) {
+    fn burn(&self, compute: &Compute) -> Looked {
         let device = compute.device.clone().autodiff();
         let mut network = Network::tied(self.decoder.clone(), self.features, &device);
         let shape = [self.dimensions, self.features];
@@ -212,6 +245,11 @@ impl Problem {
             TensorData::new(self.encoder.clone(), shape),
             &device,
         ));
+        if self.activation == Activation::Relu {
+            network = network.with_relu(&device);
+            let bias = TensorData::new(self.bias.clone(), [1, self.features]);
+            network.bias = Some(burn::module::Param::from_tensor(Tensor::from_data(bias, &device)));
+        }
         let objective = Objective::new(&self.prefixes, self.active, 1.0 / 32.0, &device);
         let x = Tensor::from_data(TensorData::new(self.x.clone(), [self.rows, self.dimensions]), &device);
         let mask: Vec<f32> = self.dead.iter().map(|dead| f32::from(u8::from(*dead))).collect();
@@ -223,39 +261,43 @@ impl Problem {
         let gradients = loss.backward();
         let encoder = values(network.encoder.val().grad(&gradients).unwrap());
         let decoder = values(network.decoder.val().grad(&gradients).unwrap());
-        (f64::from(values(loss.inner())[0]), encoder, decoder)
+        let bias = network.bias.as_ref().map(|bias| values(bias.val().grad(&gradients).unwrap()));
+        let bias = bias.unwrap_or_else(|| vec![0.0; self.features]);
+        (f64::from(values(loss.inner())[0]), encoder, decoder, bias)
     }
 }
 
 impl Problem {
     /// The same by the hand-written step; its decoder gradient is orthogonal to the decoder.
-    fn fused(&self) -> (f64, Vec<f32>, Vec<f32>) {
+    fn fused(&self) -> Looked {
         let config = SaeConfig {
             features: self.features,
             active: self.active,
             prefixes: self.prefixes.clone(),
             ..SaeConfig::default()
         };
-        let shape = Shape { features: self.features, active: self.active, prefixes: self.prefixes.clone() };
-        let mut step = Fused::new(&self.decoder, &shape, &config);
+        let mut step = Fused::new(&self.decoder, &self.shape(), &config);
         step.set(&self.encoder, &self.dead);
-        step.look(&Table { values: &self.x, cols: self.dimensions }, self.rows)
+        step.set_bias(&self.bias);
+        let (loss, encoder, decoder) =
+            step.look(&Table { values: &self.x, cols: self.dimensions }, self.rows);
+        (loss, encoder, decoder, step.bias_gradient())
     }
 
     /// The same by the kernels for graphics cards, rows on the device or in pieces; after one step.
-    fn resident(&self, compute: &Compute, largest: usize) -> (f64, Vec<f32>, Vec<f32>) {
+    fn resident(&self, compute: &Compute, largest: usize) -> Looked {
         let config = SaeConfig { batch: self.rows, ..SaeConfig::default() };
-        let shape = Shape { features: self.features, active: self.active, prefixes: self.prefixes.clone() };
+        let shape = self.shape();
         let table = Table { values: &self.x, cols: self.dimensions };
         let index: Vec<u32> = (0..self.rows as u32).collect();
         let device = &compute.device;
         let mut step =
             Resident::new(&self.decoder, &shape, &config, &table, &index, device, largest).unwrap();
-        step.set(&self.encoder, &self.dead);
+        step.set(&self.encoder, &self.bias, &self.dead);
         let host = |tensor: Tensor<1>| Ok(values(tensor));
         step.run(&table, &[&index], &host).unwrap();
-        let [by_encoder, by_decoder] = step.last_gradients(&values);
-        (step.take_loss(&host).unwrap(), by_encoder, by_decoder)
+        let [by_encoder, by_decoder, by_bias] = step.last_gradients(&values);
+        (step.take_loss(&host).unwrap(), by_encoder, by_decoder, by_bias)
     }
 
     /// `gradient` `[dimensions, features]` without its part along the decoder's columns.
@@ -299,6 +341,11 @@ fn the_kernels_for_graphics_cards_equal_the_hand_written_step() {
         Problem::new(18, 300, 17, 40, true),
         Problem::new(19, 40, 300, 65, true),
         Problem::new(20, 70, 600, 300, true),
+        Problem::relu(31, 6, 5, 7, false),
+        Problem::relu(32, 6, 5, 9, true),
+        Problem::relu(33, 1, 4, 3, false),
+        Problem::relu(34, 300, 17, 40, true),
+        Problem::relu(35, 70, 600, 300, true),
     ];
     let mut many = Problem::new(17, 40, 12, 20, true);
     many.prefixes = vec![1, 5, 12, 20];
@@ -324,9 +371,11 @@ fn the_kernels_for_graphics_cards_equal_the_hand_written_step() {
         apart / size.max(1e-30)
     };
     for (number, problem) in problems.iter().enumerate() {
-        let (loss, by_encoder, by_decoder) = problem.fused();
+        let (loss, by_encoder, by_decoder, by_bias) = problem.fused();
         for largest in [usize::MAX, 0] {
-            let (ours, encoder, decoder) = problem.resident(&compute, largest);
+            let (ours, encoder, decoder, bias) = problem.resident(&compute, largest);
+            let off = apart(&bias, &by_bias);
+            assert!(off < 1e-5 || problem.activation == Activation::Signed, "problem {number}: {off}");
             assert!((ours / loss - 1.0).abs() < 1e-5, "problem {number}: {ours} here, {loss} on the CPU");
             assert_eq!(encoder.len(), by_encoder.len());
             assert!(
@@ -383,33 +432,40 @@ fn the_hand_written_step_equals_finite_differences_and_burn() {
         Problem::new(14, 9, 1, 2, false),
         Problem::new(15, 53, 8, 33, true),
         Problem::new(16, 4, 70, 17, true),
+        Problem::relu(31, 6, 5, 7, false),
+        Problem::relu(32, 6, 5, 9, true),
+        Problem::relu(33, 1, 4, 3, false),
+        Problem::relu(34, 53, 8, 33, true),
     ];
     // Four prefixes, one of them with a single feature.
     let mut many = Problem::new(17, 40, 12, 20, true);
     many.prefixes = vec![1, 5, 12, 20];
     problems.push(many);
     for (number, problem) in problems.iter().enumerate() {
-        let (loss, by_encoder, by_decoder) = problem.fused();
+        let (loss, by_encoder, by_decoder, by_bias) = problem.fused();
         let double = |values: &[f32]| values.iter().map(|v| f64::from(*v)).collect::<Vec<f64>>();
-        let (encoder, decoder) = (double(&problem.encoder), double(&problem.decoder));
-        let at = |e: &[f64], d: &[f64]| problem.reference(e, d, (&encoder, &decoder));
-        let expected = at(&encoder, &decoder);
+        let all = [double(&problem.encoder), double(&problem.decoder), double(&problem.bias)];
+        let [encoder, decoder, bias] = &all;
+        let at = |e: &[f64], d: &[f64], b: &[f64]| problem.reference((e, d, b), (encoder, decoder, bias));
+        let expected = at(encoder, decoder, bias);
         assert!((loss / expected - 1.0).abs() < 1e-5, "problem {number}: {loss} and {expected}");
         if problem.rows * problem.features < 600 {
-            let slopes = |is_encoder: bool| -> Vec<f64> {
+            let slopes = |which: usize| -> Vec<f64> {
                 let slope = |i: usize| {
                     let moved = |by: f64| {
-                        let (mut e, mut d) = (encoder.clone(), decoder.clone());
-                        (if is_encoder { &mut e } else { &mut d })[i] += by;
-                        at(&e, &d)
+                        let mut weights = all.clone();
+                        weights[which][i] += by;
+                        at(&weights[0], &weights[1], &weights[2])
                     };
                     (moved(1e-6) - moved(-1e-6)) / 2e-6
                 };
-                (0..encoder.len()).map(slope).collect()
+                (0..all[which].len()).map(slope).collect()
             };
-            for (found, expected) in
-                [(&by_encoder, slopes(true)), (&by_decoder, problem.tangential(&slopes(false)))]
-            {
+            for (found, expected) in [
+                (&by_encoder, slopes(0)),
+                (&by_decoder, problem.tangential(&slopes(1))),
+                (&by_bias, slopes(2)),
+            ] {
                 let largest = expected.iter().fold(1.0_f64, |max, g| max.max(g.abs()));
                 for (i, (found, expected)) in found.iter().zip(&expected).enumerate() {
                     let off = (f64::from(*found) - expected).abs();
@@ -417,10 +473,12 @@ fn the_hand_written_step_equals_finite_differences_and_burn() {
                 }
             }
         }
-        let (burn, encoder, decoder) = problem.burn(&Compute::cpu());
+        let (burn, encoder, decoder, bias) = problem.burn(&Compute::cpu());
         assert!((loss / burn - 1.0).abs() < 1e-5, "problem {number}: {loss} and Burn's {burn}");
         let decoder = problem.tangential(&double(&decoder));
-        for (found, expected) in [(by_encoder, double(&encoder)), (by_decoder, decoder)] {
+        for (found, expected) in
+            [(by_encoder, double(&encoder)), (by_decoder, decoder), (by_bias, double(&bias))]
+        {
             let largest = expected.iter().fold(1.0_f64, |max, g| max.max(g.abs()));
             for (found, expected) in found.iter().zip(expected) {
                 let off = (f64::from(*found) - expected).abs();
@@ -532,28 +590,29 @@ fn loss_and_gradients_equal_finite_differences_in_double_precision() {
         Problem::new(3, 1, 4, 3, false),
         Problem::new(4, 9, 1, 2, false),
         Problem::new(5, 20, 8, 16, true),
+        Problem::relu(6, 6, 5, 9, true),
+        Problem::relu(7, 20, 8, 16, true),
     ];
     for compute in devices() {
         for (number, problem) in problems.iter().enumerate() {
             let name = format!("{}, problem {}", compute.adapter, number + 1);
-            let (loss, by_encoder, by_decoder) = problem.burn(&compute);
+            let (loss, by_encoder, by_decoder, by_bias) = problem.burn(&compute);
             let double = |values: &[f32]| values.iter().map(|v| f64::from(*v)).collect::<Vec<f64>>();
-            let (encoder, decoder) = (double(&problem.encoder), double(&problem.decoder));
-            let at = |e: &[f64], d: &[f64]| problem.reference(e, d, (&encoder, &decoder));
-            let expected = at(&encoder, &decoder);
+            let all = [double(&problem.encoder), double(&problem.decoder), double(&problem.bias)];
+            let at = |weights: &[Vec<f64>; 3]| {
+                let as_given = (&all[0][..], &all[1][..], &all[2][..]);
+                problem.reference((&weights[0], &weights[1], &weights[2]), as_given)
+            };
+            let expected = at(&all);
             assert!((loss / expected - 1.0).abs() < 1e-5, "{name}: {loss} and {expected}");
-            for (found, is_encoder) in [(&by_encoder, true), (&by_decoder, false)] {
+            for (which, found) in [&by_encoder, &by_decoder, &by_bias].into_iter().enumerate() {
                 let largest = found.iter().fold(0.0_f64, |max, g| max.max(f64::from(g.abs())));
                 for (i, found) in found.iter().enumerate() {
                     let step = 1e-6;
                     let moved = |by: f64| {
-                        let (mut e, mut d) = (encoder.clone(), decoder.clone());
-                        if is_encoder {
-                            e[i] += by
-                        } else {
-                            d[i] += by
-                        }
-                        at(&e, &d)
+                        let mut weights = all.clone();
+                        weights[which][i] += by;
+                        at(&weights)
                     };
                     let slope = (moved(step) - moved(-step)) / (2.0 * step);
                     let off = (f64::from(*found) - slope).abs();
@@ -657,9 +716,22 @@ fn the_same_seed_gives_the_same_bits_whatever_the_number_of_threads() {
 
 #[test]
 fn the_loss_after_twenty_steps_agrees_between_the_devices() {
+    for activation in [Activation::Signed, Activation::Relu] {
+        twenty_steps(activation);
+    }
+}
+
+fn twenty_steps(activation: Activation) {
     let (deltas, _) = planted(4, 512, 40, 12, 0.3);
-    let config = SaeConfig { features: 24, active: 3, prefixes: vec![8, 24], ..SaeConfig::default() };
-    let shape = Shape::fitting(&config, 512, 40).0;
+    let config = SaeConfig {
+        features: 24,
+        active: 3,
+        prefixes: vec![8, 24],
+        // Dead ones are helped, too.
+        dead_after: 4,
+        ..SaeConfig::default()
+    };
+    let shape = Shape { activation, ..Shape::fitting(&config, 512, 40).0 };
     let mut random = rng::stream(9, "start");
     let mut start = normals(&mut random, 40 * 24);
     for feature in 0..24 {
@@ -687,13 +759,22 @@ fn the_loss_after_twenty_steps_agrees_between_the_devices() {
     }
     if let Some(compute) = gpu() {
         let gpu = run(&compute);
+        let index: Vec<u32> = (0..512).collect();
+        let mut resident =
+            Resident::new(&start, &shape, &config, &table, &index, &compute.device, usize::MAX).unwrap();
+        let host = |tensor: Tensor<1>| Ok(values(tensor));
         for (step, (a, b)) in cpu.iter().zip(&gpu).enumerate() {
-            assert!(
-                (a / b - 1.0).abs() < 1e-4,
-                "step {}: {a} on the CPU, {b} on {}",
-                step + 1,
-                compute.adapter
-            );
+            let rows: Vec<u32> = (0..64).map(|i| ((step * 64 + i) % 512) as u32).collect();
+            resident.run(&table, &[&rows], &host).unwrap();
+            let own = resident.take_loss(&host).unwrap();
+            for other in [*b, own] {
+                assert!(
+                    (a / other - 1.0).abs() < 1e-4,
+                    "step {}, {activation:?}: {a} on the CPU, {other} on {}",
+                    step + 1,
+                    compute.adapter
+                );
+            }
         }
     }
 }
@@ -782,6 +863,210 @@ fn a_killed_training_goes_on_to_the_same_weights() {
         killed_on(&compute);
     }
 }
+
+// ------------------------------------------------------------------ sentences
+
+/// Vectors made of one to three of `directions` each, plus noise and a common part: what sentences are.
+fn said(number: u64, rows: usize, dimensions: usize, directions: usize, noise: f32) -> (Matrix, Vec<f32>) {
+    let mut random = rng::stream(number, "planted sentences");
+    let mut dictionary = normals(&mut random, directions * dimensions);
+    for direction in dictionary.chunks_mut(dimensions) {
+        let norm = direction.iter().map(|v| v * v).sum::<f32>().sqrt();
+        direction.iter_mut().for_each(|v| *v /= norm);
+    }
+    let common = normals(&mut random, dimensions);
+    let mut vectors = Matrix::zeros(rows, dimensions);
+    for row in 0..rows {
+        let x = vectors.row_mut(row);
+        for _ in 0..random.random_range(1..4) {
+            let direction = random.random_range(0..directions) * dimensions;
+            let size = 0.7 + random.random::<f32>();
+            x.iter_mut().zip(&dictionary[direction..]).for_each(|(x, d)| *x += size * d);
+        }
+        x.iter_mut().zip(&common).for_each(|(x, common)| *x += 0.2 * common + noise * normal(&mut random));
+    }
+    (vectors, dictionary)
+}
+
+fn learn(vectors: &Matrix, config: &SaeConfig, compute: &Compute) -> (SentenceSae, TrainReport) {
+    let rows: Vec<u32> = (0..vectors.rows() as u32).collect();
+    let (first, rest) = rows.split_at(rows.len() * 2 / 3);
+    train_sentences(vectors, first, rest, rest, config, compute, None, &mut steps_since_fired).unwrap()
+}
+
+fn short() -> SaeConfig {
+    SaeConfig { features: 16, active: 2, prefixes: vec![], batch: 128, ..sentence_config(&[], 0) }
+}
+
+#[test]
+fn what_sentences_say_is_found_once_each_with_the_asked_number_active() {
+    let (vectors, dictionary) = said(1, 9_000, 48, 16, 0.02);
+    let (sae, report) = learn(&vectors, &short(), &Compute::cpu());
+    let best = |direction: &[f32]| -> f32 {
+        let cosine =
+            |feature| sae.decoder.row(feature).iter().zip(direction).map(|(a, b)| a * b).sum::<f32>();
+        (0..16).map(cosine).fold(0.0, f32::max)
+    };
+    let mean: f32 = dictionary.chunks(48).map(best).sum::<f32>() / 16.0;
+    assert!(mean > 0.95, "{mean}");
+    assert!((report.active_mean - 2.0).abs() < 0.01, "{}", report.active_mean);
+    assert!(report.dead <= 1, "{}", report.dead);
+    assert!(report.nmse < 0.1, "{}", report.nmse);
+}
+
+#[test]
+fn a_sentences_activations_are_its_own_and_equal_the_formula() {
+    let (vectors, _) = said(2, 700, 33, 12, 0.3);
+    let (sae, _) = learn(&vectors, &short(), &Compute::cpu());
+    let z = sae.activations(&vectors).unwrap();
+    assert_eq!((z.rows(), z.cols), (700, 16));
+    let mut near = 0;
+    for row in 0..700 {
+        let (index, value) = z.row(row);
+        let alone = sae.activations(&vectors.select_rows(&[row as u32])).unwrap();
+        assert_eq!((index, value), alone.row(0), "row {row}");
+        for feature in 0..16u32 {
+            let x = vectors.row(row).iter().zip(&sae.mean).map(|(x, mean)| f64::from(*x) - f64::from(*mean));
+            let weights = sae.encoder.row(feature as usize);
+            let pre = x.zip(weights).map(|(x, w)| x * f64::from(*w)).sum::<f64>()
+                + f64::from(sae.bias[feature as usize]);
+            let found = index.iter().position(|&i| i == feature).map_or(0.0, |at| f64::from(value[at]));
+            let expected = if pre > f64::from(sae.threshold) { pre } else { 0.0 };
+            // Within rounding of θ either is right.
+            if (pre - f64::from(sae.threshold)).abs() < 1e-5 {
+                near += 1;
+            } else {
+                assert!((found - expected).abs() < 1e-5, "{row} {feature}: {found} and {expected}");
+            }
+        }
+    }
+    assert!(near < 5);
+    // What is decoded and what is left add up; nothing said is nothing found.
+    let (guess, rest) = (sae.decode(&z).unwrap(), sae.rest(&vectors).unwrap());
+    assert!(
+        guess
+            .values
+            .iter()
+            .zip(&rest.values)
+            .zip(&vectors.values)
+            .all(|((a, b), x)| (a + b - x).abs() < 1e-5)
+    );
+    let silent = Matrix::zeros(2, 33);
+    assert_eq!(sae.activations(&silent).unwrap().index.len(), 0);
+    assert_eq!(sae.rest(&silent).unwrap(), silent);
+    // Columns hold what rows hold.
+    let columns = z.columns();
+    assert_eq!(columns.iter().map(Vec::len).sum::<usize>(), z.index.len());
+    assert!(columns.iter().enumerate().all(|(j, column)| {
+        column.iter().all(|&(row, value)| {
+            let (index, values) = z.row(row as usize);
+            index.iter().position(|&i| i as usize == j).is_some_and(|at| values[at] == value)
+        })
+    }));
+}
+
+#[test]
+fn sentences_are_learned_to_the_same_bits_and_alike_on_every_device() {
+    let (vectors, _) = said(3, 900, 24, 10, 0.2);
+    let config = SaeConfig { epochs_max: 5, batch: 64, dead_after: 4, ..short() };
+    let with = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| learn(&vectors, &config, &Compute::cpu()))
+    };
+    let (one, report) = with(1);
+    assert_eq!((&one, &report), (&with(2).0, &with(2).1));
+    assert_ne!(one, learn(&vectors, &SaeConfig { seed: 1, ..config.clone() }, &Compute::cpu()).0);
+    if let Some(compute) = gpu() {
+        for compute in [compute.clone(), Compute { largest: None, ..compute }] {
+            let (_, same) = learn(&vectors, &config, &compute);
+            for (a, b) in report.losses.iter().zip(&same.losses) {
+                assert!((a.0 / b.0 - 1.0).abs() < 1e-3 && (a.1 / b.1 - 1.0).abs() < 1e-3, "{a:?} {b:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn odd_sentences_are_learned_from_or_refused_with_a_reason() {
+    let mut random = rng::stream(4, "odd sentences");
+    let config = SaeConfig { epochs_max: 3, epochs_min: 1, ..short() };
+    let run = |vectors: &Matrix| {
+        let all: Vec<u32> = (0..vectors.rows() as u32).collect();
+        train_sentences(vectors, &all, &[], &[], &config, &Compute::cpu(), None, &mut steps_since_fired)
+    };
+    for vectors in [
+        Matrix { values: normals(&mut random, 7), cols: 7 },
+        Matrix { values: normals(&mut random, 50), cols: 1 },
+        Matrix { values: normals(&mut random, 5 * 30), cols: 30 },
+        Matrix { values: [1.0, -2.0, 0.5].repeat(40), cols: 3 },
+        Matrix { values: normals(&mut random, 300 * 16).iter().map(|x| x * 1e-20).collect(), cols: 16 },
+    ] {
+        // One sentence, or only equal ones: centred, nothing is left to learn from.
+        match run(&vectors) {
+            Ok((sae, _)) => {
+                let finite = |values: &[f32]| values.iter().all(|value| value.is_finite());
+                assert!(finite(&sae.encoder.values) && finite(&sae.decoder.values) && finite(&sae.bias));
+            }
+            Err(error) => assert!(matches!(error, SaeError::NoRows { .. }), "{error}"),
+        }
+    }
+    assert!(matches!(run(&Matrix::zeros(20, 4)), Err(SaeError::NoRows { given: 20, zero: 20 })));
+    let mut nan = Matrix { values: normals(&mut random, 80), cols: 4 };
+    nan.row_mut(3)[2] = f32::NAN;
+    assert!(matches!(run(&nan), Err(SaeError::NotFinite { row: 3, column: 2 })));
+}
+
+#[test]
+fn a_saved_sentence_autoencoder_is_the_same_and_a_damaged_one_is_refused() {
+    let (vectors, _) = said(5, 300, 12, 6, 0.2);
+    let (sae, _) = learn(&vectors, &SaeConfig { epochs_max: 3, ..short() }, &Compute::cpu());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("dictionary.safetensors");
+    sae.save(&path, false).unwrap();
+    let first = std::fs::read(&path).unwrap();
+    sae.save(&path, false).unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), first, "the same bytes for the same weights");
+    assert_eq!(SentenceSae::load(&path).unwrap(), sae);
+    sae.save(&path, true).unwrap();
+    let halved = SentenceSae::load(&path).unwrap();
+    let (a, b) = (sae.activations(&vectors).unwrap(), halved.activations(&vectors).unwrap());
+    let sum = |z: &SparseRows| z.value.iter().map(|z| f64::from(*z)).sum::<f64>();
+    assert!((sum(&a) / sum(&b) - 1.0).abs() < 1e-2, "{} {}", sum(&a), sum(&b));
+    assert!(matches!(
+        sae.activations(&Matrix::zeros(1, 5)),
+        Err(SaeError::Dimensions { expected: 12, found: 5 })
+    ));
+    let bytes = std::fs::read(&path).unwrap();
+    for length in [0, 7, 100, bytes.len() - 1] {
+        assert!(matches!(SentenceSae::from_bytes(&bytes[..length], &path), Err(SaeError::Format { .. })));
+    }
+}
+
+#[test]
+fn a_killed_training_over_sentences_goes_on_to_the_same_weights() {
+    let (vectors, _) = said(6, 600, 24, 10, 0.2);
+    let config = SaeConfig { epochs_max: 8, batch: 64, dead_after: 4, ..short() };
+    let rows: Vec<u32> = (0..600).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = Checkpoint { path: folder.path().join("aside.safetensors"), print: "sentences".into() };
+    for compute in devices() {
+        let run = |checkpoint: Option<&Checkpoint>, events: &mut dyn FnMut(Progress) -> Control| {
+            let (train, rest) = (&rows[..400], &rows[400..]);
+            train_sentences(&vectors, train, rest, rest, &config, &compute, checkpoint, events)
+        };
+        let (whole, _) = run(None, &mut steps_since_fired).unwrap();
+        let mut kill = |progress: Progress| match progress {
+            Progress::Epoch { epoch: 3, .. } => Control::Stop,
+            _ => Control::Continue,
+        };
+        assert!(matches!(run(Some(&checkpoint), &mut kill), Err(SaeError::Stopped { epoch: 3 })));
+        assert!(checkpoint.path.exists());
+        assert_eq!(run(Some(&checkpoint), &mut steps_since_fired).unwrap().0, whole);
+        assert!(!checkpoint.path.exists());
+    }
+}
+
+// ------------------------------------------------------------------ a training that was killed
 
 fn killed_on(compute: &Compute) {
     let (deltas, _) = planted(8, 900, 24, 10, 0.2);

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::shape::{LOOK_EVERY, Shape};
 use super::{
-    Checkpoint, Compute, Deltas, Sae, SaeConfig, SaeError,
+    Activation, Checkpoint, Compute, Deltas, Sae, SaeConfig, SaeError,
     checkpoint::{Arrays, Progress as Aside},
     cpu_engine::{Fused, Source},
     device::panic_text,
@@ -163,18 +163,9 @@ pub fn train_resumable(
         notes,
         ..TrainReport::default()
     };
-    // A driver that fails in the middle panics; the user is owed a sentence.
-    let mut fit = || fit(&rows, validation, &shape, config, compute, checkpoint, events, &mut report);
-    let mut sae = if compute.is_gpu() {
-        catch_unwind(AssertUnwindSafe(fit))
-            .unwrap_or_else(|panic| Err(failed(compute, &panic_text(&*panic))))?
-    } else {
-        fit()?
-    };
-    if let Some(checkpoint) = checkpoint {
-        checkpoint.remove();
-    }
-
+    let best = fit_guarded(&rows, validation, &shape, config, compute, checkpoint, events, &mut report)?;
+    let matrix = |values| Matrix { values, cols: deltas.dimensions() };
+    let mut sae = Sae { encoder: matrix(best.encoder), decoder: matrix(best.decoder), threshold: 0.0 };
     sae.calibrate(deltas, calibrate, shape.active)?;
     for &prefix in &shape.prefixes {
         report.nmse_prefixes.push((prefix, sae.nmse(deltas, Some(validation), prefix)?));
@@ -184,6 +175,32 @@ pub fn train_resumable(
         count_active(&sae, deltas, validation)?.iter().sum::<usize>() as f64 / validation.len().max(1) as f64;
     report.dead = count_active(&sae, deltas, &rows.index)?.iter().filter(|&&n| n == 0).count();
     Ok((sae, report))
+}
+
+/// [`fit`], with a driver's failure as an error; the checkpoint goes when training ends.
+#[allow(clippy::too_many_arguments)] // see `train_resumable`
+pub(super) fn fit_guarded(
+    rows: &Rows<'_>,
+    validation: &[u32],
+    shape: &Shape,
+    config: &SaeConfig,
+    compute: &Compute,
+    checkpoint: Option<&Checkpoint>,
+    events: &mut dyn FnMut(Progress) -> Control,
+    report: &mut TrainReport,
+) -> Result<Weights, SaeError> {
+    // A driver that fails in the middle panics; the user is owed a sentence.
+    let mut fit = || fit(rows, validation, shape, config, compute, checkpoint, events, report);
+    let best = if compute.is_gpu() {
+        catch_unwind(AssertUnwindSafe(fit))
+            .unwrap_or_else(|panic| Err(failed(compute, &panic_text(&*panic))))?
+    } else {
+        fit()?
+    };
+    if let Some(checkpoint) = checkpoint {
+        checkpoint.remove();
+    }
+    Ok(best)
 }
 
 pub(super) fn check_config(config: &SaeConfig) -> Result<(), SaeError> {
@@ -244,15 +261,15 @@ pub(super) fn non_zero(rows: &[u32], deltas: &dyn Deltas) -> Result<Vec<u32>, Sa
 
 /// The training rows, scaled to mean square norm one: so neither tiny nor huge vectors leave the
 /// range of `f32`, and Adam sees gradients of one size.
-struct Rows<'a> {
+pub(super) struct Rows<'a> {
     deltas: &'a dyn Deltas,
     /// Rows that are not all zero.
-    index: Vec<u32>,
-    scale: f64,
+    pub(super) index: Vec<u32>,
+    pub(super) scale: f64,
 }
 
 impl<'a> Rows<'a> {
-    fn new(deltas: &'a dyn Deltas, train: &[u32]) -> Result<Self, SaeError> {
+    pub(super) fn new(deltas: &'a dyn Deltas, train: &[u32]) -> Result<Self, SaeError> {
         let index = non_zero(train, deltas)?;
         let mut square = 0.0;
         for rows in index.chunks(LOOKED_AT) {
@@ -289,7 +306,7 @@ impl Source for Rows<'_> {
     }
 }
 
-/// The training loop; θ is still open in what it returns.
+/// The training loop; θ is still open in what it returns, and the bias in the scale of `rows`.
 #[allow(clippy::too_many_arguments)] // see `train_resumable`
 fn fit(
     rows: &Rows<'_>,
@@ -300,15 +317,18 @@ fn fit(
     checkpoint: Option<&Checkpoint>,
     events: &mut dyn FnMut(Progress) -> Control,
     report: &mut TrainReport,
-) -> Result<Sae, SaeError> {
+) -> Result<Weights, SaeError> {
     let dimensions = rows.deltas.dimensions();
     let (mut aside, saved) = match checkpoint.and_then(Checkpoint::load) {
         Some((aside, arrays)) => (aside, Some(arrays)),
         None => (Aside::default(), None),
     };
     let mut draw = rng::stream(config.seed, "sae validation");
-    let judge =
-        Judge::new(rows.gather(&initial::sample_of(validation, JUDGED, &mut draw))?, dimensions, shape);
+    let judge = Judge::new(
+        rows.gather(&initial::sample_of(validation, judged(shape), &mut draw))?,
+        dimensions,
+        shape,
+    );
     let resumed = match saved {
         Some(arrays) => Engine::resume(&aside, &arrays, shape, config, rows, compute)?,
         None => None,
@@ -318,7 +338,10 @@ fn fit(
         None => {
             let mut random = rng::stream(config.seed, "sae");
             let sample = rows.gather(&initial::sample(&rows.index, &mut random))?;
-            let decoder = initial::decoder(&sample, dimensions, &shape.prefixes, &mut random);
+            let decoder = match shape.activation {
+                Activation::Signed => initial::decoder(&sample, dimensions, &shape.prefixes, &mut random),
+                Activation::Relu => initial::rows(&sample, dimensions, shape.features, &mut random),
+            };
             let engine = Engine::new(decoder, shape, config, rows, compute)?;
             let best = engine.weights(compute)?;
             let loss = judge.loss(&best);
@@ -336,14 +359,16 @@ fn fit(
         report.epochs = epoch;
         let mut random = rng::stream(config.seed, &format!("sae epoch {epoch}"));
         let mut upcoming = rows.index.clone();
-        // Twice over the rows: once for each pair, once for its mirror image (same gradient).
-        let steps = (2 * upcoming.len()).div_ceil(config.batch);
         upcoming.shuffle(&mut random);
-        let pairs = upcoming.len();
-        upcoming.extend_from_within(..);
-        if let Some(mirrored) = upcoming.get_mut(pairs..) {
-            mirrored.shuffle(&mut random);
+        if shape.activation == Activation::Signed {
+            // Twice over the rows: once for each pair, once for its mirror image (same gradient).
+            let pairs = upcoming.len();
+            upcoming.extend_from_within(..);
+            if let Some(mirrored) = upcoming.get_mut(pairs..) {
+                mirrored.shuffle(&mut random);
+            }
         }
+        let steps = upcoming.len().div_ceil(config.batch);
         for first in (0..steps).step_by(REPORT_EVERY) {
             let end = (first + REPORT_EVERY).min(steps);
             engine.run(rows, (first..end).map(|step| even_chunk(&upcoming, steps, step)), compute)?;
@@ -372,6 +397,7 @@ fn fit(
         {
             arrays.push(("best encoder".into(), best.encoder.clone()));
             arrays.push(("best decoder".into(), best.decoder.clone()));
+            arrays.push(("best bias".into(), best.bias.clone()));
             (aside.steps, aside.dead, aside.steps_since_fired) = (steps, dead, steps_since_fired);
             checkpoint.save(&aside, &arrays)?;
         }
@@ -387,8 +413,13 @@ fn fit(
         }
     }
     (report.best_epoch, report.losses) = (aside.best_epoch, aside.losses);
-    let matrix = |values| Matrix { values, cols: dimensions };
-    Ok(Sae { encoder: matrix(best.encoder), decoder: matrix(best.decoder), threshold: 0.0 })
+    Ok(best)
+}
+
+/// Rows that the validation loss is looked at on.
+fn judged(shape: &Shape) -> usize {
+    // Over sentences M is large and the loss settles early; looking must not cost more than learning.
+    if shape.activation == Activation::Signed { JUDGED } else { JUDGED / 4 }
 }
 
 /// The `i`-th of `count` consecutive pieces of `items`, whose lengths differ by at most one.
@@ -439,11 +470,13 @@ impl Engine {
         compute: &Compute,
     ) -> Result<Option<(Self, Weights)>, SaeError> {
         let size = shape.features * rows.deltas.dimensions();
-        let best = |name: &str| {
+        let best = |name: &str, size: usize| {
             let found = arrays.iter().find(|(found, _)| found == name)?;
             Some(found.1.clone()).filter(|values| values.len() == size)
         };
-        let (Some(encoder), Some(decoder)) = (best("best encoder"), best("best decoder")) else {
+        let (Some(encoder), Some(decoder), Some(bias)) =
+            (best("best encoder", size), best("best decoder", size), best("best bias", shape.features))
+        else {
             return Ok(None);
         };
         let mut engine = Self::new(vec![0.0; size], shape, config, rows, compute)?;
@@ -454,7 +487,7 @@ impl Engine {
             Self::Resident(step) => step.restore(arrays, aside.steps, aside.dead, &aside.steps_since_fired),
             Self::Burn { .. } => false,
         };
-        Ok(fits.then_some((engine, Weights { encoder, decoder })))
+        Ok(fits.then_some((engine, Weights { encoder, decoder, bias })))
     }
 
     /// What a checkpoint needs; `None` where there are none.
@@ -506,22 +539,26 @@ impl Engine {
         match self {
             Self::Fused { step, .. } => {
                 let [encoder, decoder] = step.weights();
-                Ok(Weights { encoder, decoder })
+                Ok(Weights { encoder, decoder, bias: step.bias().to_vec() })
             }
             Self::Resident(resident) => {
                 let [encoder, decoder] = resident.weights();
-                Ok(Weights { encoder: host(encoder, compute)?, decoder: host(decoder, compute)? })
+                let (mut encoder, decoder) = (host(encoder, compute)?, host(decoder, compute)?);
+                let bias = encoder.split_off(decoder.len());
+                Ok(Weights { encoder, decoder, bias })
             }
             Self::Burn { trainer, .. } => trainer.weights(compute),
         }
     }
 }
 
-/// Weights on the host, both row-major `[features, dimensions]`.
+/// Weights on the host, both matrices row-major `[features, dimensions]`, of scaled rows.
 #[derive(Clone)]
-struct Weights {
-    encoder: Vec<f32>,
-    decoder: Vec<f32>,
+pub(super) struct Weights {
+    pub(super) encoder: Vec<f32>,
+    pub(super) decoder: Vec<f32>,
+    /// `[features]`; empty without [`Activation::Relu`].
+    pub(super) bias: Vec<f32>,
 }
 
 /// Network, optimiser and firing history on a device of Burn's.
@@ -547,7 +584,10 @@ impl Trainer {
         let plain = device.clone();
         let device = device.clone().autodiff();
         Self {
-            network: Network::tied(decoder, shape.features, &device),
+            network: match shape.activation {
+                Activation::Signed => Network::tied(decoder, shape.features, &device),
+                Activation::Relu => Network::tied(decoder, shape.features, &device).with_relu(&device),
+            },
             optimizer: AdamConfig::new().with_epsilon(1e-8).init(),
             objective: Objective::new(&shape.prefixes, shape.active, config.auxiliary_weight, &device),
             steps_since_fired: Tensor::zeros([1, shape.features], &plain),
@@ -608,9 +648,17 @@ impl Trainer {
         let radial = (decoder_gradient.clone() * columns.clone()).sum_dim(0);
         let decoder_gradient = decoder_gradient - columns * radial;
 
-        let square =
+        let bias = self.network.bias.as_ref().map(|bias| bias.id);
+        let bias_gradient = bias.and_then(|bias| gradients.remove::<2>(bias));
+        let mut square =
             encoder_gradient.clone().powi_scalar(2).sum() + decoder_gradient.clone().powi_scalar(2).sum();
+        if let Some(gradient) = &bias_gradient {
+            square = square + gradient.clone().powi_scalar(2).sum();
+        }
         let clip = square.sqrt().clamp_min(1.0).recip().unsqueeze::<2>();
+        if let (Some(bias), Some(gradient)) = (bias, bias_gradient) {
+            gradients.register(bias, gradient * clip.clone());
+        }
         gradients.register(encoder, encoder_gradient * clip.clone());
         gradients.register(decoder, decoder_gradient * clip);
 
@@ -627,7 +675,12 @@ impl Trainer {
     fn weights(&self, compute: &Compute) -> Result<Weights, SaeError> {
         let weights =
             |parameter: &burn::module::Param<Tensor<2>>| host(parameter.val().inner().transpose(), compute);
-        Ok(Weights { encoder: weights(&self.network.encoder)?, decoder: weights(&self.network.decoder)? })
+        let bias = self.network.bias.as_ref().map(weights).transpose()?.unwrap_or_default();
+        Ok(Weights {
+            encoder: weights(&self.network.encoder)?,
+            decoder: weights(&self.network.decoder)?,
+            bias,
+        })
     }
 }
 
@@ -672,7 +725,14 @@ impl<'a> Judge<'a> {
     /// Mean over the prefixes of the NMSE with batch top-k over all rows.
     fn loss(&self, weights: &Weights) -> f64 {
         let features = self.shape.features;
-        let pre = times_transposed(&self.rows, &weights.encoder, self.dimensions);
+        let mut pre = times_transposed(&self.rows, &weights.encoder, self.dimensions);
+        if self.shape.activation == Activation::Relu {
+            for row in pre.chunks_exact_mut(features) {
+                for (pre, bias) in row.iter_mut().zip(&weights.bias) {
+                    *pre = if *pre + bias < 0.0 { 0.0 } else { *pre + bias };
+                }
+            }
+        }
         let along = times_transposed(&self.rows, &weights.decoder, self.dimensions);
         let gram = times_transposed(&weights.decoder, &weights.decoder, self.dimensions);
         let threshold = threshold_bits(&pre, pre.len() / features * self.shape.active);
@@ -683,7 +743,7 @@ impl<'a> Judge<'a> {
             active.extend(
                 pre.iter()
                     .enumerate()
-                    .filter(|(_, pre)| passes(**pre, threshold))
+                    .filter(|(_, pre)| **pre != 0.0 && passes(**pre, threshold))
                     .map(|(feature, &pre)| (feature, f64::from(pre))),
             );
             for (error, &prefix) in errors.iter_mut().zip(&self.shape.prefixes) {

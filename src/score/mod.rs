@@ -1,13 +1,16 @@
 //! New pairs through a finished run: its features, how likely A is preferred, and what decides it.
 //!
 //! ```text
-//! s = weight_length · ℓ + Σ_f weight_f · z_f          P(A preferred) = σ(slope · s)
+//! s = weight_length · ℓ + weight_ratio · log((1 + words of A) / (1 + words of B)) + Σ_f weight_f · z_f
+//! P(A preferred) = σ(slope · s)
 //! ```
 //!
-//! The weights are a ridge-logistic on the run's `train` and `describe` labels (C = 1 on standardised columns,
-//! no intercept: swapping A and B gives 1 − P). The slope that makes the probabilities honest is fitted on
-//! `held_out` labels; the figures that are shown for it come from labels that took no part in it. Both stand in
-//! `RUN/score/weights.json`, so that other programs can apply them.
+//! The weights are a ridge-logistic over both lengths and every feature (standardised columns, no intercept: swapping
+//! A and B gives 1 − P), its penalty chosen by cross-validation; one choice is to use no feature at all. How good it is
+//! is measured first, with weights and penalty from the run's `train` and `describe` labels, on `held_out` ones. Then it
+//! is fitted again on all labels, and the slope that makes the probabilities honest comes from scores that each fifth
+//! of the labels gets from the other four. Both stand in `RUN/score/weights.json`, so that other programs can apply
+//! them.
 
 pub mod drift;
 pub mod scorer;
@@ -17,11 +20,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use polars::prelude::*;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::describe::Feature;
+use crate::describe::{Feature, FeatureSource};
 use crate::effects::auc;
 use crate::effects::clusters::Clusters;
+use crate::effects::logistic::Outcome;
 use crate::effects::penalised::{Penalty, fit};
 use crate::matrix::Matrix;
 use crate::run::{Run, RunError};
@@ -29,7 +34,16 @@ use crate::store::{Estimate, StoreError, write_json};
 use crate::suggest::nearest;
 
 /// Version of `weights.json`.
-const SCHEMA_VERSION: u64 = 1;
+const SCHEMA_VERSION: u64 = 2;
+/// Penalties to choose from, as scikit-learn's C over standardised columns; `None` is no feature at all.
+const CS: [Option<f64>; 9] =
+    [None, Some(1e-4), Some(3e-4), Some(0.001), Some(0.003), Some(0.01), Some(0.03), Some(0.1), Some(1.0)];
+/// Labels that the penalty is chosen on at most.
+const TUNED_ON: usize = 20_000;
+/// Parts for choosing the penalty and for calibrating.
+const FOLDS: u64 = 5;
+/// Ridge of the lengths, as a share of their variance: none to speak of.
+const FREE: f64 = 1e-6;
 /// Judged pairs that the weights are fitted on; more would not move them.
 const MOST_LABELS: usize = 100_000;
 /// Reasons given for a pair.
@@ -67,9 +81,6 @@ pub enum ScoreError {
         "the run was made from vectors in `{a}` and `{b}`; `{path}` has no such columns\nhint: add them, made by the same embedder"
     )]
     NoVectors { path: String, a: String, b: String },
-    /// The result would replace what is scored.
-    #[error("`{0}` is the input itself\nhint: name another file with `--out`")]
-    OntoItself(String),
     #[error(transparent)]
     Finished(#[from] RunError),
     #[error(transparent)]
@@ -103,7 +114,7 @@ pub struct Weights {
     pub features: Vec<String>,
     /// With texts: length and every feature.
     pub full: Fitted,
-    /// With vectors only: the autoencoder's features, nothing of length.
+    /// With vectors only: the features of the autoencoder over differences, nothing of length.
     pub vectors: Fitted,
     /// How the run's own pairs look, for comparison with new ones.
     pub looks: drift::BaselineStats,
@@ -115,14 +126,35 @@ pub struct Weights {
 pub struct Fitted {
     /// Per word more in A.
     pub length: f64,
+    /// Per unit of log((1 + words of A) / (1 + words of B)).
+    pub length_ratio: f64,
     /// Per unit of activation, `[features]`; 0 where a feature is not used.
     pub weights: Vec<f64>,
-    /// Makes the probabilities honest on held-out labels.
+    /// Makes the probabilities honest on labels that did not make the weights.
     pub slope: f64,
     /// Labels that the weights come from.
     pub labels: usize,
-    /// On held-out labels.
+    /// The penalty, as C over standardised columns; `None` where no feature predicts better than length.
+    pub c: Option<f64>,
+    /// The same model fitted on the other sides' labels, on held-out ones.
     pub held_out: Option<Quality>,
+}
+
+/// How the lengths of a pair's responses differ.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Lengths {
+    /// Words of A minus words of B.
+    pub delta: f32,
+    /// log((1 + words of A) / (1 + words of B)).
+    pub log_ratio: f32,
+}
+
+impl Lengths {
+    /// Of a pair.
+    pub fn of(pairs: &crate::pairs::Pairs, row: usize) -> Self {
+        let at = |column: &[f32]| column.get(row).copied().unwrap_or(0.0);
+        Self { delta: at(&pairs.length_delta), log_ratio: at(&pairs.log_length_ratio) }
+    }
 }
 
 /// How good the probabilities are on held-out labels.
@@ -130,10 +162,12 @@ pub struct Fitted {
 pub struct Quality {
     /// Area under the ROC curve.
     pub auc: Estimate,
+    /// Mean negative log-likelihood of the labels, in nats; log 2 = .693 is a coin.
+    #[serde(default)]
+    pub log_loss: f64,
     /// Share of labels on the side that is held for likelier.
     pub agreement: Estimate,
-    /// Mean |P − share of A preferred| over tenths of P, weighted by their labels; the slope of each half of the
-    /// labels comes from the other half.
+    /// Mean |P − share of A preferred| over tenths of P, weighted by their labels.
     pub calibration_error: f64,
 }
 
@@ -172,16 +206,18 @@ impl Weights {
     fn make(run: &Run, fingerprint: String) -> Result<Self, ScoreError> {
         let labels = RunLabels::read(run)?;
         let activations = run.activations()?;
-        let learned = run.features.iter().filter(|feature| feature.source == "learned").count();
-        let looks =
-            drift::BaselineStats::of(&activations, &labels.length, learned, run.manifest.metrics.nmse);
+        let found = run.features.iter().filter(|feature| feature.source.is_found()).count();
+        let delta: Vec<f32> = labels.length.iter().map(|lengths| lengths.delta).collect();
+        let looks = drift::BaselineStats::of(&activations, &delta, found, run.manifest.metrics.nmse);
         let all: Vec<usize> = (0..activations.cols).collect();
         let full = labels.fit(&activations, &all, true)?;
-        let vectors = labels.fit(&activations, &all[..learned], false)?;
+        let of_vectors = |column: &usize| run.features[*column].source == FeatureSource::Difference;
+        let of_vectors: Vec<usize> = all.iter().copied().filter(of_vectors).collect();
+        let vectors = labels.fit(&activations, &of_vectors, false)?;
         Ok(Self {
             schema_version: SCHEMA_VERSION,
             fingerprint,
-            formula: "score = length * (words in A - words in B) + sum(weights * activations); P(A preferred) = 1 / (1 + exp(-slope * score))".into(),
+            formula: "score = length * (words in A - words in B) + length_ratio * log((1 + words in A) / (1 + words in B)) + sum(weights * activations); P(A preferred) = 1 / (1 + exp(-slope * score))".into(),
             features: run.features.iter().map(|feature| feature.feature_id.clone()).collect(),
             full,
             vectors,
@@ -195,7 +231,9 @@ struct RunLabels {
     /// Row of the pair in `activations.parquet`.
     pair: Vec<u32>,
     label: Vec<f64>,
-    length: Vec<f32>,
+    length: Vec<Lengths>,
+    /// The same for all pairs of a prompt.
+    group: Vec<u64>,
     held_out: Vec<bool>,
     annotator: Vec<u32>,
 }
@@ -211,8 +249,11 @@ impl RunLabels {
             let read = ParquetReader::new(file).with_columns(Some(names)).finish();
             read.map_err(|error| StoreError::Content { path: path.into(), message: error.to_string() })
         };
-        let names = ["pair_id", "side", "label", "annotator_id", "length_delta"];
-        let table = open(&path, &names)?;
+        let names =
+            ["pair_id", "side", "label", "annotator_id", "length_delta", "length_log_ratio", "prompt_id"];
+        // Runs of older versions have neither of the last two.
+        let table = open(&path, &names).or_else(|_| open(&path, &names[..5]))?;
+        let has = |name: &str| table.column(name).is_ok();
         let ids = open(&run.path.join("activations.parquet"), &["pair_id"])?;
         let text = |table: &DataFrame, name: &str| -> Result<StringChunked, StoreError> {
             let column = table.column(name).map_err(|error| failed(error.to_string()))?;
@@ -226,18 +267,31 @@ impl RunLabels {
             Ok(column.f64().map_err(|error| failed(error.to_string()))?.iter().collect())
         };
         let (label, length) = (numbers("label")?, numbers("length_delta")?);
+        let ratio = if has("length_log_ratio") { numbers("length_log_ratio")? } else { Vec::new() };
         let (pair_id, side, who) =
             (text(&table, "pair_id")?, text(&table, "side")?, text(&table, "annotator_id")?);
+        let prompt = if has("prompt_id") { Some(text(&table, "prompt_id")?) } else { None };
         let mut people: std::collections::HashMap<&str, u32> = std::collections::HashMap::new();
-        let mut found =
-            Self { pair: vec![], label: vec![], length: vec![], held_out: vec![], annotator: vec![] };
+        let mut found = Self {
+            pair: vec![],
+            label: vec![],
+            length: vec![],
+            group: vec![],
+            held_out: vec![],
+            annotator: vec![],
+        };
         for row in 0..table.height() {
             let id = pair_id.get(row).unwrap_or("");
             let pair = *place.get(id).ok_or_else(|| failed(format!("pair `{id}` has no activations")))?;
             let next = people.len() as u32;
             found.pair.push(pair);
             found.label.push(label[row].unwrap_or(f64::NAN));
-            found.length.push(length[row].unwrap_or(0.0) as f32);
+            found.length.push(Lengths {
+                delta: length[row].unwrap_or(0.0) as f32,
+                log_ratio: ratio.get(row).copied().flatten().unwrap_or(0.0) as f32,
+            });
+            let group = prompt.as_ref().and_then(|prompt| prompt.get(row)).unwrap_or(id);
+            found.group.push(crate::rng::of_content(run.manifest.seed, "score folds", &[group]));
             found.held_out.push(side.get(row) == Some("held_out"));
             found.annotator.push(match who.get(row) {
                 Some(name) => *people.entry(name).or_insert(next),
@@ -247,12 +301,10 @@ impl RunLabels {
         Ok(found)
     }
 
-    /// Rows with a preference on one side of the split, evenly thinned out to at most [`MOST_LABELS`].
-    fn usable(&self, held_out: bool) -> Vec<usize> {
+    /// Rows with a preference, held-out or not, evenly thinned out to at most [`MOST_LABELS`].
+    fn usable(&self, wanted: impl Fn(bool) -> bool) -> Vec<usize> {
         let all: Vec<usize> = (0..self.pair.len())
-            .filter(|&row| {
-                self.held_out[row] == held_out && !self.label[row].is_nan() && self.label[row] != 0.5
-            })
+            .filter(|&row| wanted(self.held_out[row]) && !self.label[row].is_nan() && self.label[row] != 0.5)
             .collect();
         if all.len() <= MOST_LABELS {
             return all;
@@ -260,64 +312,28 @@ impl RunLabels {
         (0..MOST_LABELS).map(|i| all[i * all.len() / MOST_LABELS]).collect()
     }
 
-    /// Weights of `columns`, with or without length.
+    /// Weights of `columns`, with or without length: measured, then fitted on all labels.
     fn fit(&self, activations: &Matrix, columns: &[usize], length: bool) -> Result<Fitted, ScoreError> {
-        let explore = self.usable(false);
         if columns.is_empty() && !length {
             return Ok(Fitted { weights: vec![0.0; activations.cols], ..Fitted::default() });
         }
-        let cols = columns.len() + usize::from(length);
-        let row_of = |row: usize, sign: f32, values: &mut Vec<f32>| {
-            let z = activations.row(self.pair[row] as usize);
-            if length {
-                values.push(sign * self.length[row]);
-            }
-            values.extend(columns.iter().map(|&column| sign * z[column]));
-        };
-        // Each pair also the other way round: the intercept is then 0, whatever the order of the responses.
-        let mut design = Matrix { values: Vec::with_capacity(2 * cols * explore.len()), cols };
-        let mut y = Vec::with_capacity(2 * explore.len());
-        for sign in [1.0, -1.0] {
-            for &row in &explore {
-                row_of(row, sign, &mut design.values);
-                y.push(if sign > 0.0 { self.label[row] } else { 1.0 - self.label[row] });
-            }
-        }
-        let n = (2 * explore.len()).max(1) as f64;
-        let mut factors = vec![0.0; cols];
-        for row in 0..design.rows() {
-            factors.iter_mut().zip(design.row(row)).for_each(|(f, &x)| *f += f64::from(x) * f64::from(x) / n);
-        }
-        // A column that never varies has nothing to be weighed by.
-        factors.iter_mut().filter(|f| **f == 0.0).for_each(|f| *f = 1.0);
-        // Twice the rows need twice the penalty.
-        let penalty = Penalty { c: 0.5, factors, ..Penalty::default() };
-        let rows: Vec<u32> = (0..design.rows() as u32).collect();
-        let linear =
-            fit(&design, &rows, &y, &penalty).map_err(|outcome| ScoreError::NoLabels(why(outcome)))?;
-        let mut weights = vec![0.0; activations.cols];
-        for (&column, &weight) in columns.iter().zip(&linear.coefficients[usize::from(length)..]) {
-            weights[column] = weight;
-        }
-        let mut fitted = Fitted {
-            length: if length { linear.coefficients[0] } else { 0.0 },
-            weights,
-            slope: 1.0,
-            labels: explore.len(),
-            held_out: None,
-        };
-        let held_out = self.usable(true);
-        let scores: Vec<f64> = held_out
-            .iter()
-            .map(|&row| fitted.score(activations.row(self.pair[row] as usize), self.length[row]))
-            .collect();
-        let labels: Vec<f64> = held_out.iter().map(|&row| self.label[row]).collect();
-        fitted.held_out = self.quality(&held_out, &scores, &labels);
-        fitted.slope = slope(&scores, &labels);
+        let job = Job { labels: self, activations, columns, length };
+        let (explore, held_out) = (self.usable(|held_out| !held_out), self.usable(|held_out| held_out));
+        let c = job.strength(&explore);
+        let tried = job.weights(&explore, c).map_err(|outcome| ScoreError::NoLabels(why(outcome)))?;
+        let (scores, labels) = job.scores(&tried, &held_out);
+        let quality = self.quality(&held_out, &scores, &labels, job.slope(&explore, c));
+
+        let all = self.usable(|_| true);
+        let c = job.strength(&all);
+        let mut fitted = job.weights(&all, c).map_err(|outcome| ScoreError::NoLabels(why(outcome)))?;
+        fitted.c = c;
+        fitted.held_out = quality;
+        fitted.slope = job.slope(&all, c);
         Ok(fitted)
     }
 
-    fn quality(&self, rows: &[usize], scores: &[f64], labels: &[f64]) -> Option<Quality> {
+    fn quality(&self, rows: &[usize], scores: &[f64], labels: &[f64], slope: f64) -> Option<Quality> {
         let pairs: Vec<u32> = rows.iter().map(|&row| self.pair[row]).collect();
         let people: Vec<u32> = rows.iter().map(|&row| self.annotator[row]).collect();
         let mut dimensions = vec![pairs.clone()];
@@ -331,37 +347,148 @@ impl RunLabels {
             .zip(labels)
             .map(|(s, y)| if *s == 0.0 { 0.5 } else { f64::from(u8::from((*s > 0.0) == (*y > 0.5))) })
             .collect();
-        // Halves by pair: no pair is on both sides.
-        let half = |want: u32| -> (Vec<f64>, Vec<f64>) {
-            let mine = pairs.iter().zip(scores.iter().zip(labels)).filter(|(pair, _)| **pair % 2 == want);
-            mine.map(|(_, (s, y))| (*s, *y)).unzip()
-        };
         let mut tenths = vec![(0.0, 0.0, 0.0); 10];
-        for want in [0, 1] {
-            let ((s, y), (other_s, other_y)) = (half(want), half(1 - want));
-            let slope = slope(&other_s, &other_y);
-            for (s, y) in s.iter().zip(&y) {
-                // Seen from the likelier side, so that the order of the responses does not matter.
-                let p = sigmoid(slope * s);
-                let (p, y) = if p < 0.5 { (1.0 - p, 1.0 - y) } else { (p, *y) };
-                let tenth = &mut tenths[((p - 0.5) * 20.0).floor().clamp(0.0, 9.0) as usize];
-                *tenth = (tenth.0 + p, tenth.1 + y, tenth.2 + 1.0);
-            }
+        let mut log_loss = 0.0;
+        for (s, y) in scores.iter().zip(labels) {
+            // Seen from the likelier side, so that the order of the responses does not matter.
+            let eta = slope * s;
+            log_loss += eta.max(0.0) - y * eta + (-eta.abs()).exp().ln_1p();
+            let p = sigmoid(eta);
+            let (p, y) = if p < 0.5 { (1.0 - p, 1.0 - y) } else { (p, *y) };
+            let tenth = &mut tenths[((p - 0.5) * 20.0).floor().clamp(0.0, 9.0) as usize];
+            *tenth = (tenth.0 + p, tenth.1 + y, tenth.2 + 1.0);
         }
         let n = scores.len() as f64;
         let error = tenths.iter().filter(|(_, _, n)| *n > 0.0).map(|(p, y, _)| (p - y).abs() / n).sum();
         Some(Quality {
             auc,
+            log_loss: log_loss / n,
             agreement: crate::relabel::evaluate::share(&hits, &clusters),
             calibration_error: error,
         })
     }
 }
 
-fn why(outcome: crate::effects::logistic::Outcome) -> &'static str {
+/// One fit of some columns.
+struct Job<'a> {
+    labels: &'a RunLabels,
+    activations: &'a Matrix,
+    columns: &'a [usize],
+    length: bool,
+}
+
+impl Job<'_> {
+    /// Columns before the features.
+    fn lengths(&self) -> usize {
+        if self.length { 2 } else { 0 }
+    }
+
+    /// The ridge-logistic at C on some labels.
+    fn weights(&self, rows: &[usize], c: Option<f64>) -> Result<Fitted, Outcome> {
+        let cols = self.columns.len() + self.lengths();
+        let row_of = |row: usize, sign: f32, values: &mut Vec<f32>| {
+            let z = self.activations.row(self.labels.pair[row] as usize);
+            if self.length {
+                let Lengths { delta, log_ratio } = self.labels.length[row];
+                values.extend([sign * delta, sign * log_ratio]);
+            }
+            values.extend(self.columns.iter().map(|&column| sign * z[column]));
+        };
+        // Each pair also the other way round: the intercept is then 0, whatever the order of the responses.
+        let mut design = Matrix { values: Vec::with_capacity(2 * cols * rows.len()), cols };
+        let mut y = Vec::with_capacity(2 * rows.len());
+        for sign in [1.0, -1.0] {
+            for &row in rows {
+                row_of(row, sign, &mut design.values);
+                y.push(if sign > 0.0 { self.labels.label[row] } else { 1.0 - self.labels.label[row] });
+            }
+        }
+        let n = (2 * rows.len()).max(1) as f64;
+        let mut factors = vec![0.0; cols];
+        for row in 0..design.rows() {
+            factors.iter_mut().zip(design.row(row)).for_each(|(f, &x)| *f += f64::from(x) * f64::from(x) / n);
+        }
+        // A column that never varies has nothing to be weighed by.
+        factors.iter_mut().filter(|f| **f == 0.0).for_each(|f| *f = 1.0);
+        // Twice the rows need twice the penalty; no feature at all is a penalty that leaves none.
+        let c = c.unwrap_or(1e-9) / 2.0;
+        factors[..self.lengths()].iter_mut().for_each(|f| *f *= FREE * c);
+        let penalty = Penalty { c, factors, ..Penalty::default() };
+        let all: Vec<u32> = (0..design.rows() as u32).collect();
+        let linear = fit(&design, &all, &y, &penalty)?;
+        let mut weights = vec![0.0; self.activations.cols];
+        for (&column, &weight) in self.columns.iter().zip(&linear.coefficients[self.lengths()..]) {
+            weights[column] = weight;
+        }
+        let at = |place: usize| if self.length { linear.coefficients[place] } else { 0.0 };
+        Ok(Fitted {
+            length: at(0),
+            length_ratio: at(1),
+            weights,
+            slope: 1.0,
+            labels: rows.len(),
+            c: None,
+            held_out: None,
+        })
+    }
+
+    /// Scores and labels of some rows.
+    fn scores(&self, fitted: &Fitted, rows: &[usize]) -> (Vec<f64>, Vec<f64>) {
+        let score = |&row: &usize| {
+            fitted.score(self.activations.row(self.labels.pair[row] as usize), self.labels.length[row])
+        };
+        (rows.iter().map(score).collect(), rows.iter().map(|&row| self.labels.label[row]).collect())
+    }
+
+    /// Scores and labels of every row, from weights that the other parts made; prompts stay together.
+    fn crossed(&self, rows: &[usize], c: Option<f64>) -> Option<(Vec<f64>, Vec<f64>)> {
+        let parts: Option<Vec<_>> = (0..FOLDS)
+            .into_par_iter()
+            .map(|number| {
+                let (left, rest): (Vec<usize>, Vec<usize>) =
+                    rows.iter().partition(|&&row| self.labels.group[row] % FOLDS == number);
+                if left.is_empty() {
+                    return Some((Vec::new(), Vec::new()));
+                }
+                Some(self.scores(&self.weights(&rest, c).ok()?, &left))
+            })
+            .collect();
+        let mut all = (Vec::new(), Vec::new());
+        for (scores, labels) in parts? {
+            all.0.extend(scores);
+            all.1.extend(labels);
+        }
+        Some(all)
+    }
+
+    /// The C that predicts best.
+    fn strength(&self, rows: &[usize]) -> Option<f64> {
+        let step = rows.len().div_ceil(TUNED_ON).max(1);
+        let rows: Vec<usize> = rows.iter().copied().step_by(step).collect();
+        let mut best = (f64::INFINITY, None);
+        // Without length there is nothing that no feature leaves.
+        for c in CS.into_iter().filter(|c| self.length || c.is_some()) {
+            let Some((scores, labels)) = self.crossed(&rows, c) else { continue };
+            let loss = |(s, y): (&f64, &f64)| s.max(0.0) - y * s + (-s.abs()).exp().ln_1p();
+            let loss: f64 = scores.iter().zip(&labels).map(loss).sum();
+            if loss < best.0 {
+                best = (loss, c);
+            }
+        }
+        // Too few labels to compare on: a penalty that lets little through.
+        if best.0.is_infinite() { Some(0.01) } else { best.1 }
+    }
+
+    /// What makes the probabilities honest: from scores of labels that did not make them.
+    fn slope(&self, rows: &[usize], c: Option<f64>) -> f64 {
+        self.crossed(rows, c).map_or(1.0, |(scores, labels)| slope(&scores, &labels))
+    }
+}
+
+fn why(outcome: Outcome) -> &'static str {
     match outcome {
-        crate::effects::logistic::Outcome::OneClass => " (all of them are the same)",
-        crate::effects::logistic::Outcome::TooFewRows => " (fewer than two)",
+        Outcome::OneClass => " (all of them are the same)",
+        Outcome::TooFewRows => " (fewer than two)",
         _ => "",
     }
 }
@@ -394,9 +521,14 @@ fn slope(scores: &[f64], labels: &[f64]) -> f64 {
 
 impl Fitted {
     /// Log-odds before the slope.
-    pub fn score(&self, activations: &[f32], length: f32) -> f64 {
+    pub fn score(&self, activations: &[f32], lengths: Lengths) -> f64 {
         let features: f64 = self.weights.iter().zip(activations).map(|(w, &z)| w * f64::from(z)).sum();
-        features + self.length * f64::from(length)
+        features + self.by_length(lengths)
+    }
+
+    /// What length adds to it.
+    fn by_length(&self, lengths: Lengths) -> f64 {
+        self.length * f64::from(lengths.delta) + self.length_ratio * f64::from(lengths.log_ratio)
     }
 
     /// The same for one annotator: the differences between his weights and the population's are added.
@@ -493,21 +625,27 @@ pub struct Reason {
     pub feature: Option<usize>,
     /// Log-odds for A.
     pub share: f64,
+    /// It makes up little of the whole, and is only the largest of many.
+    pub one_of_many: bool,
 }
 
-/// What decides a pair: the largest contributions to its log-odds, those that are worth saying.
-pub fn reasons(fitted: &Fitted, activations: &[f32], length: f32) -> Vec<Reason> {
-    let features =
-        fitted.weights.iter().zip(activations).enumerate().map(|(feature, (w, &z))| Reason {
-            feature: Some(feature),
-            share: fitted.slope * w * f64::from(z),
-        });
-    let length = Reason { feature: None, share: fitted.slope * fitted.length * f64::from(length) };
+/// What decides a pair: the largest contributions to its log-odds, those that are worth saying. Where none is, many
+/// small ones add up, and the largest on the side that they add up to is named.
+pub fn reasons(fitted: &Fitted, activations: &[f32], lengths: Lengths) -> Vec<Reason> {
+    let reason = |feature, share| Reason { feature, share, one_of_many: false };
+    let features = fitted.weights.iter().zip(activations).enumerate();
+    let features = features.map(|(feature, (w, &z))| reason(Some(feature), fitted.slope * w * f64::from(z)));
+    let length = reason(None, fitted.slope * fitted.by_length(lengths));
     let mut all: Vec<Reason> = features.chain([length]).filter(|reason| reason.share != 0.0).collect();
     let total: f64 = all.iter().map(|reason| reason.share.abs()).sum();
+    let sum: f64 = all.iter().map(|reason| reason.share).sum();
     all.sort_by(|a, b| b.share.abs().total_cmp(&a.share.abs()));
+    let largest = all.iter().find(|reason| reason.share * sum > 0.0).cloned();
     all.truncate(REASONS);
     all.retain(|reason| reason.share.abs() >= WORTH_SAYING * total);
+    if all.is_empty() {
+        all.extend(largest.map(|reason| Reason { one_of_many: true, ..reason }));
+    }
     all
 }
 

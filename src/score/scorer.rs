@@ -17,7 +17,8 @@ use std::sync::Arc;
 use polars::prelude::*;
 
 use super::drift::{self, Drift, Sum};
-use super::{Fitted, Person, Reason, ScoreError, Weights, principles, reasons};
+use super::{Fitted, Lengths, Person, Reason, ScoreError, Weights, principles, reasons};
+use crate::describe::FeatureSource;
 use crate::featurizer::Featurizer;
 use crate::matrix::Matrix;
 use crate::pairs::rows::RowReader;
@@ -113,7 +114,7 @@ impl Scorer {
             Some(person) => fitted.personal(person),
             None => fitted.clone(),
         };
-        let sum = Sum::new(self.featurizer.features(), self.featurizer.learned());
+        let sum = Sum::new(self.featurizer.features(), self.featurizer.found());
         Ok(Pass { scorer: self, columns, fitted, reader, sum, problems: BTreeMap::new(), rows: 0 })
     }
 }
@@ -168,14 +169,14 @@ impl Pass<'_> {
         let activations = if self.reader.has_texts() {
             self.scorer.featurizer.activations(&pairs, &deltas)?
         } else {
-            self.scorer.featurizer.learned_activations(&deltas)?
+            self.scorer.featurizer.of_vectors(&deltas)?
         };
         self.count(&read.problems, &activations, &pairs.length_delta, &deltas)?;
 
         let good = |row: usize| read.problems[row].is_none();
         let mut odds: Vec<Option<f64>> = Vec::with_capacity(rows);
         for row in 0..rows {
-            let score = self.fitted.score(activations.row(row), pairs.length_delta[row]);
+            let score = self.fitted.score(activations.row(row), Lengths::of(&pairs, row));
             odds.push(good(row).then_some(score * self.fitted.slope));
         }
         let single = self.reader.is_single();
@@ -198,7 +199,7 @@ impl Pass<'_> {
             let because: Vec<Option<String>> = (0..rows)
                 .map(|row| {
                     let (z, length) = (activations.row(row), pairs.length_delta[row]);
-                    let why = reasons(&self.fitted, z, length);
+                    let why = reasons(&self.fitted, z, Lengths::of(&pairs, row));
                     let p = odds[row].filter(|_| !single).map(|x| 1.0 / (1.0 + (-x).exp()));
                     good(row).then(|| words(&self.scorer.run, &self.scorer.principles, &why, z, length, p))
                 })
@@ -208,8 +209,10 @@ impl Pass<'_> {
         added.push(Column::new("wimhf_note".into(), &read.problems));
         if !self.scorer.options.no_features {
             for (index, feature) in self.scorer.run.features.iter().enumerate() {
+                // Of vectors alone only the features on differences can be told.
+                let told = self.reader.has_texts() || feature.source == FeatureSource::Difference;
                 let values: Vec<Option<f32>> = (0..rows)
-                    .map(|row| activations.row(row).get(index).copied().filter(|_| good(row)))
+                    .map(|row| activations.row(row).get(index).copied().filter(|_| told && good(row)))
                     .collect();
                 added.push(Column::new(feature.feature_id.as_str().into(), values));
             }
@@ -259,7 +262,13 @@ impl Pass<'_> {
         let looks = self.sum.looks();
         let mut before = self.scorer.weights.looks.clone();
         if !self.reader.has_texts() {
-            before.prevalence.truncate(self.scorer.featurizer.learned());
+            // Only the features on differences can be told from vectors: the others are silent in both.
+            for (prevalence, feature) in before.prevalence.iter_mut().zip(&self.scorer.run.features) {
+                if feature.source != FeatureSource::Difference {
+                    *prevalence = 0.0;
+                }
+            }
+            before.silent = looks.silent;
         }
         Summary {
             rows: self.rows,

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Cursor, Read, Seek, SeekFrom, Write};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use polars::prelude::*;
@@ -15,6 +14,8 @@ use parquet::arrow::arrow_reader::{
 use parquet::errors::ParquetError;
 
 use super::ScoreError;
+use crate::limits::{self, LINE};
+use crate::panics;
 
 /// Rows in memory at a time.
 pub const BATCH: usize = 4096;
@@ -104,6 +105,12 @@ impl Pages {
         if metadata.schema().flattened_fields().iter().any(|field| encoded(field.data_type())) {
             metadata = ArrowReaderMetadata::load(&file, options.with_skip_arrow_metadata(true))?;
         }
+        // Texts as views: a dictionary's text that stands in every row is in memory once.
+        let views = views(metadata.schema());
+        let options = ArrowReaderOptions::new().with_schema(std::sync::Arc::new(views));
+        if let Ok(viewed) = ArrowReaderMetadata::load(&file, options) {
+            metadata = viewed;
+        }
         let schema = metadata.schema().clone();
         let batches = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata)
             .with_batch_size(BATCH)
@@ -112,6 +119,21 @@ impl Pages {
         let bytes = std::mem::take(writer.get_mut());
         Ok(Self { batches, writer: Some(writer), bytes, at: 0 })
     }
+}
+
+/// The schema with views of texts and bytes.
+fn views(schema: &arrow_schema::Schema) -> arrow_schema::Schema {
+    use arrow_schema::DataType::{Binary, BinaryView, LargeBinary, LargeUtf8, Utf8, Utf8View};
+    let field = |field: &arrow_schema::FieldRef| {
+        let dtype = match field.data_type() {
+            Utf8 | LargeUtf8 => Utf8View,
+            Binary | LargeBinary => BinaryView,
+            _ => return field.clone(),
+        };
+        std::sync::Arc::new(field.as_ref().clone().with_data_type(dtype))
+    };
+    let fields: Vec<arrow_schema::FieldRef> = schema.fields().iter().map(field).collect();
+    arrow_schema::Schema::new_with_metadata(fields, schema.metadata().clone())
 }
 
 impl Read for Pages {
@@ -146,10 +168,15 @@ const STREAM_HINT: &str =
 /// Runs a reader of polars; neither its errors nor its panics on damaged bytes leave here as such.
 fn guard<T>(path: &str, hint: &str, read: impl FnOnce() -> PolarsResult<T>) -> Result<T, ScoreError> {
     let input = |message: String| ScoreError::Input { path: path.to_owned(), message, hint: hint.to_owned() };
-    match catch_unwind(AssertUnwindSafe(read)) {
+    match panics::caught(read) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(input(error.to_string().lines().next().unwrap_or_default().to_owned())),
-        Err(_) => Err(input("it is damaged".into())),
+        Err(panicked) if panicked.is_out_of_threads => Err(ScoreError::Input {
+            path: path.to_owned(),
+            message: panicked.message,
+            hint: panics::THREADS_HINT.to_owned(),
+        }),
+        Err(panicked) => Err(input(format!("it is damaged ({})", panicked.message))),
     }
 }
 
@@ -172,11 +199,20 @@ impl Source {
         if path.is_dir() {
             return Err(input("it is a folder".into(), "name one file"));
         }
+        if let Some(kind) = limits::odd_kind(path) {
+            return Err(input(
+                format!("it is {kind}, no plain file"),
+                "send what comes through a pipe to `-`",
+            ));
+        }
         let mut head = [0; 8];
         let mut file = open()?;
         let read = file.read(&mut head).map_err(|error| input(error.to_string(), "check the path"))?;
         let head = &head[..read];
         if head.starts_with(b"PAR1") {
+            let packed = file.metadata().map_or(0, |meta| meta.len());
+            limits::unpacked(packed, limits::parquet_bytes(open()?).unwrap_or(0))
+                .map_err(|too_much| input(format!("it has {too_much}"), &too_much.hint()))?;
             let file = open()?;
             let pages = guard(name, FILE_HINT, || {
                 Pages::open(file).map_err(|error| PolarsError::ComputeError(error.to_string().into()))
@@ -283,7 +319,14 @@ fn lines(
         hint: format!("send Parquet, JSON lines, or an Arrow stream to `-`; of JSON lines {ROWS_HINT}"),
     };
     while rows < BATCH && bytes.len() < JSON_BYTES {
-        let read = reader.read_until(b'\n', &mut bytes).map_err(|error| input(error.to_string()))?;
+        let most = LINE.most();
+        let read = reader.by_ref().take(most.saturating_add(1)).read_until(b'\n', &mut bytes);
+        let read = read.map_err(|error| input(error.to_string()))?;
+        LINE.check(read as u64).map_err(|too_much| ScoreError::Input {
+            path: path.to_owned(),
+            message: format!("line {} has {too_much}", *line + 1),
+            hint: too_much.hint(),
+        })?;
         if read == 0 {
             break;
         }
@@ -293,6 +336,11 @@ fn lines(
             bytes.truncate(start);
             continue;
         }
+        limits::json_depth(row).map_err(|(_, too_much)| ScoreError::Input {
+            path: path.to_owned(),
+            message: format!("line {} has {too_much}", *line),
+            hint: too_much.hint(),
+        })?;
         let object = row.starts_with(b"{");
         if let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(row) {
             let error = error.to_string().replace(" at line 1 column ", " at column ");
@@ -361,18 +409,7 @@ impl Sink {
             ));
         }
         let path = std::path::PathBuf::from(name);
-        let folder = match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
-        let io = |source| crate::store::StoreError::Io { action: "write", path: path.clone(), source };
-        if path.is_dir() {
-            return Err(io(std::io::Error::from(std::io::ErrorKind::IsADirectory)));
-        }
-        let file = tempfile::Builder::new()
-            .prefix(crate::store::TEMPORARY_PREFIX)
-            .tempfile_in(folder)
-            .map_err(io)?;
+        let file = crate::store::temporary(&path)?;
         let ending =
             path.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default();
         if matches!(&*ending, "jsonl" | "ndjson" | "json") {
@@ -434,13 +471,7 @@ impl Sink {
     /// [`SinkError`].
     pub fn finish(self) -> Result<(), SinkError> {
         let keep = |file: tempfile::NamedTempFile, path: &Path| {
-            let io = |source| {
-                SinkError::Failed(crate::store::StoreError::Io { action: "write", path: path.into(), source })
-            };
-            crate::store::make_readable(file.as_file());
-            file.as_file().sync_all().map_err(io)?;
-            file.persist(path).map_err(|error| io(error.error))?;
-            Ok(())
+            crate::store::keep(file, path).map_err(SinkError::Failed)
         };
         match self {
             Self::Parquet(parquet) => {

@@ -11,9 +11,16 @@ use polars_parquet::write::schema_to_metadata_key;
 use serde::Serialize;
 
 use super::error::StoreError;
+use super::place;
 
 /// Every half-written file starts with this; a later run sweeps them away.
 pub const TEMPORARY_PREFIX: &str = ".wimhf-tmp-";
+
+/// What is locked by its process as long as that writes it ends so: what is not locked, nobody writes any more.
+const LOCKED_SUFFIX: &str = ".part";
+
+/// Locked files whose process is gone are removed at most so often that this many names are looked at.
+const MOST_NAMES: usize = 100_000;
 
 fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> StoreError {
     let path = PathBuf::from(path);
@@ -29,33 +36,83 @@ pub fn write_file<E: From<StoreError>>(
     path: &Path,
     fill: impl FnOnce(&mut BufWriter<&File>) -> Result<(), E>,
 ) -> Result<(), E> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let temporary =
-        tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempfile_in(folder).map_err(io("write", path))?;
+    let temporary = temporary(path)?;
     {
         let mut writer = BufWriter::with_capacity(1 << 16, temporary.as_file());
         fill(&mut writer)?;
         writer.flush().map_err(io("write", path))?;
     }
-    make_readable(temporary.as_file());
-    temporary.as_file().sync_all().map_err(io("write", path))?;
-    temporary.persist(path).map_err(|error| io("write", path)(error.error))?;
+    keep(temporary, path)?;
     Ok(())
+}
+
+/// A file in the folder of `path` that goes with its process: removed when it is dropped, and by the next
+/// [`sweep_leftovers`] where the process was killed.
+///
+/// # Errors
+/// Where `path` is a link, a folder or a device, or the folder cannot be written to.
+pub fn temporary(path: &Path) -> Result<tempfile::NamedTempFile, StoreError> {
+    if let Some(what) = place::odd(path) {
+        return Err(StoreError::Odd { path: path.into(), what });
+    }
+    let folder = place::parent(path);
+    loop {
+        let file = tempfile::Builder::new()
+            .prefix(TEMPORARY_PREFIX)
+            .suffix(LOCKED_SUFFIX)
+            .tempfile_in(folder)
+            .map_err(io("write", path))?;
+        match file.as_file().try_lock() {
+            // Between making and locking it, somebody may have swept it away as a dead process's.
+            Ok(()) if !file.path().exists() => continue,
+            Err(std::fs::TryLockError::WouldBlock) => continue,
+            // A file system without locks: there nothing is swept.
+            Ok(()) | Err(std::fs::TryLockError::Error(_)) => return Ok(file),
+        }
+    }
+}
+
+/// Gives a finished file its name, once it is on the disk.
+///
+/// # Errors
+/// Where that fails; then the old file stands as it was.
+pub fn keep(file: tempfile::NamedTempFile, path: &Path) -> Result<(), StoreError> {
+    make_readable(file.as_file());
+    file.as_file().sync_all().map_err(io("write", path))?;
+    if let Some(what) = place::odd(path) {
+        return Err(StoreError::Odd { path: path.into(), what });
+    }
+    file.persist(path).map_err(|error| io("write", path)(error.error))?;
+    Ok(())
+}
+
+/// Removes half-written files of processes that were killed, and of no other, from any folder.
+pub fn sweep_leftovers(folder: &Path) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten().take(MOST_NAMES) {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let is_ours = name.starts_with(TEMPORARY_PREFIX) && name.ends_with(LOCKED_SUFFIX);
+        if is_ours
+            && entry.file_type().is_ok_and(|kind| kind.is_file())
+            && let Ok(file) = File::options().read(true).write(true).open(entry.path())
+            && file.try_lock().is_ok()
+        {
+            // Still locked by us while it goes. Failing is harmless: the names are never read.
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Temporary files are private by default; results are for sharing, as far as the umask allows.
 #[cfg(unix)]
-pub(crate) fn make_readable(file: &File) {
+fn make_readable(file: &File) {
     use std::os::unix::fs::PermissionsExt;
     // Failing here (odd file systems) leaves a private file, which is no reason to lose the result.
     let _ = file.set_permissions(std::fs::Permissions::from_mode(0o644));
 }
 
 #[cfg(not(unix))]
-pub(crate) fn make_readable(_: &File) {}
+fn make_readable(_: &File) {}
 
 /// Writes bytes; see [`write_file`].
 pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
@@ -127,10 +184,13 @@ impl<W: Write> Write for Remembering<W> {
     }
 }
 
-/// Removes what a killed process left half-written. Failing is harmless: the names are never read.
+/// Removes what a killed process left half-written in a run's own folder, whose lock we hold.
 pub(super) fn sweep(folder: &Path) {
+    sweep_leftovers(folder);
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX) {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(TEMPORARY_PREFIX) && !name.ends_with(LOCKED_SUFFIX) {
             let _ = std::fs::remove_file(entry.path());
         }
     }
@@ -139,6 +199,37 @@ pub(super) fn sweep(folder: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_dead_process_left_goes_and_what_a_living_one_writes_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out.parquet");
+        let living = temporary(&path).unwrap();
+        let dead = dir.path().join(format!("{TEMPORARY_PREFIX}abc{LOCKED_SUFFIX}"));
+        let other = dir.path().join(format!("{TEMPORARY_PREFIX}mine"));
+        std::fs::write(&dead, "half").unwrap();
+        std::fs::write(&other, "not locked by its writer").unwrap();
+        sweep_leftovers(dir.path());
+        assert!(!dead.exists() && other.exists() && living.path().exists());
+        keep(living, &path).unwrap();
+        assert!(path.exists());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn nothing_is_written_through_a_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let (data, link) = (dir.path().join("data"), dir.path().join("link"));
+        std::fs::write(&data, "precious").unwrap();
+        std::os::unix::fs::symlink(&data, &link).unwrap();
+        let error = write_bytes(&link, b"new").unwrap_err();
+        assert!(
+            matches!(error, StoreError::Odd { .. }) && error.to_string().contains("a link to"),
+            "{error}"
+        );
+        assert_eq!(std::fs::read(&data).unwrap(), b"precious");
+        assert!(link.is_symlink());
+    }
 
     #[test]
     fn a_failing_writer_leaves_the_old_file() {

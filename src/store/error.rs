@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
-use super::manifest::SCHEMA_VERSION;
+/// Version of the run directory's layout.
+pub const SCHEMA_VERSION: u64 = 2;
 
 /// What can go wrong with a run directory.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Reading or writing failed.
-    #[error("cannot {action} `{path}`: {source}")]
+    #[error("cannot {action} `{path}`: {said}{hint}", said = said(.source), hint = hint(.source))]
     Io {
         /// "write", "read", "create" …
         action: &'static str,
@@ -16,6 +17,14 @@ pub enum StoreError {
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,
+    },
+    /// It is a link, a folder or a device.
+    #[error("`{path}` is {what}, and nothing is written over that\nhint: name a plain file")]
+    Odd {
+        /// The path.
+        path: PathBuf,
+        /// What it is.
+        what: String,
     },
     /// Parquet could not be written or read.
     #[error("cannot {action} `{path}`: {message}")]
@@ -73,9 +82,34 @@ pub enum StoreError {
     },
 }
 
+/// What the system said, without its number.
+pub(crate) fn said(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    match text.rfind(" (os error ") {
+        Some(at) => text.get(..at).unwrap_or(&text).to_owned(),
+        None => text,
+    }
+}
+
+/// What helps against it, as the last line of a message; empty where nobody knows.
+pub(crate) fn hint(error: &std::io::Error) -> &'static str {
+    use std::io::ErrorKind;
+    match error.kind() {
+        ErrorKind::PermissionDenied => "\nhint: give yourself the right to it, or name another place",
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            "\nhint: make room on the disk, or name another place; the same command goes on from here"
+        }
+        ErrorKind::ReadOnlyFilesystem => "\nhint: the disk can only be read; name another place",
+        ErrorKind::NotFound => "\nhint: check the name; the folder must be there",
+        ErrorKind::FileTooLarge => "\nhint: a limit on the size of files is set (`ulimit -f`)",
+        _ => "",
+    }
+}
+
 impl StoreError {
     /// Whether the user can mend it (exit code 2) rather than we (exit code 1).
     pub fn is_users(&self) -> bool {
-        !matches!(self, Self::Content { .. })
+        // A run's file that is damaged is mended by making the run anew.
+        !matches!(self, Self::Table { action: "write", .. })
     }
 }

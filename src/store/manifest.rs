@@ -5,12 +5,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::StoreError;
+use super::error::{SCHEMA_VERSION, StoreError};
+use super::spent::Spent;
 use crate::config::Config;
-use crate::llm::spending::Spent;
-
-/// Version of the run directory's layout.
-pub const SCHEMA_VERSION: u64 = 1;
+use crate::limits;
 
 /// The record of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,6 +30,8 @@ pub struct Manifest {
     pub embedder: String,
     /// What was embedded, and what it took.
     pub embedding: EmbeddingRecord,
+    /// Version of the dictionary of sentence features that was used; `None` without one.
+    pub dictionary: Option<String>,
     /// The language models that described, and what they took; empty without any.
     pub language: LanguageRecord,
     /// The data.
@@ -55,6 +55,7 @@ impl Default for Manifest {
             backend: String::new(),
             embedder: String::new(),
             embedding: EmbeddingRecord::default(),
+            dictionary: None,
             language: LanguageRecord::default(),
             dataset: DatasetRecord::default(),
             stages: Vec::new(),
@@ -65,17 +66,29 @@ impl Default for Manifest {
 }
 
 impl Manifest {
+    /// Whether this is the record of a run, of whatever version: JSON that names the layout's version and the
+    /// program's. What has one is a run, and nothing else.
+    pub fn is_one(path: &Path) -> bool {
+        let Ok(bytes) = limits::read_file(path, limits::RECORD) else { return false };
+        if limits::json_depth(&bytes).is_err() {
+            return false;
+        }
+        let value = serde_json::from_slice::<serde_json::Value>(&bytes).unwrap_or_default();
+        value.get("schema_version").is_some_and(serde_json::Value::is_u64)
+            && ["version", "dataset", "stages"].iter().any(|name| value.get(name).is_some())
+    }
+
     /// Reads `run.json`. A record of another schema is returned with its version and defaults for the rest.
     ///
     /// # Errors
     /// [`StoreError::Io`], or [`StoreError::Damaged`] for what is not such a record.
     pub fn read(path: &Path) -> Result<Self, StoreError> {
-        let bytes = std::fs::read(path).map_err(|source| StoreError::Io {
-            action: "read",
-            path: path.into(),
-            source,
-        })?;
         let damaged = |message: String| StoreError::Damaged { path: path.into(), message };
+        let bytes = limits::read_file(path, limits::RECORD).map_err(|error| match error {
+            limits::ReadError::Io(source) => StoreError::Io { action: "read", path: path.into(), source },
+            other => damaged(other.to_string()),
+        })?;
+        limits::json_depth(&bytes).map_err(|(_, too_much)| damaged(too_much.to_string()))?;
         let value: serde_json::Value =
             serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
         let version = value
@@ -109,6 +122,8 @@ pub struct EmbeddingRecord {
     pub embedded: usize,
     /// Of these, how many were longer than is read.
     pub cut: u64,
+    /// Those that the embedder refused; their pairs count as not different.
+    pub refused: usize,
     /// Tokens embedded now, as far as known.
     pub tokens: u64,
     /// Requests that were answered.
@@ -198,6 +213,9 @@ pub struct OutputRecord {
     pub file: String,
     /// Its size.
     pub bytes: u64,
+    /// SHA-256 over its bytes; empty in runs of older versions, whose outputs count as touched.
+    #[serde(default)]
+    pub sha256: String,
 }
 
 /// A figure with its 95 % interval and sample size.
@@ -221,9 +239,11 @@ pub struct Metrics {
     pub auc: BTreeMap<String, Option<Estimate>>,
     /// AUC of each rung minus that of the embedding probe on the same labels, with the interval of the difference.
     pub auc_minus_embedding: BTreeMap<String, Estimate>,
+    /// The same minus that of both lengths alone.
+    pub auc_minus_length: BTreeMap<String, Estimate>,
     /// Why a rung is `null`.
     pub auc_missing: BTreeMap<String, String>,
-    /// Normalised mean squared error of the autoencoder; [0, 1], lower is better.
+    /// Normalised mean squared error of the autoencoder over differences; [0, 1], lower is better.
     pub nmse: Option<f64>,
     /// The same for each Matryoshka prefix, by its number of features.
     pub nmse_prefixes: BTreeMap<String, f64>,
@@ -239,20 +259,46 @@ pub struct Metrics {
     pub pairs_describe: usize,
     /// Pairs per side.
     pub pairs_held_out: usize,
-    /// Labels without ties on held-out pairs: the rows of every effect.
+    /// All labels without ties: the rows of every effect that no label took part in finding.
+    pub judgements: usize,
+    /// Labels without ties on held-out pairs: the rows of the ladder and of what labels found.
     pub judgements_held_out: usize,
     /// Ties on held-out pairs.
     pub ties_held_out: usize,
-    /// Learned features; those with a kept description.
+    /// The autoencoder over sentences; `None` in the paper's mode.
+    pub sentences: Option<SentenceMetrics>,
+    /// Features learned from this dataset's sentences.
     pub features_learned: usize,
-    /// Learned features with a kept description.
+    /// Features of the autoencoder over differences.
+    pub features_difference: usize,
+    /// Features of the dictionary.
+    pub features_dictionary: usize,
+    /// Of all these, those with a kept description.
     pub features_described: usize,
     /// Known concepts measured.
     pub features_known: usize,
     /// Themes of words found in what neither explains.
     pub features_themes: usize,
-    /// Candidates that passed the screen on explore pairs: the family of the principles' correction.
+    /// What was tested: the family of the principles' correction.
     pub candidates: usize,
     /// Principles found.
     pub principles: usize,
+}
+
+/// The autoencoder over sentences.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SentenceMetrics {
+    /// Sentences that it was learned from, one that several responses hold counted several times.
+    pub learned_from: usize,
+    /// Features, M.
+    pub features: usize,
+    /// Normalised mean squared error on sentences that were set aside.
+    pub nmse: Option<f64>,
+    /// Mean number of active features per sentence there.
+    pub active_mean: Option<f64>,
+    /// Features that are never active.
+    pub dead: usize,
+    /// Epochs.
+    pub epochs: usize,
 }

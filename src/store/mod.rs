@@ -13,6 +13,9 @@ mod atomic;
 mod error;
 mod manifest;
 mod matrices;
+pub mod output;
+mod place;
+mod spent;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -23,15 +26,18 @@ use sha2::{Digest, Sha256};
 
 use crate::context::Cancel;
 
-pub use atomic::{TEMPORARY_PREFIX, write_bytes, write_file, write_json, write_parquet};
-pub(crate) use atomic::{make_readable, plain_schema};
-pub use error::StoreError;
+pub(crate) use atomic::plain_schema;
+pub use atomic::{
+    TEMPORARY_PREFIX, keep, sweep_leftovers, temporary, write_bytes, write_file, write_json, write_parquet,
+};
+pub use error::{SCHEMA_VERSION, StoreError};
 pub use manifest::{
     DatasetRecord, EmbeddingRecord, Estimate, LanguageRecord, Manifest, Metrics, OutputRecord,
-    SCHEMA_VERSION, SourceRecord, StageRecord,
+    SentenceMetrics, SourceRecord, StageRecord,
 };
 pub(crate) use matrices::{failed, frame};
 pub use matrices::{read_matrix, write_matrix};
+pub use spent::Spent;
 
 /// An open run directory; holds its lock until it is dropped.
 #[derive(Debug)]
@@ -60,16 +66,8 @@ impl RunDir {
     /// run in the second and third case and forgets every finished stage.
     pub fn open(path: &Path, dataset: DatasetRecord, force: bool) -> Result<Self, StoreError> {
         let record = path.join("run.json");
-        let is_run = record.exists() || path.join(".lock").exists();
-        if path.is_dir() && !is_run {
-            let mut entries = std::fs::read_dir(path).map_err(|source| StoreError::Io {
-                action: "read",
-                path: path.into(),
-                source,
-            })?;
-            if entries.next().is_some() {
-                return Err(StoreError::NotARun(path.into()));
-            }
+        if path.is_dir() && !may_become_a_run(path, force)? {
+            return Err(StoreError::NotARun(path.into()));
         }
         let create = |folder: &Path| {
             std::fs::create_dir_all(folder).map_err(|source| StoreError::Io {
@@ -81,11 +79,7 @@ impl RunDir {
         // The lock comes before anything else: it tells a run that was killed right here from a stranger's folder.
         create(path)?;
         let lock_path = path.join(".lock");
-        let lock = File::create(&lock_path).map_err(|source| StoreError::Io {
-            action: "write",
-            path: lock_path,
-            source,
-        })?;
+        let lock = open_lock(&lock_path)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(std::fs::TryLockError::WouldBlock) => return Err(StoreError::Busy(path.into())),
@@ -110,7 +104,10 @@ impl RunDir {
             found
         };
         manifest.dataset = dataset;
-        Ok(Self { path: path.into(), manifest, cancel: Cancel::default(), _lock: lock })
+        let run = Self { path: path.into(), manifest, cancel: Cancel::default(), _lock: lock };
+        // From now on this is a run, whatever happens to the process: only what has a record is taken for one.
+        run.save()?;
+        Ok(run)
     }
 
     /// The directory.
@@ -124,13 +121,15 @@ impl RunDir {
     }
 
     /// Asks for a stage: `None` where a finished one with this fingerprint is at hand and its
-    /// outputs are untouched (by size); else the stage is open and must be [`Self::finish`]ed.
+    /// outputs are untouched (by checksum); else the stage is open and must be [`Self::finish`]ed.
     pub fn begin(&mut self, name: &'static str, fingerprint: &str) -> Option<OpenStage> {
         let reusable = self.manifest.stages.iter().find(|stage| stage.name == name).is_some_and(|stage| {
             stage.fingerprint == fingerprint
                 && stage.outputs.iter().all(|output| {
-                    std::fs::metadata(self.path.join(&output.file))
-                        .is_ok_and(|meta| meta.len() == output.bytes)
+                    let path = self.path.join(&output.file);
+                    // The size is asked first: it costs nothing.
+                    std::fs::metadata(&path).is_ok_and(|meta| meta.len() == output.bytes)
+                        && checksum(&path).is_ok_and(|sum| sum == output.sha256)
                 })
         });
         if reusable {
@@ -150,10 +149,10 @@ impl RunDir {
         let mut records = Vec::with_capacity(outputs.len());
         for &file in outputs {
             let path = self.path.join(file);
-            let bytes = std::fs::metadata(&path)
-                .map_err(|source| StoreError::Io { action: "read", path, source })?
-                .len();
-            records.push(OutputRecord { file: file.into(), bytes });
+            let read = |source| StoreError::Io { action: "read", path: path.clone(), source };
+            let bytes = std::fs::metadata(&path).map_err(read)?.len();
+            let sha256 = checksum(&path).map_err(read)?;
+            records.push(OutputRecord { file: file.into(), bytes, sha256 });
         }
         self.manifest.stages.push(StageRecord {
             name: stage.name.into(),
@@ -172,6 +171,54 @@ impl RunDir {
     }
 }
 
+/// Whether a folder is a run, empty, or one whose process was killed before its record stood.
+fn may_become_a_run(path: &Path, force: bool) -> Result<bool, StoreError> {
+    let record = path.join("run.json");
+    if Manifest::is_one(&record) {
+        return Ok(true);
+    }
+    let io = |source| StoreError::Io { action: "read", path: path.into(), source };
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(io)? {
+        names.push(entry.map_err(io)?.file_name().to_string_lossy().into_owned());
+    }
+    let has_lock = std::fs::symlink_metadata(path.join(".lock")).is_ok_and(|meta| meta.is_file());
+    if names.iter().any(|name| name == "run.json") {
+        // It was one, and its record is damaged. Reading it says how; only `--force` makes it anew.
+        let was_ours = has_lock && path.join("stages").is_dir();
+        if was_ours && !force {
+            Manifest::read(&record)?;
+        }
+        return Ok(was_ours);
+    }
+    let is_beginning =
+        |name: &String| name == ".lock" || name == "stages" || name.starts_with(TEMPORARY_PREFIX);
+    Ok(names.is_empty() || (has_lock && names.iter().all(is_beginning)))
+}
+
+/// Opens a run's lock without changing a file that stands there, and through no link.
+fn open_lock(path: &Path) -> Result<File, StoreError> {
+    if let Some(what) = place::odd(path) {
+        return Err(StoreError::Odd { path: path.into(), what });
+    }
+    let mut options = File::options();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        // Somebody may have put a link there meanwhile.
+        options.custom_flags(libc::O_NOFOLLOW);
+    }
+    options.open(path).map_err(|source| StoreError::Io { action: "write", path: path.into(), source })
+}
+
+/// SHA-256 over a file's bytes, in hex.
+fn checksum(path: &Path) -> std::io::Result<String> {
+    let mut hash = Sha256::new();
+    std::io::copy(&mut File::open(path)?, &mut hash)?;
+    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 /// Fingerprint of everything that determines a stage's outputs: 16 hex digits of SHA-256 over the
 /// JSON form of `parts`, under the stage's name and the layout's version.
 pub fn fingerprint(stage: &str, parts: &impl Serialize) -> String {
@@ -181,6 +228,17 @@ pub fn fingerprint(stage: &str, parts: &impl Serialize) -> String {
     hash.update(serde_json::to_vec(parts).unwrap_or_default());
     let digest = hash.finalize();
     digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A value from a JSON file of a run.
+///
+/// # Errors
+/// Where the file cannot be read, or holds something else.
+pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, StoreError> {
+    let bytes =
+        std::fs::read(path).map_err(|source| StoreError::Io { action: "read", path: path.into(), source })?;
+    serde_json::from_slice(&bytes)
+        .map_err(|error| StoreError::Content { path: path.into(), message: error.to_string() })
 }
 
 #[cfg(test)]
@@ -206,6 +264,9 @@ mod tests {
             assert!(run.begin("sae", "f1").is_none());
             assert!(run.begin("sae", "f2").is_some());
         }
+        std::fs::write(path.join("x.bin"), b"124").unwrap();
+        let altered = RunDir::open(&path, dataset("a"), false).unwrap().begin("sae", "f1");
+        assert!(altered.is_some(), "an output of the same size with other bytes is not the finished work");
         std::fs::write(path.join("x.bin"), b"12").unwrap();
         let mut run = RunDir::open(&path, dataset("a"), false).unwrap();
         assert!(run.begin("sae", "f1").is_some(), "a shortened output is not finished work");
@@ -229,6 +290,43 @@ mod tests {
         ));
         std::fs::write(path.join("run.json"), "{").unwrap();
         assert!(matches!(RunDir::open(&path, dataset("a"), false), Err(StoreError::Damaged { .. })));
+    }
+
+    /// What has a file named `.lock` is no run: nothing in it may be touched.
+    #[test]
+    fn a_folder_with_a_lock_is_no_run() {
+        let dir = tempfile::tempdir().unwrap();
+        for force in [false, true] {
+            std::fs::write(dir.path().join(".lock"), "somebody else's").unwrap();
+            std::fs::write(dir.path().join("pairs.parquet"), "mine").unwrap();
+            assert!(matches!(RunDir::open(dir.path(), dataset("a"), force), Err(StoreError::NotARun(_))));
+            std::fs::write(dir.path().join("run.json"), r#"{"name": "a package"}"#).unwrap();
+            assert!(matches!(RunDir::open(dir.path(), dataset("a"), force), Err(StoreError::NotARun(_))));
+            assert_eq!(std::fs::read(dir.path().join(".lock")).unwrap(), b"somebody else's");
+            assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 3);
+            std::fs::remove_file(dir.path().join("run.json")).unwrap();
+        }
+        // A lock's content is not ours to change.
+        std::fs::remove_file(dir.path().join("pairs.parquet")).unwrap();
+        RunDir::open(dir.path(), dataset("a"), false).unwrap();
+        assert_eq!(std::fs::read(dir.path().join(".lock")).unwrap(), b"somebody else's");
+        assert!(Manifest::is_one(&dir.path().join("run.json")), "a run from the first moment");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_lock_that_is_a_link_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run");
+        drop(RunDir::open(&path, dataset("a"), false).unwrap());
+        let precious = dir.path().join("precious");
+        std::fs::write(&precious, "thesis").unwrap();
+        std::fs::remove_file(path.join(".lock")).unwrap();
+        std::os::unix::fs::symlink(&precious, path.join(".lock")).unwrap();
+        for force in [false, true] {
+            assert!(matches!(RunDir::open(&path, dataset("a"), force), Err(StoreError::Odd { .. })));
+        }
+        assert_eq!(std::fs::read(&precious).unwrap(), b"thesis");
     }
 
     /// A folder with anything but a lock in it would pass for a stranger's if the process died there.
@@ -257,11 +355,4 @@ mod tests {
         RunDir::open(&path, dataset("a"), false).unwrap();
         assert!(!leftover.exists());
     }
-}
-
-pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, StoreError> {
-    let bytes =
-        std::fs::read(path).map_err(|source| StoreError::Io { action: "read", path: path.into(), source })?;
-    serde_json::from_slice(&bytes)
-        .map_err(|error| StoreError::Content { path: path.into(), message: error.to_string() })
 }

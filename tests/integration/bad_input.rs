@@ -208,11 +208,17 @@ fn reduced_runs_say_what_is_missing() {
     write(&at("unlabelled.parquet"), parquet(&at("plain.parquet")).drop("label").unwrap());
     let (out, err) = run("unlabelled.parquet", &[]);
     assert!(err.contains("measurable preferences only") && out.contains("No usable labels"), "{err}{out}");
-    // All ties, all one side, one pair, two pairs.
+    // All ties, all one side (no accident from twenty labels on), one pair, two pairs.
     small(&at("ties.parquet"), 120, |_| 0.5);
     assert!(run("ties.parquet", &[]).0.contains("No usable labels"));
     small(&at("one-sided.parquet"), 120, |_| 1.0);
-    run("one-sided.parquet", &[]);
+    refused(
+        dir.path(),
+        &["one-sided.parquet"],
+        &["all 120 labels", "prefer response A", "`chosen` and `rejected`"],
+    );
+    small(&at("few-sided.parquet"), 120, |i| if i < 15 { 1.0 } else { 0.5 });
+    run("few-sided.parquet", &[]);
     small(&at("one.parquet"), 1, |_| 1.0);
     refused(dir.path(), &["one.parquet"], &["1 pair(s) are too few"]);
     small(&at("two.parquet"), 2, |i| i as f64);

@@ -167,7 +167,7 @@ fn what_is_no_finished_run_is_refused() {
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("run.json"), "{}", stderr(&output));
     // Labels that are all the same reconstruct nothing.
-    util::small(&dir.path().join("one.parquet"), 200, |_| 1.0);
+    util::small(&dir.path().join("one.parquet"), 200, |i| if i < 15 { 1.0 } else { 0.5 });
     let analysed = util::analyze(dir.path(), &["one.parquet", "--out", "run", "--features", "8"]);
     assert!(analysed.status.success(), "{}", stderr(&analysed));
     let output = constitution(&dir.path().join("run"), &[]);

@@ -105,3 +105,64 @@ fn several_sources_are_analysed_as_one_set() {
     let output = wimhf(dir.path()).args(["export", "run", "--format", "trl"]).output().unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
 }
+
+#[test]
+fn what_cannot_be_known_is_one_question_with_its_answers() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows = |label: &dyn Fn(usize) -> String| -> String {
+        let row = |i: usize| {
+            format!(
+                "{{\"question\":\"q{i}\",\"answer_1\":\"long answer number {i}\",\"answer_2\":\"short {i}\",\"winner\":{}}}\n",
+                label(i)
+            )
+        };
+        (0..14).map(row).collect()
+    };
+    let file = |name: &str, label: &dyn Fn(usize) -> String| {
+        std::fs::write(dir.path().join(name), rows(label)).unwrap();
+    };
+    let run = |arguments: &[&str]| wimhf(dir.path()).arg("inspect").args(arguments).output().unwrap();
+    file("likert.jsonl", &|i| (1 + i % 7).to_string());
+    let output = run(&["likert.jsonl"]);
+    assert_eq!(output.status.code(), Some(2));
+    let message = stderr(&output);
+    for word in [
+        "`winner`",
+        "`--label-scale=1..7`",
+        "`--label-scale=7..1`",
+        "example row 6 has `7`",
+        "long answer number 6",
+    ] {
+        assert!(message.contains(word), "{word} is not in {message}");
+    }
+    for (scale, a) in [("1..7", 6), ("7..1", 6)] {
+        let output = run(&["likert.jsonl", "--json", "--label-scale", scale]);
+        let found: Value =
+            serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", stderr(&output)));
+        let labels = &found["found"]["labels"];
+        assert_eq!((&labels["a"], &labels["ties"], &labels["b"]), (&a.into(), &2.into(), &6.into()));
+        let longer = if scale == "1..7" { 3 } else { 5 };
+        let first = found["found"]["examples"][0]["label"].as_f64();
+        assert_eq!(first, Some(if longer == 3 { 1.0 } else { 0.0 }));
+    }
+    // Words of one's own, and part of them.
+    file("words.jsonl", &|i| if i % 2 == 0 { "\"great\"".into() } else { "\"meh\"".into() });
+    let message = stderr(&run(&["words.jsonl"]));
+    assert!(message.contains("--label-map 'great=A,meh=B'"), "{message}");
+    assert_eq!(run(&["words.jsonl", "--label-map", "great=A"]).status.code(), Some(2));
+    let output = run(&["words.jsonl", "--label-map", "great=A,meh=B"]);
+    let text = stdout(&output);
+    for word in [
+        "two columns of responses",
+        "`--prompt-column question --response-a-column answer_1 --response-b-column answer_2 --label-column winner`",
+        "by hand, `great` is A, `meh` is B; 14 labels, 0 ties",
+        "row 0        q0 → A is preferred",
+        "A: long answer number 0",
+    ] {
+        assert!(text.contains(word), "{word} is not in {text}");
+    }
+    // Nothing says who won.
+    std::fs::write(dir.path().join("none.csv"), "question,answer_1,answer_2,stars\nq,a,b,x\n").unwrap();
+    let message = stderr(&run(&["none.csv"]));
+    assert!(message.contains("--response-b-column answer_2 --label-column L"), "{message}");
+}

@@ -27,7 +27,7 @@ fn words(text: &str) -> Vec<String> {
 }
 
 /// The model's answer to a prompt.
-fn think(user: &str) -> String {
+pub fn think(user: &str) -> String {
     if user.contains("Answer with {\"concept\"") {
         let with: BTreeSet<String> = words(fenced(user, "WITH")).into_iter().collect();
         let without: BTreeSet<String> = words(fenced(user, "WITHOUT")).into_iter().collect();
@@ -382,7 +382,12 @@ fn hostile_responses_are_material_and_never_verdicts() {
         }
     }
     let features: Value = read_json(&dir.path().join("run/stages/described.json"));
-    for feature in features.as_array().unwrap().iter().filter(|f| f["source"] == "learned") {
+    for feature in features
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|f| f["source"] == "learned" || f["source"] == "difference")
+    {
         assert!(feature["fidelity"].is_null(), "all ties have no correlation: {feature}");
         assert_eq!(feature["kept"], false);
     }

@@ -1,6 +1,7 @@
 //! The program from outside, in one binary: real files, real processes.
 
 mod act;
+mod architecture;
 mod bad_input;
 mod browser;
 mod chat;
@@ -19,11 +20,15 @@ mod hub_models;
 mod inspect;
 mod interop;
 mod language;
+mod limits;
+mod outputs;
 mod personalize;
 mod planted;
 mod resume;
 mod run_directory;
 #[path = "../support/server.rs"]
 mod server;
+mod servers;
+mod statistics;
 mod sweep;
 mod util;

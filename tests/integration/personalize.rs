@@ -50,7 +50,7 @@ fn truth_as_features(source: &Source, truth: &serde_json::Value) -> Described {
         }
         features.push(Feature {
             feature_id: format!("true_{name}"),
-            source: "known".into(),
+            source: wimhf::describe::FeatureSource::Known,
             description: attribute["description"].as_str().unwrap().into(),
             short: name.into(),
             clause: name.into(),
@@ -59,7 +59,9 @@ fn truth_as_features(source: &Source, truth: &serde_json::Value) -> Described {
             ..Feature::default()
         });
     }
-    Described { features, activations, readings: Matrix::default(), flipped: Vec::new(), offers: Vec::new() }
+    let signs = activations.values.iter().map(|z| if *z == 0.0 { 0.0 } else { z.signum() }).collect();
+    let presence = Matrix { values: signs, cols: activations.cols };
+    Described { features, activations, presence, flipped: Vec::new(), offers: Vec::new() }
 }
 
 #[test]

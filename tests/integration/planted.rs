@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use rand::RngExt;
-use wimhf::analyze::{self, Observer, Request};
+use wimhf::Observer;
 use wimhf::config::Config;
+use wimhf::ops::analyze::{self, Request};
 use wimhf::sae::DeviceChoice;
 
 use crate::util::{self, data, json, root, stderr};

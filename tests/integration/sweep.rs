@@ -42,7 +42,7 @@ fn turned(to: &Path, run: &Path, side: &str) {
     write(to, table);
 }
 
-const GRID: &str = "--sweep=mode=words,reconstruction features=16 seeds=2";
+const GRID: &str = "--sweep=mode=sentences,difference features=16 seeds=2";
 
 #[test]
 fn the_held_out_labels_are_not_looked_at_and_the_others_are() {
@@ -84,7 +84,8 @@ fn the_held_out_labels_are_not_looked_at_and_the_others_are() {
         .unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
     assert_eq!(cells(&dir.path().join("three")), expected);
-    let output = analyze(dir.path(), &[&sample, "--out", "one", "--sae-mode", "words", "--features", "16"]);
+    let output =
+        analyze(dir.path(), &[&sample, "--out", "one", "--sae-mode", "difference", "--features", "16"]);
     assert!(output.status.success(), "{}", stderr(&output));
     let status = |name: &str| {
         let run = json(&one.join("run.json"));
@@ -95,7 +96,7 @@ fn the_held_out_labels_are_not_looked_at_and_the_others_are() {
 
     // A sweep beside a finished analysis leaves its files and its record alone.
     let before = (contents(&one), json(&one.join("run.json"))["config"].clone());
-    let output = analyze(dir.path(), &[&sample, "--out", "one", "--sweep=mode=words features=8 seeds=1"]);
+    let output = analyze(dir.path(), &[&sample, "--out", "one", "--sweep=mode=sentences features=8 seeds=1"]);
     assert!(output.status.success(), "{}", stderr(&output));
     let after = contents(&one);
     for (file, content) in &before.0 {
@@ -112,7 +113,7 @@ fn the_held_out_labels_are_not_looked_at_and_the_others_are() {
 fn a_killed_sweep_goes_on_from_the_cells_that_are_there() {
     let dir = tempfile::tempdir().unwrap();
     small(&dir.path().join("d.parquet"), 300, |i| f64::from(u8::from(i % 3 == 0)));
-    let grid = "--sweep=mode=reconstruction features=6,8 active=2 seeds=4";
+    let grid = "--sweep=mode=difference features=6,8 active=2 seeds=4";
     let whole = analyze(dir.path(), &["d.parquet", "--out", "whole", grid]);
     assert!(whole.status.success(), "{}", stderr(&whole));
     let run = dir.path().join("run");
@@ -158,7 +159,7 @@ fn what_cannot_be_swept_is_a_users_mistake() {
         (&["d.parquet", "--sweep=feature=3"][..], "did you mean `features`"),
         (&["d.parquet", "--sweep=features=4 active=8"], "K cannot exceed M"),
         (&["d.parquet", "--sweep", "--features", "8"], "cannot be used with"),
-        (&["d.parquet", "--sweep=mode=words", "--split", "0.5,0,0.5"], "describe"),
+        (&["d.parquet", "--sweep=mode=sentences", "--split", "0.5,0,0.5"], "describe"),
     ] {
         let output = analyze(dir.path(), arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", stderr(&output));
@@ -167,7 +168,7 @@ fn what_cannot_be_swept_is_a_users_mistake() {
     }
     // Without labels there are figures, and no setting is suggested.
     small(&dir.path().join("none.parquet"), 200, |_| f64::NAN);
-    let output = analyze(dir.path(), &["none.parquet", "--sweep=mode=reconstruction features=8 seeds=1"]);
+    let output = analyze(dir.path(), &["none.parquet", "--sweep=mode=difference features=8 seeds=1"]);
     assert!(output.status.success(), "{}", stderr(&output));
     assert!(stdout(&output).contains("No usable labels"), "{}", stdout(&output));
 }

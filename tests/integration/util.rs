@@ -8,7 +8,11 @@ use polars::prelude::*;
 
 /// The repository's folder.
 pub fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+    static ROOT: OnceLock<PathBuf> = OnceLock::new();
+    // The tests belong to the package of the program.
+    ROOT.get_or_init(|| {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the repository")
+    })
 }
 
 /// A file of `data/`.

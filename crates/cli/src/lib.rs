@@ -1,6 +1,8 @@
 //! The `wimhf` command as a library, so that the Python package can hold it, too: arguments become a request,
 //! the library answers, and the answer is rendered for a terminal.
 
+#![forbid(unsafe_code)]
+
 mod commands;
 mod log;
 mod progress;

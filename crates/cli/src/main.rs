@@ -1,4 +1,5 @@
 //! The `wimhf` command: parse, run, exit code.
+#![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 
@@ -7,9 +8,15 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    match wimhf_cli::run(std::env::args_os()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
+    match wimhf::panics::caught(|| wimhf_cli::run(std::env::args_os())) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(failure)) => {
+            failure.report();
+            ExitCode::from(failure.code)
+        }
+        // Whatever a library says when it gives up is for us; the user hears what to do.
+        Err(panicked) => {
+            let failure = wimhf_cli::Failure::of_panic(&panicked);
             failure.report();
             ExitCode::from(failure.code)
         }

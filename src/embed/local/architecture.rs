@@ -1,7 +1,7 @@
 //! What every architecture is built from: a batch of tokens in, hidden states out, by any engine.
 
-use super::engine::{Activation, Engine, Layout};
 use super::super::EmbedError;
+use super::engine::{Activation, Engine, Layout};
 use super::weights::{Array, Weights};
 
 /// Tokens of some texts, as an engine wants them.

@@ -109,35 +109,6 @@ struct DenseConfig {
     use_residual: bool,
 }
 
-/// The files of a model that are used, for fetching them: paths relative to its folder. `listing` are those it has.
-#[cfg(feature = "hub")]
-pub(crate) fn wanted(listing: &[String]) -> Vec<String> {
-    let plain = |name: &str| {
-        matches!(
-            name,
-            "config.json"
-                | "tokenizer.json"
-                | "tokenizer_config.json"
-                | "modules.json"
-                | "sentence_bert_config.json"
-                | "config_sentence_transformers.json"
-                | "model.safetensors"
-                | "model.safetensors.index.json"
-        )
-    };
-    let shard = |name: &str| {
-        name.strip_prefix("model-").is_some_and(|rest| rest.ends_with(".safetensors") && !rest.contains('/'))
-    };
-    // Modules lie in folders such as `1_Pooling`.
-    let module = |name: &str| {
-        name.split_once('/').is_some_and(|(folder, file)| {
-            folder.starts_with(|c: char| c.is_ascii_digit())
-                && matches!(file, "config.json" | "model.safetensors")
-        })
-    };
-    listing.iter().filter(|name| plain(name) || shard(name) || module(name)).cloned().collect()
-}
-
 impl Folder {
     /// Reads the folder's settings and hashes its files; the weights are not loaded.
     pub fn open(path: &Path, embedder: &str) -> Result<Self, EmbedError> {

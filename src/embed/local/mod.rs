@@ -24,9 +24,6 @@ use burn::tensor::Device;
 use rayon::prelude::*;
 use tokenizers::{Tokenizer, TruncationDirection, TruncationParams, TruncationStrategy};
 
-#[cfg(feature = "hub")]
-pub(crate) use folder::wanted;
-
 use self::architecture::{Architecture, Batch, linear};
 use self::cpu::Cpu;
 use self::engine::{Activation, Engine, Layout, Pool};

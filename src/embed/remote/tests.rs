@@ -52,7 +52,7 @@ fn embedder(server: &Server, settings: &EmbedConfig) -> RemoteEmbedder {
         ..Policy::default()
     };
     let endpoint = Endpoint::new(&format!("{}/v1", server.url()), None).unwrap();
-    RemoteEmbedder::with_policy("m", settings, endpoint, policy)
+    RemoteEmbedder::with_policy("m", settings, endpoint, policy, None).unwrap()
 }
 
 fn texts(count: usize) -> Vec<String> {
@@ -181,6 +181,180 @@ fn what_is_too_large_is_sent_in_halves_and_at_last_cut() {
         assert_eq!(found.row(row), vector(text, DIMENSIONS), "{text}");
     }
     assert_eq!(embedder.usage().cut, 1);
+}
+
+/// Everything that a server may refuse, in its own words: the slash, `encoding_format`, batches, long texts.
+#[test]
+fn a_server_that_refuses_everything_in_turn_gives_the_same_vectors() {
+    let texts: Vec<String> = texts(70);
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let cache = Cache::at(folder.path());
+    for (status, said) in [
+        (413, "batch size 5 > maximum allowed batch size 2"),
+        (400, "'input' array too long. Expected an array with maximum length 2"),
+        (422, "Invalid 'input': too many texts"),
+        (400, "no"),
+    ] {
+        let refused = Arc::new(Mutex::new(0));
+        let count = refused.clone();
+        let server = Server::start(move |request| {
+            let body: Value = serde_json::from_slice(&request.body).unwrap();
+            let fail = |answer| {
+                *count.lock().unwrap() += 1;
+                answer
+            };
+            if !request.path.ends_with('/') {
+                return fail(Answer::new(307, "", "").header("location", "/v1/embeddings/"));
+            }
+            if body.get("encoding_format").is_some() {
+                return fail(Answer::new(
+                    422,
+                    "application/json",
+                    r#"{"error":"unknown field `encoding_format`"}"#,
+                ));
+            }
+            if inputs(request).len() > 2 {
+                return fail(Answer::error(status, said));
+            }
+            // Vectors in each of the forms that there are.
+            let data: Vec<Value> = inputs(request)
+                .iter()
+                .map(|text| {
+                    let vector = vector(text, DIMENSIONS);
+                    let bytes: Vec<u8> = vector.iter().flat_map(|value| value.to_le_bytes()).collect();
+                    use base64::Engine;
+                    let base64 = base64::engine::general_purpose::STANDARD.encode(bytes);
+                    match request.number % 3 {
+                        0 => json!({ "embedding": [vector] }),
+                        1 => json!({ "embedding": base64 }),
+                        _ => json!({ "embedding": vector }),
+                    }
+                })
+                .collect();
+            Answer::json(json!({ "data": data }).to_string())
+        });
+        let open = || {
+            let policy = Policy {
+                first_wait: Duration::from_millis(2),
+                longest_wait: Duration::from_millis(20),
+                concurrency: 1,
+                ..Policy::default()
+            };
+            let endpoint = Endpoint::new(&format!("{}/v1", server.url()), None).unwrap();
+            RemoteEmbedder::with_policy("m", &settings(), endpoint, policy, Some(&cache)).unwrap()
+        };
+        let embedder = open();
+        let found = embedder.embed(&texts).unwrap();
+        assert_eq!(
+            rows(&found),
+            texts.iter().map(|text| vector(text, DIMENSIONS)).collect::<Vec<_>>(),
+            "{said}"
+        );
+        let told = embedder.learnt();
+        let once =
+            |what: &str| assert_eq!(told.iter().filter(|text| text.contains(what)).count(), 1, "{told:?}");
+        once("slash");
+        once("encoding_format");
+        if said != "no" {
+            once("texts at once");
+            // Kept for the next run: nothing is refused any more.
+            let before = *refused.lock().unwrap();
+            open().embed(&texts).unwrap();
+            assert_eq!(*refused.lock().unwrap(), before, "{said}");
+        }
+    }
+}
+
+#[test]
+fn one_text_that_the_server_does_not_want_is_named_and_the_others_go_on() {
+    let all = texts(60);
+    let pairs: Vec<(&str, &str)> =
+        all.chunks_exact(2).map(|two| (two[0].as_str(), two[1].as_str())).collect();
+    let pairs = pairs_of(&pairs);
+    let recipe = Recipe::default();
+    // 0 is in one of the first batches, 33 in a later one.
+    let poison = [all[0].clone(), all[33].clone()];
+    for (status, message) in [(400, "invalid input"), (422, "cannot tokenize"), (500, "NaN in the output")] {
+        let (bad, asked) = (poison.clone(), Arc::new(Mutex::new(BTreeMap::<String, usize>::new())));
+        let answered = asked.clone();
+        let server = Server::start(move |request| {
+            if inputs(request).iter().any(|text| bad.contains(text)) {
+                return Answer::error(status, message);
+            }
+            for text in inputs(request) {
+                *answered.lock().unwrap().entry(text).or_default() += 1;
+            }
+            answer(request, DIMENSIONS)
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::at(folder.path());
+        let remote = embedder(&server, &settings());
+        let mut embedding = Embedding::with_cache(&pairs, &remote, &recipe, &cache).unwrap();
+        let mut heard = Notes::default();
+        let deltas = embedding.deltas(&mut heard).unwrap_or_else(|error| panic!("{status}: {error}"));
+        assert_eq!((embedding.record.refused, embedding.record.embedded), (2, 58), "{status}");
+        for pair in 0..30 {
+            let (a, b) = (&all[2 * pair], &all[2 * pair + 1]);
+            let expected: Vec<f32> = if poison.contains(a) || poison.contains(b) {
+                vec![0.0; DIMENSIONS]
+            } else {
+                vector(a, DIMENSIONS).iter().zip(vector(b, DIMENSIONS)).map(|(a, b)| a - b).collect()
+            };
+            assert_eq!(deltas.row(pair), expected, "{status}: pair {pair}");
+        }
+        assert!(asked.lock().unwrap().values().all(|times| *times == 1), "{status}");
+        let told = heard.0.join("\n");
+        for part in ["refused 2 of the texts", "response A of pair 0", "response B of pair 16", message] {
+            assert!(told.contains(part), "{part}: {told}");
+        }
+    }
+}
+
+/// Remembers the notes.
+#[derive(Default)]
+struct Notes(Vec<String>);
+
+impl crate::context::Observer for Notes {
+    fn note(&mut self, text: &str) {
+        self.0.push(text.to_owned());
+    }
+}
+
+#[test]
+fn a_server_that_refuses_every_text_is_given_up_soon() {
+    let server = Server::start(|_| Answer::error(400, "this is not allowed"));
+    let all = texts(400);
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    let error = embedder(&server, &settings()).embed(&all).unwrap_err().to_string();
+    assert!(error.contains("this is not allowed") && error.contains("hint:"), "{error}");
+    assert!(server.count() < 60, "{} requests", server.count());
+    let tokens = Server::start(|_| {
+        Answer::json(r#"{"data":[{"embedding":[[1,2],[3,4]]},{"embedding":[[1,2],[3,4]]}]}"#)
+    });
+    let error = embedder(&tokens, &settings()).embed(&["a", "b"]).unwrap_err().to_string();
+    assert!(error.contains("one for each token") && error.contains("--pooling"), "{error}");
+    let long = Server::start(|request| answer(request, 20_000));
+    let error = embedder(&long, &settings()).embed(&["a", "b"]).unwrap_err().to_string();
+    assert!(error.contains("20000 dimensions") && error.contains("WIMHF_MAX_DIMENSIONS"), "{error}");
+}
+
+/// A server that says how much it reads: the text is cut to that, not in half.
+#[test]
+fn a_text_that_is_too_long_is_cut_by_what_the_server_says() {
+    let server = Server::start(|request| {
+        let tokens = inputs(request).iter().map(|text| text.len() / 4).max().unwrap();
+        match tokens {
+            0..512 => answer(request, DIMENSIONS),
+            _ => Answer::error(413, &format!("`inputs` must have less than 512 tokens. Given: {tokens}")),
+        }
+    });
+    let embedder = embedder(&server, &settings());
+    let long = "abcd".repeat(600);
+    let found = embedder.embed(&["short", &long]).unwrap();
+    let kept = (0..=long.len()).rev().find(|&end| found.row(1) == vector(&long[..end], DIMENSIONS));
+    assert!(kept.is_some_and(|kept| kept > 1800), "{kept:?} of 2400 bytes, where 2047 fit");
+    assert_eq!((embedder.usage().cut, found.row(0)), (1, vector("short", DIMENSIONS).as_slice()));
 }
 
 #[test]

@@ -4,10 +4,14 @@ use std::io::Write;
 use std::path::Path;
 
 use polars::prelude::*;
+use polars_arrow::datatypes::Metadata;
+use polars_arrow::io::ipc::write::{StreamWriter, WriteOptions};
+use polars_parquet::write::KeyValue;
 
 use super::undo::{Record, record_path, rows_path, sha256_file};
 use super::{Action, Changes, RewriteError, Target};
 use crate::pairs::error::PairsError;
+use crate::pairs::features;
 use crate::pairs::table::{Container, Table, guard};
 use crate::store::{StoreError, write_file, write_json};
 
@@ -68,11 +72,11 @@ pub(super) fn write(
         frame.take(&IdxCa::from_slice("".into(), rows)).map_err(failed(path))
     };
     let container = table.container();
-    save(container, &mut take(&frame, &touched)?, &rows_path(to))?;
+    save(container, table.features.as_deref(), &mut take(&frame, &touched)?, &rows_path(to))?;
     let mut kept = if dropped.is_empty() { changed } else { take(&changed, &kept)? };
     // Written under its name last: a file without its record could not be undone.
     let finished = tempfile_beside(to)?;
-    save(container, &mut kept, &finished)?;
+    save(container, table.features.as_deref(), &mut kept, &finished)?;
     let record = Record {
         container: name_of(container).into(),
         original: path.display().to_string(),
@@ -96,7 +100,11 @@ pub(super) fn write(
 }
 
 pub(super) fn name_of(container: Container) -> &'static str {
-    if container == Container::Ipc { "arrow ipc" } else { "parquet" }
+    match container {
+        Container::Ipc => "arrow ipc",
+        Container::Stream => "arrow stream",
+        _ => "parquet",
+    }
 }
 
 /// All columns of a file.
@@ -116,17 +124,30 @@ fn tempfile_beside(to: &Path) -> Result<std::path::PathBuf, RewriteError> {
     Ok(to.with_file_name(format!("{}{name}", crate::store::TEMPORARY_PREFIX)))
 }
 
-/// Writes a table in the container it came from.
-pub(super) fn save(container: Container, frame: &mut DataFrame, path: &Path) -> Result<(), RewriteError> {
+/// Writes a table in the container it came from, with the features that `datasets` keeps in its schema.
+pub(super) fn save(
+    container: Container,
+    features: Option<&str>,
+    frame: &mut DataFrame,
+    path: &Path,
+) -> Result<(), RewriteError> {
+    let features = features.and_then(|features| features::for_table(features, frame.schema()));
+    let metadata =
+        features.map(|text| Arc::new(Metadata::from([(features::KEY.into(), text.as_str().into())])));
     write_file(path, |file| {
         let mut file = file;
         let written = match container {
             Container::Ipc => {
-                IpcWriter::new(&mut file).with_compat_level(CompatLevel::oldest()).finish(frame)
+                let mut writer = IpcWriter::new(&mut file).with_compat_level(CompatLevel::oldest());
+                if let Some(metadata) = metadata {
+                    writer.set_custom_schema_metadata(metadata);
+                }
+                writer.finish(frame)
             }
+            Container::Stream => stream(&mut file, frame, metadata),
             _ => ParquetWriter::new(&mut file)
                 .with_compression(ParquetCompression::Zstd(None))
-                .with_key_value_metadata(Some(crate::store::plain_schema(frame.schema())))
+                .with_key_value_metadata(Some(key_values(frame.schema(), metadata.as_deref())))
                 .finish(frame)
                 .map(drop),
         };
@@ -134,6 +155,31 @@ pub(super) fn save(container: Container, frame: &mut DataFrame, path: &Path) -> 
         file.flush().map_err(|source| StoreError::Io { action: "write", path: path.into(), source })?;
         Ok(())
     })
+}
+
+/// A plain schema, and what `datasets` keeps.
+fn key_values(schema: &Schema, metadata: Option<&Metadata>) -> KeyValueMetadata {
+    let KeyValueMetadata::Static(mut pairs) = crate::store::plain_schema(schema) else {
+        return crate::store::plain_schema(schema);
+    };
+    let kept = metadata.into_iter().flatten();
+    pairs.extend(kept.map(|(key, value)| KeyValue { key: key.to_string(), value: Some(value.to_string()) }));
+    KeyValueMetadata::Static(pairs)
+}
+
+/// A table as an Arrow stream, as `save_to_disk` writes it.
+fn stream(file: &mut impl Write, frame: &mut DataFrame, metadata: Option<Arc<Metadata>>) -> PolarsResult<()> {
+    let compat = CompatLevel::oldest();
+    let mut writer = StreamWriter::new(file, WriteOptions { compression: None });
+    if let Some(metadata) = metadata {
+        writer.set_custom_schema_metadata(metadata);
+    }
+    writer.start(&frame.schema().to_arrow(compat), None)?;
+    frame.align_chunks();
+    for batch in frame.iter_chunks(compat, false) {
+        writer.write(&batch, None)?;
+    }
+    writer.finish()
 }
 
 /// The label column with the marked rows turned.
@@ -146,6 +192,9 @@ fn turn(column: &Column, target: &Target, changes: &Changes) -> Result<Column, R
         label: label.chars().take(60).collect(),
         hint,
     };
+    if dtype.is_nested() {
+        return Err(wrong(0, crate::pairs::columns::type_name(&dtype)));
+    }
     let texts = column.cast(&DataType::String).map_err(failed(&target.path))?;
     let texts = texts.str().map_err(failed(&target.path))?;
     let mut turned: Vec<Option<String>> = texts.iter().map(|text| text.map(str::to_owned)).collect();
@@ -154,7 +203,7 @@ fn turn(column: &Column, target: &Target, changes: &Changes) -> Result<Column, R
         let Some(slot) = turned.get_mut(row as usize) else { continue };
         // A missing label is a tie, and its own opposite.
         let Some(text) = slot.as_deref() else { continue };
-        let new = super::turned(text, mark.action, target.signed)
+        let new = super::turned(text, mark.action, &target.codes)
             .ok_or_else(|| wrong(row as usize, text.to_owned()))?;
         *slot = Some(new);
     }
@@ -188,7 +237,7 @@ fn turn(column: &Column, target: &Target, changes: &Changes) -> Result<Column, R
     }
 }
 
-/// Swaps the two responses in the rows that are flipped.
+/// Swaps the two responses, and what goes with them, in the rows that are flipped.
 fn swap(frame: &mut DataFrame, target: &Target, changes: &Changes) -> PolarsResult<()> {
     let rows = frame.height() as IdxSize;
     let flipped: Vec<IdxSize> =
@@ -196,28 +245,29 @@ fn swap(frame: &mut DataFrame, target: &Target, changes: &Changes) -> PolarsResu
     if flipped.is_empty() {
         return Ok(());
     }
-    let first = frame.column(&target.first)?.clone();
-    let second = frame.column(&target.second)?.clone();
-    let mut both = first.clone();
-    both.append(&second.cast(first.dtype())?.with_name(first.name().clone()))?;
-    let mut index: Vec<IdxSize> = (0..rows).collect();
-    let pick = |index: &[IdxSize]| both.take(&IdxCa::from_slice("".into(), index));
-    for &row in &flipped {
-        index[row as usize] = row + rows;
+    for (first, second) in &target.swaps {
+        let (first, second) = (frame.column(first)?.clone(), frame.column(second)?.clone());
+        let mut both = first.clone();
+        both.append(&second.cast(first.dtype())?.with_name(first.name().clone()))?;
+        let mut index: Vec<IdxSize> = (0..rows).collect();
+        let pick = |index: &[IdxSize]| both.take(&IdxCa::from_slice("".into(), index));
+        for &row in &flipped {
+            index[row as usize] = row + rows;
+        }
+        let new_first = pick(&index)?;
+        index = (rows..2 * rows).collect();
+        for &row in &flipped {
+            index[row as usize] = row;
+        }
+        let new_second = pick(&index)?.cast(second.dtype())?.with_name(second.name().clone());
+        frame.with_column(new_first)?;
+        frame.with_column(new_second)?;
     }
-    let new_first = pick(&index)?;
-    index = (rows..2 * rows).collect();
-    for &row in &flipped {
-        index[row as usize] = row;
-    }
-    let new_second = pick(&index)?.cast(second.dtype())?.with_name(second.name().clone());
-    frame.with_column(new_first)?;
-    frame.with_column(new_second)?;
     Ok(())
 }
 
-/// The original table from the relabelled one and its changed rows.
-pub(super) fn restore(relabelled: &Path, record: &Record) -> Result<(DataFrame, Container), RewriteError> {
+/// Writes the original table from the relabelled one and its changed rows.
+pub(super) fn restore(relabelled: &Path, record: &Record, out: &Path) -> Result<(), RewriteError> {
     let table = Table::open(relabelled, &mut Default::default())?;
     let touched = Table::open(&rows_path(relabelled), &mut Default::default())?;
     let container = table.container();
@@ -246,6 +296,6 @@ pub(super) fn restore(relabelled: &Path, record: &Record) -> Result<(DataFrame, 
     if next != height || both.height() as IdxSize != saved {
         return Err(RewriteError::NotRestored { path: relabelled.into() });
     }
-    let restored = both.take(&IdxCa::from_slice("".into(), &index)).map_err(failed(relabelled))?;
-    Ok((restored, container))
+    let mut restored = both.take(&IdxCa::from_slice("".into(), &index)).map_err(failed(relabelled))?;
+    save(container, table.features.as_deref(), &mut restored, out)
 }

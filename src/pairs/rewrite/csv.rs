@@ -1,136 +1,81 @@
-//! Rows of CSV and TSV by their bytes.
+//! Rows of CSV and TSV by their bytes, in the dialect that they were read in.
 
 use super::Target;
 use super::text::{Parts, TextEdit};
+use crate::pairs::dialect::{Dialect, Record};
 
 /// Where the columns stand that a change touches.
 #[derive(Debug, Default)]
 pub(super) struct Columns {
-    first: Option<usize>,
-    second: Option<usize>,
+    /// Pairs that change places in a flipped row.
+    swaps: Vec<(usize, usize)>,
     label: Option<usize>,
+    /// How many there are.
+    width: usize,
 }
 
 impl Columns {
     /// Found by name in the header.
-    pub fn new(head: &[u8], separator: u8, target: &Target) -> Self {
-        let (_, header, _) = header(head);
-        let names: Vec<String> =
-            spans(header, separator).iter().map(|&(from, to)| value(&header[from..to])).collect();
+    pub fn new(head: &[u8], dialect: Dialect, target: &Target) -> Self {
+        let (_, header, _) = header(head, dialect);
+        let names: Vec<String> = spans(header, dialect)
+            .iter()
+            .map(|&(from, to)| dialect.value(&header[from..to]).unwrap_or_default().trim().to_owned())
+            .collect();
         let find = |name: &str| names.iter().position(|other| other == name);
+        let swaps = target.swaps.iter();
         Self {
-            first: find(&target.first),
-            second: find(&target.second),
+            swaps: swaps.filter_map(|(first, second)| find(first).zip(find(second))).collect(),
             label: target.label.as_deref().and_then(find),
+            width: names.len(),
         }
     }
 }
 
-/// Where each line ends that is no part of a quoted field: a line holds one row.
-fn lines(bytes: &[u8]) -> Vec<(usize, usize)> {
-    let mut found = Vec::new();
-    let (mut start, mut quoted) = (0, false);
-    for (at, &byte) in bytes.iter().enumerate() {
-        match byte {
-            b'"' => quoted = !quoted,
-            b'\n' if !quoted => {
-                found.push((start, at + 1));
-                start = at + 1;
-            }
-            _ => {}
+/// The records that hold something.
+fn records(bytes: &[u8], dialect: Dialect) -> Vec<(usize, Record)> {
+    let (mut at, mut found) = (dialect.start, Vec::new());
+    while let Some(record) = dialect.record(bytes, at) {
+        let from = std::mem::replace(&mut at, record.next);
+        if !record.is_blank() {
+            found.push((from, record));
         }
-    }
-    if start < bytes.len() {
-        found.push((start, bytes.len()));
     }
     found
 }
 
-/// The line without its end.
-fn content_end(bytes: &[u8], (from, to): (usize, usize)) -> usize {
-    let mut end = to;
-    if end > from && bytes[end - 1] == b'\n' {
-        end -= 1;
-        if end > from && bytes[end - 1] == b'\r' {
-            end -= 1;
-        }
-    }
-    end
-}
-
 /// Header and rows; empty lines belong to what is before them.
-pub(super) fn split(bytes: &[u8]) -> Parts<'_> {
-    let lines = lines(bytes);
-    let full: Vec<(usize, usize)> =
-        lines.iter().copied().filter(|&line| content_end(bytes, line) > line.0).collect();
-    let Some((_, rows)) = full.split_first() else { return Parts { head: bytes, rows: Vec::new() } };
-    let next = |index: usize| rows.get(index).map_or(bytes.len(), |&(from, _)| from);
+pub(super) fn split(bytes: &[u8], dialect: Dialect) -> Parts<'_> {
+    let records = records(bytes, dialect);
+    let Some((_, rows)) = records.split_first() else { return Parts { head: bytes, rows: Vec::new() } };
+    let next = |index: usize| rows.get(index).map_or(bytes.len(), |(from, _)| *from);
     Parts {
         head: &bytes[..next(0)],
-        rows: rows
-            .iter()
-            .enumerate()
-            .map(|(index, &line)| {
-                let end = content_end(bytes, line);
-                (&bytes[line.0..end], &bytes[end..next(index + 1)])
-            })
+        rows: (rows.iter().enumerate())
+            .map(|(index, (from, record))| (&bytes[*from..record.end], &bytes[record.end..next(index + 1)]))
             .collect(),
     }
 }
 
-/// Byte order mark and empty lines, header, line end.
-fn header(head: &[u8]) -> (&[u8], &[u8], &[u8]) {
-    let mark = if head.starts_with(&[0xef, 0xbb, 0xbf]) { 3 } else { 0 };
-    let line = lines(&head[mark..])
-        .into_iter()
-        .map(|(from, to)| (from + mark, to + mark))
-        .find(|&line| content_end(head, line) > line.0);
-    let Some(line) = line else { return (head, b"", b"") };
-    let end = content_end(head, line);
-    (&head[..line.0], &head[line.0..end], &head[end..])
+/// Byte order mark, preamble and empty lines; header; line end.
+fn header(head: &[u8], dialect: Dialect) -> (&[u8], &[u8], &[u8]) {
+    match records(head, dialect).first() {
+        Some((from, record)) => (&head[..*from], &head[*from..record.end], &head[record.end..]),
+        None => (head, b"", b""),
+    }
 }
 
 /// Where the fields of a row lie.
-fn spans(row: &[u8], separator: u8) -> Vec<(usize, usize)> {
-    let mut found = Vec::new();
-    let (mut start, mut quoted) = (0, false);
-    for (at, &byte) in row.iter().enumerate() {
-        if byte == b'"' {
-            quoted = !quoted;
-        } else if byte == separator && !quoted {
-            found.push((start, at));
-            start = at + 1;
-        }
-    }
-    found.push((start, row.len()));
-    found
-}
-
-/// What a field says.
-fn value(field: &[u8]) -> String {
-    let text = String::from_utf8_lossy(field);
-    match text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
-        Some(inner) => inner.replace("\"\"", "\""),
-        None => text.into_owned(),
-    }
-}
-
-/// A field that says `text`; in quotation marks where `like` is or where it must be.
-fn field(text: &str, separator: u8, like: &[u8]) -> Vec<u8> {
-    let special = |byte: u8| byte == separator || matches!(byte, b'"' | b'\n' | b'\r');
-    if like.starts_with(b"\"") || text.bytes().any(special) || text.starts_with([' ', '\t']) {
-        format!("\"{}\"", text.replace('"', "\"\"")).into_bytes()
-    } else {
-        text.as_bytes().to_vec()
-    }
+fn spans(row: &[u8], dialect: Dialect) -> Vec<(usize, usize)> {
+    dialect.record(row, 0).map(|record| record.fields).unwrap_or_default()
 }
 
 /// The header with further names.
-pub(super) fn add_names(head: &[u8], separator: u8, added: &[&str]) -> Vec<u8> {
-    let (before, names, after) = header(head);
+pub(super) fn add_names(head: &[u8], dialect: Dialect, added: &[&str]) -> Vec<u8> {
+    let (before, names, after) = header(head, dialect);
     let mut out = [before, names].concat();
     for name in added {
-        out.push(separator);
+        out.push(dialect.separator);
         out.extend_from_slice(name.as_bytes());
     }
     // A file that is only a header may lack its line end.
@@ -141,54 +86,57 @@ pub(super) fn add_names(head: &[u8], separator: u8, added: &[&str]) -> Vec<u8> {
 /// A row with changed fields in place and the new ones at its end.
 pub(super) fn edit(
     row: &[u8],
-    separator: u8,
+    dialect: Dialect,
     columns: &Columns,
     edit: &TextEdit<'_>,
 ) -> Result<Vec<u8>, String> {
-    let spans = spans(row, separator);
+    let spans = spans(row, dialect);
+    if spans.len() != columns.width {
+        return Err(format!("{} fields where the header has {}", spans.len(), columns.width));
+    }
     let mut fields: Vec<Vec<u8>> = spans.iter().map(|&(from, to)| row[from..to].to_vec()).collect();
     let mut original = b"1".to_vec();
     match columns.label {
         Some(label) => {
             original = fields.get(label).cloned().unwrap_or_default();
-            if let Some(turned) = edit.label(&value(&original))? {
-                let field = field(&turned, separator, &original);
+            if let Some(turned) = edit.label(&dialect.value(&original).unwrap_or_default())? {
+                let field = dialect.field(&turned, &original);
                 if let Some(slot) = fields.get_mut(label) {
                     *slot = field;
                 }
             }
         }
         None if edit.flips() => {
-            if let (Some(first), Some(second)) = (columns.first, columns.second)
-                && first.max(second) < fields.len()
-            {
-                fields.swap(first, second);
-                original = b"0".to_vec();
+            for &(first, second) in &columns.swaps {
+                if first.max(second) < fields.len() {
+                    fields.swap(first, second);
+                    original = b"0".to_vec();
+                }
             }
         }
         None => {}
     }
     fields.push(original);
     fields.push(edit.action().as_bytes().to_vec());
-    fields.push(field(edit.rule(), separator, b""));
+    fields.push(dialect.field(edit.rule(), b""));
     fields.push(edit.score().into_bytes());
     if let Some(weight) = edit.weight {
         fields.push(format!("{weight:?}").into_bytes());
     }
-    Ok(fields.join(&separator))
+    Ok(fields.join(&dialect.separator))
 }
 
 /// A row without its last `count` fields.
-pub(super) fn strip(row: &[u8], separator: u8, count: usize) -> Option<Vec<u8>> {
-    let spans = spans(row, separator);
+pub(super) fn strip(row: &[u8], dialect: Dialect, count: usize) -> Option<Vec<u8>> {
+    let spans = spans(row, dialect);
     let keep = spans.len().checked_sub(count)?.checked_sub(1)?;
     Some(row[..spans[keep].1].to_vec())
 }
 
 /// The header without its last `count` names.
-pub(super) fn strip_names(head: &[u8], separator: u8, count: usize) -> Option<Vec<u8>> {
-    let (before, names, after) = header(head);
-    Some([before, &strip(names, separator, count)?, after].concat())
+pub(super) fn strip_names(head: &[u8], dialect: Dialect, count: usize) -> Option<Vec<u8>> {
+    let (before, names, after) = header(head, dialect);
+    Some([before, &strip(names, dialect, count)?, after].concat())
 }
 
 #[cfg(test)]
@@ -198,7 +146,8 @@ mod tests {
     #[test]
     fn rows_are_the_bytes_between_line_ends_outside_quotes() {
         let bytes = b"\xef\xbb\xbfa,b\r\n\r\n1,\"x\r\ny\"\r\n\r\n2,\"q\"\"\n\"\n3,z";
-        let parts = split(bytes);
+        let dialect = Dialect { start: 3, ..Dialect::plain(b',') };
+        let parts = split(bytes, dialect);
         assert_eq!(parts.head, b"\xef\xbb\xbfa,b\r\n\r\n");
         let rows: Vec<&[u8]> = parts.rows.iter().map(|(row, _)| *row).collect();
         assert_eq!(rows, [&b"1,\"x\r\ny\""[..], b"2,\"q\"\"\n\"", b"3,z"]);
@@ -208,7 +157,7 @@ mod tests {
             .collect::<Vec<_>>()
             .concat();
         assert_eq!(whole, bytes);
-        assert_eq!(add_names(parts.head, b',', &["c"]), b"\xef\xbb\xbfa,b,c\r\n\r\n");
-        assert_eq!(value(b"\"q\"\"\n\""), "q\"\n");
+        assert_eq!(add_names(parts.head, dialect, &["c"]), b"\xef\xbb\xbfa,b,c\r\n\r\n");
+        assert_eq!(dialect.value(b"\"q\"\"\n\"").unwrap(), "q\"\n");
     }
 }

@@ -72,7 +72,7 @@ pub(super) fn split_lines(bytes: &[u8]) -> Parts<'_> {
 }
 
 /// The elements of one array.
-pub(super) fn split_array(bytes: &[u8]) -> Option<Parts<'_>> {
+pub(in crate::pairs) fn split_array(bytes: &[u8]) -> Option<Parts<'_>> {
     let open = bytes.iter().position(|byte| *byte == b'[')?;
     let mut rows = Vec::new();
     let mut at = skip_space(bytes, open + 1);
@@ -153,10 +153,12 @@ pub(super) fn edit(row: &[u8], edit: &TextEdit<'_>, added: &[&str]) -> Result<Ve
             }
         }
         None if edit.flips() => {
-            if let (Some(first), Some(second)) = (find(&edit.target.first), find(&edit.target.second)) {
-                replaced.push((first, row[second.0..second.1].to_vec()));
-                replaced.push((second, row[first.0..first.1].to_vec()));
-                original = "0".to_owned();
+            for (first, second) in &edit.target.swaps {
+                if let (Some(first), Some(second)) = (find(first), find(second)) {
+                    replaced.push((first, row[second.0..second.1].to_vec()));
+                    replaced.push((second, row[first.0..first.1].to_vec()));
+                    original = "0".to_owned();
+                }
             }
         }
         None => {}

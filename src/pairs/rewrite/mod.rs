@@ -15,7 +15,7 @@
 
 mod columnar;
 mod csv;
-mod json;
+pub(super) mod json;
 mod text;
 mod undo;
 
@@ -27,9 +27,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::Layout;
+use super::codes::Codes;
+use super::dialect;
 use super::error::PairsError;
 use super::table::{Container, Table};
-use super::{Layout, labels};
 use crate::store::StoreError;
 
 pub use undo::{Undone, undo};
@@ -131,6 +133,16 @@ pub enum RewriteError {
         /// The column of preferred responses.
         first: String,
     },
+    /// A file whose rows cannot be put back where they were.
+    #[error(
+        "`{path}` cannot be written back in its own format: {reason}\nhint: write it as JSON lines or Parquet and analyse that"
+    )]
+    Container {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: &'static str,
+    },
     /// Several sources, or rows that are not one pair each.
     #[error(
         "the dataset cannot be written back in its own format: it has several sources, or its rows are not one pair each\nhint: with `--trl FILE` the changed pairs are written for trainers, and nothing else"
@@ -219,12 +231,13 @@ pub struct Written {
 /// The columns that a change touches, and how labels are written in them.
 #[derive(Debug, Clone)]
 struct Target {
-    first: String,
-    second: String,
-    /// `None` where the preferred response always stands first.
+    /// Columns that change places in a flipped row: the responses and what is about them, or the two that say
+    /// together who wins.
+    swaps: Vec<(String, String)>,
+    /// `None` where no single column says who wins.
     label: Option<String>,
-    /// −1, 0, 1 are in use.
-    signed: bool,
+    /// How labels are written.
+    codes: Codes,
     path: PathBuf,
 }
 
@@ -251,17 +264,20 @@ pub fn write(layout: &Layout, changes: &Changes, out: &Path) -> Result<Written, 
         (Ok(a), Ok(b)) => a == b,
         _ => false,
     };
+    let mut swaps = layout.label_pair.iter().cloned().collect::<Vec<_>>();
+    if layout.chosen_first {
+        swaps = vec![(layout.first.clone(), layout.second.clone())];
+        swaps.extend(layout.twins.iter().cloned());
+    }
     let mut target = Target {
-        first: layout.first.clone(),
-        second: layout.second.clone(),
-        label: layout.label.clone().filter(|_| !layout.chosen_first),
-        signed: false,
+        swaps,
+        label: layout.label.clone().filter(|_| !layout.chosen_first && layout.label_pair.is_none()),
+        codes: layout.codes.clone(),
         path: PathBuf::new(),
     };
     if target.label.is_none() && changes.marks.values().any(|mark| mark.action == Action::Tie) {
         return Err(RewriteError::NoTie { first: layout.first.clone() });
     }
-    target.signed = signed(layout, &target)?;
 
     let mut written = Written::default();
     for mark in changes.marks.values() {
@@ -288,23 +304,6 @@ pub fn write(layout: &Layout, changes: &Changes, out: &Path) -> Result<Written, 
     Ok(written)
 }
 
-/// Whether the labels of the dataset are −1, 0 and 1.
-fn signed(layout: &Layout, target: &Target) -> Result<bool, RewriteError> {
-    let Some(name) = &target.label else { return Ok(false) };
-    let mut minus = false;
-    for file in &layout.files {
-        let table = Table::open(file, &mut Default::default())?;
-        let frame = table.load(std::slice::from_ref(name))?;
-        if let Some(column) = frame.columns().first() {
-            match labels::signs(column) {
-                Some(any) => minus |= any,
-                None => return Ok(false),
-            }
-        }
-    }
-    Ok(minus)
-}
-
 /// Writes one file; `all` says which columns are added everywhere. Returns its rows.
 fn write_one(
     file: &Path,
@@ -319,28 +318,41 @@ fn write_one(
     if let Some(column) = ADDED.iter().chain([&WEIGHT]).find(|name| table.columns.dtype(name).is_some()) {
         return Err(RewriteError::Relabelled { path: file.into(), column: (*column).to_owned() });
     }
-    match table.container() {
-        Container::Parquet | Container::Ipc => {
+    let format = match table.container() {
+        Container::Parquet | Container::Ipc | Container::Stream => {
             columnar::write(&table, rows, target, changes, &added, to)?;
+            return Ok(kept(rows, changes));
         }
-        Container::Csv { separator } => {
-            text::write(file, text::Format::Csv { separator }, rows, target, changes, &added, to)?;
+        Container::Csv => {
+            let (bytes, _) = super::table::text_bytes(file)?;
+            let found = dialect::detect(&bytes, super::table::is_tab(file));
+            if found.surplus {
+                // New fields would stand behind those, and so in other columns than their names.
+                let reason = "some of its rows have more fields than the header";
+                return Err(RewriteError::Container { path: file.into(), reason });
+            }
+            text::Format::Csv(found.dialect)
         }
-        Container::JsonLines => {
-            text::write(file, text::Format::JsonLines, rows, target, changes, &added, to)?;
+        Container::JsonLines => text::Format::JsonLines,
+        Container::JsonArray => text::Format::JsonArray,
+        Container::Other(reason) => {
+            return Err(RewriteError::Container { path: file.into(), reason });
         }
-        Container::JsonArray => {
-            text::write(file, text::Format::JsonArray, rows, target, changes, &added, to)?;
-        }
-    }
-    Ok(rows - changes.marks.values().filter(|mark| mark.action == Action::Drop).count())
+    };
+    text::write(file, format, rows, target, changes, &added, to)?;
+    Ok(kept(rows, changes))
+}
+
+/// Rows that stay.
+fn kept(rows: usize, changes: &Changes) -> usize {
+    rows - changes.marks.values().filter(|mark| mark.action == Action::Drop).count()
 }
 
 /// A written label turned to the other side or to a tie; `None` where it has no such form.
-fn turned(label: &str, action: Action, signed: bool) -> Option<String> {
+fn turned(label: &str, action: Action, codes: &Codes) -> Option<String> {
     match action {
-        Action::Flip => labels::opposite(label, signed),
-        Action::Tie => labels::tie(label, signed),
+        Action::Flip => codes.opposite(label),
+        Action::Tie => codes.tie(label),
         Action::Drop | Action::Weight => Some(label.to_owned()),
     }
 }

@@ -1,5 +1,6 @@
 //! Every container and every way to write labels: untouched rows stay as they are, undo gives the original.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -7,7 +8,9 @@ use polars::prelude::*;
 use proptest::prelude::*;
 
 use super::{ADDED, Action, Changes, Edit, RewriteError, WEIGHT, undo, write};
-use crate::pairs::Layout;
+use crate::pairs::codes::Codes;
+use crate::pairs::table::Packing;
+use crate::pairs::{Layout, ReadOptions, read};
 
 /// How the label says who won, with the opposite of each of its values.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -319,7 +322,8 @@ fn check(mut rows: Vec<Row>, labels: LabelKind, kind: Kind) {
             IpcWriter::new(file).finish(&mut frame(&rows, labels)).unwrap();
         }
         Kind::CsvPacked | Kind::LinesPacked => {
-            fs::write(&path, super::text::pack(&bytes, &path).unwrap()).unwrap();
+            fs::write(&path, super::text::packed(bytes.clone(), Some(Packing::Gzip), &path).unwrap())
+                .unwrap();
         }
         _ => fs::write(&path, &bytes).unwrap(),
     }
@@ -342,6 +346,8 @@ fn check(mut rows: Vec<Row>, labels: LabelKind, kind: Kind) {
         second: "b".into(),
         label: labels.name().map(str::to_owned),
         chosen_first: labels == LabelKind::None,
+        codes: if labels == LabelKind::Signs { Codes::Signs } else { Codes::Shares },
+        ..Layout::default()
     };
     let out = dir.path().join(format!("out-{}", kind.file()));
     let written = write(&layout, &changes, &out).unwrap();
@@ -497,6 +503,7 @@ fn several_files_come_back_one_by_one() {
         second: "b".into(),
         label: LabelKind::Integers.name().map(str::to_owned),
         chosen_first: false,
+        ..Layout::default()
     };
     let out = dir.path().join("out");
     let written = write(&layout, &changes, &out).unwrap();
@@ -510,4 +517,167 @@ fn several_files_come_back_one_by_one() {
     let error =
         write(&Layout { files: vec![files[0].clone()], rows: vec![3], ..layout }, &changes, &files[0]);
     assert!(matches!(error, Err(RewriteError::OntoItself(_))), "{error:?}");
+}
+
+/// The share for the alphabetically first response of every pair, by prompt and responses.
+fn preferences(path: &Path, options: &ReadOptions) -> (BTreeMap<[String; 3], f32>, crate::pairs::ReadReport) {
+    let (pairs, report) = read(&path.to_string_lossy(), options).unwrap();
+    let mut all = BTreeMap::new();
+    for (&pair, &label) in pairs.judgements.pair.iter().zip(&pairs.judgements.label) {
+        let pair = pair as usize;
+        let (a, b) = (pairs.response_a.get(pair).to_owned(), pairs.response_b.get(pair).to_owned());
+        let prompt = pairs.prompt.get(pair).to_owned();
+        let (key, share) = if a <= b { ([prompt, a, b], label) } else { ([prompt, b, a], 1.0 - label) };
+        all.insert(key, share);
+    }
+    (all, report)
+}
+
+/// Reads a file, flips one row, drops one, writes it back, reads that, and takes it back. `None`: it was refused.
+fn round_trip(path: &Path, options: &ReadOptions) -> Option<RewriteError> {
+    let (before, report) = preferences(path, options);
+    let mark = |action| Edit { action, rule: "a, \"rule\"".into(), score: 0.5 };
+    let (flip, drop) = (1, 2);
+    let marks = [(flip, mark(Action::Flip)), (drop, mark(Action::Drop))];
+    let changes = Changes { marks: marks.into(), weight: 0.0 };
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join(path.file_name().unwrap());
+    let original = report.layout.files.first().cloned();
+    if let Err(error) = write(&report.layout, &changes, &out) {
+        assert!(!out.exists(), "{}: {error}", path.display());
+        return Some(error);
+    }
+    let out = if out.is_dir() { fs::read_dir(&out).unwrap().next().unwrap().unwrap().path() } else { out };
+    let (after, _) = preferences(&out, options);
+    assert_eq!(after.len() + 1, before.len(), "{}", path.display());
+    let changed: Vec<_> = after.iter().filter(|(key, share)| before[*key] != **share).collect();
+    assert_eq!(changed.len(), 1, "{}: {changed:?}", path.display());
+    let (key, share) = changed[0];
+    assert!((before[key] - (1.0 - share)).abs() < 1e-6, "{}: {key:?}", path.display());
+    let restored = dir.path().join("restored");
+    let undone = undo(&out, &restored).unwrap();
+    assert!(undone[0].exact, "{}", path.display());
+    let (restored, original) = (unpacked(&restored), unpacked(&original.unwrap()));
+    assert!(restored == original, "{} is not restored byte by byte", path.display());
+    None
+}
+
+/// Every format and container of the fixtures: written back and restored, or refused with a reason.
+#[test]
+fn whatever_is_read_comes_back_or_is_refused() {
+    let shapes = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/shapes");
+    let (mut done, mut refused) = (Vec::new(), Vec::new());
+    for folder in [shapes.clone(), shapes.join("public")] {
+        let mut files: Vec<PathBuf> =
+            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        for file in files {
+            let name = file.file_name().unwrap().to_string_lossy().into_owned();
+            if name.ends_with(".py") || name == "public" || name.starts_with('_') {
+                continue;
+            }
+            let preference = name.contains("pku").then(|| "helpful".to_owned());
+            match round_trip(&file, &ReadOptions { preference, ..ReadOptions::default() }) {
+                None => done.push(name),
+                Some(RewriteError::Shape | RewriteError::Container { .. }) => refused.push(name),
+                Some(error) => panic!("{name}: {error}"),
+            }
+        }
+    }
+    for name in [
+        "hh_rlhf",
+        "ultrafeedback_binarized",
+        "shp",
+        "pku_saferlhf",
+        "helpsteer3",
+        "arena",
+        "webgpt",
+        "summarize_from_feedback",
+        "stack_exchange",
+    ] {
+        for container in ["jsonl", "parquet", "saved"] {
+            assert!(done.contains(&format!("{name}.{container}")), "{name}.{container}: {refused:?}");
+        }
+    }
+    for name in ["icai.csv", "own.parquet", "arena.parquet"] {
+        assert!(done.iter().any(|other| other == name), "{name}");
+    }
+    for name in ["annotated_pairs.json", "nectar.jsonl", "reward_bench_2.parquet", "ultrafeedback.saved"] {
+        assert!(refused.iter().any(|other| other == name), "{name}");
+    }
+}
+
+/// Dialects and packings that only their own reader takes as they are meant.
+#[test]
+fn odd_texts_come_back_byte_by_byte() {
+    let dir = tempfile::tempdir().unwrap();
+    let zstd = |text: &str| zstd::stream::encode_all(text.as_bytes(), 0).unwrap();
+    let jsonl = "{\"prompt\":\"p0\",\"response_A\":\"a0\",\"response_B\":\"b0\",\"label\":1,\"x\":NaN}\n{\"prompt\":\"p1\",\"response_A\":\"a1 \\ud83d\",\"response_B\":\"b1\",\"label\":0,\"x\":1}\r\n{\"prompt\":\"p2\",\"response_A\":\"a2\",\"response_B\":\"b2\",\"label\":1,\"x\":Infinity}";
+    let files: [(&str, Vec<u8>); 11] = [
+        ("sep.csv", b"sep=;\r\nprompt;response_A;response_B;label\r\np0;a,0;b0;1\r\np1;a1;\"b;1\";0\r\np2;a2;b2;1\r\n".to_vec()),
+        ("bom.csv", b"\xef\xbb\xbfprompt;response_A;response_B;label;;\r\np0;a0;b0;1;;\r\np1;a1;b1;0;;\r\np2;a2;b2;1;;\r\n".to_vec()),
+        ("cr.csv", b"prompt,response_A,response_B,label\rp0,\"a\r0\",b0,1\rp1,a1,b1,0\rp2,a2,b2,1\r".to_vec()),
+        ("backslash.csv", b"prompt,response_A,response_B,label\n\"p \\\"0\\\", x\",a0,b0,1\n\"p1\",\"a\\\\1\",b1,0\np2,a2,b2,1\n".to_vec()),
+        ("literal.tsv", b"prompt\tresponse_A\tresponse_B\tlabel\n\"p0\" x\ta0\tb0\t1\np1\t5\"\tb1\t0\np2\ta2\tb2\t1\n".to_vec()),
+        ("loose.csv", b"prompt,response_A,response_B,label\np0,5\" pipe,b0,1\np1,a1,b1,0\np2,a2,b2,1".to_vec()),
+        ("nameless.csv", b",prompt,response_A,response_B,winner,\n0,p0,a0,b0,model_a,\n1,p1,a1,b1,model_b,\n2,p2,a2,b2,tie,\n".to_vec()),
+        ("nan.jsonl", jsonl.as_bytes().to_vec()),
+        ("nan.jsonl.zst", zstd(jsonl)),
+        ("likert.jsonl", b"{\"prompt\":\"p0\",\"response1\":\"a0\",\"response2\":\"b0\",\"overall_preference\":-3}\n{\"prompt\":\"p1\",\"response1\":\"a1\",\"response2\":\"b1\",\"overall_preference\":2}\n{\"prompt\":\"p2\",\"response1\":\"a2\",\"response2\":\"b2\",\"overall_preference\":0}\n".to_vec()),
+        ("words.json", b"[{\"question\":\"p0\",\"answer_1\":\"a0\",\"answer_2\":\"b0\",\"winner\":\"Answer 1 is much better\"},\n {\"question\":\"p1\",\"answer_1\":\"a1\",\"answer_2\":\"b1\",\"winner\":\"Answer 2 is slightly better\"},{\"question\":\"p2\",\"answer_1\":\"a2\",\"answer_2\":\"b2\",\"winner\":\"tie\"}]".to_vec()),
+    ];
+    for (name, bytes) in files {
+        let path = dir.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        assert!(round_trip(&path, &ReadOptions::default()).is_none(), "{name} was refused");
+    }
+    // Rows that have no place of their own, or too many fields to add some, are refused with a reason.
+    let rows = "{\"data\": [{\"prompt\":\"p0\",\"response_A\":\"a0\",\"response_B\":\"b0\",\"label\":1},{\"prompt\":\"p1\",\"response_A\":\"a1\",\"response_B\":\"b1\",\"label\":0},{\"prompt\":\"p2\",\"response_A\":\"a2\",\"response_B\":\"b2\",\"label\":0}]}";
+    let surplus = "prompt,response_A,response_B,label\np0,a0,b0,1,,\np1,a1,b1,0,,\np2,a2,b2,1,,\n";
+    for (name, text) in [("key.json", rows), ("surplus.csv", surplus)] {
+        let path = dir.path().join(name);
+        fs::write(&path, text).unwrap();
+        let message = round_trip(&path, &ReadOptions::default()).unwrap().to_string();
+        assert!(message.contains("hint:"), "{message}");
+    }
+}
+
+/// What stands beside a response goes where it goes.
+#[test]
+fn scores_change_places_with_their_responses() {
+    let shapes = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/shapes/public");
+    let dir = tempfile::tempdir().unwrap();
+    for container in ["jsonl", "parquet"] {
+        let path = shapes.join(format!("ultrafeedback_binarized.{container}"));
+        let (_, report) = preferences(&path, &ReadOptions::default());
+        assert_eq!(report.layout.twins, [("score_chosen".to_owned(), "score_rejected".to_owned())]);
+        let roles: Vec<&str> = (report.sources[0].columns.iter())
+            .filter(|column| column.name.starts_with("score"))
+            .filter_map(|column| column.role.as_deref())
+            .collect();
+        assert_eq!(roles, ["goes with the preferred one", "goes with the other one"]);
+        let mark = Edit { action: Action::Flip, rule: "r".into(), score: 1.0 };
+        let changes = Changes { marks: [(0, mark)].into(), weight: 0.0 };
+        let out = dir.path().join(format!("out.{container}"));
+        write(&report.layout, &changes, &out).unwrap();
+        let rows = if container == "jsonl" { read_back(&out, Kind::Lines) } else { numbers_of(&out) };
+        let get =
+            |row: usize, name: &str| rows[row].iter().find(|(other, _)| other == name).unwrap().1.clone();
+        assert_eq!((get(0, "score_chosen"), get(0, "score_rejected")), ("4.0".into(), "8.5".into()));
+        assert_eq!((get(1, "score_chosen"), get(1, "score_rejected")), ("8.5".into(), "4.0".into()));
+        assert_eq!(get(0, ADDED[0]), "0");
+    }
+}
+
+/// The plain columns of a Parquet file as texts.
+fn numbers_of(path: &Path) -> Vec<Vec<(String, String)>> {
+    let table = ParquetReader::new(fs::File::open(path).unwrap()).finish().unwrap();
+    let plain: Vec<&Column> = table.columns().iter().filter(|column| !column.dtype().is_nested()).collect();
+    let text = |column: &Column, row: usize| match column.get(row).unwrap() {
+        AnyValue::Float64(value) => format!("{value:?}"),
+        value => value.to_string(),
+    };
+    (0..table.height())
+        .map(|row| plain.iter().map(|c| (c.name().to_string(), text(c, row))).collect())
+        .collect()
 }

@@ -5,21 +5,22 @@ use std::path::Path;
 
 use super::undo::{Record, Restore, record_path, sha256};
 use super::{Action, Changes, Edit, RewriteError, Target, csv, json};
+use crate::pairs::dialect::Dialect;
 use crate::pairs::error::PairsError;
-use crate::pairs::table::text_bytes;
+use crate::pairs::table::{Packing, text_bytes};
 use crate::store::{StoreError, write_bytes, write_json};
 
 /// How rows stand in a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
-    Csv { separator: u8 },
+    Csv(Dialect),
     JsonLines,
     JsonArray,
 }
 
 /// A text taken apart. All of it together is the text again.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Parts<'a> {
+pub(in crate::pairs) struct Parts<'a> {
     /// What stands before the first row: byte order mark, header, opening bracket.
     pub head: &'a [u8],
     /// Each row, and what stands between it and the next one or the end.
@@ -56,7 +57,7 @@ impl TextEdit<'_> {
     pub fn label(&self, label: &str) -> Result<Option<String>, String> {
         match self.mark {
             Some(mark) if matches!(mark.action, Action::Flip | Action::Tie) => {
-                let turned = super::turned(label, mark.action, self.target.signed);
+                let turned = super::turned(label, mark.action, &self.target.codes);
                 turned.map(Some).ok_or_else(|| label.to_owned())
             }
             _ => Ok(None),
@@ -67,8 +68,8 @@ impl TextEdit<'_> {
 impl Format {
     pub fn name(self) -> &'static str {
         match self {
-            Self::Csv { separator: b'\t' } => "tsv",
-            Self::Csv { .. } => "csv",
+            Self::Csv(Dialect { separator: b'\t', .. }) => "tsv",
+            Self::Csv(_) => "csv",
             Self::JsonLines => "json lines",
             Self::JsonArray => "json array",
         }
@@ -76,7 +77,7 @@ impl Format {
 
     pub fn split(self, bytes: &[u8]) -> Option<Parts<'_>> {
         match self {
-            Self::Csv { .. } => Some(csv::split(bytes)),
+            Self::Csv(dialect) => Some(csv::split(bytes, dialect)),
             Self::JsonLines => Some(json::split_lines(bytes)),
             Self::JsonArray => json::split_array(bytes),
         }
@@ -85,7 +86,7 @@ impl Format {
     /// The head with the names of the added columns, where it has names.
     fn head(self, head: &[u8], added: &[&str]) -> Vec<u8> {
         match self {
-            Self::Csv { separator } => csv::add_names(head, separator, added),
+            Self::Csv(dialect) => csv::add_names(head, dialect, added),
             _ => head.to_vec(),
         }
     }
@@ -98,7 +99,7 @@ impl Format {
         added: &[&str],
     ) -> Result<Vec<u8>, String> {
         match self {
-            Self::Csv { separator } => csv::edit(row, separator, columns, edit),
+            Self::Csv(dialect) => csv::edit(row, dialect, columns, edit),
             _ => json::edit(row, edit, added),
         }
     }
@@ -106,7 +107,7 @@ impl Format {
     /// A row without what was added.
     pub fn strip(self, row: &[u8], added: &[String]) -> Option<Vec<u8>> {
         match self {
-            Self::Csv { separator } => csv::strip(row, separator, added.len()),
+            Self::Csv(dialect) => csv::strip(row, dialect, added.len()),
             _ => json::strip(row, added),
         }
     }
@@ -114,7 +115,7 @@ impl Format {
     /// The head without the added names.
     pub fn strip_head(self, head: &[u8], added: &[String]) -> Option<Vec<u8>> {
         match self {
-            Self::Csv { separator } => csv::strip_names(head, separator, added.len()),
+            Self::Csv(dialect) => csv::strip_names(head, dialect, added.len()),
             _ => Some(head.to_vec()),
         }
     }
@@ -130,13 +131,13 @@ pub(super) fn write(
     added: &[&str],
     to: &Path,
 ) -> Result<(), RewriteError> {
-    let (bytes, packed) = text_bytes(file)?;
+    let (bytes, packing) = text_bytes(file)?;
     let parts = format.split(&bytes).unwrap_or_default();
     if parts.rows.len() != rows {
         return Err(RewriteError::Rows { path: file.into(), found: parts.rows.len(), expected: rows });
     }
     let columns = match format {
-        Format::Csv { separator } => csv::Columns::new(parts.head, separator, target),
+        Format::Csv(dialect) => csv::Columns::new(parts.head, dialect, target),
         _ => csv::Columns::default(),
     };
     let mut out = format.head(parts.head, added);
@@ -176,11 +177,11 @@ pub(super) fn write(
     if last_kept.is_none() {
         out.extend_from_slice(last_tail);
     }
-    let finished = if packed { pack(&out, to)? } else { out };
+    let finished = packed(out, packing, to)?;
     let record = Record {
         container: format.name().into(),
-        separator: if let Format::Csv { separator } = format { Some(separator) } else { None },
-        packed,
+        dialect: if let Format::Csv(dialect) = format { Some(dialect) } else { None },
+        packing,
         original: file.display().to_string(),
         location: std::path::absolute(file).map(|path| path.display().to_string()).unwrap_or_default(),
         original_sha256: sha256(&bytes),
@@ -198,13 +199,17 @@ pub(super) fn write(
     Ok(())
 }
 
-/// Compressed with gzip.
-pub(super) fn pack(bytes: &[u8], path: &Path) -> Result<Vec<u8>, RewriteError> {
-    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-    packer
-        .write_all(bytes)
-        .and_then(|()| packer.finish())
-        .map_err(|source| StoreError::Io { action: "write", path: path.into(), source }.into())
+/// A text packed as its original was.
+pub(super) fn packed(bytes: Vec<u8>, packing: Option<Packing>, path: &Path) -> Result<Vec<u8>, RewriteError> {
+    let done = match packing {
+        None => return Ok(bytes),
+        Some(Packing::Gzip) => {
+            let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+            packer.write_all(&bytes).and_then(|()| packer.finish())
+        }
+        Some(Packing::Zstd) => zstd::stream::encode_all(bytes.as_slice(), 0),
+    };
+    done.map_err(|source| StoreError::Io { action: "write", path: path.into(), source }.into())
 }
 
 /// A text file that was relabelled, unpacked.

@@ -9,6 +9,8 @@ use sha2::{Digest, Sha256};
 
 use super::text::{self, Format};
 use super::{RewriteError, columnar};
+use crate::pairs::dialect::Dialect;
+use crate::pairs::table::Packing;
 use crate::store::{StoreError, write_bytes};
 
 /// Version of the record's layout.
@@ -19,12 +21,18 @@ const SCHEMA_VERSION: u64 = 1;
 #[serde(default)]
 pub(super) struct Record {
     pub schema_version: u64,
-    /// `csv`, `tsv`, `json lines`, `json array`, `parquet`, `arrow ipc`.
+    /// `csv`, `tsv`, `json lines`, `json array`, `parquet`, `arrow ipc`, `arrow stream`.
     pub container: String,
-    /// Of CSV.
+    /// Of CSV, in records of earlier versions: its dialect was the usual one.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub separator: Option<u8>,
-    /// The file is compressed with gzip.
+    /// Of CSV.
+    pub dialect: Option<Dialect>,
+    /// In records of earlier versions: the file is compressed with gzip.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub packed: bool,
+    /// How the file is compressed.
+    pub packing: Option<Packing>,
     /// The dataset, as it was named.
     pub original: String,
     /// Where that is, from the root.
@@ -53,7 +61,9 @@ impl Default for Record {
             schema_version: SCHEMA_VERSION,
             container: String::new(),
             separator: None,
+            dialect: None,
             packed: false,
+            packing: None,
             original: String::new(),
             location: String::new(),
             original_sha256: String::new(),
@@ -176,8 +186,9 @@ fn undo_one(file: &Path, out: &Path) -> Result<Undone, RewriteError> {
         return Err(RewriteError::Folder(out.into()));
     }
     let mut undone = Undone { file: out.into(), rows: record.rows, changed: record.changed, exact: true };
-    let format = match (&*record.container, record.separator) {
-        ("csv" | "tsv", Some(separator)) => Some(Format::Csv { separator }),
+    let dialect = record.dialect.or(record.separator.map(Dialect::plain));
+    let format = match (&*record.container, dialect) {
+        ("csv" | "tsv", Some(dialect)) => Some(Format::Csv(dialect)),
         ("json lines", _) => Some(Format::JsonLines),
         ("json array", _) => Some(Format::JsonArray),
         _ => None,
@@ -189,8 +200,7 @@ fn undo_one(file: &Path, out: &Path) -> Result<Undone, RewriteError> {
             write_bytes(out, &bytes)?;
             return Ok(undone);
         }
-        let (mut frame, container) = columnar::restore(file, &record)?;
-        columnar::save(container, &mut frame, out)?;
+        columnar::restore(file, &record, out)?;
         undone.exact = sha256_file(out)? == record.original_sha256;
         return Ok(undone);
     };
@@ -198,11 +208,8 @@ fn undo_one(file: &Path, out: &Path) -> Result<Undone, RewriteError> {
     let restored = restore_text(&bytes, format, &record)
         .filter(|text| sha256(text) == record.original_sha256)
         .ok_or_else(|| RewriteError::NotRestored { path: file.into() })?;
-    if record.packed {
-        write_bytes(out, &text::pack(&restored, out)?)?;
-    } else {
-        write_bytes(out, &restored)?;
-    }
+    let packing = record.packing.or(record.packed.then_some(Packing::Gzip));
+    write_bytes(out, &text::packed(restored, packing, out)?)?;
     Ok(undone)
 }
 

@@ -6,7 +6,8 @@ use polars::prelude::*;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Plan, Shape};
+use super::{ColumnMap, FormatAdapter};
+use crate::pairs::ReadOptions;
 use crate::pairs::columns::Columns;
 
 pub(super) struct AnnotatedPairs;
@@ -15,7 +16,7 @@ pub(super) struct AnnotatedPairs;
 const COLUMNS: [&str; 6] =
     ["prompt", "response_a.text", "response_b.text", "pref", "annotator", "conversation_id"];
 
-impl Shape for AnnotatedPairs {
+impl FormatAdapter for AnnotatedPairs {
     fn name(&self) -> &'static str {
         "annotated pairs"
     }
@@ -24,15 +25,15 @@ impl Shape for AnnotatedPairs {
         &["comparisons", "annotators", "metadata"]
     }
 
-    fn recognise(&self, columns: &Columns) -> Option<Plan> {
+    fn recognise(&self, columns: &Columns, _: &ReadOptions) -> Option<ColumnMap> {
         let [prompt, first, second, label, annotator, _] = COLUMNS;
-        let plan = Plan {
+        let plan = ColumnMap {
             prompt: Some(prompt.into()),
             first: columns.find(&[first])?,
             second: columns.find(&[second])?,
             label: Some(columns.find(&[label])?),
             annotator: columns.find(&[annotator]),
-            ..Plan::default()
+            ..ColumnMap::default()
         };
         Some(plan)
     }

@@ -2,7 +2,8 @@
 
 use polars::prelude::*;
 
-use super::{How, Plan, Shape, Taken};
+use super::{ColumnMap, ExtractOptions, ExtractedPairs, FormatAdapter};
+use crate::pairs::ReadOptions;
 use crate::pairs::columns::Columns;
 use crate::pairs::error::PairsError;
 use crate::pairs::ranked::{Dialogue, Rankings};
@@ -15,7 +16,7 @@ const LETTERS: [&str; 4] = ["a", "b", "c", "d"];
 /// Some responses still end with their model's stop token.
 const STOP: &str = "<|end_of_text|>";
 
-impl Shape for CommunityAlignment {
+impl FormatAdapter for CommunityAlignment {
     fn name(&self) -> &'static str {
         "Community Alignment"
     }
@@ -31,8 +32,8 @@ impl Shape for CommunityAlignment {
         ]
     }
 
-    fn recognise(&self, columns: &Columns) -> Option<Plan> {
-        let mut plan = Plan { ranked: true, ..Plan::default() };
+    fn recognise(&self, columns: &Columns, _: &ReadOptions) -> Option<ColumnMap> {
+        let mut plan = ColumnMap { ranked: true, ..ColumnMap::default() };
         // Per turn: prompt, preferred, and the responses that are there. A turn that is not there has none.
         for turn in TURNS {
             let find = |what: &str| columns.find(&[&format!("{turn}_turn_{what}")]);
@@ -48,7 +49,12 @@ impl Shape for CommunityAlignment {
         (!plan.more.is_empty()).then_some(plan)
     }
 
-    fn take(&self, frame: &DataFrame, plan: &Plan, how: &How<'_>) -> Result<Taken, PairsError> {
+    fn take(
+        &self,
+        frame: &DataFrame,
+        plan: &ColumnMap,
+        how: &ExtractOptions<'_>,
+    ) -> Result<ExtractedPairs, PairsError> {
         let text = |name: &str| match frame.column(name) {
             Ok(column) => texts::text(column, how.path),
             Err(_) => Ok(StringChunked::full_null(PlSmallStr::EMPTY, frame.height())),

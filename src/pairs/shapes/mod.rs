@@ -1,75 +1,164 @@
-//! The shapes in which preference data comes, one file each.
+//! The formats in which preference data comes: columns → pairs.
 //!
-//! A new shape is a file with a [`Shape`] and a line in [`ALL`]; nothing else changes.
+//! A format whose rows are pairs is a line in [`named`]'s table; one that needs code of its own is a file with a
+//! [`FormatAdapter`] and a line in [`ALL`]. What cells and codes mean is none of their business: see `texts` and
+//! `codes`.
 
+mod alternatives;
 mod annotated_pairs;
+mod annotation_tools;
 mod arena;
+mod argilla;
 mod chosen_rejected;
 mod community_alignment;
-mod icai;
+mod listed;
+mod named;
 mod oasst;
-mod own;
-mod pku;
+mod paired;
 mod prism;
 mod prism_utterances;
 mod scored;
-mod shp;
+mod summaries;
 mod transcripts;
 mod ultrafeedback;
+mod unpaired;
 
 use polars::prelude::*;
 
+use super::ReadOptions;
+use super::codes::Codes;
 use super::columns::{Columns, type_name};
 use super::error::PairsError;
 use super::records;
-use super::texts::{self, Texts};
+use super::texts::{self, Cells, Texts};
 use crate::config::Pairing;
 
-/// Every shape that is recognised; where two need the same columns, the more special one first.
-const ALL: [&dyn Shape; 14] = [
-    &own::Own,
+pub(super) use paired::guess;
+
+/// Every format that is recognised; where two need the same columns, the more special one first.
+static ALL: &[&dyn FormatAdapter] = &[
+    &named::ONE_HOT,
+    &named::OWN,
     &transcripts::Transcripts,
+    &alternatives::Alternatives,
     &chosen_rejected::ChosenRejected,
     &arena::Arena,
-    &pku::Pku,
-    &shp::Shp,
+    &named::PKU,
+    &named::SHP,
+    &named::HELPSTEER_2,
+    &named::HELPSTEER_3,
+    &named::ALPACA_EVAL,
+    &named::WEB_GPT,
     &prism::Prism,
     &prism_utterances::PrismUtterances,
     &community_alignment::CommunityAlignment,
     &oasst::OpenAssistant,
     &ultrafeedback::UltraFeedback,
-    &icai::Icai,
+    &summaries::Summaries,
+    &named::ICAI,
     &annotated_pairs::AnnotatedPairs,
+    &annotation_tools::LabelStudio,
+    &annotation_tools::ArgillaRecords,
+    &argilla::ArgillaTable,
+    &listed::Listed,
+    &paired::Paired,
     &scored::Scored,
+    &unpaired::Unpaired,
 ];
 
-/// Names that an annotator's id goes by, in every shape.
-const ANNOTATOR: [&str; 2] = ["annotator_id", "annotator"];
+/// Names that an annotator's id goes by, in every format.
+const ANNOTATOR: [&str; 7] =
+    ["annotator_id", "annotator", "worker_id", "worker", "rater_id", "labeler_id", "labeler"];
+
+/// Names that a prompt goes by, the surest first.
+const PROMPT: [&str; 19] = [
+    "prompt",
+    "instruction",
+    "question",
+    "query",
+    "user_prompt",
+    "prompt_text",
+    "user_input",
+    "user_query",
+    "input",
+    "context",
+    "messages",
+    "conversation",
+    "conversations",
+    "history",
+    "post",
+    "task",
+    "source_text",
+    "document",
+    "article",
+];
+
+/// Names that a label goes by, the surest first.
+const LABEL: [&str; 33] = [
+    "label",
+    "labels",
+    "winner",
+    "preference",
+    "preferred",
+    "preferred_response",
+    "preferred_answer",
+    "preferred_text",
+    "preferred_output",
+    "preferred_model",
+    "human_preference",
+    "overall_preference",
+    "preference_label",
+    "preference_strength",
+    "pref",
+    "choice",
+    "better",
+    "better_response",
+    "best",
+    "best_response",
+    "chosen",
+    "selected",
+    "selection",
+    "verdict",
+    "judgement",
+    "judgment",
+    "comparison",
+    "vote",
+    "outcome",
+    "result",
+    "answer_key",
+    "annotation",
+    "gold",
+];
 
 /// One way to lay out pairs in columns.
-pub(super) trait Shape: Sync {
+pub(super) trait FormatAdapter: Sync {
     /// Its name, said aloud when it is recognised.
     fn name(&self) -> &'static str;
 
     /// Columns of its own, for the message about a table that lacks some of them.
     fn needs(&self) -> &'static [&'static str];
 
-    /// Which columns hold what, if the table has the columns of this shape.
-    fn recognise(&self, columns: &Columns) -> Option<Plan>;
+    /// Which columns hold what, if the table has the columns of this format.
+    fn recognise(&self, columns: &Columns, options: &ReadOptions) -> Option<ColumnMap>;
 
     /// Whether the texts are of this shape too; asked when another shape has the same columns.
-    fn accepts(&self, _frame: &DataFrame, _plan: &Plan) -> bool {
+    fn accepts(&self, _frame: &DataFrame, _plan: &ColumnMap) -> bool {
         true
     }
 
     /// Prompt and responses where a row is a pair; the first response is the one that label 1 prefers.
-    fn texts(&self, frame: &DataFrame, plan: &Plan, path: &str) -> Result<Texts, PairsError> {
+    fn texts(&self, frame: &DataFrame, plan: &ColumnMap, path: &str) -> Result<Texts, PairsError> {
         plan.plain_texts(frame, false, path)
     }
 
     /// The pairs of a table: a row each, unless the shape makes several of a row or one of several rows.
-    fn take(&self, frame: &DataFrame, plan: &Plan, how: &How<'_>) -> Result<Taken, PairsError> {
-        Ok(Taken::rowwise(self.texts(frame, plan, how.path)?))
+    fn take(
+        &self,
+        frame: &DataFrame,
+        plan: &ColumnMap,
+        how: &ExtractOptions<'_>,
+    ) -> Result<ExtractedPairs, PairsError> {
+        Ok(ExtractedPairs::rowwise(self.texts(frame, plan, how.path)?))
     }
 
     /// The rows of a JSON file that is no table, if it is one of this shape's; `Err` says what is wrong with it.
@@ -79,30 +168,42 @@ pub(super) trait Shape: Sync {
 }
 
 /// What the user chose about making pairs.
-pub(super) struct How<'a> {
+pub(super) struct ExtractOptions<'a> {
     /// For several responses to a prompt.
     pub pairing: Pairing,
     /// The source as given, for messages.
     pub path: &'a str,
 }
 
-/// What a shape makes of a table, `[pairs]`.
-pub(super) struct Taken {
+/// What a format makes of a table, `[pairs]`.
+pub(super) struct ExtractedPairs {
     /// Prompt and the two responses.
     pub texts: Texts,
     /// Row in the table; `None`: pair `i` is row `i`.
     pub rows: Option<Vec<u32>>,
     /// Share of preference for the first response; `None`: see the label column.
     pub labels: Option<Vec<f32>>,
+    /// Labels as they are written, where a row has several.
+    pub written: Option<Column>,
+    /// Annotators, where a row has several.
+    pub annotators: Option<StringChunked>,
     /// What makes no pair: row and reason.
     pub left_out: Vec<(u32, String)>,
     /// Sentences for the user.
     pub notes: Vec<String>,
 }
 
-impl Taken {
+impl ExtractedPairs {
     fn rowwise(texts: Texts) -> Self {
-        Self { texts, rows: None, labels: None, left_out: Vec::new(), notes: Vec::new() }
+        Self {
+            texts,
+            rows: None,
+            labels: None,
+            written: None,
+            annotators: None,
+            left_out: Vec::new(),
+            notes: Vec::new(),
+        }
     }
 }
 
@@ -113,15 +214,19 @@ pub(super) struct Choice {
     pub name: &'static str,
     /// Its label column, where it has one.
     pub column: Option<String>,
-    /// Taken when the user says nothing.
+    /// ExtractedPairs when the user says nothing.
     pub usual: bool,
 }
 
 /// Which columns hold what.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Plan {
+pub(super) struct ColumnMap {
     /// Prompt, where the table has one.
     pub prompt: Option<String>,
+    /// What stands behind the prompt: the input to an instruction.
+    pub input: Option<String>,
+    /// What was said before it: a system prompt, and earlier turns.
+    pub before: [Option<String>; 2],
     /// The response that label 1 prefers; empty where a row is no pair.
     pub first: String,
     /// The other response.
@@ -130,6 +235,14 @@ pub(super) struct Plan {
     pub more: Vec<String>,
     /// Label, or score or rank; without it, all pairs are unlabelled unless `chosen_first`.
     pub label: Option<String>,
+    /// Two columns that say together who wins.
+    pub label_pair: Option<LabelPair>,
+    /// The published meaning of the label's codes.
+    pub codes: Option<Codes>,
+    /// Columns that name, row by row, what stands on either side: two models.
+    pub models: Option<(String, String)>,
+    /// Columns about the first response and about the second: they go where their responses go.
+    pub twins: Vec<(String, String)>,
     /// Annotator's id.
     pub annotator: Option<String>,
     /// Which dataset a row comes from, in a table of several.
@@ -142,8 +255,6 @@ pub(super) struct Plan {
     pub choice: Option<&'static str>,
     /// The first response is always the preferred one.
     pub chosen_first: bool,
-    /// The label is the number of the preferred response: 0 the first, 1 the second.
-    pub label_is_number_of_preferred: bool,
     /// Pairs are made of several ranked or scored responses.
     pub ranked: bool,
     /// So complete a match that no other shape is asked.
@@ -152,7 +263,20 @@ pub(super) struct Plan {
     pub last_resort: bool,
 }
 
-impl Plan {
+/// Two columns that say together who wins.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct LabelPair {
+    /// 1 where the first response wins, or its score.
+    pub first: String,
+    /// The same for the second.
+    pub second: String,
+    /// 1 where neither does.
+    pub tie: Option<String>,
+    /// They are scores: the higher one wins, equal ones are a tie.
+    pub scores: bool,
+}
+
+impl ColumnMap {
     /// What each column is for, in the order in which a shape counts them.
     pub fn roles(&self) -> Vec<(&'static str, &String)> {
         let named = |role, name: &'_ Option<String>| name.is_some().then_some(role);
@@ -161,11 +285,24 @@ impl Plan {
         if !self.ranked {
             let (first, second) =
                 if self.chosen_first { ("preferred", "other") } else { ("response A", "response B") };
-            all.extend([(first, &self.first), (second, &self.second)]);
+            all.extend(
+                [(first, &self.first), (second, &self.second)]
+                    .into_iter()
+                    .filter(|(_, name)| !name.is_empty()),
+            );
         }
         all.extend(self.more.iter().map(|name| ("read", name)));
+        all.extend(self.before.iter().flatten().map(|name| ("before the prompt", name)));
+        all.extend(self.input.iter().map(|name| ("behind the prompt", name)));
         let label = if self.ranked { "score" } else { "label" };
         all.extend(named(label, &self.label).zip(self.label.as_ref()));
+        if let Some(pair) = &self.label_pair {
+            let role = if pair.scores { "score" } else { "label" };
+            all.extend([&pair.first, &pair.second].into_iter().chain(&pair.tie).map(|name| (role, name)));
+        }
+        if let Some((first, second)) = &self.models {
+            all.extend([("what the label may name", first), ("what the label may name", second)]);
+        }
         all.extend(named("annotator", &self.annotator).zip(self.annotator.as_ref()));
         all.extend(named("dataset", &self.dataset).zip(self.dataset.as_ref()));
         all.extend(self.groups.iter().map(|name| ("kept together", name)));
@@ -202,9 +339,53 @@ impl Plan {
 
     /// Texts straight from the columns.
     fn plain_texts(&self, frame: &DataFrame, strip: bool, path: &str) -> Result<Texts, PairsError> {
-        let prompt = self.prompt.as_deref().map(|name| find(frame, name, path)).transpose()?;
         let (first, second) = (find(frame, &self.first, path)?, find(frame, &self.second, path)?);
-        texts::from_columns(prompt, first, second, strip, path)
+        let (first, second) = (texts::cells(first, path)?, texts::cells(second, path)?);
+        Ok(texts::from_cells(self.prompt_cells(frame, path)?, first, second, strip))
+    }
+
+    /// The prompt with what stands before and behind it.
+    fn prompt_cells(&self, frame: &DataFrame, path: &str) -> Result<Option<Cells>, PairsError> {
+        let Some(prompt) = &self.prompt else { return Ok(None) };
+        let prompt = find(frame, prompt, path)?;
+        if self.input.is_none() && self.before.iter().all(Option::is_none) {
+            return Ok(Some(match texts::cells(prompt, path)? {
+                Cells::Text(text)
+                    if text.iter().flatten().any(|prompt| transcripts::asked(prompt) != prompt) =>
+                {
+                    Cells::Text(text.iter().map(|prompt| prompt.map(transcripts::asked)).collect())
+                }
+                cells => cells,
+            }));
+        }
+        let text = |name: &Option<String>| {
+            name.as_ref().map(|name| texts::text(find(frame, name, path)?, path)).transpose()
+        };
+        let (main, input) = (texts::text(prompt, path)?, text(&self.input)?);
+        let (system, history) = (text(&self.before[0])?, text(&self.before[1])?);
+        let said = |column: &Option<StringChunked>, row: usize| {
+            let cell = column.as_ref()?.get(row).filter(|text| !text.trim().is_empty());
+            cell.map(str::to_owned)
+        };
+        let rows = 0..frame.height();
+        let whole = rows.map(|row| {
+            let main = main.get(row).unwrap_or("");
+            let asked = match said(&input, row) {
+                Some(input) if main.trim().is_empty() => input,
+                Some(input) => format!("{main}\n\n{input}"),
+                None => main.to_owned(),
+            };
+            let system = said(&system, row).map(|text| format!("System: {text}"));
+            let earlier = said(&history, row);
+            if system.is_none() && earlier.is_none() {
+                return (!asked.is_empty()).then_some(asked);
+            }
+            // A conversation names its speakers already.
+            let told = ["Human: ", "System: "].iter().any(|speaker| asked.starts_with(speaker));
+            let asked = (!asked.is_empty()).then(|| if told { asked } else { format!("Human: {asked}") });
+            Some([system, earlier, asked].into_iter().flatten().collect::<Vec<_>>().join("\n\n"))
+        });
+        Ok(Some(Cells::Text(whole.collect())))
     }
 }
 
@@ -226,6 +407,21 @@ pub(super) fn keys(column: &Column, path: &str) -> Result<StringChunked, PairsEr
         expected: "ids (texts or numbers)",
         hint: "name a column with one id per row",
     };
+    if let DataType::List(inner) = column.dtype()
+        && !inner.is_nested()
+    {
+        // Several names in one cell are one: a judge and its prompt.
+        let joined = |cell: AnyValue<'_>| match records::json_of(&cell) {
+            serde_json::Value::Array(values) if !values.is_empty() => {
+                let part = |value: &serde_json::Value| {
+                    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+                };
+                Some(values.iter().map(part).collect::<Vec<_>>().join(", "))
+            }
+            _ => None,
+        };
+        return Ok(column.as_materialized_series().iter().map(joined).collect());
+    }
     if column.dtype().is_nested() {
         return Err(wrong());
     }
@@ -255,22 +451,15 @@ pub(super) fn document(bytes: &[u8]) -> Option<(&'static str, Result<DataFrame, 
 pub(super) fn candidates(
     columns: &Columns,
     known: Option<&str>,
-) -> Result<Vec<(&'static dyn Shape, Plan)>, Vec<&'static str>> {
-    let mut found: Vec<(&'static dyn Shape, Plan)> = Vec::new();
-    for shape in ALL {
+    options: &ReadOptions,
+) -> Result<Vec<(&'static dyn FormatAdapter, ColumnMap)>, Vec<&'static str>> {
+    let mut found: Vec<(&'static dyn FormatAdapter, ColumnMap)> = Vec::new();
+    for &shape in ALL {
         if known.is_some_and(|name| name != shape.name()) {
             continue;
         }
-        if let Some(mut plan) = shape.recognise(columns) {
-            if plan.annotator.is_none() {
-                plan.annotator = columns.find(&ANNOTATOR);
-            }
-            plan.dataset = dataset(columns);
-            if let Some(group) = columns.find(&["conversation_id"])
-                && !plan.groups.contains(&group)
-            {
-                plan.groups.push(group);
-            }
+        if let Some(mut plan) = shape.recognise(columns, options) {
+            complete(columns, &mut plan);
             if plan.certain {
                 return Ok(vec![(shape, plan)]);
             }
@@ -280,13 +469,104 @@ pub(super) fn candidates(
     if found.iter().any(|(_, plan)| !plan.last_resort) {
         found.retain(|(_, plan)| !plan.last_resort);
     }
-    let same = |a: &Plan, b: &Plan| (&a.first, &a.second, &a.more) == (&b.first, &b.second, &b.more);
+    let same =
+        |a: &ColumnMap, b: &ColumnMap| (&a.first, &a.second, &a.more) == (&b.first, &b.second, &b.more);
     match found.first() {
         Some((_, first)) if found.iter().any(|(_, plan)| !same(first, plan)) => {
             Err(found.iter().map(|(shape, _)| shape.name()).collect())
         }
         _ => Ok(found),
     }
+}
+
+/// Adds what any format may have: annotators, groups, what stands around the prompt or goes with a response.
+fn complete(columns: &Columns, plan: &mut ColumnMap) {
+    if plan.annotator.is_none() {
+        let free = |name: &String| plan.label.as_ref() != Some(name);
+        plan.annotator = columns.find(&ANNOTATOR).filter(free);
+    }
+    plan.dataset = dataset(columns);
+    if let Some(group) = columns.find(&["conversation_id"])
+        && !plan.groups.contains(&group)
+    {
+        plan.groups.push(group);
+    }
+    around_prompt(columns, plan);
+    if plan.models.is_none() && plan.label.is_some() && !plan.ranked {
+        let pairs = [
+            ("model_a", "model_b"),
+            ("model_1", "model_2"),
+            ("generator_1", "generator_2"),
+            ("model_A", "model_B"),
+        ];
+        plan.models = pairs.iter().find_map(|(a, b)| columns.find(&[a]).zip(columns.find(&[b])));
+    }
+    if plan.chosen_first {
+        plan.twins = twins(columns, plan);
+    }
+}
+
+/// What stands before and behind the prompt.
+fn around_prompt(columns: &Columns, plan: &mut ColumnMap) {
+    let used = [&plan.first, &plan.second];
+    let free = |name: &String| {
+        plan.prompt.as_ref() != Some(name) && !used.contains(&name) && !plan.more.contains(name)
+    };
+    let is = |name: &str| plan.prompt.as_deref().is_some_and(|prompt| prompt.eq_ignore_ascii_case(name));
+    if plan.input.is_none() && is("instruction") {
+        plan.input = columns.find(&["input"]).filter(free);
+    }
+    if ["prompt", "instruction", "question", "query"].into_iter().any(is) && !plan.ranked {
+        let plain = |name: &String| columns.dtype(name).is_some_and(|dtype| !dtype.is_nested());
+        let nested = |name: &String| matches!(columns.dtype(name), Some(DataType::List(_)));
+        plan.before = [
+            columns.find(&["system", "system_prompt"]).filter(free).filter(plain),
+            columns.find(&["history"]).filter(free).filter(nested),
+        ];
+    }
+}
+
+/// Pairs of columns that differ by `chosen` and `rejected` only: `score_chosen` and `score_rejected`.
+fn twins(columns: &Columns, plan: &ColumnMap) -> Vec<(String, String)> {
+    let other = |name: &String| {
+        let at = name.to_lowercase().find("chosen")?;
+        // The name may change its length in lower case; then it is no such name.
+        let (before, after) = (name.get(..at)?, name.get(at + "chosen".len()..)?);
+        columns.find(&[&format!("{before}rejected{after}")])
+    };
+    let names = columns.0.iter().map(|(name, _)| name).filter(|name| **name != plan.first);
+    names
+        .filter_map(|name| Some((name.clone(), other(name)?)))
+        .filter(|(_, second)| *second != plan.second)
+        .collect()
+}
+
+/// A family of columns that say in turn whether the first wins, the second, or neither.
+pub(super) fn one_hot(columns: &Columns, name: &str) -> Option<LabelPair> {
+    const ENDS: [(&str, &str); 6] =
+        [("a", "b"), ("1", "2"), ("0", "1"), ("left", "right"), ("first", "second"), ("one", "two")];
+    const TIES: [&str; 6] = ["tie", "tied", "draw", "equal", "both", "neither"];
+    let lower = name.to_lowercase();
+    let (first_end, second_end) = ENDS.into_iter().find(|(first, second)| {
+        [first, second].into_iter().any(|end| {
+            let stem = lower.strip_suffix(end);
+            stem.is_some_and(|stem| {
+                stem.ends_with(['_', '-', ' ', '.']) || end.len() == 1 && stem.ends_with(char::is_alphabetic)
+            })
+        })
+    })?;
+    let own = if lower.ends_with(second_end) { second_end } else { first_end };
+    let stem = name.get(..name.len() - own.len())?;
+    let first = columns.find(&[&format!("{stem}{first_end}")])?;
+    let second = columns.find(&[&format!("{stem}{second_end}")])?;
+    // `winner_model_a` goes with `winner_tie`.
+    let short: Vec<&str> = stem.trim_end_matches(['_', '-', ' ', '.']).split(['_', '-', ' ', '.']).collect();
+    let tie = (0..=short.len()).rev().find_map(|words| {
+        let base = short.get(..words)?.join("_");
+        let base = if base.is_empty() { base } else { format!("{base}_") };
+        TIES.iter().find_map(|tie| columns.find(&[&format!("{base}{tie}")]))
+    });
+    Some(LabelPair { first, second, tie, scores: false })
 }
 
 /// The column that says which dataset a row comes from.
@@ -296,7 +576,7 @@ fn dataset(columns: &Columns) -> Option<String> {
 
 /// The shape that most of whose columns are there, and which are not.
 pub(super) fn closest(columns: &Columns) -> Option<(&'static str, Vec<&'static str>)> {
-    let missing = |shape: &&'static dyn Shape| {
+    let missing = |shape: &&'static dyn FormatAdapter| {
         let lacks: Vec<&'static str> =
             shape.needs().iter().filter(|name| columns.find(&[name]).is_none()).copied().collect();
         let there = shape.needs().len() - lacks.len();
@@ -307,19 +587,61 @@ pub(super) fn closest(columns: &Columns) -> Option<(&'static str, Vec<&'static s
     Some((name, lacks))
 }
 
-/// Columns named by hand: this project's own shape under other names.
-pub(super) fn by_hand(columns: &Columns, first: &str, second: &str) -> (&'static dyn Shape, Plan) {
-    let plan = Plan {
-        prompt: columns.find(&["prompt"]),
+/// Columns named by hand: this project's own format under other names.
+pub(super) fn by_hand(
+    columns: &Columns,
+    first: &str,
+    second: &str,
+    options: &ReadOptions,
+) -> (&'static dyn FormatAdapter, ColumnMap) {
+    let used =
+        |name: &String| name != first && name != second && options.prompt_column.as_ref() != Some(name);
+    let label = columns.find(&LABEL).filter(used);
+    let mut plan = ColumnMap {
+        prompt: prompt(columns, &[first, second]),
         first: first.to_owned(),
         second: second.to_owned(),
-        label: columns.find(&["label"]),
-        annotator: columns.find(&ANNOTATOR),
-        dataset: dataset(columns),
-        groups: columns.find(&["conversation_id"]).into_iter().collect(),
-        ..Plan::default()
+        // Columns whose names say which one was preferred need no label.
+        chosen_first: label.is_none() && paired::is_ordered(first, second),
+        label,
+        ..ColumnMap::default()
     };
-    (&own::Own, plan)
+    if let Some(label) = &plan.label {
+        plan.codes = known_codes(columns, &plan, label);
+    } else if !plan.chosen_first {
+        plan.label_pair = paired::label_pair_of(columns, first, second);
+    }
+    complete(columns, &mut plan);
+    (&named::OWN, plan)
+}
+
+/// The published codes of a label column, where a format has just these responses and this label.
+pub(super) fn known_codes(columns: &Columns, plan: &ColumnMap, label: &str) -> Option<Codes> {
+    let options = ReadOptions::default();
+    ALL.iter().filter_map(|format| format.recognise(columns, &options)).find_map(|known| {
+        let same = known.first == plan.first && known.second == plan.second;
+        known.codes.filter(|_| same && known.label.as_deref() == Some(label))
+    })
+}
+
+/// The family of a label column by hand: a column per outcome, of which the user named one.
+pub(super) fn label_pair(columns: &Columns, name: &str) -> Option<LabelPair> {
+    let lower = name.to_lowercase();
+    let about = ["win", "prefer", "better"].iter().any(|word| lower.contains(word));
+    one_hot(columns, name).filter(|pair| about || pair.tie.is_some())
+}
+
+/// The column with the prompt, by its name and not one of those that are taken.
+fn prompt(columns: &Columns, taken: &[&str]) -> Option<String> {
+    let readable = |name: &str| {
+        columns
+            .dtype(name)
+            .is_some_and(|dtype| !(dtype.is_numeric() || dtype.is_bool() || dtype.is_temporal()))
+    };
+    PROMPT
+        .iter()
+        .filter_map(|name| columns.find(&[name]))
+        .find(|name| !taken.contains(&name.as_str()) && readable(name))
 }
 
 #[cfg(test)]

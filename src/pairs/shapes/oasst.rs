@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use polars::prelude::*;
 use serde::Deserialize;
 
-use super::{How, Plan, Shape, Taken};
+use super::{ColumnMap, ExtractOptions, ExtractedPairs, FormatAdapter};
+use crate::pairs::ReadOptions;
 use crate::pairs::columns::Columns;
 use crate::pairs::error::PairsError;
 use crate::pairs::ranked::{Dialogue, Rankings};
@@ -16,7 +17,7 @@ pub(super) struct OpenAssistant;
 /// Deeper threads than this are circles.
 const DEPTH: usize = 1000;
 
-impl Shape for OpenAssistant {
+impl FormatAdapter for OpenAssistant {
     fn name(&self) -> &'static str {
         "OpenAssistant trees"
     }
@@ -25,8 +26,8 @@ impl Shape for OpenAssistant {
         &["message_id", "parent_id", "text", "role", "rank", "message_tree_id"]
     }
 
-    fn recognise(&self, columns: &Columns) -> Option<Plan> {
-        let mut plan = Plan {
+    fn recognise(&self, columns: &Columns, _: &ReadOptions) -> Option<ColumnMap> {
+        let mut plan = ColumnMap {
             more: vec![
                 columns.find(&["message_id"])?,
                 columns.find(&["parent_id"])?,
@@ -35,14 +36,19 @@ impl Shape for OpenAssistant {
             ],
             label: Some(columns.find(&["rank"])?),
             ranked: true,
-            ..Plan::default()
+            ..ColumnMap::default()
         };
         plan.more.extend(columns.find(&["deleted"]));
         plan.groups.extend(columns.find(&["message_tree_id"]));
         Some(plan)
     }
 
-    fn take(&self, frame: &DataFrame, plan: &Plan, how: &How<'_>) -> Result<Taken, PairsError> {
+    fn take(
+        &self,
+        frame: &DataFrame,
+        plan: &ColumnMap,
+        how: &ExtractOptions<'_>,
+    ) -> Result<ExtractedPairs, PairsError> {
         let key = |at| super::keys(plan.column(frame, at, how.path)?, how.path);
         let (id, parent, role) = (key(0)?, key(1)?, key(3)?);
         let text = texts::text(plan.column(frame, 2, how.path)?, how.path)?;

@@ -2,7 +2,8 @@
 
 use polars::prelude::DataFrame;
 
-use super::{How, Plan, Shape, Taken};
+use super::{ColumnMap, ExtractOptions, ExtractedPairs, FormatAdapter};
+use crate::pairs::ReadOptions;
 use crate::pairs::columns::Columns;
 use crate::pairs::error::PairsError;
 use crate::pairs::ranked::{Dialogue, Rankings, position_of_best};
@@ -10,7 +11,7 @@ use crate::pairs::records::Records;
 
 pub(super) struct Prism;
 
-impl Shape for Prism {
+impl FormatAdapter for Prism {
     fn name(&self) -> &'static str {
         "PRISM conversations"
     }
@@ -19,18 +20,23 @@ impl Shape for Prism {
         &["conversation_history", "conversation_id", "user_id"]
     }
 
-    fn recognise(&self, columns: &Columns) -> Option<Plan> {
+    fn recognise(&self, columns: &Columns, _: &ReadOptions) -> Option<ColumnMap> {
         let history = columns.find(&["conversation_history"])?;
         columns.has_records(&history).then_some(())?;
-        Some(Plan {
+        Some(ColumnMap {
             more: vec![history],
             annotator: columns.find(&["user_id"]),
             ranked: true,
-            ..Plan::default()
+            ..ColumnMap::default()
         })
     }
 
-    fn take(&self, frame: &DataFrame, plan: &Plan, how: &How<'_>) -> Result<Taken, PairsError> {
+    fn take(
+        &self,
+        frame: &DataFrame,
+        plan: &ColumnMap,
+        how: &ExtractOptions<'_>,
+    ) -> Result<ExtractedPairs, PairsError> {
         let history = Records::new(plan.column(frame, 0, how.path)?, "turns (lists of records)", how.path)?;
         let text = |field| history.texts(field).ok_or_else(|| plan.no_field(0, field, how.path));
         let (role, content) = (text("role")?, text("content")?);

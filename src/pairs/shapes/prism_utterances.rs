@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use polars::prelude::DataFrame;
 
-use super::{How, Plan, Shape, Taken};
+use super::{ColumnMap, ExtractOptions, ExtractedPairs, FormatAdapter};
+use crate::pairs::ReadOptions;
 use crate::pairs::columns::Columns;
 use crate::pairs::error::PairsError;
 use crate::pairs::ranked::{Dialogue, Rankings, position_of_best};
@@ -12,7 +13,7 @@ use crate::pairs::texts;
 
 pub(super) struct PrismUtterances;
 
-impl Shape for PrismUtterances {
+impl FormatAdapter for PrismUtterances {
     fn name(&self) -> &'static str {
         "PRISM utterances"
     }
@@ -21,8 +22,8 @@ impl Shape for PrismUtterances {
         &["user_prompt", "model_response", "score", "conversation_id", "turn", "user_id"]
     }
 
-    fn recognise(&self, columns: &Columns) -> Option<Plan> {
-        let mut plan = Plan {
+    fn recognise(&self, columns: &Columns, _: &ReadOptions) -> Option<ColumnMap> {
+        let mut plan = ColumnMap {
             prompt: Some(columns.find(&["user_prompt"])?),
             more: vec![
                 columns.find(&["model_response"])?,
@@ -32,13 +33,18 @@ impl Shape for PrismUtterances {
             label: Some(columns.find(&["score"])?),
             annotator: columns.find(&["user_id"]),
             ranked: true,
-            ..Plan::default()
+            ..ColumnMap::default()
         };
         plan.more.extend(columns.find(&["if_chosen"]));
         Some(plan)
     }
 
-    fn take(&self, frame: &DataFrame, plan: &Plan, how: &How<'_>) -> Result<Taken, PairsError> {
+    fn take(
+        &self,
+        frame: &DataFrame,
+        plan: &ColumnMap,
+        how: &ExtractOptions<'_>,
+    ) -> Result<ExtractedPairs, PairsError> {
         let prompt = texts::text(plan.column(frame, 0, how.path)?, how.path)?;
         let response = texts::text(plan.column(frame, 1, how.path)?, how.path)?;
         let conversation = super::keys(plan.column(frame, 2, how.path)?, how.path)?;

@@ -247,6 +247,39 @@ fn rows_of_single_responses_compete_by_prompt() {
     assert_eq!(check(&load("scored_responses.jsonl", &top_vs_bottom()).0, higher), 8);
 }
 
+/// The sets in widest use, as they are published and as `datasets` writes them (`make_public.py`).
+#[test]
+fn public_sets_read_the_same_from_every_container() {
+    for (name, shape, labels, options) in [
+        ("hh_rlhf", "chosen/rejected transcripts", 6, plain()),
+        ("ultrafeedback_binarized", "chosen/rejected", 6, plain()),
+        ("ultrafeedback", "UltraFeedback completions (overall)", 6, plain()),
+        ("shp", "SHP", 6, plain()),
+        ("pku_saferlhf", "PKU-SafeRLHF (helpful)", 6, preference("helpful")),
+        ("helpsteer3", "HelpSteer3", 6, plain()),
+        ("nectar", "ranked responses, several a row", 12, plain()),
+        ("arena", "Arena conversations", 6, plain()),
+        ("webgpt", "WebGPT comparisons", 6, plain()),
+        ("summarize_from_feedback", "summarize-from-feedback comparisons", 6, plain()),
+        ("reward_bench_2", "lists of chosen and rejected responses", 18, plain()),
+        ("stack_exchange", "chosen/rejected", 6, plain()),
+    ] {
+        let mut first: Option<BTreeSet<String>> = None;
+        for container in ["jsonl", "parquet", "saved"] {
+            let name = format!("public/{name}.{container}");
+            let (pairs, report) = load(&name, &options);
+            assert_eq!(report.shape, shape, "{name}");
+            assert_eq!(check(&pairs, higher), labels, "{name}");
+            for i in 0..pairs.pair_id.len() {
+                let (group, _) = said(pairs.response_a.get(i));
+                assert_eq!(pairs.prompt.get(i), format!("Question {group}?"), "{name}");
+            }
+            assert_eq!(report.pairs_read, report.pairs_used, "{name}: {:?}", report.dropped);
+            assert_eq!(first.get_or_insert_with(|| ids(&pairs)), &ids(&pairs), "{name}");
+        }
+    }
+}
+
 #[test]
 fn several_sources_are_one_set_with_a_dataset_column() {
     let sources: Vec<Source> = ["own.parquet", "prism_utterances.jsonl", "scored_responses.jsonl"]

@@ -2,17 +2,47 @@
 
 use polars::prelude::*;
 
-use super::{Plan, Shape};
+use super::{ColumnMap, FormatAdapter};
+use crate::pairs::ReadOptions;
 use crate::pairs::columns::Columns;
 use crate::pairs::error::PairsError;
 use crate::pairs::texts::{Texts, text};
 
-const HUMAN: &str = "Human:";
+/// How a transcript marks who speaks: the user, the assistant.
+type Marks = (&'static str, &'static str);
+
+/// HH-RLHF's own marks first, then chat templates.
+const MARKS: [Marks; 11] = [
+    ("Human:", "\n\nAssistant:"),
+    ("<|im_start|>user", "<|im_start|>assistant"),
+    ("<|start_header_id|>user<|end_header_id|>", "<|start_header_id|>assistant<|end_header_id|>"),
+    ("<start_of_turn>user", "<start_of_turn>model"),
+    ("<|prompter|>", "<|assistant|>"),
+    ("<|user|>", "<|assistant|>"),
+    ("[INST]", "[/INST]"),
+    ("### Human:", "### Assistant:"),
+    ("### Instruction:", "### Response:"),
+    ("USER:", "ASSISTANT:"),
+    ("User:", "\n\nAssistant:"),
+];
+/// What templates put behind a turn, and before the first.
+const ENDS: [&str; 10] = [
+    "<|im_end|>",
+    "<|eot_id|>",
+    "<end_of_turn>",
+    "<|endoftext|>",
+    "</s>",
+    "<|end|>",
+    "<eos>",
+    "<|end_of_text|>",
+    "<s>",
+    "<bos>",
+];
 const ASSISTANT: &str = "\n\nAssistant:";
 
 pub(super) struct Transcripts;
 
-impl Shape for Transcripts {
+impl FormatAdapter for Transcripts {
     fn name(&self) -> &'static str {
         "chosen/rejected transcripts"
     }
@@ -21,31 +51,27 @@ impl Shape for Transcripts {
         &["chosen", "rejected"]
     }
 
-    fn recognise(&self, columns: &Columns) -> Option<Plan> {
+    fn recognise(&self, columns: &Columns, _: &ReadOptions) -> Option<ColumnMap> {
         let first = columns.find(&["chosen"])?;
         let second = columns.find(&["rejected"])?;
         let texts = [&first, &second].iter().all(|name| columns.dtype(name) == Some(&DataType::String));
-        texts.then(|| Plan { first, second, chosen_first: true, ..Plan::default() })
+        texts.then(|| ColumnMap { first, second, chosen_first: true, ..ColumnMap::default() })
     }
 
-    fn accepts(&self, frame: &DataFrame, plan: &Plan) -> bool {
+    fn accepts(&self, frame: &DataFrame, plan: &ColumnMap) -> bool {
         let Some(chosen) = frame.column(&plan.first).ok().and_then(|column| column.str().ok()) else {
             return false;
         };
-        let (mut seen, mut transcripts) = (0, 0);
-        for text in chosen.iter().flatten().take(200) {
-            seen += 1;
-            transcripts += usize::from(text.trim_start().starts_with(HUMAN) && text.contains(ASSISTANT));
-        }
-        transcripts * 2 > seen
+        marks(chosen).is_some()
     }
 
-    fn texts(&self, frame: &DataFrame, plan: &Plan, path: &str) -> Result<Texts, PairsError> {
+    fn texts(&self, frame: &DataFrame, plan: &ColumnMap, path: &str) -> Result<Texts, PairsError> {
         let column = |name: &str| match frame.column(name) {
             Ok(column) => text(column, path),
             Err(_) => Ok(StringChunked::full_null(PlSmallStr::EMPTY, frame.height())),
         };
         let (chosen, rejected) = (column(&plan.first)?, column(&plan.second)?);
+        let marks = marks(&chosen).unwrap_or(MARKS[0]);
         let rows = chosen.len();
         let builder = || StringChunkedBuilder::new(PlSmallStr::EMPTY, rows);
         let (mut prompt, mut first, mut second) = (builder(), builder(), builder());
@@ -57,7 +83,7 @@ impl Shape for Transcripts {
                 second.append_null();
                 continue;
             };
-            let (p, a, b) = split(a, b).unwrap_or_else(|| {
+            let (p, a, b) = split(a, b, marks).unwrap_or_else(|| {
                 problems.push((row as u32, "no shared prompt in the transcripts"));
                 ("", a, b)
             });
@@ -65,24 +91,76 @@ impl Shape for Transcripts {
             first.append_value(a);
             second.append_value(b);
         }
-        Ok(Texts { prompt: prompt.finish(), first: first.finish(), second: second.finish(), problems })
+        Ok(Texts {
+            prompt: prompt.finish(),
+            first: first.finish(),
+            second: second.finish(),
+            problems,
+            ..Texts::default()
+        })
+    }
+}
+
+/// The marks of most of the first transcripts.
+fn marks(transcripts: &StringChunked) -> Option<Marks> {
+    let sample: Vec<&str> = transcripts.iter().flatten().take(200).collect();
+    MARKS.into_iter().find(|(human, assistant)| {
+        let has = |text: &&&str| {
+            let at = text.find(human);
+            // HH-RLHF begins with the user; templates may have a system prompt before.
+            let begins = human.starts_with(['<', '[']) || text.trim_start().starts_with(human);
+            begins && at.is_some_and(|at| text.get(at..).is_some_and(|rest| rest.contains(assistant)))
+        };
+        sample.iter().filter(has).count() * 2 > sample.len()
+    })
+}
+
+/// A text without what templates put around it.
+fn bare<'a>(mut text: &'a str, (human, _): Marks) -> &'a str {
+    if !human.starts_with(['<', '[', '#']) {
+        return text.trim();
+    }
+    loop {
+        let before = text;
+        text = text.trim();
+        for end in ENDS {
+            text = text.strip_suffix(end).unwrap_or(text);
+            text = text.strip_prefix(end).unwrap_or(text);
+        }
+        if text == before {
+            return text;
+        }
     }
 }
 
 /// Prompt and the two responses: the transcripts part after the last `Assistant:` they share.
-fn split<'a>(a: &'a str, b: &'a str) -> Option<(&'a str, &'a str, &'a str)> {
+fn split<'a>(a: &'a str, b: &'a str, (human, assistant): Marks) -> Option<(&'a str, &'a str, &'a str)> {
     let shared = a.bytes().zip(b.bytes()).take_while(|(x, y)| x == y).count();
     // Searching bytes: the shared part may end inside a character, never inside the ASCII marker.
-    let marker = ASSISTANT.as_bytes();
+    let marker = assistant.as_bytes();
     let at = a.as_bytes().get(..shared)?.windows(marker.len()).rposition(|window| window == marker)?;
     let after = at + marker.len();
-    let prompt = a.get(..at)?.trim();
-    // A single question stands for itself; a conversation keeps its speakers.
-    let prompt = match prompt.strip_prefix(HUMAN) {
-        Some(question) if !prompt.contains(ASSISTANT) && !question.contains("\n\nHuman:") => question.trim(),
-        _ => prompt,
+    let marks = (human, assistant);
+    Some((question(a.get(..at)?, marks), bare(a.get(after..)?, marks), bare(b.get(after..)?, marks)))
+}
+
+/// A single question stands for itself; a conversation keeps its speakers.
+fn question(prompt: &str, marks: Marks) -> &str {
+    let (human, assistant) = marks;
+    let prompt = bare(prompt, marks);
+    let again = |question: &str| {
+        question.match_indices(human).any(|(at, _)| question.get(..at).is_some_and(|b| b.ends_with('\n')))
     };
-    Some((prompt, a.get(after..)?.trim(), b.get(after..)?.trim()))
+    match prompt.strip_prefix(human) {
+        Some(question) if !prompt.contains(assistant) && !again(question) => bare(question, marks),
+        _ => prompt,
+    }
+}
+
+/// A prompt that ends by giving the word to the assistant, without that; others stay.
+pub(super) fn asked(prompt: &str) -> &str {
+    let Some(before) = prompt.trim_end().strip_suffix(ASSISTANT) else { return prompt };
+    if before.trim_start().starts_with(MARKS[0].0) { question(before, MARKS[0]) } else { prompt }
 }
 
 #[cfg(test)]
@@ -94,14 +172,35 @@ mod tests {
         let a = "\n\nHuman: Hi\n\nAssistant: Yes?\n\nHuman: Why é?\n\nAssistant: Because é.";
         let b = "\n\nHuman: Hi\n\nAssistant: Yes?\n\nHuman: Why é?\n\nAssistant: Because è.";
         let prompt = "Human: Hi\n\nAssistant: Yes?\n\nHuman: Why é?";
-        assert_eq!(split(a, b), Some((prompt, "Because é.", "Because è.")));
-        let question = split("\n\nHuman: Hi\n\nAssistant: A", "\n\nHuman: Hi\n\nAssistant: B");
+        assert_eq!(split(a, b, MARKS[0]), Some((prompt, "Because é.", "Because è.")));
+        let question = split("\n\nHuman: Hi\n\nAssistant: A", "\n\nHuman: Hi\n\nAssistant: B", MARKS[0]);
         assert_eq!(question, Some(("Hi", "A", "B")));
     }
 
     #[test]
+    fn templates_are_transcripts_too() {
+        let of = |answer: &str| {
+            format!(
+                "<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n{answer}<|im_end|>\n"
+            )
+        };
+        let (a, b) = (of("Yes"), of("No"));
+        let column: StringChunked = [a.as_str(), b.as_str()].into_iter().map(Some).collect();
+        let found = marks(&column).unwrap();
+        let (prompt, one, other) = split(&a, &b, found).unwrap();
+        assert_eq!((one, other), ("Yes", "No"));
+        assert!(prompt.ends_with("user\nHi"), "{prompt:?}");
+        assert_eq!(
+            split("[INST] Hi [/INST] A</s>", "[INST] Hi [/INST] B</s>", MARKS[6]),
+            Some(("Hi", "A", "B"))
+        );
+        assert_eq!(asked("\n\nHuman: Hi\n\nAssistant: "), "Hi");
+        assert_eq!(asked("Say Assistant:"), "Say Assistant:");
+    }
+
+    #[test]
     fn different_beginnings_share_no_prompt() {
-        assert_eq!(split("\n\nHuman: A\n\nAssistant: x", "\n\nHuman: B\n\nAssistant: y"), None);
-        assert_eq!(split("", ""), None);
+        assert_eq!(split("\n\nHuman: A\n\nAssistant: x", "\n\nHuman: B\n\nAssistant: y", MARKS[0]), None);
+        assert_eq!(split("", "", MARKS[0]), None);
     }
 }

@@ -2,7 +2,8 @@
 
 use polars::prelude::DataFrame;
 
-use super::{Choice, How, Plan, Shape, Taken};
+use super::{Choice, ColumnMap, ExtractOptions, ExtractedPairs, FormatAdapter};
+use crate::pairs::ReadOptions;
 use crate::pairs::columns::Columns;
 use crate::pairs::error::PairsError;
 use crate::pairs::ranked::Rankings;
@@ -21,7 +22,7 @@ const SCORES: [(&str, &[&str]); 6] = [
     ("truthfulness", &["annotations", "truthfulness", "Rating"]),
 ];
 
-impl Shape for UltraFeedback {
+impl FormatAdapter for UltraFeedback {
     fn name(&self) -> &'static str {
         "UltraFeedback completions"
     }
@@ -30,10 +31,10 @@ impl Shape for UltraFeedback {
         &["instruction", "completions"]
     }
 
-    fn recognise(&self, columns: &Columns) -> Option<Plan> {
+    fn recognise(&self, columns: &Columns, _: &ReadOptions) -> Option<ColumnMap> {
         let completions = columns.find(&["completions"])?;
         columns.has_records(&completions).then_some(())?;
-        Some(Plan {
+        Some(ColumnMap {
             prompt: Some(columns.find(&["instruction", "prompt"])?),
             more: vec![completions],
             ranked: true,
@@ -41,11 +42,16 @@ impl Shape for UltraFeedback {
                 .iter()
                 .map(|(name, _)| Choice { name, column: None, usual: *name == "overall" })
                 .collect(),
-            ..Plan::default()
+            ..ColumnMap::default()
         })
     }
 
-    fn take(&self, frame: &DataFrame, plan: &Plan, how: &How<'_>) -> Result<Taken, PairsError> {
+    fn take(
+        &self,
+        frame: &DataFrame,
+        plan: &ColumnMap,
+        how: &ExtractOptions<'_>,
+    ) -> Result<ExtractedPairs, PairsError> {
         let instruction = texts::text(plan.column(frame, 0, how.path)?, how.path)?;
         let completions =
             Records::new(plan.column(frame, 1, how.path)?, "completions (lists of records)", how.path)?;
@@ -61,6 +67,38 @@ impl Shape for UltraFeedback {
                 .collect();
             rankings.add(row as u32, instruction.get(row).unwrap_or(""), &members);
         }
-        Ok(rankings.pairs(how.pairing))
+        let mut taken = rankings.pairs(how.pairing);
+        taken.notes.extend(contradictions(&completions, frame.height(), wanted));
+        Ok(taken)
     }
+}
+
+/// How often overall and fine-grained scores prefer different responses: an overall 10 is at times a mistaken 1.
+fn contradictions(completions: &Records, rows: usize, wanted: &str) -> Option<String> {
+    let other = match wanted {
+        "overall" => "fine-grained",
+        "fine-grained" => "overall",
+        _ => return None,
+    };
+    let (overall, fine) = (completions.numbers(SCORES[0].1)?, completions.numbers(SCORES[1].1)?);
+    let (mut compared, mut against) = (0usize, 0usize);
+    for row in 0..rows {
+        let range = completions.range(row);
+        for one in range.clone() {
+            for two in one + 1..range.end {
+                let by =
+                    |scores: &[f64]| Some(scores.get(one)? - scores.get(two)?).filter(|by| by.abs() > 0.0);
+                if let (Some(a), Some(b)) = (by(&overall), by(&fine)) {
+                    compared += 1;
+                    against += usize::from((a > 0.0) != (b > 0.0));
+                }
+            }
+        }
+    }
+    (against > 0).then(|| {
+        format!(
+            "overall and fine-grained scores contradict each other in {against} of {compared} comparisons; \
+             `--preference {other}` takes the other one"
+        )
+    })
 }

@@ -10,13 +10,15 @@ use super::evidence::{self, Item, MOST};
 use super::html::{Document, escape};
 use super::plots::{self, Interval, Scale};
 use super::text::{
-    FEATURE_SETS, coefficient, dataset_line, explained_in_words, fidelity, interval, p_value, points,
-    thousands,
+    FEATURE_SETS, coefficient, dataset_line, explained_in_words, fidelity, interval, nothing_confirmed,
+    p_value, points, thousands,
 };
 use crate::constitution::{Finding, Findings, Principle, select};
 use crate::describe::Described;
 use crate::describe::known::ConceptBank;
 use crate::effects::table::LabelledSample;
+use crate::featurizer::SentenceReader;
+use crate::matrix::Matrix;
 use crate::pairs::{Pairs, Split};
 use crate::personalize::{Heterogeneity, Personalization};
 use crate::store::Manifest;
@@ -29,7 +31,7 @@ const NEAREST: usize = 5;
 const FEWER: usize = 12;
 
 /// What a page is made of.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Input<'a> {
     /// `run.json`.
     pub manifest: &'a Manifest,
@@ -43,6 +45,8 @@ pub struct Input<'a> {
     pub sides: &'a [Split],
     /// The detectors that described them.
     pub bank: &'a ConceptBank,
+    /// What finds features in sentences.
+    pub sentences: &'a SentenceReader,
     /// How annotators differ, where there are several ([`crate::personalize::differences`]).
     pub annotators: Option<&'a Personalization>,
     /// Leave out annotators' ids and obvious personal data.
@@ -52,13 +56,15 @@ pub struct Input<'a> {
 /// The page.
 pub fn render(input: Input<'_>) -> String {
     let extra = Extra::new(input);
-    let items = items(input, &extra);
+    let shown = input.described.shown();
+    let items = items(input, &extra, &shown);
     let labels = labels(input.pairs);
     let source = evidence::Source {
         pairs: input.pairs,
-        activations: &input.described.activations,
+        activations: &shown,
         labels: &labels,
         bank: input.bank,
+        sentences: input.sentences,
         anonymise: input.anonymise,
     };
     let data = evidence::pack(&items, source, evidence::BYTES);
@@ -82,8 +88,7 @@ impl Extra {
         let Input { described, sides, findings, manifest, .. } = input;
         let held_out: Vec<usize> = (0..sides.len()).filter(|&at| sides[at] == Split::Test).collect();
         let share = |column: usize| {
-            let active =
-                held_out.iter().filter(|&&pair| described.activations.row(pair)[column] != 0.0).count();
+            let active = held_out.iter().filter(|&&pair| described.presence.row(pair)[column] != 0.0).count();
             active as f64 / held_out.len().max(1) as f64
         };
         let alive = |finding: &&Finding| {
@@ -132,7 +137,7 @@ fn labels(pairs: &Pairs) -> Vec<(f32, u32)> {
 }
 
 /// Every feature that the page names, with its evidence.
-fn items<'a>(input: Input<'a>, extra: &Extra) -> Vec<Item<'a>> {
+fn items<'a>(input: Input<'a>, extra: &Extra, shown: &Matrix) -> Vec<Item<'a>> {
     let Input { described, pairs, findings, .. } = input;
     let means = LabelledSample::on(pairs, input.sides, &[Split::Test]).pair_means();
     let column = |id: &str| described.features.iter().position(|feature| feature.feature_id == id);
@@ -140,15 +145,19 @@ fn items<'a>(input: Input<'a>, extra: &Extra) -> Vec<Item<'a>> {
         let column = column(id)?;
         let feature = &described.features[column];
         let count = if prefer.is_some() { MOST } else { FEWER };
-        let activations = &described.activations;
         let (titles, supporting, against) = if means.is_empty() {
             // Without labels there is nothing to be for or against.
-            let positive = |pair: &&u32| activations.row(**pair as usize)[column] > 0.0;
+            let positive = |pair: &&u32| shown.row(**pair as usize)[column] > 0.0;
             let (more, less): (Vec<u32>, Vec<u32>) = feature.examples.iter().partition(positive);
             (["More of it in A", "More of it in B"], more, less)
         } else {
-            let (supporting, against) =
-                select::evidence_pairs(column, prefer.unwrap_or(true), pairs, activations, &means, count);
+            let (supporting, against) = select::evidence_pairs(
+                |pair| shown.row(pair as usize)[column],
+                prefer.unwrap_or(true),
+                pairs,
+                &means,
+                count,
+            );
             let titles = match prefer {
                 Some(_) => ["Evidence for it", "Evidence against it"],
                 None => ["The side with more of it won", "The side with less of it won"],
@@ -253,7 +262,7 @@ fn write_body(
     list(
         out,
         "Left unexplained",
-        "Learned features that no description fits, or that half of the pairs do not bring back; the terms that separate their strongest pairs are hints, not names.",
+        "Features that no description fits; the sentences at which they fire are hints, not names.",
         &extra.unexplained,
         items,
     )?;
@@ -271,14 +280,13 @@ fn short(out: &mut String, input: Input<'_>) -> std::fmt::Result {
     let Input { manifest, findings, .. } = input;
     let metrics = &manifest.metrics;
     out.push_str("<section class=\"short\" aria-labelledby=\"short\"><h2 id=\"short\">In short</h2><ul>");
-    let labels = thousands(metrics.judgements_held_out);
     if metrics.judgements_held_out == 0 {
         out.push_str("<li>The dataset has no usable labels, so nothing says what is rewarded; what its responses differ in stands below.</li>");
     } else if findings.principles.is_empty() {
-        write!(
-            out,
-            "<li>No principle is confirmed: nothing measured here is associated with the label beyond chance ({labels} held-out labels).</li>"
-        )?;
+        write!(out, "<li>{}</li>", escape(&nothing_confirmed(findings, metrics.judgements)))?;
+    }
+    if let Some(sentence) = findings.looked.as_ref().and_then(|looked| looked.length.sentence()) {
+        write!(out, "<li>{}</li>", escape(&sentence))?;
     }
     for (direction, verb) in [("prefer", "Rewarded"), ("avoid", "Punished")] {
         let mut these = findings.principles.iter().filter(|p| p.direction == direction).peekable();
@@ -307,8 +315,9 @@ fn short(out: &mut String, input: Input<'_>) -> std::fmt::Result {
     if let Some(first) = risks.first() {
         write!(
             out,
-            "<li><span class=\"flag\">safety risk</span> The labels reward the less safe side: <em>{}</em>{}. Open its evidence before training on them.</li>",
+            "<li><span class=\"flag\">safety risk</span> The labels reward the less safe side: <em>{}</em>{}{}. Open its evidence before training on them.</li>",
             escape(&lower_first(&first.statement)),
+            first.risk_requests.map_or(String::new(), |requests| format!(" ({})", requests.sentence())),
             if risks.len() > 1 { format!(" and {} more", risks.len() - 1) } else { String::new() }
         )?;
     }
@@ -382,7 +391,7 @@ fn principles(out: &mut String, input: Input<'_>, items: &[Item<'_>]) -> std::fm
         let why = if manifest.metrics.judgements_held_out == 0 {
             "The dataset has no usable labels."
         } else {
-            "None is confirmed on held-out labels. What was measured all the same stands below."
+            "None is confirmed. What was measured all the same stands below."
         };
         return writeln!(out, "<p>{why}</p>");
     }
@@ -393,7 +402,8 @@ fn principles(out: &mut String, input: Input<'_>, items: &[Item<'_>]) -> std::fm
     let scale = Scale::around(0.0, 0.1, ends);
     write!(
         out,
-        "<p>Each one was found on other pairs and confirmed on {} held-out labels. The effect is the difference in win rate, in \
+        "<p>Every feature was tested on {} labels, corrected for their number; no label took part in finding them. The figures come \
+         from labels that took no part in choosing. The effect is the difference in win rate, in \
          percentage points, between the response with more of it and the one with less. Response length is held fixed, and in the \
          column “others fixed” the other principles as well. In bold is what was tested: where principles overlap, the labels do not \
          say which of them it is.</p>\n\
@@ -404,7 +414,7 @@ fn principles(out: &mut String, input: Input<'_>, items: &[Item<'_>]) -> std::fm
          <output id=\"principles-count\" class=\"soft\"></output></div>\n\
          <noscript><p class=\"soft\">Without scripts the evidence cannot be opened; <code>principles.json</code> names its pairs.</p></noscript>\n\
          <div class=\"wide\"><table class=\"stack\" id=\"principles-table\"><caption>Principles, the strongest first; open one to read its evidence</caption><thead><tr>",
-        thousands(manifest.metrics.judgements_held_out),
+        thousands(manifest.metrics.judgements),
     )?;
     for (key, class, name) in [("rank", "n", "#"), ("text", "", "Principle")] {
         let sorted = if key == "rank" { " aria-sort=\"ascending\"" } else { "" };
@@ -744,8 +754,23 @@ fn made(out: &mut String, input: Input<'_>) -> std::fmt::Result {
         fact("Device", format!("{} ({})", escape(&manifest.device), escape(&manifest.backend)))?;
     }
     fact("Seed", manifest.seed.to_string())?;
-    let mut sae =
-        format!("M = {} features, K = {} active", manifest.config.sae.features, manifest.config.sae.active);
+    if let Some(sentences) = &metrics.sentences {
+        let mut text = format!(
+            "over sentences: M = {} features, learned from {} sentences",
+            sentences.features,
+            thousands(sentences.learned_from)
+        );
+        if let (Some(nmse), Some(active)) = (sentences.nmse, sentences.active_mean) {
+            write!(
+                text,
+                "; on those set aside: normalised error {nmse:.3}, {active:.2} active per sentence, {} never active",
+                sentences.dead
+            )?;
+        }
+        fact("Autoencoder", text)?;
+    }
+    let (features, active) = manifest.config.sae.difference();
+    let mut sae = format!("over differences: M = {features} features, K = {active} active");
     if let (Some(nmse), Some(active), Some(dead)) = (metrics.nmse, metrics.active_mean, metrics.dead) {
         write!(
             sae,
@@ -757,8 +782,10 @@ fn made(out: &mut String, input: Input<'_>) -> std::fmt::Result {
     fact(
         "Features",
         format!(
-            "{} learned ({} described), {} known concepts, {} themes of words; {} candidates went into the confirmation",
+            "{} of this dataset's sentences, {} of differences, {} of the dictionary ({} described), {} known concepts, {} themes of words; {} were tested",
             metrics.features_learned,
+            metrics.features_difference,
+            metrics.features_dictionary,
             metrics.features_described,
             metrics.features_known,
             metrics.features_themes,

@@ -7,11 +7,12 @@ use clap::{Args, ValueEnum};
 use wimhf::config::{Describer, SaeMode, SaeSettings, What};
 use wimhf::ops::analyze::default_out;
 use wimhf::sae::DeviceChoice;
+use wimhf::store::output::{Kind, Output};
 use wimhf::{AnalyzeRequest, Context, Grid};
 
 use super::data::DataArguments;
 use super::language::{LanguageArguments, extend};
-use super::{Failure, colour, print, settings};
+use super::{Failure, colour, door, print, settings};
 use crate::log::Log;
 use crate::progress::Progress;
 use crate::render;
@@ -29,7 +30,7 @@ use crate::render;
   wimhf analyze dataset.parquet --embedder hf://sentence-transformers/all-MiniLM-L6-v2
   wimhf analyze dataset.parquet --embedder openai:text-embedding-3-small --price 0.02
   wimhf analyze dataset.parquet --embedder openai:nomic-embed-text --base-url http://localhost:11434/v1
-  wimhf analyze dataset.parquet --sweep='mode=both,words features=32,64 seeds=3'
+  wimhf analyze dataset.parquet --sweep='mode=sentences features=64,128 seeds=3'
   wimhf analyze dataset.parquet --describer model --writer gpt-5 --judge gpt-5-mini --dry-run
   wimhf analyze dataset.parquet --describer model --writer qwen3 --base-url http://localhost:8000/v1")]
 pub struct AnalyzeArguments {
@@ -47,15 +48,15 @@ pub struct AnalyzeArguments {
     /// Where the autoencoder runs; `auto` takes a GPU if there is one.
     #[arg(long, value_enum, default_value_t = DeviceArgument::Auto, env = "WIMHF_DEVICE")]
     device: DeviceArgument,
-    /// What learned features are led by: the vectors' `reconstruction`, as in the paper, the `words` in which the
-    /// two responses differ, or `both`: a quarter by reconstruction, the others by words [default: both;
-    /// reconstruction where M is at most 32, as in the paper].
+    /// What the learned features read: the `sentences` of the responses (and beside them the differences, with the
+    /// paper's sizes), or the `difference` of whole responses alone, as in the paper [default: sentences].
     #[arg(long, value_enum, value_name = "MODE", env = "WIMHF_SAE_MODE")]
     sae_mode: Option<SaeModeArgument>,
-    /// Number of learned features, M [default: 64; 32 with `--sae-mode reconstruction`].
+    /// Number of learned features, M [default: what suits the number of sentences; 32 with `--sae-mode difference`].
     #[arg(long, value_name = "M", env = "WIMHF_FEATURES")]
     features: Option<usize>,
-    /// Features active per pair on average, K [default: half of M; a quarter with `--sae-mode reconstruction`].
+    /// Features active on average in a sentence, or in a pair with `--sae-mode difference`, K [default: 3; an
+    /// eighth of M with `--sae-mode difference`].
     #[arg(long, value_name = "K", env = "WIMHF_ACTIVE")]
     active: Option<usize>,
     /// Instead of an analysis, compare settings of the autoencoder over several seeds, with the same vectors and
@@ -137,32 +138,24 @@ pub struct AnalyzeArguments {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum SaeModeArgument {
-    Both,
-    Reconstruction,
-    Words,
+    Sentences,
+    #[value(alias = "reconstruction")]
+    Difference,
 }
 
-/// What was typed over what the settings file says; sizes follow from the rest where neither names them.
+/// What was typed over what the settings file says; sizes of another mode do not carry over.
 fn sae_settings(
     file: &SaeSettings,
     mode: Option<SaeModeArgument>,
     features: Option<usize>,
     active: Option<usize>,
 ) -> SaeSettings {
-    let mode = mode.map(|mode| match mode {
-        SaeModeArgument::Both => SaeMode::Both,
-        SaeModeArgument::Reconstruction => SaeMode::Reconstruction,
-        SaeModeArgument::Words => SaeMode::Words,
+    let mode = mode.map_or(file.mode, |mode| match mode {
+        SaeModeArgument::Sentences => SaeMode::Sentences,
+        SaeModeArgument::Difference => SaeMode::Difference,
     });
-    if mode.is_some_and(|mode| mode != file.mode) {
-        return SaeSettings::of(mode, features, active);
-    }
-    // What the file says beyond what would follow from its other sizes stands.
-    let own_mode = file.mode != SaeSettings::of(None, Some(file.features), None).mode;
-    let own_active = file.active != SaeSettings::of(Some(file.mode), Some(file.features), None).active;
-    let mode = mode.or(own_mode.then_some(file.mode));
-    let active = active.or(own_active.then_some(file.active));
-    SaeSettings::of(mode, Some(features.unwrap_or(file.features)), active)
+    let file = if mode == file.mode { file.clone() } else { SaeSettings::default() };
+    SaeSettings { mode, features: features.or(file.features), active: active.or(file.active) }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -274,6 +267,17 @@ pub fn run(arguments: AnalyzeArguments, context: &Context) -> Result<(), Failure
         let file = path.as_deref().unwrap_or(Path::new("")).display();
         Failure::new(2, &anyhow::Error::new(error).context(format!("cannot write the metrics to `{file}`")))
     };
+    let inputs: Vec<PathBuf> = arguments.data.inputs().iter().map(PathBuf::from).collect();
+    let written = [
+        (&arguments.log, "--log", Kind::Metrics),
+        (&arguments.save_embeddings, "--save-embeddings", Kind::Parquet),
+    ];
+    for (path, flag, kind) in written {
+        if let Some(path) = path {
+            let run = arguments.out.as_deref();
+            door(&Output { path, flag, kind, run, inputs: &inputs, force: false })?;
+        }
+    }
     let mut observer = Log::new(Progress::new(arguments.quiet), path.as_deref()).map_err(&unwritable)?;
     let dry_run = arguments.language.dry_run;
     let grid = arguments.sweep.clone();
@@ -298,25 +302,21 @@ mod tests {
 
     #[test]
     fn sizes_follow_from_what_is_said() {
-        use SaeModeArgument::{Both, Reconstruction, Words};
+        use SaeModeArgument::{Difference, Sentences};
         let usual = SaeSettings::default();
-        let sizes = |settings: SaeSettings| (settings.features, settings.active);
-        let of = |file: &SaeSettings, mode, m, k| sizes(sae_settings(file, mode, m, k));
-        assert_eq!(of(&usual, None, None, None), (64, 32));
-        let paper = sae_settings(&usual, None, Some(32), Some(4));
-        assert_eq!((paper.mode, paper.active), (SaeMode::Reconstruction, 4), "its sizes, its method");
-        assert_eq!(sae_settings(&usual, Some(Both), Some(32), None).mode, SaeMode::Both);
-        assert_eq!(of(&usual, Some(Reconstruction), None, None), (32, 8));
-        assert_eq!(of(&usual, Some(Words), None, Some(4)), (64, 4));
-        assert_eq!(of(&usual, None, Some(32), None), (32, 8));
-        assert_eq!(of(&usual, None, Some(32), Some(4)), (32, 4));
-        assert_eq!(of(&usual, None, Some(3), None), (3, 1));
-        // A K that the settings file names stands.
-        let file = SaeSettings::of(Some(SaeMode::Both), Some(48), Some(5));
-        assert_eq!(of(&file, None, None, None), (48, 5));
-        assert_eq!(of(&file, None, Some(96), None), (96, 5));
-        let read: wimhf::Config = toml::from_str("[sae]\nmode = \"reconstruction\"\nactive = 4").unwrap();
-        assert_eq!(sizes(read.sae), (32, 4));
+        assert_eq!((usual.mode, usual.difference()), (SaeMode::Sentences, (32, 4)), "the paper's beside it");
+        let paper = sae_settings(&usual, Some(Difference), None, None);
+        assert_eq!((paper.mode, paper.difference()), (SaeMode::Difference, (32, 4)));
+        let of = |m, k| sae_settings(&usual, Some(Difference), m, k).difference();
+        assert_eq!(of(Some(64), None), (64, 8));
+        assert_eq!(of(Some(3), None), (3, 1));
+        assert_eq!(of(None, Some(5)), (32, 5));
+        let larger = sae_settings(&usual, None, Some(256), None);
+        assert_eq!((larger.features, larger.active, larger.difference()), (Some(256), None, (32, 4)));
+        // What the settings file names stands, but not for another mode.
+        let read: wimhf::Config = toml::from_str("[sae]\nmode = \"reconstruction\"\nactive = 5").unwrap();
+        assert_eq!(sae_settings(&read.sae, None, Some(16), None).difference(), (16, 5));
+        assert_eq!(sae_settings(&read.sae, Some(Sentences), None, None), usual);
     }
 
     #[test]

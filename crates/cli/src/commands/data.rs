@@ -3,11 +3,12 @@
 use clap::{Args, ValueEnum};
 
 use wimhf::config::{Config, Pairing};
+use wimhf::pairs::{LabelMap, LabelScale};
 
 /// What was typed; `None` leaves the settings file's value.
 #[derive(Debug, Args)]
 pub struct DataArguments {
-    /// Parquet, CSV, TSV, JSON lines, JSON or Arrow IPC: a file, a folder, a glob, or
+    /// Parquet, CSV, TSV, JSON lines, JSON or Arrow: a file, a folder (`save_to_disk`, a Hub clone), a glob, or
     /// `hf://datasets/OWNER/NAME[@REV][/PATH]`; several are read as one set.
     #[arg(required = true, value_name = "DATA")]
     data: Vec<String>,
@@ -20,9 +21,15 @@ pub struct DataArguments {
     /// Column with response B.
     #[arg(long, value_name = "COLUMN")]
     response_b_column: Option<String>,
-    /// Column with the label (1 or A, 0 or B, .5 or tie).
+    /// Column with the label (1 or A, 0 or B, .5 or tie; other codes are recognised or asked about).
     #[arg(long, value_name = "COLUMN")]
     label_column: Option<String>,
+    /// What the values of the label column mean, each A, B, tie or skip, such as `model_1=A,model_2=B,draw=tie`.
+    #[arg(long, value_name = "VALUE=A,…", conflicts_with = "label_scale")]
+    label_map: Option<LabelMap>,
+    /// The two ends of the label's scale, the one for A first: `-3..3` where -3 is for A, `7..1` where 7 is.
+    #[arg(long, value_name = "A..B", allow_hyphen_values = true)]
+    label_scale: Option<LabelScale>,
     /// Column with the annotator's id.
     #[arg(long, value_name = "COLUMN")]
     annotator_column: Option<String>,
@@ -47,6 +54,11 @@ enum PairingArgument {
 }
 
 impl DataArguments {
+    /// What was named.
+    pub fn inputs(&self) -> &[String] {
+        &self.data
+    }
+
     /// Puts what was typed over the settings; returns what is to be read.
     pub fn over(self, config: &mut Config) -> Vec<String> {
         let data = &mut config.data;
@@ -59,6 +71,8 @@ impl DataArguments {
         set(&mut data.response_a_column, self.response_a_column.map(Some));
         set(&mut data.response_b_column, self.response_b_column.map(Some));
         set(&mut data.label_column, self.label_column.map(Some));
+        set(&mut data.label_map, self.label_map.map(Some));
+        set(&mut data.label_scale, self.label_scale.map(Some));
         set(&mut data.annotator_column, self.annotator_column.map(Some));
         set(&mut data.preference, self.preference.map(Some));
         set(&mut data.embedding_columns, self.embedding_columns.map(Some));

@@ -25,6 +25,9 @@ pub struct ExportArguments {
     /// File to write [default: annotated_pairs.json, trl.jsonl, icai.csv or pairs.csv in the run].
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Replace files even where they are of another kind than what is written.
+    #[arg(long)]
+    force: bool,
     /// Which labels [default: held-out for annotated-pairs, since its figures are read as measurements; else all].
     #[arg(long, value_enum)]
     side: Option<Which>,
@@ -62,6 +65,7 @@ pub fn run(arguments: ExportArguments, context: &Context) -> Result<(), Failure>
         format: arguments.format.into(),
         out: arguments.out,
         held_out: arguments.side.map(|side| side == Which::HeldOut),
+        force: arguments.force,
     })?;
     if written.rows == 0 {
         note(&format!(

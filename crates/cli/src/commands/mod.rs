@@ -10,6 +10,7 @@ mod concepts;
 mod constitution;
 mod data;
 mod demo;
+mod dictionary;
 mod export;
 mod generate;
 mod inspect;
@@ -60,6 +61,8 @@ enum Command {
     Judge(Box<judge::JudgeArguments>),
     /// List the bank of known concepts, or see what it finds in a text.
     Concepts(concepts::ConceptsArguments),
+    /// Features of sentences with names: list them, read a text with them, learn your own.
+    Dictionary(dictionary::DictionaryArguments),
     /// Analyse the sample that comes with the program; needs no file.
     Demo(demo::DemoArguments),
     /// Where embeddings are kept between runs, and how to remove them.
@@ -80,7 +83,26 @@ pub struct Failure {
 
 impl Failure {
     fn new(code: u8, error: &anyhow::Error) -> Self {
-        Self { code, message: format!("{error:#}") }
+        Self { code, message: in_words(error) }
+    }
+
+    /// Something gave up that should have returned an error: a defect of ours, unless the system gave no more threads.
+    pub fn of_panic(panicked: &wimhf::panics::Panicked) -> Self {
+        if panicked.is_out_of_threads {
+            let message = format!(
+                "the work cannot be done: {}\nhint: {}",
+                panicked.message,
+                wimhf::panics::THREADS_HINT
+            );
+            return Self { code: 2, message };
+        }
+        let place = wimhf::panics::last_place().map_or(String::new(), |place| format!(" ({place})"));
+        let message = format!(
+            "a defect of wimhf {}{place}: {}\nhint: report it with the command that was typed; finished stages are kept",
+            env!("CARGO_PKG_VERSION"),
+            panicked.message
+        );
+        Self { code: 1, message }
     }
 
     /// A mistake of the user's, with what to do.
@@ -100,6 +122,27 @@ impl Failure {
             format_args!("{on}error{off}: {}\n", self.message),
         );
     }
+}
+
+/// An error and its causes, each once: most messages say what the system said in their own words already. What helps
+/// comes last.
+fn in_words(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        let plain = cause.split(" (os error ").next().unwrap_or(&cause);
+        if text.contains(plain) {
+            continue;
+        }
+        let at = text.find("\nhint:").unwrap_or(text.len());
+        text.insert_str(at, &format!(": {cause}"));
+    }
+    text
+}
+
+/// Refuses an output that would do harm, before any work begins.
+pub(crate) fn door(output: &wimhf::store::output::Output) -> Result<(), Failure> {
+    output.check().map_err(|error| Failure::new(2, &error.into()))
 }
 
 /// Whether to colour what goes to this stream: a terminal, and nobody said no (<https://no-color.org>).
@@ -128,6 +171,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure>
         Command::Compare(arguments) => compare::run(arguments, &context),
         Command::Completions(arguments) => generate::completions(arguments),
         Command::Demo(arguments) => demo::run(arguments, &context),
+        Command::Dictionary(arguments) => dictionary::run(arguments, &context),
         Command::Cache(arguments) => cache::run(arguments, &context),
         Command::Concepts(arguments) => concepts::run(arguments),
         Command::Relabel(arguments) => relabel::run(*arguments, &context),
@@ -189,5 +233,25 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
             Err(Failure::new(1, &anyhow::Error::new(error).context("cannot write to stdout")))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_said_once_and_what_helps_comes_last() {
+        let source = || std::io::Error::from_raw_os_error(13);
+        let io = wimhf::store::StoreError::Io { action: "write", path: "x/y".into(), source: source() };
+        assert_eq!(
+            in_words(&anyhow::Error::new(io)),
+            "cannot write `x/y`: Permission denied\nhint: give yourself the right to it, or name another place"
+        );
+        let context = anyhow::Error::new(source()).context("cannot write the metrics to `m`\nhint: x");
+        assert_eq!(
+            in_words(&context),
+            "cannot write the metrics to `m`: Permission denied (os error 13)\nhint: x"
+        );
     }
 }

@@ -41,6 +41,9 @@ pub struct PersonalizeArguments {
     /// Print the result and write nothing.
     #[arg(long)]
     dry_run: bool,
+    /// Replace files even where they are of another kind than what is written.
+    #[arg(long)]
+    force: bool,
     /// Folder for the weights, the scorer and the record [default: RUN].
     #[arg(long, value_name = "FOLDER", conflicts_with = "dry_run")]
     out: Option<PathBuf>,
@@ -49,22 +52,24 @@ pub struct PersonalizeArguments {
 /// Runs the subcommand.
 pub fn run(arguments: PersonalizeArguments, context: &Context) -> Result<(), Failure> {
     let run = open_run(&arguments.run, context)?;
+    let request = PersonalizeRequest {
+        by: arguments.by,
+        features: arguments.features,
+        min_pairs: arguments.min_pairs as usize,
+        groups: arguments.groups,
+        evaluate: !arguments.no_evaluation,
+        dry_run: arguments.dry_run,
+        out: arguments.out,
+        force: arguments.force,
+    };
     let (made, mut text) = match &arguments.update {
         Some(data) => {
-            let made = run.update_personal(data, arguments.dry_run, arguments.out.as_deref())?;
+            let made = run.update_personal(data, &request)?;
             let text = render::personalize::render_update(&made.found, &made.updated);
             (made, text)
         }
         None => {
-            let made = run.personalize(&PersonalizeRequest {
-                by: arguments.by,
-                features: arguments.features,
-                min_pairs: arguments.min_pairs as usize,
-                groups: arguments.groups,
-                evaluate: !arguments.no_evaluation,
-                dry_run: arguments.dry_run,
-                out: arguments.out,
-            })?;
+            let made = run.personalize(&request)?;
             let text = render::personalize::render(&made.found, colour(&std::io::stdout()));
             (made, text)
         }

@@ -74,6 +74,9 @@ pub struct RelabelArguments {
     concurrency: Option<usize>,
     #[command(flatten)]
     spending: SpendingArguments,
+    /// Replace files even where they are of another kind than what is written.
+    #[arg(long)]
+    force: bool,
     /// Restore the original of a relabelled file or folder.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["rule", "rules", "preset", "dry_run", "evaluate", "trl", "run", "judge"])]
     undo: Option<PathBuf>,
@@ -108,7 +111,7 @@ impl From<ActionArgument> for Action {
 /// Runs the subcommand.
 pub fn run(arguments: RelabelArguments, context: &Context) -> Result<(), Failure> {
     if let Some(file) = &arguments.undo {
-        let undone = wimhf::undo_relabel(file, arguments.out.as_deref())?;
+        let undone = wimhf::undo_relabel(file, arguments.out.as_deref(), arguments.force)?;
         return print(&render::relabel::undone(&undone));
     }
     let Some(path) = &arguments.run else {
@@ -129,6 +132,7 @@ pub fn run(arguments: RelabelArguments, context: &Context) -> Result<(), Failure
         weight: arguments.weight,
         out: arguments.out,
         trl: arguments.trl,
+        force: arguments.force,
         dry_run: arguments.dry_run,
         evaluate: arguments.evaluate,
         cues: arguments.cues,

@@ -26,12 +26,19 @@ pub struct ReportArguments {
     /// Open it in the browser.
     #[arg(long)]
     open: bool,
+    /// Replace FILE even where it is another kind of file.
+    #[arg(long)]
+    force: bool,
 }
 
 /// Runs the subcommand.
 pub fn run(arguments: ReportArguments, context: &Context) -> Result<(), Failure> {
     let run = open_run(&arguments.run, context)?;
-    let path = run.report(&ReportRequest { anonymise: arguments.anonymise, out: arguments.out })?;
+    let path = run.report(&ReportRequest {
+        anonymise: arguments.anonymise,
+        out: arguments.out,
+        force: arguments.force,
+    })?;
     print(&format!("{}\n", path.display()))?;
     if arguments.open { open(&path) } else { Ok(()) }
 }

@@ -50,6 +50,9 @@ pub struct ScoreArguments {
     /// Where a model on this machine embeds the texts.
     #[arg(long, value_enum, default_value_t = DeviceArgument::Auto, env = "WIMHF_DEVICE")]
     device: DeviceArgument,
+    /// Replace files even where they are of another kind than what is written.
+    #[arg(long)]
+    force: bool,
     /// Nothing on stderr but errors.
     #[arg(long, short)]
     quiet: bool,
@@ -74,6 +77,7 @@ pub fn run(arguments: ScoreArguments, context: &Context) -> Result<(), Failure> 
             },
             device: arguments.device.into(),
         },
+        force: arguments.force,
     })?;
     let Some(summary) = &scored.summary else { return Ok(()) };
     if arguments.quiet {

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use comfy_table::{Attribute, Cell};
 use wimhf::constitution::reconstruct::{ConstitutionPrinciple, Reconstruction};
 use wimhf::report::constitution::{
-    accuracy, change, model_rows, model_sentences, model_title, rows, sentences, share, strength,
+    accuracy, change, model_rows, model_sentences, model_title, none_holds, rows, sentences, share, strength,
 };
 use wimhf::report::text::thousands;
 use wimhf::store::Estimate;
@@ -22,11 +22,7 @@ pub fn render(found: &Reconstruction, colour: bool) -> String {
 
 fn render_into(out: &mut String, found: &Reconstruction, colour: bool) -> std::fmt::Result {
     if found.principles.is_empty() {
-        writeln!(
-            out,
-            "No constitution: no principle is supported by the {} labels it is chosen on.",
-            thousands(found.labels_explore)
-        )?;
+        writeln!(out, "No constitution: {}. No file for a system prompt is written.", none_holds(found))?;
     } else {
         writeln!(
             out,

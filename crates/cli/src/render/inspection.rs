@@ -146,6 +146,28 @@ fn text_into(
     for note in &read.notes {
         line(out, "note", note)?;
     }
+    examples_into(out, found)
+}
+
+/// Three pairs as they were understood, so that a wrong reading shows.
+fn examples_into(out: &mut String, found: &Inspection) -> std::fmt::Result {
+    let one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    for example in &found.examples {
+        let label = match example.label {
+            None => "no label".to_owned(),
+            Some(0.5) => "a tie".to_owned(),
+            Some(1.0) => "A is preferred".to_owned(),
+            Some(0.0) => "B is preferred".to_owned(),
+            Some(share) => format!("A is preferred in {}", percent(f64::from(share))),
+        };
+        let prompt = match example.prompt.trim() {
+            "" => "no prompt".to_owned(),
+            prompt => one_line(prompt),
+        };
+        line(out, &format!("row {}", example.row), &format!("{prompt} → {label}"))?;
+        line(out, "", &format!("A: {}", one_line(&example.a)))?;
+        line(out, "", &format!("B: {}", one_line(&example.b)))?;
+    }
     Ok(())
 }
 

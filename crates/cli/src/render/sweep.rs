@@ -9,12 +9,11 @@ use wimhf::report::text::{signed, thousands};
 
 /// What to type for a setting.
 pub fn arguments(settings: &SaeSettings) -> String {
-    format!(
-        "--sae-mode {} --features {} --active {}",
-        settings.mode.name(),
-        settings.features,
-        settings.active
-    )
+    let mut text = format!("--sae-mode {}", settings.mode.name());
+    for (name, value) in [("features", settings.features), ("active", settings.active)] {
+        text += &value.map_or(String::new(), |value| format!(" --{name} {value}"));
+    }
+    text
 }
 
 /// The table and what it says, as text that ends with a newline; `run` is where the files lie.
@@ -71,7 +70,7 @@ fn render_into(out: &mut String, sweep: &Sweep, run: &str, colour: bool) -> std:
         lines.push([
             if sweep.suggested == Some(at) { "▸".into() } else { String::new() },
             row.settings.mode.name().into(),
-            format!("{}/{}", row.settings.features, row.settings.active),
+            format!("{}/{}", row.settings.features.unwrap_or(0), row.settings.active.unwrap_or(0)),
             format!("{:.1}", row.kept.mean),
             match seeds {
                 0 | 1 => format!("{:.0}", row.distinct.mean),
@@ -108,7 +107,7 @@ fn render_into(out: &mut String, sweep: &Sweep, run: &str, colour: bool) -> std:
     }
     writeln!(
         out,
-        "kept: words hold, and half of the pairs bring it back; distinct: of these, what no other feature and no known\n\
+        "kept: words hold; distinct: of these, what no other feature and no known\n\
          concept says; halves, seeds: how well features come back from half of the pairs, and kept ones with another\n\
          seed on the same pairs; means over the seeds (± their standard deviation), 95 % intervals over the pairs."
     )?;

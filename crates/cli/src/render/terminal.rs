@@ -6,7 +6,9 @@ use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Tab
 
 use wimhf::Analysis;
 use wimhf::constitution::{Finding, Principle};
-use wimhf::report::text::{FEATURE_SETS, dataset_line, explained_in_words, fidelity, interval, thousands};
+use wimhf::report::text::{
+    FEATURE_SETS, dataset_line, explained_in_words, fidelity, interval, nothing_confirmed, thousands,
+};
 
 /// Findings of each kind that are listed; the rest is counted and stands in the files.
 const LISTED: usize = 8;
@@ -31,17 +33,13 @@ fn render_into(out: &mut String, analysis: &Analysis, colour: bool) -> std::fmt:
             "No usable labels, so no effects: this dataset's measurable preferences are in features.parquet."
         )?;
     } else if findings.principles.is_empty() {
-        writeln!(
-            out,
-            "No principle is confirmed: nothing measured here is associated with the label beyond chance (held-out labels: {}).",
-            thousands(metrics.judgements_held_out)
-        )?;
+        writeln!(out, "{}", nothing_confirmed(findings, metrics.judgements))?;
     } else {
         writeln!(
             out,
-            "Principles associated with the labels (held-out labels: {}). Δ is the difference in win rate, in points, with \
-             a 95 % interval; response length is held fixed. ◂ marks what was tested.",
-            thousands(metrics.judgements_held_out)
+            "Principles associated with the labels ({} labels). Δ is the difference in win rate, in points, with a 95 % \
+             interval, measured on labels that took no part in choosing; response length is held fixed. ◂ marks what was tested.",
+            thousands(metrics.judgements)
         )?;
         writeln!(out, "{}", principle_table(&findings.principles, colour))?;
         if findings.principles.iter().any(|p| p.flags.iter().any(|flag| flag == "safety_risk")) {
@@ -49,7 +47,16 @@ fn render_into(out: &mut String, analysis: &Analysis, colour: bool) -> std::fmt:
                 out,
                 "safety risk: the labels reward the less safe side; open the evidence before training on them."
             )?;
+            for principle in &findings.principles {
+                if let Some(requests) = principle.risk_requests {
+                    writeln!(out, "  {}: {}.", principle.rank, requests.sentence())?;
+                }
+            }
         }
+    }
+
+    if let Some(sentence) = findings.looked.as_ref().and_then(|looked| looked.length.sentence()) {
+        writeln!(out, "{sentence}")?;
     }
 
     if !manifest.metrics.auc.is_empty() && metrics.judgements_held_out > 0 {
@@ -68,7 +75,7 @@ fn render_into(out: &mut String, analysis: &Analysis, colour: bool) -> std::fmt:
     )?;
     list(
         out,
-        "Left unexplained (learned features that no description fits, or that half of the pairs do not bring back; the terms are hints, not names):",
+        "Left unexplained (features that no description fits; the sentences at which they fire are hints, not names):",
         &findings.unexplained,
     )?;
 

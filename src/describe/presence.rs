@@ -1,0 +1,293 @@
+//! From what fires in sentences to what sets two responses apart.
+//!
+//! ```text
+//! h_j(response) = max over its sentences of z_j(s)              how clearly it is there
+//! z_j(pair)     = h_j(A) − h_j(B)                               graded: what fits use
+//! presence      = [h_j(A) ≥ clear_j] − [h_j(B) ≥ clear_j]       −1, 0, +1: what words, win rates and evidence go by
+//! ```
+//!
+//! Faint activations are noise to a reader (METHOD §2b). Where a feature's activations have two humps its clear level
+//! lies in the valley between them; where they have one, the lower two fifths are faint. Counts decide, so that the order of the
+//! rows changes no bit.
+
+use rayon::prelude::*;
+
+use crate::matrix::Matrix;
+use crate::sae::SparseRows;
+use crate::sentences::SentenceTable;
+
+/// What fires in which sentence of a dataset.
+#[derive(Debug, Clone)]
+pub struct Firing {
+    /// The different sentences, and which response holds which.
+    pub table: SentenceTable,
+    /// Activations above zero, `[sentences, features]`.
+    pub z: SparseRows,
+}
+
+/// Bins of a histogram of log activations.
+const BINS: usize = 32;
+/// The histogram is smoothed so many times with (1, 2, 1)/4: a few sentences that stand in many responses are no humps.
+const SMOOTHED: usize = 6;
+/// A valley is at most so deep against the lower of its two humps.
+const VALLEY: f64 = 0.5;
+/// Share of the activations that must lie on either side of a valley.
+const SIDE: f64 = 0.1;
+/// Share of the activations that counts as faint where there is no valley.
+const FAINT: f64 = 0.4;
+/// Activations from which on a histogram has a shape.
+const SHAPED: u64 = 20;
+
+impl Firing {
+    /// Number of pairs.
+    pub fn pairs(&self) -> usize {
+        self.table.responses() / 2
+    }
+
+    /// Without the columns that are not `kept` (`[features]`).
+    pub fn retain(&mut self, kept: &[bool]) {
+        let mut next = 0;
+        let place: Vec<Option<u32>> = (0..self.z.cols)
+            .map(|column| {
+                let at = next;
+                let stays = kept.get(column) == Some(&true);
+                next += u32::from(stays);
+                stays.then_some(at)
+            })
+            .collect();
+        let mut left = SparseRows { indptr: vec![0], cols: next as usize, ..SparseRows::default() };
+        for row in 0..self.z.rows() {
+            let (index, value) = self.z.row(row);
+            for (&column, &value) in index.iter().zip(value) {
+                if let Some(Some(column)) = place.get(column as usize) {
+                    left.index.push(*column);
+                    left.value.push(value);
+                }
+            }
+            left.indptr.push(left.index.len());
+        }
+        self.z = left;
+    }
+
+    /// How clearly each feature is in response number `slot`: A of every pair, then B; added to `row`, which is zero.
+    fn highest(&self, slot: usize, row: &mut [f32]) {
+        for &sentence in self.table.of(slot) {
+            let (index, value) = self.z.row(sentence as usize);
+            for (&feature, &value) in index.iter().zip(value) {
+                if let Some(slot) = row.get_mut(feature as usize)
+                    && value > *slot
+                {
+                    *slot = value;
+                }
+            }
+        }
+    }
+
+    /// The sentences of response number `slot` in which `feature` is at least so clear, each once.
+    pub fn sentences_in(&self, slot: usize, feature: usize, clear: f32) -> Vec<&str> {
+        let mut found: Vec<u32> = Vec::new();
+        for &sentence in self.table.of(slot) {
+            let (index, value) = self.z.row(sentence as usize);
+            let fires = index.iter().zip(value).any(|(&at, &z)| at as usize == feature && z >= clear);
+            if fires && !found.contains(&sentence) {
+                found.push(sentence);
+            }
+        }
+        found.into_iter().map(|sentence| self.table.text(sentence as usize)).collect()
+    }
+
+    /// The level from which on each feature counts as present in a response, `[features]`; infinite where it never is.
+    pub fn clear_levels(&self) -> Vec<f32> {
+        let cols = self.z.cols;
+        let slots = self.table.responses();
+        let range = self.each(
+            || vec![(f32::INFINITY, 0f32); cols],
+            slots,
+            |range, feature, value| {
+                range[feature] = (range[feature].0.min(value), range[feature].1.max(value))
+            },
+            |one, other| one.iter_mut().zip(other).for_each(|(a, b)| *a = (a.0.min(b.0), a.1.max(b.1))),
+        );
+        let bin = |(low, high): (f32, f32), value: f32| {
+            let share = f64::from((value / low).ln()) / f64::from((high / low).ln()).max(1e-9);
+            ((share * BINS as f64) as usize).min(BINS - 1)
+        };
+        let counts = self.each(
+            || vec![[0u64; BINS]; cols],
+            slots,
+            |counts, feature, value| counts[feature][bin(range[feature], value)] += 1,
+            |one, other| {
+                one.iter_mut().zip(other).for_each(|(a, b)| a.iter_mut().zip(b).for_each(|(a, b)| *a += b));
+            },
+        );
+        (counts.iter().zip(&range))
+            .map(|(counts, &(low, high))| match boundary(counts) {
+                Some(bin) => low * (high / low).powf(bin as f32 / BINS as f32),
+                None => f32::INFINITY,
+            })
+            .collect()
+    }
+
+    /// Every positive value of every response, gathered block by block.
+    fn each<T: Send>(
+        &self,
+        empty: impl Fn() -> T + Sync + Send,
+        slots: usize,
+        add: impl Fn(&mut T, usize, f32) + Sync + Send,
+        join: impl Fn(&mut T, T) + Sync + Send,
+    ) -> T {
+        (0..slots)
+            .into_par_iter()
+            .fold(
+                || (empty(), vec![0f32; self.z.cols]),
+                |(mut all, mut row), slot| {
+                    row.fill(0.0);
+                    self.highest(slot, &mut row);
+                    for (feature, &value) in row.iter().enumerate().filter(|(_, value)| **value > 0.0) {
+                        add(&mut all, feature, value);
+                    }
+                    (all, row)
+                },
+            )
+            .map(|(all, _)| all)
+            .reduce(&empty, |mut one, other| {
+                join(&mut one, other);
+                one
+            })
+    }
+
+    /// Share of the pairs in which each feature is present in one response alone, `[features]`.
+    pub fn prevalence(&self, clear: &[f32]) -> Vec<f64> {
+        let (pairs, cols) = (self.pairs(), self.z.cols);
+        let counts = (0..pairs)
+            .into_par_iter()
+            .fold(
+                || (vec![0u64; cols], vec![0f32; cols], vec![0f32; cols]),
+                |(mut counts, mut a, mut b), pair| {
+                    a.fill(0.0);
+                    b.fill(0.0);
+                    self.highest(pair, &mut a);
+                    self.highest(pairs + pair, &mut b);
+                    for (feature, count) in counts.iter_mut().enumerate() {
+                        *count += u64::from(
+                            is_clear(a[feature], clear[feature]) != is_clear(b[feature], clear[feature]),
+                        );
+                    }
+                    (counts, a, b)
+                },
+            )
+            .map(|(counts, ..)| counts)
+            .reduce(
+                || vec![0; cols],
+                |mut one, other| {
+                    one.iter_mut().zip(other).for_each(|(a, b)| *a += b);
+                    one
+                },
+            );
+        counts.into_iter().map(|count| count as f64 / pairs.max(1) as f64).collect()
+    }
+
+    /// Graded differences and clear ones, both `[pairs, features]`.
+    pub fn differences(&self, clear: &[f32]) -> (Matrix, Matrix) {
+        let (pairs, cols) = (self.pairs(), self.z.cols);
+        let (mut graded, mut presence) = (Matrix::zeros(pairs, cols), Matrix::zeros(pairs, cols));
+        if cols == 0 {
+            return (graded, presence);
+        }
+        graded
+            .values
+            .par_chunks_mut(cols)
+            .zip(presence.values.par_chunks_mut(cols))
+            .enumerate()
+            .for_each_init(
+                || (vec![0f32; cols], vec![0f32; cols]),
+                |(a, b), (pair, (graded, presence))| {
+                    a.fill(0.0);
+                    b.fill(0.0);
+                    self.highest(pair, a);
+                    self.highest(pairs + pair, b);
+                    for feature in 0..cols {
+                        let (a, b, clear) = (a[feature], b[feature], clear[feature]);
+                        graded[feature] = a - b;
+                        presence[feature] =
+                            f32::from(u8::from(is_clear(a, clear))) - f32::from(u8::from(is_clear(b, clear)));
+                    }
+                },
+            );
+        (graded, presence)
+    }
+}
+
+fn is_clear(value: f32, clear: f32) -> bool {
+    value > 0.0 && value >= clear
+}
+
+/// The bin from which on a feature is clear: the valley between two humps, else above the faint ones; `None` without any value.
+fn boundary(counts: &[u64; BINS]) -> Option<usize> {
+    let total: u64 = counts.iter().sum();
+    if total == 0 {
+        return None;
+    }
+    let mut smooth: Vec<f64> = counts.iter().map(|&count| count as f64).collect();
+    for _ in 0..SMOOTHED {
+        let at = |bin: isize| smooth[bin.clamp(0, BINS as isize - 1) as usize];
+        smooth = (0..BINS as isize).map(|bin| (at(bin - 1) + 2.0 * at(bin) + at(bin + 1)) / 4.0).collect();
+    }
+    let share = |bin: usize| counts[bin..].iter().sum::<u64>() as f64 / total as f64;
+    let highest = |bins: &[f64]| bins.iter().copied().fold(0.0, f64::max);
+    let valley = (2..BINS - 2)
+        .filter(|&bin| (SIDE..=1.0 - SIDE).contains(&share(bin)))
+        .map(|bin| (smooth[bin] / highest(&smooth[..bin]).min(highest(&smooth[bin + 1..])).max(1e-9), bin))
+        .min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)))
+        .filter(|(depth, _)| *depth < VALLEY && total >= SHAPED);
+    let above = || (0..BINS).rev().find(|&bin| share(bin) >= 1.0 - FAINT).unwrap_or(0);
+    Some(valley.map_or_else(above, |(_, bin)| bin))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Three sentences; features fire as given.
+    fn firing(texts: &[&str], z: &[(&str, u32, f32)], cols: usize) -> Firing {
+        let table = SentenceTable::of_texts(texts.len(), |slot| texts[slot]);
+        let mut rows = SparseRows { cols, indptr: vec![0], ..SparseRows::default() };
+        for sentence in 0..table.len() {
+            for (text, feature, value) in z.iter().filter(|(text, ..)| *text == table.text(sentence)) {
+                assert!(!text.is_empty());
+                rows.index.push(*feature);
+                rows.value.push(*value);
+            }
+            rows.indptr.push(rows.index.len());
+        }
+        Firing { table, z: rows }
+    }
+
+    #[test]
+    fn a_pair_is_the_difference_of_its_clearest_sentences() {
+        // Two pairs: A of both, then B of both.
+        let texts = ["I know. I doubt it.", "I know.", "I know. I know.", "Perhaps I doubt it."];
+        let z = [("I know.", 0, 2.0), ("I doubt it.", 0, 3.0), ("Perhaps I doubt it.", 1, 1.0)];
+        let firing = firing(&texts, &z, 2);
+        let (graded, presence) = firing.differences(&[2.5, 0.5]);
+        assert_eq!(graded.values, [1.0, 0.0, 2.0, -1.0]);
+        assert_eq!(presence.values, [1.0, 0.0, 0.0, -1.0]);
+    }
+
+    #[test]
+    fn the_clear_level_lies_between_two_humps() {
+        let mut counts = [0u64; BINS];
+        for (bin, count) in counts.iter_mut().enumerate() {
+            let hump = |at: f64, size: f64| size * (-((bin as f64 - at) / 3.0).powi(2)).exp();
+            *count = (hump(6.0, 400.0) + hump(25.0, 100.0)) as u64;
+        }
+        let found = boundary(&counts).unwrap();
+        assert!((12..=20).contains(&found), "{found}");
+        // One hump: three fifths of it are clear.
+        let single: [u64; BINS] =
+            std::array::from_fn(|bin| (100.0 * (-((bin as f64 - 10.0) / 4.0).powi(2)).exp()) as u64);
+        let found = boundary(&single).unwrap();
+        assert!((8..=10).contains(&found), "{found}");
+        assert_eq!(boundary(&[0; BINS]), None);
+    }
+}

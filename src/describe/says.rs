@@ -1,0 +1,417 @@
+//! Words for a feature without a language model: what it says, quoted; what is near it; which known act it is.
+//!
+//! ```text
+//! typical sentences   short ones in which it fires most strongly, from different responses, no two alike
+//! nearest words       of the embedder's vocabulary, to the feature's direction: what it is about, beyond the words
+//!                     that happened to occur
+//! known acts          the bank's detectors read its sentences one by one: where one finds most of them and few of all
+//!                     others, the feature has its label and flags, and is quoted with sentences that show it
+//! ```
+
+use std::collections::HashMap;
+
+use rayon::prelude::*;
+
+use super::reader::{Reader, unit};
+use super::{Feature, Found, Offer, Setting, Sides, fidelity, reading};
+use crate::describe::known::ConceptBank;
+use crate::matrix::Matrix;
+use crate::sentences::{SentenceKind, SentenceTable};
+use crate::statistics::correlation::Correlation;
+
+/// Characters of a quoted sentence.
+const QUOTED: usize = 80;
+/// Sentences that are quoted as typical.
+const QUOTES: usize = 3;
+/// Responses that must say it.
+const RESPONSES: u32 = 3;
+/// Share of words in common beyond which two sentences are one to a reader.
+const ALIKE: f64 = 0.5;
+/// Nearest words that are named, and the least cosine to be near.
+const NEAR: usize = 4;
+const NEAR_ENOUGH: f32 = 0.25;
+/// Firing sentences of a feature, and sentences of all, that the detectors read.
+const READ: usize = 100;
+const READ_ALL: usize = 2_000;
+/// Share of the firing sentences that an act must be found in, and how much rarer it must be elsewhere.
+const COMMON: f64 = 0.6;
+const RARER: f64 = 4.0;
+/// Strongest pairs that the words of a feature on differences come from.
+const STRONGEST: usize = 100;
+/// How much better quoted sentences must fit than a concept in plain words.
+const PLAIN_WORDS_BONUS: f64 = 0.05;
+
+/// An entry of a dictionary as a run uses it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NamedEntry {
+    /// Its number in the dictionary's autoencoder.
+    pub number: u32,
+    /// Its id in the dictionary.
+    pub id: String,
+    /// A few words.
+    pub name: String,
+    /// Completes "The response …".
+    pub definition: String,
+    /// Sentences that say it.
+    pub examples: Vec<String>,
+    /// The level from which on a reader agrees.
+    pub clear: f32,
+    /// Whether its name was found true enough for statements.
+    pub speaks: bool,
+}
+
+/// Words of an embedder's vocabulary, and where they lie.
+#[derive(Debug, Clone, Default)]
+pub struct Vocabulary {
+    words: Vec<String>,
+    /// Less their mean, unit length, `[words, dimensions]`.
+    vectors: Matrix,
+}
+
+impl Vocabulary {
+    /// Of words and their vectors `[words, dimensions]`.
+    pub fn new(words: Vec<String>, mut vectors: Matrix) -> Self {
+        let mut mean = vec![0f64; vectors.cols];
+        for row in vectors.values.chunks_exact(vectors.cols.max(1)) {
+            mean.iter_mut().zip(row).for_each(|(mean, value)| *mean += f64::from(*value));
+        }
+        let count = words.len().max(1) as f64;
+        for row in vectors.values.chunks_exact_mut(vectors.cols.max(1)) {
+            row.iter_mut().zip(&mean).for_each(|(value, mean)| *value -= (mean / count) as f32);
+            unit(row);
+        }
+        Self { words, vectors }
+    }
+
+    /// The words nearest to a direction, no two of one stem.
+    fn nearest(&self, direction: &[f32]) -> Vec<String> {
+        let mut direction = direction.to_vec();
+        unit(&mut direction);
+        let cosine =
+            |row: usize| -> f32 { self.vectors.row(row).iter().zip(&direction).map(|(a, b)| a * b).sum() };
+        let mut near: Vec<(f32, usize)> = (0..self.words.len())
+            .map(|word| (cosine(word), word))
+            .filter(|(cosine, _)| *cosine > NEAR_ENOUGH)
+            .collect();
+        near.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        let mut named: Vec<String> = Vec::new();
+        for (_, word) in near {
+            // "grandmother" and "grandmothers" are one word to a reader.
+            let stem = |word: &str| word.chars().take(5).collect::<String>();
+            let word = &self.words[word];
+            if named.len() < NEAR && named.iter().all(|other| stem(other) != stem(word)) {
+                named.push(word.clone());
+            }
+        }
+        named
+    }
+}
+
+/// What there is to say about a feature.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Said {
+    /// Typical sentences; none where too few responses say it.
+    pub quotes: Vec<String>,
+    /// Nearest words.
+    pub near: Vec<String>,
+    /// The concept of the bank that it is.
+    pub act: Option<usize>,
+    /// What most of its sentences are.
+    pub kind: SentenceKind,
+}
+
+impl Said {
+    /// Gives a feature its words.
+    pub(super) fn name(&self, feature: &mut Feature, bank: &ConceptBank, fidelity: Option<Correlation>) {
+        feature.fidelity = fidelity;
+        feature.typical = self.quotes.clone();
+        feature.terms = self.near.clone();
+        feature.describer = "none".into();
+        let concept = self.act.and_then(|act| bank.concepts().get(act));
+        if !self.quotes.is_empty() {
+            // Quoted even where a detector finds an act in them: the feature may be a part of it, or what it errs in.
+            feature.describer = "sentences".into();
+            feature.description = self.phrase();
+            feature.clause = feature.description.clone();
+            feature.short = concept.map_or_else(|| self.short(), |concept| concept.short.clone());
+        } else if let Some(concept) = concept {
+            feature.describer = "bank".into();
+            feature.description = concept.description.clone();
+            feature.clause = concept.prefer.clone();
+            feature.short = concept.short.clone();
+        }
+        if let Some(concept) = concept {
+            feature.concept = Some(concept.id.clone());
+            feature.flags = concept.flags.clone();
+        }
+    }
+
+    /// Completes "The response …".
+    fn phrase(&self) -> String {
+        let lead = match self.kind {
+            SentenceKind::Prose => "says things like",
+            SentenceKind::ListItem => "has list items like",
+            SentenceKind::Heading => "has headings like",
+            SentenceKind::TableRow => "has table rows like",
+            SentenceKind::Code => "has code like",
+            SentenceKind::Quote => "quotes texts like",
+        };
+        let quotes: Vec<String> = self.quotes.iter().take(2).map(|quote| format!("“{quote}”")).collect();
+        let mut text = format!("{lead} {}", quotes.join(" or "));
+        if !self.near.is_empty() {
+            text.push_str(&format!(" (near: {})", self.near.join(", ")));
+        }
+        text
+    }
+
+    /// A label of a few words.
+    fn short(&self) -> String {
+        match (self.near.is_empty(), self.quotes.first()) {
+            (false, _) => self.near.iter().take(3).cloned().collect::<Vec<_>>().join(", "),
+            (true, Some(quote)) => format!("“{quote}”"),
+            (true, None) => String::new(),
+        }
+    }
+
+    /// What a language model's descriptions compete with.
+    pub(super) fn offers(&self, bank: &ConceptBank) -> Vec<Offer> {
+        let text = match self.act.and_then(|act| bank.concepts().get(act)) {
+            Some(concept) => concept.prefer.clone(),
+            None if self.quotes.is_empty() => return Vec::new(),
+            None => self.phrase(),
+        };
+        vec![Offer { text, concept: self.act, sign: 1.0 }]
+    }
+}
+
+/// What there is to say about every learned feature; read off sentences that are `open`, not held out.
+pub(super) fn sentences(setting: &Setting<'_>, found: &Found<'_>, clear: &[f32], open: &[bool]) -> Vec<Said> {
+    let table = &found.firing.table;
+    let counts = table.counts(|_| true);
+    let all: Vec<u32> = (0..table.len() as u32).filter(|&s| open.get(s as usize) == Some(&true)).collect();
+    let acts = Acts::new(setting.bank, table, &table.sample(&all, READ_ALL, 0));
+    let columns = found.firing.z.columns();
+    columns
+        .par_iter()
+        .take(found.learned)
+        .enumerate()
+        .map(|(feature, column)| {
+            let mut firing: Vec<(u32, f32)> = column
+                .iter()
+                .copied()
+                .filter(|&(sentence, z)| z >= clear[feature] && open.get(sentence as usize) == Some(&true))
+                .collect();
+            let order = |sentence: u32| (table.hash(sentence as usize), table.kind(sentence as usize));
+            firing.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| order(a.0).cmp(&order(b.0))));
+            let sentences: Vec<u32> = firing.into_iter().map(|(sentence, _)| sentence).collect();
+            let responses: u32 =
+                sentences.iter().map(|&s| counts.get(s as usize).copied().unwrap_or(0)).sum();
+            if responses < RESPONSES {
+                return Said::default();
+            }
+            let act = acts.of(setting.bank, table, &sentences);
+            // What an act is quoted with must be one.
+            let shows = |sentence: &u32| match act {
+                Some(act) => setting.bank.read("", table.text(*sentence as usize))[act] > 0.0,
+                None => true,
+            };
+            let quoted: Vec<u32> = sentences.iter().copied().take(READ).filter(shows).collect();
+            Said {
+                quotes: typical(table, &quoted),
+                near: found.vocabulary.nearest(found.decoder.row(feature)),
+                act,
+                kind: usual_kind(table, &sentences),
+            }
+        })
+        .collect()
+}
+
+/// Short sentences from the strongest on, no two alike.
+fn typical(table: &SentenceTable, sentences: &[u32]) -> Vec<String> {
+    let mut taken: Vec<(String, Vec<String>)> = Vec::new();
+    let fits = |short: bool, text: &str| {
+        let length = text.chars().count();
+        !short || (length <= QUOTED && text.split_whitespace().count() >= 2)
+    };
+    // Where all are long, the strongest are cut.
+    for short in [true, false] {
+        for &sentence in sentences.iter().take(READ) {
+            if taken.len() == QUOTES || (!short && !taken.is_empty()) {
+                break;
+            }
+            let text = quotable(table.text(sentence as usize));
+            let words: Vec<String> = folded(&text);
+            let alike = |(_, other): &(String, Vec<String>)| {
+                let common = words.iter().filter(|word| other.contains(word)).count();
+                common as f64 > ALIKE * words.len().max(other.len()) as f64
+            };
+            if !words.is_empty() && fits(short, &text) && !taken.iter().any(alike) {
+                taken.push((text, words));
+            }
+        }
+    }
+    taken.into_iter().map(|(text, _)| cut(&text)).collect()
+}
+
+/// Different words of a text, in lower case.
+fn folded(text: &str) -> Vec<String> {
+    let mut words: Vec<String> = text
+        .split(|c: char| !c.is_alphanumeric() && c != '\'' && c != '’')
+        .filter(|word| !word.is_empty())
+        .map(str::to_lowercase)
+        .collect();
+    words.sort_unstable();
+    words.dedup();
+    words
+}
+
+/// A sentence as it is quoted: on one line, without its list marker, with quotation marks that do not end ours.
+fn quotable(text: &str) -> String {
+    let line: Vec<&str> =
+        text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|w| !w.is_empty()).collect();
+    let line = line.join(" ").replace(['“', '”', '"'], "'");
+    line.trim_start_matches(['-', '*', '•', '#', '>', ' ']).trim_matches('\'').to_owned()
+}
+
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(QUOTED) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or("").trim_end()),
+        None => text.to_owned(),
+    }
+}
+
+/// What most of the strongest sentences are.
+fn usual_kind(table: &SentenceTable, sentences: &[u32]) -> SentenceKind {
+    let some = &sentences[..sentences.len().min(READ)];
+    let share = |kind: SentenceKind| {
+        some.iter().filter(|&&s| table.kind(s as usize) == kind).count() as f64 / some.len().max(1) as f64
+    };
+    SentenceKind::ALL.into_iter().find(|&kind| share(kind) >= COMMON).unwrap_or_default()
+}
+
+/// The bank's detectors on single sentences.
+struct Acts {
+    /// Share of all sentences in which each concept is found, `[concepts]`.
+    everywhere: Vec<f64>,
+    /// Concepts that a sentence can have.
+    usable: Vec<bool>,
+}
+
+impl Acts {
+    fn new(bank: &ConceptBank, table: &SentenceTable, some: &[u32]) -> Self {
+        let usable = bank.concepts().iter().map(|c| !c.flags.iter().any(|flag| flag == "length")).collect();
+        Self { everywhere: shares(bank, table, some), usable }
+    }
+
+    /// The concept that most of these sentences have, and few others.
+    fn of(&self, bank: &ConceptBank, table: &SentenceTable, sentences: &[u32]) -> Option<usize> {
+        let here = shares(bank, table, &sentences[..sentences.len().min(READ)]);
+        (0..here.len())
+            .filter(|&concept| {
+                self.usable[concept]
+                    && here[concept] >= COMMON
+                    && here[concept] >= RARER * self.everywhere[concept]
+            })
+            .max_by(|&a, &b| {
+                let lift = |concept: usize| here[concept] - self.everywhere[concept];
+                lift(a).total_cmp(&lift(b)).then(b.cmp(&a))
+            })
+    }
+}
+
+/// Share of some sentences in which each concept is found by itself, `[concepts]`.
+fn shares(bank: &ConceptBank, table: &SentenceTable, sentences: &[u32]) -> Vec<f64> {
+    let mut counts = vec![0usize; bank.concepts().len()];
+    for &sentence in sentences {
+        let found = bank.read("", table.text(sentence as usize));
+        counts.iter_mut().zip(found).for_each(|(count, value)| *count += usize::from(value > 0.0));
+    }
+    counts.into_iter().map(|count| count as f64 / sentences.len().max(1) as f64).collect()
+}
+
+/// What a feature on differences is called.
+pub(super) struct Called {
+    pub said: Said,
+    /// −1 where the words describe its negative side.
+    pub sign: f64,
+    pub offers: Vec<Offer>,
+}
+
+/// Words for a feature on differences with activations `column` (`[pairs]`): the known concept that goes with it
+/// most, or sentences that set its strongest pairs apart, on either side; whatever is truest on pairs that are not held
+/// out.
+pub(super) fn difference(
+    setting: &Setting<'_>,
+    found: &Found<'_>,
+    column: &[f32],
+    sides: &Sides,
+    reader: &Reader,
+) -> Called {
+    let mut offered: Vec<(f64, Said, f64)> = Vec::new();
+    let concepts = (0..setting.bank.concepts().len()).filter_map(|concept| {
+        let read: Vec<f32> = found.known.column(concept).into_iter().map(reading).collect();
+        fidelity(column, &read, 1.0, &sides.choose).map(|c| (c.r, concept))
+    });
+    if let Some((r, concept)) = concepts.max_by(|a, b| a.0.abs().total_cmp(&b.0.abs()).then(b.1.cmp(&a.1))) {
+        let said = Said { act: Some(concept), ..Said::default() };
+        offered.push((r.abs() + PLAIN_WORDS_BONUS, said, r.signum()));
+    }
+    for sign in [1.0f32, -1.0] {
+        let turned: Vec<f32> = column.iter().map(|z| sign * z).collect();
+        let said = apart(found, &turned, reader);
+        if let Some((r, _)) = reader.chosen(found.firing, &said, &turned)
+            && r > 0.0
+        {
+            offered.push((r, said, f64::from(sign)));
+        }
+    }
+    offered.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let sign = offered.first().map_or(1.0, |(_, _, sign)| *sign);
+    let offers = offered
+        .iter()
+        .flat_map(|(_, said, own)| {
+            said.offers(setting.bank).into_iter().map(move |offer| Offer { sign: own * sign, ..offer })
+        })
+        .collect();
+    Called { said: offered.into_iter().next().map(|(_, said, _)| said).unwrap_or_default(), sign, offers }
+}
+
+/// Sentences of the side with more of a feature that the other side has least, in its strongest pairs.
+fn apart(found: &Found<'_>, column: &[f32], reader: &Reader) -> Said {
+    let firing = found.firing;
+    let strongest = super::strongest(column, reader.choose(), STRONGEST);
+    let slots = |pair: u32| {
+        let (a, b) = (pair as usize, firing.pairs() + pair as usize);
+        if column[pair as usize] > 0.0 { (a, b) } else { (b, a) }
+    };
+    let mut centre: Vec<f32> = Vec::new();
+    for &pair in &strongest {
+        let (with, without) = slots(pair);
+        for (slot, sign) in [(with, 1.0f32), (without, -1.0)] {
+            let sentences = firing.table.of(slot);
+            for vector in sentences.iter().filter_map(|&sentence| reader.vector(sentence)) {
+                centre.resize(vector.len(), 0.0);
+                let weight = sign / sentences.len() as f32;
+                centre.iter_mut().zip(vector).for_each(|(centre, value)| *centre += weight * value);
+            }
+        }
+    }
+    unit(&mut centre);
+    let mut along: HashMap<u32, f32> = HashMap::new();
+    for &pair in &strongest {
+        for &sentence in firing.table.of(slots(pair).0) {
+            if let Some(vector) = reader.vector(sentence) {
+                along.insert(sentence, vector.iter().zip(&centre).map(|(a, b)| a * b).sum());
+            }
+        }
+    }
+    let mut sentences: Vec<(u32, f32)> = along.into_iter().collect();
+    let order = |sentence: u32| (firing.table.hash(sentence as usize), firing.table.kind(sentence as usize));
+    sentences.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| order(a.0).cmp(&order(b.0))));
+    let sentences: Vec<u32> = sentences.into_iter().map(|(sentence, _)| sentence).collect();
+    if strongest.len() < RESPONSES as usize {
+        return Said::default();
+    }
+    let kind = usual_kind(&firing.table, &sentences);
+    Said { quotes: typical(&firing.table, &sentences), near: Vec::new(), act: None, kind }
+}
