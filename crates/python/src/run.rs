@@ -91,12 +91,12 @@ impl NativeRun {
         })
     }
 
-    /// A table by name: `principles`, `features`, `effects`, `pairs` or `activations`.
+    /// A table by name: `principles`, `features`, `effects`, `pairs`, `activations` or `presence`.
     fn table(&self, py: Python<'_>, name: &str) -> PyResult<Frame> {
         let run = &self.run;
         let file = |name: &str| parquet(&run.path.join(name));
         let frame = match name {
-            "features" | "pairs" | "activations" => work(None, py, |_, _| file(&format!("{name}.parquet")))?,
+            "features" | "pairs" | "activations" | "presence" => work(None, py, |_, _| file(&format!("{name}.parquet")))?,
             "effects" => work(None, py, |_, _| effects(run))?,
             _ => work(None, py, |_, _| principles(run))?,
         };

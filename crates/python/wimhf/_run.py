@@ -159,8 +159,8 @@ class Run:
 
     @property
     def principles(self) -> Table:
-        """The principles, strongest first: statement, `win_delta` (difference in win rate on held-out labels) with its
-        95 % interval, p-values, prevalence, n, evidence."""
+        """The principles, strongest first: statement, `win_delta` (difference in win rate, on labels that took no
+        part in choosing it) with its 95 % interval, p-values, prevalence, n, evidence."""
         return Table(self._native.table("principles"))
 
     @property
@@ -170,7 +170,7 @@ class Run:
 
     @property
     def effects(self) -> Table:
-        """Every feature's effect on held-out labels, `[features]` rows; nulls with the reason in `missing`."""
+        """Every feature's effect on labels that took no part in finding it, `[features]` rows; nulls with the reason in `missing`."""
         return Table(self._native.table("effects"))
 
     @property
@@ -184,14 +184,25 @@ class Run:
         return Table(self._native.table("activations"))
 
     @property
+    def presence(self) -> Table:
+        """The same with −1, 0 or +1: clearly present in A alone, in neither or both, in B alone; votes and win rates go
+        by it."""
+        return Table(self._native.table("presence"))
+
+    @property
     def ablation(self) -> dict[str, Any]:
         """How well sets of features tell held-out labels: AUC by rung, with 95 % intervals."""
         return dict(json.loads(self._native.ablation()))
 
     @property
     def sae(self) -> dict[str, numpy.ndarray[Any, Any]]:
-        """The autoencoder's arrays by name: encoder and decoder `[features, dimensions]`."""
-        return _arrays(self.path / "sae.safetensors")
+        """The autoencoder's arrays by name: encoder and decoder `[features, dimensions]`; those of the one over sentences
+        under `sentences/`."""
+        arrays = _arrays(self.path / "sae.safetensors")
+        sentences = self.path / "sentences.safetensors"
+        if sentences.exists():
+            arrays.update({f"sentences/{name}": array for name, array in _arrays(sentences).items()})
+        return arrays
 
     def evidence(self, feature: str | int, n: int = 10, side: Literal["for", "against", "both"] = "both") -> Table:
         """Held-out pairs whose labels speak for a feature or principle (a rank, an id, a label) and against it.
@@ -271,7 +282,7 @@ class Run:
                      out: str | os.PathLike[str] | None = None, model: Mapping[str, Any] | None = None,
                      icai: bool = False, pairs: int = 300, pairs_per_call: int = 5, progress: Any = False,
                      cancel: Event | None = None) -> Constitution:
-        """The few principles from which most of the labels can be told, measured on held-out labels."""
+        """The few principles from which most of the labels can be told, measured on labels that took no part in choosing them."""
         done = self._do(
             self._native.constitution, progress, cancel, principles=principles, objective=objective, edits=edits,
             dry_run=dry_run, out=out, model=dict(model or {}), icai=icai, pairs=pairs, pairs_per_call=pairs_per_call,
@@ -339,7 +350,7 @@ class Run:
             for principle in self.findings["principles"]
         ]
         caption = (
-            f"{self.path}: {manifest['dataset']['pairs_unique']:,} pairs, {metrics['judgements_held_out']:,} held-out labels; "
+            f"{self.path}: {manifest['dataset']['pairs_unique']:,} pairs, {metrics.get('judgements') or metrics['judgements_held_out']:,} labels; "
             "differences in win rate with 95 % intervals, associations in these labels"
         )
         return html_table(rows, ["#", "principle", "win rate", "pairs", "n"], caption)
