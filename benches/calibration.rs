@@ -483,7 +483,6 @@ fn null(shuffles: usize) {
                     &pairs,
                     &prepared.sides,
                     &prepared.described,
-                    &prepared.deltas,
                     &Config::default(),
                 )
                 .expect("the words' embedder is in the program");

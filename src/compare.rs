@@ -144,7 +144,8 @@ pub struct Match {
 pub fn compare(parts: &[Part<'_>], measured: &[Measured<'_>]) -> Vec<Row> {
     let samples: Vec<PartSample> = parts.iter().map(PartSample::new).collect();
     let shared = Shared::new(parts, &samples);
-    let mut rows: Vec<Row> = measured.par_iter().map(|what| row(what, parts, &samples, &shared)).collect();
+    let mut rows: Vec<Row> =
+        measured.par_iter().map(|what| row(what, parts, &samples, &shared, false)).collect();
     let p: Vec<f64> = rows.iter().map(|row| row.p.unwrap_or(f64::NAN)).collect();
     let some = |value: f64| Some(value).filter(|value| value.is_finite());
     for ((row, holm), q) in rows.iter_mut().zip(holm(&p)).zip(benjamini_hochberg(&p)) {
@@ -153,10 +154,11 @@ pub fn compare(parts: &[Part<'_>], measured: &[Measured<'_>]) -> Vec<Row> {
         let above = row.cells.iter().any(|cell| cell.win_low.is_some_and(|low| low > 0.0));
         let below = row.cells.iter().any(|cell| cell.win_high.is_some_and(|high| high < 0.0));
         row.reverses = row.differs && above && below;
-        if !row.differs {
-            row.differences.clear();
-        }
     }
+    // Every two parts are a test each: only where the row as a whole differs.
+    rows.par_iter_mut().zip(measured).filter(|(found, _)| found.differs).for_each(|(found, what)| {
+        found.differences = row(what, parts, &samples, &shared, true).differences;
+    });
     rows
 }
 
@@ -241,8 +243,14 @@ impl Shared {
     }
 }
 
-/// One concept: cells, and what its parts have to do with each other.
-fn row(what: &Measured<'_>, parts: &[Part<'_>], samples: &[PartSample], shared: &Shared) -> Row {
+/// One concept: cells, and what its parts have to do with each other, on the whole or every two of them.
+fn row(
+    what: &Measured<'_>,
+    parts: &[Part<'_>],
+    samples: &[PartSample],
+    shared: &Shared,
+    every_two: bool,
+) -> Row {
     let control = control_of(what.feature);
     let mut cells = vec![Cell::default(); parts.len()];
     let (mut with, mut stacked) = (Vec::new(), Stacked::default());
@@ -281,7 +289,9 @@ fn row(what: &Measured<'_>, parts: &[Part<'_>], samples: &[PartSample], shared: 
     if with.len() > 1 {
         let all: Vec<usize> = (0..with.len()).collect();
         found.p = stacked.heterogeneity(&all, control, &shared.clusters);
-        found.differences = differences(&with, &cells, &stacked, control, &shared.clusters);
+        if every_two {
+            found.differences = differences(&with, &cells, &stacked, control, &shared.clusters);
+        }
     }
     found.cells = cells;
     found

@@ -113,7 +113,8 @@ pub struct Principle {
     pub agreement: agreement::Agreement,
     /// Confirmed on held-out labels; true for every principle that is printed.
     pub significant: bool,
-    /// `safety`, `safety_risk`, `length`, `rare`, `redundant`.
+    /// `safety`, `safety_risk`, `length`, `rare`, `redundant`, `size_unclear` (confirmed, but the fifths of the labels that
+    /// count are too few to say how large it is).
     pub flags: Vec<String>,
     /// For a `safety_risk`: what the labels that follow it are about.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -625,6 +625,10 @@ fn principle(
         principle.statement += &format!(" or {}", described.features[twin].clause);
     }
     principle.flags = flags(feature, prefer, row.prevalence < config.rare_below);
+    // That it is associated is confirmed on all labels; how much, few of them can say without having chosen it.
+    if win_low < 0.0 && win_high > 0.0 {
+        principle.flags.push("size_unclear".into());
+    }
     Some(principle)
 }
 

@@ -25,8 +25,10 @@ use crate::sentences::SentenceTable;
 
 /// Different sentences that are learned from, at most: those with the lowest hash. Memory is bounded by them.
 const LEARNED_FROM: usize = 150_000;
-/// Rows that training sees, about: fewer epochs where there are many.
-const SEEN: usize = 1_000_000;
+/// Rows that training sees, about (400 steps), and the limits of the epochs that makes: what comes after changes no typical
+/// sentence. Halves, of which only the directions matter, have half as many epochs.
+const SEEN: usize = 200_000;
+const EPOCHS: (usize, usize) = (6, 30);
 /// One sentence of so many is set aside: it says when to stop, and sets θ.
 const ASIDE: usize = 10;
 /// Rows (sentences, weighted) and different sentences for each feature; features in steps of so many, and their limits.
@@ -40,9 +42,6 @@ const MOST: usize = 512;
 const SHARE: f64 = 0.12;
 /// Features active in a sentence: it says a few things.
 const ACTIVE: usize = 3;
-/// Epochs at most; what comes after changes no typical sentence. Fewer for halves, of which only the directions matter.
-const EPOCHS: usize = 16;
-const EPOCHS_OF_HALVES: usize = 8;
 /// Sentences embedded at a time.
 const BLOCK: usize = 32_768;
 /// Sentences on which stability is measured, at most.
@@ -195,7 +194,9 @@ pub fn named_entries(dictionary: &Dictionary) -> Vec<NamedEntry> {
             let name = entry.name.clone()?;
             let says = match (&entry.definition, entry.kind) {
                 // How one sentence is said or looks is not how the whole response does.
-                (Some(definition), Some(EntryKind::Style | EntryKind::Format)) => format!("in places {definition}"),
+                (Some(definition), Some(EntryKind::Style | EntryKind::Format)) => {
+                    format!("in places {definition}")
+                }
                 (Some(definition), _) => definition.clone(),
                 // What a sentence is about is no clause by itself.
                 (None, Some(EntryKind::Topic)) => format!("speaks of {name}"),
@@ -244,6 +245,8 @@ pub struct SentenceMaterial {
     weights: Vec<u32>,
     /// Sentences of an average response.
     per_response: f64,
+    /// Whether a dictionary says most of it already: then half as many features are left to learn.
+    beside: bool,
 }
 
 impl SentenceMaterial {
@@ -273,19 +276,20 @@ impl SentenceMaterial {
         }
         let mentions: u64 = counts.iter().map(|&count| u64::from(count)).sum();
         let per_response = mentions as f64 / table.responses().max(1) as f64;
-        Ok(Self { vectors, weights, per_response })
+        Ok(Self { vectors, weights, per_response, beside: dictionary.is_some() })
     }
 
     /// The sizes that suit the sentences, with M and K as asked where they are.
     pub fn config(&self, features: Option<usize>, active: Option<usize>, seed: u64) -> SaeConfig {
         let all: Vec<u32> = (0..self.weights.len() as u32).collect();
         let rows = self.weighted(&all);
-        let common = (ACTIVE as f64 * self.per_response / SHARE) as usize;
+        let share = if self.beside { 2.0 * SHARE } else { SHARE };
+        let common = (ACTIVE as f64 * self.per_response / share) as usize;
         let suits = common.min(rows.len() / ROWS_EACH).min(all.len() / DIFFERENT_EACH);
         let m = features.unwrap_or(((suits + STEP / 2) / STEP * STEP).clamp(STEP, MOST));
         let k = active.unwrap_or(ACTIVE).clamp(1, m);
         let usual = sentence_config(&rows, seed);
-        let epochs = (SEEN / rows.len().max(1)).clamp(EPOCHS_OF_HALVES, EPOCHS);
+        let epochs = (SEEN / rows.len().max(1)).clamp(EPOCHS.0, EPOCHS.1);
         SaeConfig {
             features: m,
             active: k,
@@ -321,8 +325,8 @@ impl SentenceMaterial {
             let half: Vec<u32> = learned.iter().copied().skip(parity).step_by(2).collect();
             let config = SaeConfig {
                 seed: config.seed.wrapping_add(1 + parity as u64),
-                epochs_max: EPOCHS_OF_HALVES.min(config.epochs_max),
-                epochs_min: EPOCHS_OF_HALVES.min(config.epochs_min),
+                epochs_max: config.epochs_max.div_ceil(2),
+                epochs_min: config.epochs_min.div_ceil(2),
                 ..config.clone()
             };
             // Of a half nobody wants to hear losses, but whoever wants to stop is asked.

@@ -120,12 +120,11 @@ pub fn train(
         .filter_map(|at| learned.get(at as usize).copied())
         .collect();
 
-    let mut config = sentence_config(&learned, settings.seed);
-    if let Some(features) = settings.features {
-        config = sae::SaeConfig { features, ..config };
-        config.active = if features > 256 { 4 } else { 3 }.min(features);
-    }
-    config.active = settings.active.unwrap_or(config.active);
+    let features = settings.features.unwrap_or_else(|| sae::features_for(&learned, 640));
+    let active = settings.active.unwrap_or(if features > 256 { 4 } else { 3 }.min(features));
+    // It is trained once: as long as it gets better.
+    let mut config =
+        sae::SaeConfig { features, active, epochs_max: 40, ..sentence_config(&learned, settings.seed) };
     // Not nested: prefixes spend the loss on the first features and leave what one question is about to the others. Of
     // 640 features on seven sets 504 were clear in answers to ten prompts or more without them, 420 with.
     config.prefixes = vec![config.features];

@@ -188,6 +188,13 @@ pub fn found_by_labels(feature: &Feature) -> bool {
 /// Measures every feature: on all labels, or on held-out ones where labels found it. The ladder is fitted on the
 /// other sides' labels and measured on held-out ones.
 pub fn measure(pairs: &Pairs, sides: &[Split], described: &Described, deltas: &Matrix) -> EffectTable {
+    let mut table = effects(pairs, sides, described);
+    table.climb(pairs, sides, described, deltas);
+    table
+}
+
+/// [`measure`] without the ladder, which takes most of its time.
+pub fn effects(pairs: &Pairs, sides: &[Split], described: &Described) -> EffectTable {
     let all = LabelledSample::on(pairs, sides, &ALL);
     let held_out = LabelledSample::on(pairs, sides, &[Split::Test]);
     let mut table = EffectTable {
@@ -231,7 +238,6 @@ pub fn measure(pairs: &Pairs, sides: &[Split], described: &Described, deltas: &M
     let finite = |values: Vec<f64>| values.into_iter().map(|v| Some(v).filter(|v| v.is_finite())).collect();
     table.bonferroni = finite(bonferroni(&p));
     table.q_bh = finite(benjamini_hochberg(&p));
-    table.climb(pairs, sides, described, deltas, &held_out.sample);
     table
 }
 
@@ -261,14 +267,8 @@ pub fn shown(described: &Described, sample: &Sample) -> Vec<Effect> {
 
 impl EffectTable {
     /// The ladder.
-    fn climb(
-        &mut self,
-        pairs: &Pairs,
-        sides: &[Split],
-        described: &Described,
-        deltas: &Matrix,
-        held_out: &Sample,
-    ) {
+    fn climb(&mut self, pairs: &Pairs, sides: &[Split], described: &Described, deltas: &Matrix) {
+        let held_out = &LabelledSample::on(pairs, sides, &[Split::Test]).sample;
         let explore = LabelledSample::on(pairs, sides, &[Split::Train, Split::Validation]);
         let count =
             |is: &dyn Fn(FeatureSource) -> bool| described.features.iter().filter(|f| is(f.source)).count();

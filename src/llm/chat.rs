@@ -172,6 +172,8 @@ impl Reply {
 #[derive(Debug, Default)]
 struct Trial {
     left_out: BTreeSet<Lack>,
+    /// What was known to be refused when it began.
+    known: BTreeSet<Lack>,
     /// What is still to be tried, the last first.
     waiting: Option<Vec<BTreeSet<Lack>>>,
     said: String,
@@ -480,6 +482,10 @@ impl Line {
         let mut trial = Trial::default();
         self.gate.with_retries(&format!("{} {reading}", ask.version), || {
             let mut lacks = self.accepts.lacks();
+            if trial.known != lacks {
+                // Another request has found something out: that may be all, and nothing tried here may take the blame.
+                trial = Trial { known: lacks.clone(), ..Trial::default() };
+            }
             lacks.extend(&trial.left_out);
             let body = self.body(ask, &lacks);
             self.purse.take(ask.purpose)?;

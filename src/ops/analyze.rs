@@ -646,8 +646,8 @@ fn estimate(
     Ok(analysis)
 }
 
-/// Everything after the measurable half, in memory: themes, effects, findings. For what asks the same
-/// question about other labels, such as shuffled ones.
+/// Everything after the measurable half, in memory, without the ladder: themes, effects, findings. For what asks the
+/// same question about other labels, such as shuffled ones.
 ///
 /// # Errors
 /// Where the words' embedder fails.
@@ -655,12 +655,11 @@ pub fn estimate_in_memory(
     pairs: &Pairs,
     sides: &[Split],
     described: &Described,
-    deltas: &Matrix,
     config: &Config,
 ) -> Result<(EffectTable, Findings), AnalyzeError> {
     let themes = constitution::select::themes(pairs, sides, described, &BundledEmbedder::load()?)?;
     let described = described.with_themes(pairs, sides, &themes);
-    let table = table::measure(pairs, sides, &described, deltas);
+    let table = table::effects(pairs, sides, &described);
     let findings = constitution::select::select(pairs, sides, &described, &table, &config.principles);
     Ok((table, findings))
 }

@@ -77,6 +77,10 @@ pub enum PersonalizeFailure {
 /// # Errors
 /// See [`PersonalizeFailure`].
 pub fn personalize(run: &Run, request: &PersonalizeRequest) -> Result<Personalized, PersonalizeFailure> {
+    if let Some(folder) = request.out.as_ref().filter(|folder| folder.is_dir() && !request.dry_run) {
+        // Before the work, not after it.
+        run.may_write_into(folder, &files::FILES, &[], request.force)?;
+    }
     let allowed = allowed(run, &request.features)?;
     let source = run.source()?;
     let by = match &request.by {

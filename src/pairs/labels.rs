@@ -560,13 +560,20 @@ fn ask(cells: &Written, hints: &Hints<'_>, question: Question) -> PairsError {
                 why += ", and a label column is read as a whole or not at all";
             }
             // Each value with a meaning to be corrected; a known one with its own.
-            let mut open = ["A", "B", "tie"].into_iter();
+            let side = |share: f32| ["A", "tie", "B"][usize::from(share <= 0.5) + usize::from(share < 0.5)];
+            let taken = |meaning: &&str| {
+                let read = |(value, _): &(String, usize)| codes.read(value);
+                cells
+                    .values
+                    .iter()
+                    .filter_map(read)
+                    .any(|said| matches!(said, Said::Share(s) if side(s) == *meaning))
+            };
+            let mut open = ["A", "B", "tie"].into_iter().filter(|meaning| !taken(meaning));
             let said: Vec<String> = (cells.values.iter().take(8))
                 .map(|(value, _)| {
                     let meaning = match codes.read(value) {
-                        Some(Said::Share(share)) if share > 0.5 => "A",
-                        Some(Said::Share(share)) if share < 0.5 => "B",
-                        Some(Said::Share(_)) => "tie",
+                        Some(Said::Share(share)) => side(share),
                         Some(Said::Nothing) => "skip",
                         None => open.next().unwrap_or("skip"),
                     };

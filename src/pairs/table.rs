@@ -230,9 +230,12 @@ impl Table {
         match &self.content {
             Content::Parquet => {
                 let file = open()?;
-                guard(&self.path, "Parquet", || {
+                let packed = file.metadata().map_or(0, |meta| meta.len());
+                let frame = guard(&self.path, "Parquet", || {
                     ParquetReader::new(file).with_columns(Some(names.to_vec())).finish()?.select(names)
-                })
+                })?;
+                check_texts(&self.path, packed, &frame)?;
+                Ok(frame)
             }
             Content::Ipc => {
                 let file = open()?;
@@ -321,6 +324,15 @@ fn check_json(path: &Path, bytes: &[u8]) -> Result<(), PairsError> {
         let line = 1 + bytes.iter().take(at).filter(|byte| **byte == b'\n').count();
         PairsError::TooMuch { path: path.into(), too_much, at: format!(", on line {line}") }
     })
+}
+
+/// A text that stands in every row is in memory once, as in the file; but all work is done on each.
+fn check_texts(path: &Path, packed: u64, frame: &DataFrame) -> Result<(), PairsError> {
+    let texts = frame.columns().iter().filter_map(|column| column.str().ok());
+    let bytes = texts
+        .map(|texts| texts.iter().flatten().map(|text| text.len() as u64).sum())
+        .fold(0, u64::saturating_add);
+    limits::unpacked(packed, bytes).map_err(|too_much| over(path, too_much))
 }
 
 /// Looks at how large a Parquet file says that it becomes, before it does.

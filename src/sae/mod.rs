@@ -57,6 +57,7 @@ pub use deltas::{DeltaFile, Deltas};
 pub use device::{Compute, DeviceChoice, choose};
 pub use learn::TrainData;
 pub use model::Sae;
+pub(crate) use sentence::features_for;
 pub use sentence::{SentenceSae, SparseRows, sentence_config, train_sentences};
 pub use stability::stability;
 pub use store::{CARD_FILE, SaeCard, WEIGHTS_FILE};

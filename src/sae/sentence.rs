@@ -94,22 +94,22 @@ impl SparseRows {
 /// A feature needs sentences to be learned from and to be read by. With one feature for 40 rows and K / M of them active
 /// in a row, each is active in some 120: enough to name it by, and to see it on held-out pairs. Where few sentences
 /// are said over and over (templates), a feature for each of them would be a list, not a meaning: there are four
-/// different ones for each feature at least. Beyond 512 readers find the same act again under several numbers. K is 3,
-/// and 4 where features are many and each finer. On planted texts (`benches/sentences.rs`) half as many features merge
-/// attributes, and twice as many split them by phrase; K = 2 loses those that share a sentence with another.
+/// different ones for each feature at least. Beyond 256 readers find the same act again under several numbers. On
+/// planted texts (`benches/sentences.rs`) half as many features merge attributes and twice as many split them by phrase;
+/// K = 2 loses those that share a sentence with another.
+///
+/// Some 600 steps are enough whatever the number of rows, so that epochs become fewer where rows are many.
 pub fn sentence_config(train: &[u32], seed: u64) -> SaeConfig {
-    let mut different = train.to_vec();
-    different.sort_unstable();
-    different.dedup();
-    let features = (train.len() / 40).min(different.len() / 4) / 16 * 16;
-    let features = features.clamp(16, 512);
+    let features = features_for(train, 256);
+    let batch = 512;
+    let steps = train.len().div_ceil(batch).max(1);
     SaeConfig {
         features,
-        active: if features > 256 { 4 } else { 3 },
+        active: 3,
         prefixes: vec![features / 4, features],
-        batch: 512,
+        batch,
         learning_rate: 2e-3,
-        epochs_max: 40,
+        epochs_max: (600 / steps).clamp(12, 40),
         epochs_min: 10,
         patience: 3,
         improvement: 1e-3,
@@ -117,6 +117,15 @@ pub fn sentence_config(train: &[u32], seed: u64) -> SaeConfig {
         auxiliary_weight: 1.0 / 8.0,
         seed,
     }
+}
+
+/// M for the rows `train`, in steps of 16, at most `most`; see [`sentence_config`].
+pub(crate) fn features_for(train: &[u32], most: usize) -> usize {
+    let mut different = train.to_vec();
+    different.sort_unstable();
+    different.dedup();
+    let features = (train.len() / 40).min(different.len() / 4) / 16 * 16;
+    features.clamp(16, most.max(16))
 }
 
 /// Trains on the rows `train` of `vectors` `[sentences, dimensions]`, stops by `validation`, sets θ on `calibrate`

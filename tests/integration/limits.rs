@@ -68,7 +68,7 @@ fn packed_files_that_become_far_more() {
     let file = std::fs::File::create(at("bomb.jsonl.gz")).unwrap();
     let mut out = flate2::write::GzEncoder::new(file, flate2::Compression::best());
     let block = vec![b' '; 1 << 20];
-    for _ in 0..1500 {
+    for _ in 0..300 {
         out.write_all(&block).unwrap();
     }
     out.finish().unwrap();
@@ -76,15 +76,27 @@ fn packed_files_that_become_far_more() {
     refused(&output, &["bomb.jsonl.gz", "times its size", "WIMHF_MAX_RATIO"], "gzip");
     assert!(!stderr(&output).contains("download it again"));
 
-    // A hundred million nulls in a few kilobytes.
+    // Twenty million nulls in a few kilobytes: 16 bytes each, once they are a column of texts.
     use polars::prelude::*;
-    let nulls = |name: &str| Column::full_null(name.into(), 100_000_000, &DataType::String);
+    let nulls = |name: &str| Column::full_null(name.into(), 10_000_000, &DataType::String);
     let mut table = DataFrame::new_infer_height(vec![nulls("chosen"), nulls("rejected")]).unwrap();
     ParquetWriter::new(std::fs::File::create(at("bomb.parquet")).unwrap()).finish(&mut table).unwrap();
     drop(table);
     assert!(std::fs::metadata(at("bomb.parquet")).unwrap().len() < 1 << 20);
     let output = inspect(dir.path(), "bomb.parquet", &[]);
     refused(&output, &["bomb.parquet", "WIMHF_MAX_RATIO"], "Parquet");
+
+    // One long text in every row, which a dictionary holds once.
+    let long = "a".repeat(3_000_000);
+    let texts =
+        |name: &str| Column::new_scalar(name.into(), Scalar::from(PlSmallStr::from(long.as_str())), 200);
+    let other = Column::new("rejected".into(), (0..200).map(|i| i.to_string()).collect::<Vec<_>>());
+    let mut table = DataFrame::new_infer_height(vec![texts("chosen"), other]).unwrap();
+    ParquetWriter::new(std::fs::File::create(at("long.parquet")).unwrap()).finish(&mut table).unwrap();
+    if std::fs::metadata(at("long.parquet")).unwrap().len() < 1 << 20 {
+        let output = inspect(dir.path(), "long.parquet", &[]);
+        refused(&output, &["long.parquet", "WIMHF_MAX_RATIO"], "a dictionary");
+    }
 }
 
 #[test]

@@ -141,6 +141,9 @@ fn what_has_a_lock_is_no_run_and_no_lock_is_emptied() {
 fn a_killed_score_leaves_nothing_that_stays() {
     let dir = place();
     let path = dir.path();
+    let streamed = call(path, &["score", "run", "d.parquet", "--out", "-", "--quiet"]);
+    assert!(streamed.status.success(), "{}", stderr(&streamed));
+    let bytes = streamed.stdout;
     let mut child = wimhf(path)
         .args(["score", "run", "-", "--out", "scored.parquet", "--quiet"])
         .stdin(Stdio::piped())
@@ -150,7 +153,6 @@ fn a_killed_score_leaves_nothing_that_stays() {
         .unwrap();
     // A stream that begins and does not end.
     use std::io::Write;
-    let bytes = call(path, &["score", "run", "d.parquet", "--out", "-", "--no-features", "--quiet"]).stdout;
     let mut input = child.stdin.take().unwrap();
     input.write_all(&bytes[..bytes.len() - 8]).unwrap();
     input.flush().unwrap();

@@ -102,14 +102,9 @@ fn shuffled_labels_give_no_principles() {
         for i in (1..labels.len()).rev() {
             labels.swap(i, random.random_range(0..=i));
         }
-        let (_, findings) = analyze::estimate_in_memory(
-            &pairs,
-            &prepared.sides,
-            &prepared.described,
-            &prepared.deltas,
-            &Config::default(),
-        )
-        .unwrap();
+        let (_, findings) =
+            analyze::estimate_in_memory(&pairs, &prepared.sides, &prepared.described, &Config::default())
+                .unwrap();
         with_principles += usize::from(!findings.principles.is_empty());
     }
     assert!(with_principles <= repetitions / 20, "{with_principles} of {repetitions} print a principle");

@@ -446,7 +446,7 @@ fn principles(out: &mut String, input: Input<'_>, items: &[Item<'_>]) -> std::fm
     out.push_str("</tbody></table></div>\n");
     out.push_str(
         "<p class=\"soft\">Fidelity: how true the words are of what is measured, the correlation on pairs that chose neither; \
-         “detector” and “words” are what they say. Flags: <em>safety</em>, worth a look; <em>safety risk</em>, the labels reward the less safe \
+         “detector” and “words” are what they say. Flags: <em>size unclear</em>, confirmed, but few labels say how large it is without having chosen it; <em>safety</em>, worth a look; <em>safety risk</em>, the labels reward the less safe \
          side; <em>length</em>, about length itself; <em>rare</em>, applies to few pairs; <em>redundant</em>, moves with another feature.</p>\n",
     );
     Ok(())
