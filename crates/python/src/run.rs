@@ -96,7 +96,9 @@ impl NativeRun {
         let run = &self.run;
         let file = |name: &str| parquet(&run.path.join(name));
         let frame = match name {
-            "features" | "pairs" | "activations" | "presence" => work(None, py, |_, _| file(&format!("{name}.parquet")))?,
+            "features" | "pairs" | "activations" | "presence" => {
+                work(None, py, |_, _| file(&format!("{name}.parquet")))?
+            }
             "effects" => work(None, py, |_, _| effects(run))?,
             _ => work(None, py, |_, _| principles(run))?,
         };
