@@ -329,8 +329,13 @@ impl SentenceMaterial {
                 epochs_min: config.epochs_min.div_ceil(2),
                 ..config.clone()
             };
+            // Of a half nobody wants to hear losses, but whoever wants to stop is asked.
+            let mut ask = |_: Progress| events(Progress::Step { epoch: 0, step: 0, steps: 0 });
+            let half = self.once(&half, &aside, &config, compute, &mut ask);
+            if let Err(stopped @ SaeError::Stopped { .. }) = half {
+                return Err(stopped);
+            }
             // Half of a small dataset may be too small; its stability is unknown then, not zero.
-            let half = self.once(&half, &aside, &config, compute, &mut |_| Control::Continue);
             halves.extend(half.ok().map(|(half, _)| half));
         }
         report.stability = Vec::new();

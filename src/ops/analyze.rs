@@ -819,12 +819,13 @@ fn sentence_stage(
             &mut relay,
         )?;
         let config = material.config(settings.features, settings.active, seed);
+        let cancel = request.context().cancel.clone();
         let mut listen = |progress: Progress| {
             if let Progress::Epoch { epoch, loss, validation, .. } = progress {
                 observer
                     .metrics(epoch, &[("sentences/loss", loss), ("sentences/validation_loss", validation)]);
             }
-            Control::Continue
+            if cancel.requested() { Control::Stop } else { Control::Continue }
         };
         let report = match material.learn(&config, compute, &mut listen) {
             Ok(learned) => {

@@ -64,6 +64,7 @@ pub struct Compare {
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Score {
+    pub force: bool,
     pub annotator: Option<String>,
     pub explain: bool,
     pub features: Option<bool>,
@@ -137,6 +138,7 @@ pub struct Relabel {
     pub evaluate: Option<Vec<String>>,
     pub cues: Option<PathBuf>,
     pub judge: Model,
+    pub force: bool,
 }
 
 /// `personalize`.
@@ -150,6 +152,7 @@ pub struct Personalize {
     pub evaluate: Option<bool>,
     pub dry_run: bool,
     pub out: Option<PathBuf>,
+    pub force: bool,
 }
 
 /// `constitution`.
@@ -193,6 +196,7 @@ pub struct Judge {
 #[serde(default, deny_unknown_fields)]
 pub struct Report {
     pub anonymise: bool,
+    pub force: bool,
     pub out: Option<PathBuf>,
 }
 
@@ -201,6 +205,7 @@ pub struct Report {
 #[serde(default, deny_unknown_fields)]
 pub struct Export {
     pub format: FormatName,
+    pub force: bool,
     pub out: Option<PathBuf>,
     pub held_out: Option<bool>,
 }

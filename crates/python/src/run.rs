@@ -83,6 +83,7 @@ impl NativeRun {
             text(&json!({
                 "auc": effects.auc,
                 "auc_minus_embedding": effects.auc_minus_embedding,
+                "auc_minus_length": effects.auc_minus_length,
                 "auc_missing": effects.auc_missing,
                 "labels_held_out": effects.labels_held_out,
                 "ties_held_out": effects.ties_held_out,
@@ -90,12 +91,14 @@ impl NativeRun {
         })
     }
 
-    /// A table by name: `principles`, `features`, `effects`, `pairs` or `activations`.
+    /// A table by name: `principles`, `features`, `effects`, `pairs`, `activations` or `presence`.
     fn table(&self, py: Python<'_>, name: &str) -> PyResult<Frame> {
         let run = &self.run;
         let file = |name: &str| parquet(&run.path.join(name));
         let frame = match name {
-            "features" | "pairs" | "activations" => work(None, py, |_, _| file(&format!("{name}.parquet")))?,
+            "features" | "pairs" | "activations" | "presence" => {
+                work(None, py, |_, _| file(&format!("{name}.parquet")))?
+            }
             "effects" => work(None, py, |_, _| effects(run))?,
             _ => work(None, py, |_, _| principles(run))?,
         };
@@ -130,11 +133,14 @@ impl NativeRun {
         options: &str,
     ) -> PyResult<String> {
         work(watcher, py, |context, _| {
-            let how = read::<options::Score>(options)?.request();
+            let asked = read::<options::Score>(options)?;
+            let force = asked.force;
+            let how = asked.request();
             if new == "-" || out.as_deref() == Some("-") {
                 return Err(input("`-` is the command's: pass a table, or name a file"));
             }
-            let scored = self.within(context).score(&ScoreRequest { new: new.to_owned(), out, how })?;
+            let scored =
+                self.within(context).score(&ScoreRequest { new: new.to_owned(), out, how, force })?;
             let summary = scored.summary.as_ref();
             text(&json!({
                 "out": scored.out,
@@ -162,6 +168,7 @@ impl NativeRun {
                 evaluate: asked.evaluate,
                 cues: asked.cues,
                 judge: asked.judge.request(context),
+                force: asked.force,
             };
             let done = self.within(context).relabel(&request, observer)?;
             text(&json!({
@@ -190,6 +197,7 @@ impl NativeRun {
                 evaluate: asked.evaluate.unwrap_or(usual.evaluate),
                 dry_run: asked.dry_run,
                 out: asked.out,
+                force: asked.force,
             };
             let done = self.within(context).personalize(&request)?;
             text(&json!({"found": done.found, "files": done.files}))
@@ -247,7 +255,11 @@ impl NativeRun {
     fn report(&self, py: Python<'_>, options: &str) -> PyResult<PathBuf> {
         work(None, py, |context, _| {
             let asked = read::<options::Report>(options)?;
-            self.within(context).report(&ReportRequest { anonymise: asked.anonymise, out: asked.out })
+            self.within(context).report(&ReportRequest {
+                anonymise: asked.anonymise,
+                out: asked.out,
+                force: asked.force,
+            })
         })
     }
 
@@ -255,8 +267,12 @@ impl NativeRun {
     fn export(&self, py: Python<'_>, options: &str) -> PyResult<PathBuf> {
         work(None, py, |context, _| {
             let asked = read::<options::Export>(options)?;
-            let request =
-                ExportRequest { format: asked.format.into(), out: asked.out, held_out: asked.held_out };
+            let request = ExportRequest {
+                format: asked.format.into(),
+                out: asked.out,
+                held_out: asked.held_out,
+                force: asked.force,
+            };
             Ok(self.within(context).export(&request)?.path)
         })
     }
@@ -360,7 +376,7 @@ fn effects(run: &Run) -> Result<DataFrame, Error> {
         let feature = run.features.get(index);
         let mut row = Map::new();
         row.insert("feature_id".into(), feature.map(|f| f.feature_id.clone()).into());
-        row.insert("source".into(), feature.map(|f| f.source.clone()).into());
+        row.insert("source".into(), serde_json::to_value(feature.map(|f| f.source)).unwrap_or_default());
         row.insert("description".into(), feature.map(|f| f.description.clone()).into());
         let effect = table_of.rows.get(index).and_then(Option::as_ref);
         let effect = effect.and_then(|effect| serde_json::to_value(effect).ok());
@@ -389,10 +405,17 @@ fn preferred(run: &Run, index: usize) -> bool {
 
 /// `side`: `for`, `against`, or both.
 fn evidence(run: &Run, source: &Source, index: usize, most: usize, side: &str) -> Result<DataFrame, Error> {
-    let activations = run.activations().map_err(Error::from)?;
+    let described = run.described().map_err(Error::from)?;
+    let activations = &described.activations;
     let means = LabelledSample::on(&source.pairs, &source.sides, &[Split::Test]).pair_means();
+    // As for principles: only where it is clearly there.
+    let shown = |pair: u32| {
+        let (z, there) =
+            (activations.row(pair as usize)[index], described.presence.row(pair as usize)[index]);
+        if z * there > 0.0 { z } else { 0.0 }
+    };
     let (mut supporting, mut against) =
-        evidence_pairs(index, preferred(run, index), &source.pairs, &activations, &means, most);
+        evidence_pairs(shown, preferred(run, index), &source.pairs, &means, most);
     match side {
         "for" => against.clear(),
         "against" => supporting.clear(),

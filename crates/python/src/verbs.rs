@@ -254,9 +254,14 @@ pub fn compare(
 
 /// Restores the original of a relabelled file or folder; the files that were written.
 #[pyfunction]
-pub fn undo_relabel(py: Python<'_>, file: PathBuf, out: Option<PathBuf>) -> PyResult<Vec<PathBuf>> {
+pub fn undo_relabel(
+    py: Python<'_>,
+    file: PathBuf,
+    out: Option<PathBuf>,
+    force: bool,
+) -> PyResult<Vec<PathBuf>> {
     work(None, py, |_, _| {
-        let undone = wimhf::undo_relabel(&file, out.as_deref())?;
+        let undone = wimhf::undo_relabel(&file, out.as_deref(), force)?;
         Ok(undone.into_iter().map(|undone| undone.file).collect())
     })
 }

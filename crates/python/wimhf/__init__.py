@@ -200,6 +200,9 @@ def compare(
     return Comparison(found=json.loads(Path(record).read_text("utf-8")), page=Path(page), json=Path(record))
 
 
-def undo_relabel(file: str | os.PathLike[str], out: str | os.PathLike[str] | None = None) -> list[Path]:
+def undo_relabel(
+    file: str | os.PathLike[str], out: str | os.PathLike[str] | None = None, *, force: bool = False
+) -> list[Path]:
     """Restores the original of a relabelled file or folder; the files that were written."""
-    return [Path(path) for path in _wimhf.undo_relabel(os.fspath(file), None if out is None else os.fspath(out))]
+    to = None if out is None else os.fspath(out)
+    return [Path(path) for path in _wimhf.undo_relabel(os.fspath(file), to, force)]

@@ -15,7 +15,7 @@ class WimhfError(Exception):
     def __init__(self, message: str, field: str | None = None, hint: str | None = None) -> None:
         super().__init__(message)
         self.field = field
-        self.hint = hint
+        self.hint = hint or message.partition("\nhint: ")[2] or None
 
 
 class InputError(WimhfError, ValueError):

@@ -17,7 +17,7 @@ class Plots:
         self._run = run
 
     def principles(self) -> Any:
-        """Each principle's difference in win rate on held-out labels, in percentage points, with its 95 % interval."""
+        """Each principle's difference in win rate, in percentage points, with its 95 % interval."""
         altair = _altair()
         rows = [
             {

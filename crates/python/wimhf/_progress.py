@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 from typing import Any, Callable, Protocol
 
 log = logging.getLogger("wimhf")
@@ -136,7 +137,10 @@ def _shown(progress: Any) -> Nothing:
         if not notebook and not sys.stderr.isatty():
             return Nothing()
         try:
-            from tqdm.auto import tqdm
+            with warnings.catch_warnings():
+                # Without ipywidgets it is a bar of text, which is good enough.
+                warnings.simplefilter("ignore")
+                from tqdm.auto import tqdm
         except ImportError:
             return Line()
         return Bars(tqdm)

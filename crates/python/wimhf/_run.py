@@ -159,8 +159,8 @@ class Run:
 
     @property
     def principles(self) -> Table:
-        """The principles, strongest first: statement, `win_delta` (difference in win rate on held-out labels) with its
-        95 % interval, p-values, prevalence, n, evidence."""
+        """The principles, strongest first: statement, `win_delta` (difference in win rate, on labels that took no
+        part in choosing it) with its 95 % interval, p-values, prevalence, n, evidence."""
         return Table(self._native.table("principles"))
 
     @property
@@ -170,7 +170,7 @@ class Run:
 
     @property
     def effects(self) -> Table:
-        """Every feature's effect on held-out labels, `[features]` rows; nulls with the reason in `missing`."""
+        """Every feature's effect on labels that took no part in finding it, `[features]` rows; nulls with the reason in `missing`."""
         return Table(self._native.table("effects"))
 
     @property
@@ -184,14 +184,25 @@ class Run:
         return Table(self._native.table("activations"))
 
     @property
+    def presence(self) -> Table:
+        """The same with −1, 0 or +1: clearly present in A alone, in neither or both, in B alone; votes and win rates go
+        by it."""
+        return Table(self._native.table("presence"))
+
+    @property
     def ablation(self) -> dict[str, Any]:
         """How well sets of features tell held-out labels: AUC by rung, with 95 % intervals."""
         return dict(json.loads(self._native.ablation()))
 
     @property
     def sae(self) -> dict[str, numpy.ndarray[Any, Any]]:
-        """The autoencoder's arrays by name: encoder and decoder `[features, dimensions]`."""
-        return _arrays(self.path / "sae.safetensors")
+        """The autoencoder's arrays by name: encoder and decoder `[features, dimensions]`; those of the one over sentences
+        under `sentences/`."""
+        arrays = _arrays(self.path / "sae.safetensors")
+        sentences = self.path / "sentences.safetensors"
+        if sentences.exists():
+            arrays.update({f"sentences/{name}": array for name, array in _arrays(sentences).items()})
+        return arrays
 
     def evidence(self, feature: str | int, n: int = 10, side: Literal["for", "against", "both"] = "both") -> Table:
         """Held-out pairs whose labels speak for a feature or principle (a rank, an id, a label) and against it.
@@ -206,18 +217,20 @@ class Run:
 
     def score(self, new: Any, *, out: str | os.PathLike[str] | None = None, explain: bool = False,
               features: bool = True, annotator: str | None = None, device: str = "auto",
-              progress: Any = False, cancel: Event | None = None, **columns: Any) -> Table | Path:
+              force: bool = False, progress: Any = False, cancel: Event | None = None,
+              **columns: Any) -> Table | Path:
         """Scores new pairs or responses: columns are added to what comes in.
 
         A table gives a :class:`Table`; a file is scored batch by batch into ``out`` (`RUN/score/NAME` where none is
         named), whose path is returned. ``columns`` are `prompt_column`, `response_a_column`, `response_b_column`,
-        `embedding_columns` where they are not recognised.
+        `embedding_columns` where they are not recognised; ``force`` replaces a file of another kind.
         """
         options = packed(explain=explain, features=features, annotator=annotator, device=device, **columns)
         watcher = Watcher(progress, cancel)
         try:
             if isinstance(new, (str, os.PathLike)):
                 to = None if out is None else os.fspath(out)
+                options = packed(**json.loads(options), force=force)
                 return Path(json.loads(self._native.score_file(watcher, os.fspath(new), to, options))["out"])
             if out is not None:
                 raise InputError("`out` goes with a file\nhint: write the returned table, as in `.to_pandas().to_parquet(…)`", "out")
@@ -236,7 +249,7 @@ class Run:
                 top: int | None = None, min_score: float | None = None, weight: float = 0.0,
                 out: str | os.PathLike[str] | None = None, trl: str | os.PathLike[str] | None = None,
                 dry_run: bool = False, evaluate: Iterable[str] | None = None,
-                cues: str | os.PathLike[str] | None = None, judge: Mapping[str, Any] | None = None,
+                cues: str | os.PathLike[str] | None = None, judge: Mapping[str, Any] | None = None, force: bool = False,
                 progress: Any = False, cancel: Event | None = None) -> Relabelled:
         """Marks labels that go against a rule (`"flattery:avoid"`), with a reason each, and writes the changed dataset.
 
@@ -245,7 +258,7 @@ class Run:
         done = self._do(
             self._native.relabel, progress, cancel,
             rules=_names(rules), rules_file=rules_file, safety=safety, action=action, top=top, min_score=min_score,
-            weight=weight, out=out, trl=trl, dry_run=dry_run, cues=cues, judge=dict(judge or {}),
+            weight=weight, out=out, trl=trl, dry_run=dry_run, cues=cues, judge=dict(judge or {}), force=force,
             evaluate=None if evaluate is None else _names(evaluate),
         )
         return Relabelled(
@@ -255,12 +268,12 @@ class Run:
 
     def personalize(self, *, by: str | None = None, features: str | Iterable[str] = (), min_pairs: int = 8,
                     groups: str | Iterable[str] = (), evaluate: bool = True, dry_run: bool = False,
-                    out: str | os.PathLike[str] | None = None, progress: Any = False,
+                    out: str | os.PathLike[str] | None = None, force: bool = False, progress: Any = False,
                     cancel: Event | None = None) -> Personalized:
         """What differs between annotators, and weights of their own."""
         done = self._do(
             self._native.personalize, progress, cancel, by=by, features=_names(features), min_pairs=min_pairs,
-            groups=_names(groups), evaluate=evaluate, dry_run=dry_run, out=out,
+            groups=_names(groups), evaluate=evaluate, dry_run=dry_run, out=out, force=force,
         )
         return Personalized(found=done["found"], files=_paths(done["files"]))
 
@@ -269,7 +282,7 @@ class Run:
                      out: str | os.PathLike[str] | None = None, model: Mapping[str, Any] | None = None,
                      icai: bool = False, pairs: int = 300, pairs_per_call: int = 5, progress: Any = False,
                      cancel: Event | None = None) -> Constitution:
-        """The few principles from which most of the labels can be told, measured on held-out labels."""
+        """The few principles from which most of the labels can be told, measured on labels that took no part in choosing them."""
         done = self._do(
             self._native.constitution, progress, cancel, principles=principles, objective=objective, edits=edits,
             dry_run=dry_run, out=out, model=dict(model or {}), icai=icai, pairs=pairs, pairs_per_call=pairs_per_call,
@@ -286,17 +299,17 @@ class Run:
         ))
 
     def report(self, open: bool = False, *, anonymise: bool = False,
-               out: str | os.PathLike[str] | None = None) -> Path:
+               out: str | os.PathLike[str] | None = None, force: bool = False) -> Path:
         """Writes the page again, or without what is personal; where it is."""
-        path = Path(self._native.report(packed(anonymise=anonymise, out=out)))
+        path = Path(self._native.report(packed(anonymise=anonymise, out=out, force=force)))
         if open:
             webbrowser.open(path.resolve().as_uri())
         return path
 
     def export(self, format: Literal["annotated-pairs", "trl", "icai", "csv"], *,
-               out: str | os.PathLike[str] | None = None, held_out: bool | None = None) -> Path:
+               out: str | os.PathLike[str] | None = None, held_out: bool | None = None, force: bool = False) -> Path:
         """Writes the pairs for Feedback Forensics, trainers, ICAI or a spreadsheet; where they are."""
-        return Path(self._native.export(packed(format=format, out=out, held_out=held_out)))
+        return Path(self._native.export(packed(format=format, out=out, held_out=held_out, force=force)))
 
     @property
     def plot(self) -> Plots:
@@ -337,7 +350,7 @@ class Run:
             for principle in self.findings["principles"]
         ]
         caption = (
-            f"{self.path}: {manifest['dataset']['pairs_unique']:,} pairs, {metrics['judgements_held_out']:,} held-out labels; "
+            f"{self.path}: {manifest['dataset']['pairs_unique']:,} pairs, {metrics.get('judgements') or metrics['judgements_held_out']:,} labels; "
             "differences in win rate with 95 % intervals, associations in these labels"
         )
         return html_table(rows, ["#", "principle", "win rate", "pairs", "n"], caption)
