@@ -122,8 +122,10 @@ fn folded(text: &str) -> Vec<String> {
 
 /// A sentence as it is quoted: on one line, without its list marker, with quotation marks that do not end ours.
 fn quotable(text: &str) -> String {
+    // Signs that turn the direction of what follows go with the controls: a quote must not look like another text.
+    let unseen = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let line: Vec<&str> =
-        text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|w| !w.is_empty()).collect();
+        text.split(|c: char| c.is_whitespace() || unseen(c)).filter(|word| !word.is_empty()).collect();
     let line = line.join(" ").replace(['“', '”', '"'], "'");
     line.trim_start_matches(['-', '*', '•', '#', '>', ' ']).trim_matches('\'').to_owned()
 }

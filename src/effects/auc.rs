@@ -149,10 +149,9 @@ mod tests {
     fn by_definition(scores: &[Vec<f64>; 2], y: &[f64]) -> (f64, f64) {
         let at = |wanted: f64| -> Vec<usize> { (0..y.len()).filter(|&row| y[row] == wanted).collect() };
         let (positive, negative) = (at(1.0), at(0.0));
-        let wins = |score: &[f64], i: usize, j: usize| match score[i].total_cmp(&score[j]) {
-            std::cmp::Ordering::Greater => 1.0,
-            std::cmp::Ordering::Equal => 0.5,
-            std::cmp::Ordering::Less => 0.0,
+        // −0 and 0, which rounding leaves, are a tie.
+        let wins = |score: &[f64], i: usize, j: usize| {
+            if score[i] == score[j] { 0.5 } else { f64::from(u8::from(score[i] > score[j])) }
         };
         // Differences of the structural components, so that one variance is the difference's.
         let difference = |i: usize, j: usize| wins(&scores[0], i, j) - wins(&scores[1], i, j);

@@ -183,7 +183,7 @@ fn relabel_says_what_is_wrong() {
     assert!(near.contains("did you mean `refuses`"), "{near}");
     assert!(
         said(&["relabel", sample(), "--preset", "safety", "--out", &data("sample.parquet")])
-            .contains("dataset itself")
+            .contains("data that this run reads")
     );
     assert!(
         said(&["relabel", sample(), "--preset", "safety", "--min-score", "2"]).contains("between 0 and 1")
@@ -453,7 +453,7 @@ fn vectors_of_ones_own_are_scored_without_texts() {
     let own = of_run(&dir.path().join("run"));
     let scored = parquet(&dir.path().join("whole.parquet"));
     assert!(scored.column("vec_a").is_err(), "vectors are not passed on");
-    let learned: Vec<String> = (0..16).map(|i| format!("learned_{i:02}")).collect();
+    let learned: Vec<String> = (0..16).map(|i| format!("difference_{i:02}")).collect();
     let new = rows_of(&scored, "wimhf_pair_id", &learned);
     assert!(own.iter().all(|(id, z)| new[id].iter().zip(z).all(|(x, y)| (x - y).abs() <= 1e-6)));
 

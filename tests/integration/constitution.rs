@@ -83,9 +83,11 @@ fn the_planted_attributes_make_up_the_constitution_and_lose_little() {
             }
         }
         assert!(missing.is_empty(), "{executor}: {missing:?} are not in {principles:#?}");
-        // The list's own executor comes within two points of the planted weights themselves.
+        // The list's own executor comes within two points of the planted weights themselves; a vote, which knows no
+        // weights, within three, since its rules have to be confirmed on held-out labels one by one.
         let ours = found[executor]["value"].as_f64().unwrap();
-        assert!(ours > best - 0.02, "{executor}: {ours} where the planted weights have {best}");
+        let near = if executor == "vote" { 0.03 } else { 0.02 };
+        assert!(ours > best - near, "{executor}: {ours} where the planted weights have {best}");
         // And far above what is to be had without principles.
         for baseline in found["baselines"].as_array().unwrap() {
             if ["majority", "length"].contains(&baseline["name"].as_str().unwrap()) {

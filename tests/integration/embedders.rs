@@ -87,7 +87,8 @@ impl Place {
     pub fn analyze(&self, out: &str, embedder: &[&str]) -> Command {
         let mut command = self.command();
         command.args(["analyze", "d.parquet", "--device", "cpu", "--config", "config.toml", "--out", out]);
-        command.args(["--features", "4", "--active", "2"]).args(embedder);
+        // Whole responses alone, which these tests count; sentences go the same way.
+        command.args(["--sae-mode", "difference", "--features", "4", "--active", "2"]).args(embedder);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

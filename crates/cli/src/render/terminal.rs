@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table, presets};
+use comfy_table::{
+    Attribute, Cell, CellAlignment, Color, ColumnConstraint, ContentArrangement, Table, Width, presets,
+};
 
 use wimhf::Analysis;
 use wimhf::constitution::{Finding, Principle};
@@ -106,6 +108,11 @@ pub(super) fn number(text: String) -> Cell {
 fn principle_table(principles: &[Principle], colour: bool) -> String {
     let mut table = table(colour);
     table.set_header(["#", "Principle", "Δ, others fixed", "Δ by itself", "applies to", "fidelity", "flags"]);
+    // The principle is what is read: it gets its room first.
+    let room = table.width().unwrap_or(120) / 3;
+    if let Some(column) = table.column_mut(1) {
+        column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(room.min(48))));
+    }
     for principle in principles {
         let shade = if principle.direction == "prefer" { Color::Green } else { Color::Red };
         // What was tested stands out: by colour, and by a mark where there is none.
