@@ -29,6 +29,18 @@
 //! ```
 
 #![forbid(unsafe_code)]
+// A library that prints or panics takes the choice from whoever uses it. Tests may.
+#![warn(missing_docs)]
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::print_stdout,
+        clippy::print_stderr,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::too_many_lines
+    )
+)]
 
 pub mod api;
 pub mod cache;

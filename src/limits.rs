@@ -95,8 +95,8 @@ impl Limit {
         }
         match number {
             0..=9_999 => format!("{number} bytes"),
-            ..=9_999_999 => format!("{} kB", number / 1000),
-            ..=9_999_999_999 => format!("{} MB", number / 1_000_000),
+            10_000..=9_999_999 => format!("{} kB", number / 1000),
+            10_000_000..=9_999_999_999 => format!("{} MB", number / 1_000_000),
             _ => format!("{} GB", number / 1_000_000_000),
         }
     }

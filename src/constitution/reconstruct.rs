@@ -340,6 +340,7 @@ impl Job<'_> {
         self.held_out.clusters()
     }
 
+    #[allow(clippy::too_many_lines)] // steps that share their locals
     fn run(&self, deltas: &Matrix, groups: &[u32]) -> Reconstruction {
         let options = self.options;
         let crossed = self.chooser.cross_validated(

@@ -228,6 +228,7 @@ fn winners(chosen: &[Option<judging::Chosen>], ballot: &Ballot) -> Vec<Option<Ca
 /// # Errors
 /// The models'; their answers so far are in the cache.
 #[allow(clippy::too_many_arguments)] // the stage's inputs, each from another stage
+#[allow(clippy::too_many_lines)] // steps that share their locals
 pub fn describe(
     dataset: Dataset<'_>,
     mut described: Described,

@@ -27,18 +27,13 @@ pub mod sentence_features;
 mod setting;
 pub mod user_concepts;
 
-use serde::{Deserialize, Serialize};
-
-use crate::config::DescribeConfig;
 use crate::matrix::Matrix;
-use crate::pairs::{Pairs, Split};
-use crate::statistics::correlation::{Correlation, pearson};
+use crate::pairs::Pairs;
 pub use feature::{Described, Feature, FeatureSource, Offer};
-use known::ConceptBank;
 use presence::Firing;
 use reader::Reader;
+use setting::Sides;
 pub use setting::{Found, NamedEntry, Setting, Vocabulary, strongest};
-use setting::{Sides, fidelity, reading};
 
 /// Describes what was found.
 ///
@@ -72,13 +67,13 @@ pub fn describe(setting: &Setting<'_>, found: &Found<'_>) -> Result<Described, c
 
     let mut difference = found.difference.clone();
     let mut flipped = Vec::new();
-    for index in 0..difference.cols {
+    for (index, &level) in levels.iter().enumerate().take(found.difference.cols) {
         let mut column: Vec<f32> = difference.column(index);
-        column.iter_mut().filter(|z| z.abs() < levels[index]).for_each(|z| *z = 0.0);
+        column.iter_mut().filter(|z| z.abs() < level).for_each(|z| *z = 0.0);
         let mut feature = Feature {
             feature_id: format!("difference_{index:02}"),
             source: FeatureSource::Difference,
-            clear_level: Some(levels[index]),
+            clear_level: Some(level),
             stability: found.difference_stability.get(index).copied().filter(|s| s.is_finite()),
             examples: strongest(&column, &sides.held_out, 10),
             ..Feature::default()

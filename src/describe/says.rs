@@ -12,13 +12,12 @@ use std::collections::HashMap;
 
 use rayon::prelude::*;
 
+use super::feature::Offer;
 use super::reader::Reader;
 use super::said::Said;
-use super::setting::{Found, Setting, Sides, fidelity, reading, strongest};
+use super::setting::{Found, Setting, Sides, fidelity, reading, strongest, unit};
 use crate::describe::known::ConceptBank;
-use crate::matrix::Matrix;
 use crate::sentences::{SentenceKind, SentenceTable};
-use crate::statistics::correlation::Correlation;
 
 /// Characters of a quoted sentence.
 const QUOTED: usize = 80;

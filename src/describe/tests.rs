@@ -3,15 +3,18 @@
 use polars::prelude::{NewChunkedArray, StringChunked};
 use rand::RngExt;
 
+use super::known::ConceptBank;
 use super::sentence_features::{SentenceMaterial, SentenceModels};
 use super::*;
 use crate::config::DescribeConfig;
 use crate::context::{Context, Observer};
 use crate::embed::{BundledEmbedder, Embedder};
+use crate::pairs::Split;
 use crate::pairs::TextColumn;
 use crate::rng;
 use crate::sae::{Compute, Control};
 use crate::sentences::SentenceTable;
+use crate::statistics::correlation::pearson;
 
 struct Silent;
 

@@ -5,7 +5,8 @@
 //! counts where the *other four*, by themselves and at the same bar, choose the feature in the same direction; the
 //! effect is estimated over the fifths that count. None of them took part in the choice that made it count.
 
-use super::feature::{Control, WinDelta, coefficient, win_influence};
+use super::control::Control;
+use super::feature::{WinDelta, coefficient, win_influence};
 use super::sample::Sample;
 use crate::pairs::Pairs;
 use crate::rng;

@@ -7,7 +7,7 @@
 use faer::Mat;
 use rayon::prelude::*;
 
-use super::feature::Control;
+use super::control::Control;
 use super::logistic::{Design, Evaluation, Outcome};
 use super::numeric::{add_scaled, dot_f32, gather_columns, mean_sd, vectorised};
 use super::sample::Sample;

@@ -431,6 +431,7 @@ impl Embedder for RemoteEmbedder {
         Ok(work.into_rows())
     }
 
+    #[allow(clippy::too_many_lines)] // steps that share their locals
     fn embed_all(&self, work: &mut dyn Work) -> Result<(), EmbedError> {
         let work = RefCell::new(work);
         let held = RefCell::new(Held::default());

@@ -14,6 +14,7 @@ use crate::store::{StoreError, write_file, write_parquet};
 ///
 /// # Errors
 /// Where the file cannot be written.
+#[allow(clippy::too_many_lines)] // steps that share their locals
 pub fn write(
     path: &Path,
     pairs: &Pairs,

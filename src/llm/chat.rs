@@ -569,6 +569,7 @@ impl Line {
     }
 
     #[allow(clippy::too_many_arguments)] // the parts of one call, some of them lent
+    #[allow(clippy::too_many_lines)] // steps that share their locals
     fn fill(
         &self,
         asks: &[Ask],

@@ -550,6 +550,7 @@ pub(crate) fn gather(
 
 /// Adds themes, measures effects on held-out labels, selects principles and writes the report: what is
 /// rewarded.
+#[allow(clippy::too_many_lines)] // steps that share their locals
 fn estimate(
     measured: DescribedRun,
     config: &Config,

@@ -262,6 +262,7 @@ pub struct Sweep {
 ///
 /// # Errors
 /// See [`AnalyzeError`].
+#[allow(clippy::too_many_lines)] // steps that share their locals
 pub fn sweep(request: &Request, grid: &Grid, observer: &mut dyn Observer) -> Result<Sweep, AnalyzeError> {
     let before = Manifest::read(&request.out.join("run.json")).ok();
     let EmbeddedDataset { mut run, bank, pairs, sides, deltas, embedder, embed_print } =

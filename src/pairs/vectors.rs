@@ -68,6 +68,7 @@ impl Accumulator {
     }
 
     /// Adds `sign` times the vectors of a column to the rows from `start` on; returns the row after.
+    #[allow(clippy::too_many_lines)] // steps that share their locals
     fn add(
         &mut self,
         frame: &DataFrame,

@@ -138,6 +138,7 @@ struct Condition {
 ///
 /// # Errors
 /// [`EvaluateError`].
+#[allow(clippy::too_many_lines)] // steps that share their locals
 pub fn evaluate(
     run: &Run,
     source: &Source,

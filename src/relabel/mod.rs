@@ -147,6 +147,7 @@ impl Default for Settings {
 ///
 /// # Errors
 /// [`RelabelError`].
+#[allow(clippy::too_many_lines)] // steps that share their locals
 pub fn decide(
     run: &Run,
     source: &Source,
@@ -362,6 +363,7 @@ struct Safety {
     safer: Vec<(u32, bool)>,
 }
 
+#[allow(clippy::too_many_lines)] // steps that share their locals
 fn safety(
     pairs: &Pairs,
     activations: &Matrix,

@@ -77,6 +77,7 @@ pub fn page(input: Input<'_>) -> String {
     Document { title: &title, style: STYLE, script: SCRIPT, data: Some(&data), body: &body }.render()
 }
 
+#[allow(clippy::too_many_lines)] // steps that share their locals
 fn body_into(out: &mut String, input: Input<'_>, data: &Value) -> std::fmt::Result {
     let differing: Vec<&Row> = input.known.iter().filter(|row| row.differs).collect();
     write!(

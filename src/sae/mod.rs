@@ -247,7 +247,7 @@ pub enum SaeError {
 impl SaeError {
     /// Whether the user can mend it (exit code 2) rather than we (exit code 1).
     pub fn is_users(&self) -> bool {
-        !matches!(self, Self::RowOutside { .. } | Self::Diverged { .. } | Self::Format { .. })
+        !matches!(self, Self::RowOutside { .. } | Self::Diverged { .. })
     }
 }
 

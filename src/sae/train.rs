@@ -308,6 +308,7 @@ impl Source for Rows<'_> {
 
 /// The training loop; θ is still open in what it returns, and the bias in the scale of `rows`.
 #[allow(clippy::too_many_arguments)] // see `train_resumable`
+#[allow(clippy::too_many_lines)] // steps that share their locals
 fn fit(
     rows: &Rows<'_>,
     validation: &[u32],

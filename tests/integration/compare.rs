@@ -13,7 +13,7 @@ use crate::util::{analyze, copy_of_sample_run, json, parquet, root, stderr, stdo
 
 /// The sample's run, opened.
 fn sample(dir: &Path) -> (Run, Source, Matrix) {
-    let run = Run::open(&copy_of_sample_run(dir)).unwrap();
+    let run = Run::open(copy_of_sample_run(dir)).unwrap();
     let (source, activations) = (run.source().unwrap(), run.activations().unwrap());
     (run, source, activations)
 }

@@ -171,7 +171,7 @@ fn exports_hold_every_label_once_and_say_who_won() {
         assert!(output.status.success(), "{}", stderr(&output));
         stdout(&output).trim_end().to_owned()
     };
-    let source = Run::open(&at.join("d")).unwrap().source().unwrap();
+    let source = Run::open(at.join("d")).unwrap().source().unwrap();
     let table = parquet(&at.join("d.parquet"));
     let text =
         |name: &str, row: usize| table.column(name).unwrap().str().unwrap().get(row).unwrap().to_owned();
@@ -202,7 +202,7 @@ fn exports_hold_every_label_once_and_say_who_won() {
     for (format, file, rows) in [("icai", "d/icai.csv", 270), ("csv", "d/pairs.csv", 300)] {
         assert_eq!(export(&["--format", format]), file);
         run(at, file, &format!("again-{format}"));
-        let again = Run::open(&at.join(format!("again-{format}"))).unwrap();
+        let again = Run::open(at.join(format!("again-{format}"))).unwrap();
         assert_eq!(again.manifest.dataset.pairs_used, rows, "{format}");
         let known = again.source().unwrap();
         let before: std::collections::HashMap<&String, f32> =

@@ -158,7 +158,7 @@ fn a_finished_run_opens_with_its_dataset() {
     assert!(output.status.success(), "{}", stderr(&output));
 
     // Named relatively, opened from elsewhere.
-    let run = Run::open(&dir.path().join("run")).unwrap();
+    let run = Run::open(dir.path().join("run")).unwrap();
     let source = run.source().unwrap();
     let activations = run.activations().unwrap();
     assert_eq!((activations.rows(), activations.cols), (source.pairs.pair_id.len(), run.features.len()));
@@ -177,5 +177,5 @@ fn a_finished_run_opens_with_its_dataset() {
     small(&dir.path().join("d.parquet"), 201, |i| f64::from(u8::from(i % 3 == 0)));
     assert!(matches!(run.source(), Err(RunError::Changed { .. })));
     std::fs::remove_file(dir.path().join("run/principles.json")).unwrap();
-    assert!(Run::open(&dir.path().join("run")).is_err());
+    assert!(Run::open(dir.path().join("run")).is_err());
 }

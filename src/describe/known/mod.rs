@@ -475,6 +475,19 @@ fn check(entries: &[Entry], path: &Path) -> Result<(), ConceptBankError> {
     Ok(())
 }
 
+impl ConceptBank {
+    /// The bank of concepts that the settings name: the bundled one, and a file of the user's own.
+    ///
+    /// # Errors
+    /// See [`ConceptBankError`].
+    pub fn of(settings: &crate::config::DescribeConfig) -> Result<Self, ConceptBankError> {
+        match &settings.concepts {
+            Some(path) => Self::with_file(path),
+            None => Self::boxed(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -612,19 +625,6 @@ mod tests {
             let clear = (x[i] - y[i]).abs() >= bank.detectors[i].clear * x[i].max(y[i]);
             assert_eq!(there.values[i], if clear { x[i] - y[i] } else { 0.0 });
             assert_eq!(there.values[i], -back.values[i]);
-        }
-    }
-}
-
-impl ConceptBank {
-    /// The bank of concepts that the settings name: the bundled one, and a file of the user's own.
-    ///
-    /// # Errors
-    /// See [`ConceptBankError`].
-    pub fn of(settings: &crate::config::DescribeConfig) -> Result<Self, ConceptBankError> {
-        match &settings.concepts {
-            Some(path) => Self::with_file(path),
-            None => Self::boxed(),
         }
     }
 }

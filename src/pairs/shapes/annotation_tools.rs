@@ -156,7 +156,7 @@ fn plain(value: &Value) -> String {
 fn array(bytes: &[u8], words: &[&str]) -> Option<Vec<Value>> {
     let head = bytes.get(..bytes.len().min(1 << 20)).unwrap_or(bytes);
     let says = |word: &&str| head.windows(word.len()).any(|window| window == word.as_bytes());
-    words.iter().all(|word| says(word)).then_some(())?;
+    words.iter().all(says).then_some(())?;
     let values = match serde_json::from_slice(bytes) {
         Ok(Value::Array(values)) => values,
         Ok(Value::Object(mut object)) => match object.remove("records").or_else(|| object.remove("tasks")) {

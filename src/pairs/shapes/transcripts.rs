@@ -116,7 +116,7 @@ fn marks(transcripts: &StringChunked) -> Option<Marks> {
 }
 
 /// A text without what templates put around it.
-fn bare<'a>(mut text: &'a str, (human, _): Marks) -> &'a str {
+fn bare(mut text: &str, (human, _): Marks) -> &str {
     if !human.starts_with(['<', '[', '#']) {
         return text.trim();
     }
