@@ -17,6 +17,9 @@ use crate::run::{NativeRun, text};
 use crate::settings;
 use crate::work::work;
 
+/// Where tables are kept in a run. Under `stages`, which a folder may hold that is only about to become a run.
+const KEPT: &str = "stages/data";
+
 /// Data as Python passes it.
 #[derive(FromPyObject)]
 pub enum Data<'py> {
@@ -127,7 +130,7 @@ fn place(data: Vec<Held>, out: Option<PathBuf>, made: &mut Made) -> Result<(Vec<
     }
     for (name, waiting) in names.iter_mut().zip(waiting) {
         let Some((file, hash)) = waiting else { continue };
-        let kept = out.join("data").join(format!("{hash}.parquet"));
+        let kept = out.join(KEPT).join(format!("{hash}.parquet"));
         let new = !kept.exists();
         fs::rename(&file, &kept)
             .map_err(|source| Error::from(StoreError::Io { action: "write", path: kept.clone(), source }))?;
@@ -150,7 +153,7 @@ fn claim(out: &Path) -> Result<(), Error> {
         fs::write(&lock, "")
             .map_err(|source| Error::from(StoreError::Io { action: "write", path: lock.clone(), source }))?;
     }
-    make(&out.join("data"))
+    make(&out.join(KEPT))
 }
 
 /// Analyses data; the run's folder.
