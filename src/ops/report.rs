@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::featurizer::SentenceReader;
 use crate::personalize;
-use crate::report::page;
+use crate::report::{mask, page};
 use crate::run::{Run, RunError};
 use crate::sae::DeviceChoice;
 use crate::store::output::Kind;
@@ -27,13 +27,29 @@ pub struct ReportRequest {
 /// Where the dataset is gone or has changed, or a file of the run cannot be read.
 pub fn page(run: &Run, anonymise: bool) -> Result<String, RunError> {
     let source = run.source()?;
-    let described = run.described()?;
+    let mut described = run.described()?;
+    let mut findings = run.findings.clone();
+    if anonymise {
+        // A feature may be named by words of the data.
+        for feature in &mut described.features {
+            feature.description = mask(&feature.description).into_owned();
+        }
+        for principle in &mut findings.principles {
+            for text in [&mut principle.statement, &mut principle.description, &mut principle.short] {
+                *text = mask(text).into_owned();
+            }
+        }
+        let others = [&mut findings.not_confirmed, &mut findings.indifferent, &mut findings.unexplained];
+        for finding in others.into_iter().flatten() {
+            finding.text = mask(&finding.text).into_owned();
+        }
+    }
     let bank = run.bank()?;
     let sentences = SentenceReader::of(run, DeviceChoice::Auto)?;
     let annotators = personalize::differences(&source.pairs, &described, &run.manifest.config);
     Ok(page::render(page::Input {
         manifest: &run.manifest,
-        findings: &run.findings,
+        findings: &findings,
         described: &described,
         pairs: &source.pairs,
         sides: &source.sides,

@@ -9,3 +9,5 @@ pub mod page;
 mod plots;
 pub mod score;
 pub mod text;
+
+pub(crate) use anonymise::mask;
