@@ -450,12 +450,16 @@ fn vectors_of_ones_own_are_scored_without_texts() {
     );
     assert!(output.status.success(), "{}", stderr(&output));
     done(dir.path(), &["score", "run", "data.parquet", "--out", "whole.parquet"]);
-    let own = of_run(&dir.path().join("run"));
+    let measured = parquet(&dir.path().join("run/activations.parquet"));
     let scored = parquet(&dir.path().join("whole.parquet"));
     assert!(scored.column("vec_a").is_err(), "vectors are not passed on");
+    // By name: the run holds features of the sentences beside those of the vectors.
     let learned: Vec<String> = (0..16).map(|i| format!("difference_{i:02}")).collect();
+    let own = rows_of(&measured, "pair_id", &learned);
     let new = rows_of(&scored, "wimhf_pair_id", &learned);
-    assert!(own.iter().all(|(id, z)| new[id].iter().zip(z).all(|(x, y)| (x - y).abs() <= 1e-3)));
+    assert_eq!(own.len(), 400);
+    assert!(own.values().all(|z| z.len() == learned.len()));
+    assert!(own.iter().all(|(id, z)| new[id].iter().zip(z).all(|(x, y)| (x - y).abs() <= 1e-6)));
 
     write(&dir.path().join("bare.parquet"), table.select(["vec_a", "vec_b"]).unwrap());
     done(dir.path(), &["score", "run", "bare.parquet", "--out", "bare_scored.parquet"]);
