@@ -80,7 +80,8 @@ pub struct Principle {
     pub beta_joint: Option<f64>,
     /// Its clustered standard error.
     pub beta_joint_se: Option<f64>,
-    /// Whether response length is held fixed; not where one of the principles is about length.
+    /// Whether response length is held fixed in `win_delta`: not where the principle is about length, nor, on the joint
+    /// basis, where any of them is.
     pub length_controlled: bool,
     /// Fifths of the labels that the figures come from, those that the others chose it for (`fold` in `pairs.parquet`);
     /// none where they come from held-out labels.
@@ -104,7 +105,7 @@ pub struct Principle {
     pub fidelity_high: Option<f64>,
     /// Pairs it was measured on.
     pub fidelity_n: usize,
-    /// Share of held-out labels whose two responses differ in it.
+    /// Share of the labelled pairs whose two responses differ in it.
     pub prevalence: f64,
     /// Labels behind the win rate.
     pub n: usize,
@@ -168,9 +169,9 @@ pub struct Finding {
     pub win_low: Option<f64>,
     /// Upper end.
     pub win_high: Option<f64>,
-    /// Share of held-out labels whose two responses differ in it.
+    /// Share of the labelled pairs whose two responses differ in it.
     pub prevalence: f64,
-    /// Held-out labels.
+    /// Labels that it was tested on, those where both have it alike included.
     pub n: usize,
     /// The principle or feature it overlaps with.
     pub overlaps: Option<String>,

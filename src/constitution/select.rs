@@ -112,7 +112,12 @@ pub fn select(
         });
         match written {
             Some(mut written) => {
-                written.length_controlled = tested.control(&inside) == Control::Length;
+                // By itself it has the control of its own row; together, that of all of them.
+                let control = match candidate.basis {
+                    Basis::Alone => control_of(&described.features[candidate.feature]),
+                    Basis::Joint => tested.control(&inside),
+                };
+                written.length_controlled = control == Control::Length;
                 principles.push((candidate.feature, written));
             }
             None => fell.push(candidate.feature),

@@ -177,7 +177,7 @@ fn items<'a>(input: Input<'a>, extra: &Extra, shown: &Matrix) -> Vec<Item<'a>> {
             return item(&finding.feature_id, finding.text.clone(), effect, None);
         }
         let effect = format!(
-            "Win rate {} points, by itself; applies to {:.0} % of {} held-out labels.",
+            "Win rate {} points, by itself; applies to {:.0} % of the labelled pairs; tested on {} labels.",
             interval(finding.win_delta, finding.win_low, finding.win_high),
             finding.prevalence * 100.0,
             thousands(finding.n)
@@ -196,13 +196,13 @@ fn effect_of(p: &Principle) -> String {
         (_, false) => "nothing held fixed",
     };
     format!(
-        "The response with more of it wins {} points {} often (95 % interval {} to {}), {fixed}; it applies to {:.0} % of {} held-out labels. Who says what it is: {}.",
+        "The response with more of it wins {} points {} often (95 % interval {} to {}, {} labels), {fixed}; it applies to {:.0} % of the labelled pairs. Who says what it is: {}.",
         format_args!("{:.0}", p.win_delta.abs() * 100.0),
         if p.win_delta >= 0.0 { "more" } else { "less" },
         points(p.win_low),
         points(p.win_high),
-        p.prevalence * 100.0,
         thousands(p.n),
+        p.prevalence * 100.0,
         match p.describer.as_str() {
             "detector" => "a detector, which is what is measured".to_owned(),
             "words" => "the words themselves, which are counted".to_owned(),
@@ -289,7 +289,9 @@ fn short(out: &mut String, input: Input<'_>) -> std::fmt::Result {
         write!(out, "<li>{}</li>", escape(&sentence))?;
     }
     for (direction, verb) in [("prefer", "Rewarded"), ("avoid", "Punished")] {
-        let mut these = findings.principles.iter().filter(|p| p.direction == direction).peekable();
+        let these = findings.principles.iter().filter(|p| p.direction == direction);
+        // One of which nobody can say how large it is stands in the table, not in what is read first.
+        let mut these = these.filter(|p| !p.flags.iter().any(|flag| flag == "size_unclear")).peekable();
         if these.peek().is_none() {
             continue;
         }
@@ -404,7 +406,7 @@ fn principles(out: &mut String, input: Input<'_>, items: &[Item<'_>]) -> std::fm
         out,
         "<p>Every feature was tested on {} labels, corrected for their number; no label took part in finding them. The figures come \
          from labels that took no part in choosing. The effect is the difference in win rate, in \
-         percentage points, between the response with more of it and the one with less. Response length is held fixed, and in the \
+         percentage points, between the response with more of it and the one with less. Response length is held fixed, except where it is the principle, and in the \
          column “others fixed” the other principles as well. In bold is what was tested: where principles overlap, the labels do not \
          say which of them it is.</p>\n\
          <div class=\"tools\" id=\"principles-tools\" hidden><label>Search <input type=\"search\" id=\"principles-query\"></label>\

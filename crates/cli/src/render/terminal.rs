@@ -40,7 +40,7 @@ fn render_into(out: &mut String, analysis: &Analysis, colour: bool) -> std::fmt:
         writeln!(
             out,
             "Principles associated with the labels ({} labels). Δ is the difference in win rate, in points, with a 95 % \
-             interval, measured on labels that took no part in choosing; response length is held fixed. ◂ marks what was tested.",
+             interval, measured on labels that took no part in choosing; response length is held fixed, except where it is the principle. ◂ marks what was tested.",
             thousands(metrics.judgements)
         )?;
         writeln!(out, "{}", principle_table(&findings.principles, colour))?;
