@@ -8,9 +8,7 @@
 //!   resident     the same step on a GPU: five kernels in WGSL, all data on the device
 //!   objective    the same step in Burn's own operations, for GPUs on which those kernels fail their test
 //!   select       batch top-k with its gradient: WGSL on a GPU, Rust on the CPU
-//! words        another way to the same kind of model: directions that words follow
-//! both         a model whose first features reconstruct and whose others are led by words
-//! learn        any of the three, and its stability
+//! learn        the autoencoder over differences, and its stability
 //! stability    which features come back when half of the pairs are learned from
 //! sentence     the same training over sentences: ReLU, a bias, features that are said or not
 //! clear        from which activation on a feature of sentences is clear to a reader
@@ -25,7 +23,6 @@
 //! every activation exactly odd, `z(−x) = −z(x)`, and makes a mirrored row's gradient equal to the
 //! row's own. Doubling the rows then only means seeing each of them twice in an epoch.
 
-mod both;
 mod checkpoint;
 mod clear;
 mod cpu_engine;
@@ -44,13 +41,11 @@ mod shape;
 mod stability;
 mod store;
 mod train;
-mod words;
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-pub use both::learn as learn_both;
 pub use checkpoint::Checkpoint;
 pub use clear::{clear_level, clear_levels};
 pub use deltas::{DeltaFile, Deltas};
@@ -62,7 +57,6 @@ pub use sentence::{SentenceSae, SparseRows, sentence_config, train_sentences};
 pub use stability::stability;
 pub use store::{CARD_FILE, SaeCard, WEIGHTS_FILE};
 pub use train::{Control, Progress, TrainReport, train, train_resumable};
-pub use words::learn as learn_by_words;
 
 /// What happens between the encoder and the selection.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -148,16 +142,6 @@ pub enum SaeError {
         given: usize,
         /// How many of them are all zero.
         zero: usize,
-    },
-    /// No term that differs often enough, or none that the vectors follow.
-    #[error(
-        "`--sae-mode words` found nothing to go by: {terms} terms differ in at least 5 of {pairs} training pairs; use `--sae-mode reconstruction`"
-    )]
-    NoWords {
-        /// Training pairs looked at.
-        pairs: usize,
-        /// Terms that differ often enough.
-        terms: usize,
     },
     /// NaN, infinity or an absurd magnitude in the data.
     #[error(

@@ -134,23 +134,6 @@ impl Sae {
         }
     }
 
-    /// What the features before `from` leave of `x`, `[pairs, dimensions]`, and the activations of those from
-    /// there on, `[pairs, features − from]`.
-    pub(super) fn rest(&self, from: usize, x: &Matrix) -> Result<(Matrix, Matrix), SaeError> {
-        let mut before = self.activations(x)?;
-        let mut after = Matrix { values: Vec::new(), cols: before.cols - from };
-        for row in before.values.chunks_exact_mut(before.cols.max(1)) {
-            after.values.extend_from_slice(&row[from..]);
-            row[from..].fill(0.0);
-        }
-        let mut rest = x.clone();
-        if from > 0 {
-            let guess = self.reconstruct(&before)?;
-            rest.values.iter_mut().zip(&guess.values).for_each(|(x, guess)| *x -= guess);
-        }
-        Ok((rest, after))
-    }
-
     fn check(&self, deltas: &Matrix) -> Result<(), SaeError> {
         if deltas.cols == self.dimensions() || deltas.values.is_empty() {
             Ok(())
