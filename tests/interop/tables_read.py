@@ -48,7 +48,7 @@ features = pl.read_parquet(run / "features.parquet")
 assert activations.columns[1:] == features["feature_id"].to_list()
 assert all(dtype == pl.Float32 for dtype in activations.dtypes[1:])
 assert activations.height == pairs_used and activations["pair_id"].is_unique().all()
-# A join that people make: the share of labels that a principle's votes agree with, of those that did not choose it.
+# A join that people make (votes go by who clearly has it): the share of labels that a principle's votes agree with, of those that did not choose it.
 principles = json.loads((run / "principles.json").read_text("utf-8"))["principles"]
 for principle in principles[:3]:
     feature = principle["feature_ids"][0]
@@ -56,7 +56,7 @@ for principle in principles[:3]:
     where = f"fold in ({folds}) and side <> 'apart'" if folds else "side = 'held_out'"
     agree, disagree = duckdb.sql(
         f"""select count(*) filter (where ("{feature}" > 0) = (label > .5)), count(*) filter (where ("{feature}" > 0) <> (label > .5))
-        from '{run}/pairs.parquet' join '{run}/activations.parquet' using (pair_id)
+        from '{run}/pairs.parquet' join '{run}/presence.parquet' using (pair_id)
         where {where} and label <> .5 and "{feature}" <> 0"""
     ).fetchall()[0]
     assert (agree, disagree) == (principle["agree"], principle["disagree"]), (feature, agree, disagree)
@@ -79,15 +79,15 @@ assert won.to_list() == rows["trl.jsonl"]["chosen"][:]
 plain = pd.read_csv(run / "pairs.csv", keep_default_na=False)
 assert (plain["label"].astype(float) != 0.5).sum() == len(icai)
 
-# The autoencoder in numpy, as docs/formats.md has it: the code there is what runs here.
+# The autoencoder over differences in numpy, as docs/formats.md has it: the code there is what runs here.
 deltas = load_file(run / "stages" / "deltas.safetensors")
 (name,) = deltas
 example = Path(__file__).parents[2] / "docs" / "formats.md"
 code = example.read_text("utf-8").split("```python activations\n", 1)[1].split("```", 1)[0]
 scope = {"run": run, "delta": deltas[name]}
 exec(code, scope)  # noqa: S102 our own documentation
-learned = features.filter(pl.col("source") == "learned")["feature_id"].to_list()
-ours = activations.select(learned).to_numpy()
+difference = features.filter(pl.col("source") == "difference")["feature_id"].to_list()
+ours = activations.select(difference).to_numpy()
 worst = np.abs(scope["z"] - ours).max()
 assert worst <= 1e-5, f"numpy's activations differ by {worst}"
 print(f"{len(files)} Parquet files, {len(principles)} principles, numpy's activations differ by at most {worst:.1e}")
