@@ -83,7 +83,7 @@ pub struct Principle {
     /// Whether response length is held fixed in `win_delta`: not where the principle is about length, nor, on the joint
     /// basis, where any of them is.
     pub length_controlled: bool,
-    /// Fifths of the labels that the figures come from, those that the others chose it for (`fold` in `pairs.parquet`);
+    /// Fifths of the labels that the win rates come from, those that the others chose it for (`fold` in `pairs.parquet`);
     /// none where they come from held-out labels.
     pub folds: Vec<u8>,
     /// Cluster-robust p-value, as `basis` says: of all labels, or of held-out ones.
@@ -109,7 +109,8 @@ pub struct Principle {
     pub prevalence: f64,
     /// Labels behind the win rate.
     pub n: usize,
-    /// How far labels agree with it when it votes by itself, signed from the concept.
+    /// How far `held_out` labels agree with it when it votes by itself, signed from the concept. Where few `folds` chose
+    /// it, these labels may be among those that did.
     #[serde(flatten)]
     pub agreement: agreement::Agreement,
     /// Confirmed on held-out labels; true for every principle that is printed.
@@ -145,7 +146,7 @@ impl RiskRequests {
     }
 }
 
-/// Held-out pairs, the clearest first, by `pair_id`.
+/// Pairs whose labels tested it, the clearest first, by `pair_id`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
     /// The label agrees with the principle.

@@ -246,8 +246,6 @@ struct Figures {
     alone: WinDelta,
     /// Fifths of the labels that count, where it is cross-fitted.
     folds: Vec<u8>,
-    /// The labels that the figures come from.
-    sample: Sample,
     p: f64,
     p_confirm: f64,
 }
@@ -397,7 +395,6 @@ impl<'a> Tested<'a> {
                     joint: Some((joint, delta)),
                     alone: held_out[candidate.feature].win,
                     folds: Vec::new(),
-                    sample: labels.held_out.sample.clone(),
                     p: tests[at],
                     p_confirm: corrected[at],
                 }
@@ -440,7 +437,6 @@ impl<'a> Tested<'a> {
             joint: joint.zip(delta),
             alone: own.win,
             folds: own.folds,
-            sample: part.sample,
             p: family.p[feature],
             p_confirm: family.holm[feature],
         })
@@ -578,12 +574,14 @@ fn principle(
     if candidate.basis == Basis::Joint && (if prefer { win_low <= 0.0 } else { win_high >= 0.0 }) {
         return None;
     }
-    let held_out = match candidate.basis {
+    let tested_on = match candidate.basis {
         Basis::Alone => &labels.all,
         Basis::Joint => &labels.held_out,
     };
+    // Of held-out labels whatever the basis: the same for every principle, and what `annotated_pairs.json` holds.
+    let voted_on = &labels.held_out.sample;
     let votes: Vec<f32> =
-        (figures.sample.row().iter()).map(|&pair| described.presence.row(pair as usize)[index]).collect();
+        (voted_on.row().iter()).map(|&pair| described.presence.row(pair as usize)[index]).collect();
     let mut principle = Principle {
         direction: if prefer { "prefer" } else { "avoid" }.into(),
         description: feature.description.clone(),
@@ -614,13 +612,13 @@ fn principle(
         q_bh: effects.q_bh.get(index).copied().flatten().unwrap_or(1.0),
         prevalence: row.prevalence,
         n: figures.win.n,
-        agreement: agreement(&votes, &figures.sample),
+        agreement: agreement(&votes, voted_on),
         significant: true,
-        evidence: evidence(index, prefer, pairs, described, held_out, config.evidence),
+        evidence: evidence(index, prefer, pairs, described, tested_on, config.evidence),
         ..Principle::default()
     };
     principle.set_fidelity(feature.fidelity);
-    let rows: Vec<u32> = held_out.pair_means().into_iter().map(|(pair, _)| pair).collect();
+    let rows: Vec<u32> = tested_on.pair_means().into_iter().map(|(pair, _)| pair).collect();
     let (ids, nearest) = same_principle(index, described, &rows, chosen, config.redundant_above);
     principle.feature_ids = ids;
     let verb = if prefer { "Prefer" } else { "Avoid" };

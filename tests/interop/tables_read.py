@@ -48,16 +48,14 @@ features = pl.read_parquet(run / "features.parquet")
 assert activations.columns[1:] == features["feature_id"].to_list()
 assert all(dtype == pl.Float32 for dtype in activations.dtypes[1:])
 assert activations.height == pairs_used and activations["pair_id"].is_unique().all()
-# A join that people make (votes go by who clearly has it): the share of labels that a principle's votes agree with, of those that did not choose it.
+# A join that people make (votes go by who clearly has it): the share of labels that a principle's votes agree with, on held-out ones.
 principles = json.loads((run / "principles.json").read_text("utf-8"))["principles"]
 for principle in principles[:3]:
     feature = principle["feature_ids"][0]
-    folds = ", ".join(map(str, principle["folds"]))
-    where = f"fold in ({folds}) and side <> 'apart'" if folds else "side = 'held_out'"
     agree, disagree = duckdb.sql(
         f"""select count(*) filter (where ("{feature}" > 0) = (label > .5)), count(*) filter (where ("{feature}" > 0) <> (label > .5))
         from '{run}/pairs.parquet' join '{run}/presence.parquet' using (pair_id)
-        where {where} and label <> .5 and "{feature}" <> 0"""
+        where side = 'held_out' and label <> .5 and "{feature}" <> 0"""
     ).fetchall()[0]
     assert (agree, disagree) == (principle["agree"], principle["disagree"]), (feature, agree, disagree)
 table = pd.read_csv(run / "principles.csv", float_precision="round_trip")
