@@ -13,7 +13,7 @@ use crate::pairs::Pairs;
 const COUNTED_WORDS: usize = 4_000;
 
 /// Words of a clause as they stand; apostrophes belong to the word.
-fn raw_words(clause: &str) -> impl Iterator<Item = &str> {
+pub(super) fn raw_words(clause: &str) -> impl Iterator<Item = &str> {
     clause
         .split(|c: char| !(c.is_alphanumeric() || c == '\'' || c == '’'))
         .map(|word| word.trim_matches(['\'', '’']))
@@ -21,7 +21,7 @@ fn raw_words(clause: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Appends a word in lower case, with plain apostrophes.
-fn push_folded(word: &str, out: &mut String) {
+pub(super) fn push_folded(word: &str, out: &mut String) {
     if word.is_ascii() {
         out.extend(word.bytes().map(|byte| char::from(byte.to_ascii_lowercase())));
     } else {
@@ -30,11 +30,11 @@ fn push_folded(word: &str, out: &mut String) {
 }
 
 /// Phrases do not cross punctuation.
-fn clauses(text: &str) -> impl Iterator<Item = &str> {
+pub(super) fn clauses(text: &str) -> impl Iterator<Item = &str> {
     text.split(['.', ',', ';', ':', '!', '?', '\n', '(', ')', '"'])
 }
 
-fn stopwords() -> HashSet<&'static str> {
+pub(super) fn stopwords() -> HashSet<&'static str> {
     include_str!("../../data/stopwords.txt").split_whitespace().collect()
 }
 

@@ -46,6 +46,36 @@ impl FeatureSource {
     }
 }
 
+/// How readers, who saw the words alone, judged what the program finds in real pairs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reading {
+    /// Pairs (of a dictionary's entry: sentences) in which it was found and the reader saw the same.
+    pub right: u32,
+    /// Pairs in which it was found and that were read.
+    pub n: u32,
+    /// Pairs in which the reader saw it and it was found.
+    pub found: u32,
+    /// Pairs in which the reader saw it.
+    pub of: u32,
+}
+
+/// Readings below which a share says nothing.
+const READ: u32 = 10;
+/// Share of the readings that must be right for a statement.
+const PRECISION: f64 = 0.8;
+
+impl Reading {
+    /// Share of what is found that readers saw, too; `None` where too few were read.
+    pub fn precision(&self) -> Option<f64> {
+        (self.n >= READ).then(|| f64::from(self.right) / f64::from(self.n))
+    }
+
+    /// Whether it may form a sentence.
+    pub fn holds(&self) -> bool {
+        self.precision().is_none_or(|precision| precision >= PRECISION)
+    }
+}
+
 /// A feature in words, with how true the words are.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -63,11 +93,13 @@ pub struct Feature {
     /// Completes "Prefer the response that …".
     pub clause: String,
     /// `detector` (is the concept itself), `words` (is a count of them), `dictionary`, `bank` (a known concept that goes
-    /// with it), `sentences` (they are quoted), `model`, or `none`.
+    /// with it), `phrases` (that its responses have and others have not), `model`, or `none`.
     pub describer: String,
     /// Correlation of activation and description on held-out pairs where the feature is present in one response;
     /// `None` where the description is the detector itself, or nothing describes the feature.
     pub fidelity: Option<Correlation>,
+    /// How readers judged the words; `None` where nobody has.
+    pub reading: Option<Reading>,
     /// How well the feature comes back when half of the material is learned from, 0 to 1;
     /// `None` where it is not learned.
     pub stability: Option<f64>,
@@ -110,17 +142,25 @@ impl Feature {
             return self.description.clone();
         }
         let quotes: Vec<String> = self.typical.iter().map(|text| format!("“{text}”")).collect();
-        if quotes.is_empty() { self.feature_id.clone() } else { format!("fires at {}", quotes.join(", ")) }
+        match (self.source, quotes.is_empty()) {
+            (_, true) => self.feature_id.clone(),
+            (FeatureSource::Difference, false) => {
+                format!("its strongest responses say {}", quotes.join(", "))
+            }
+            (_, false) => format!("fires at {}", quotes.join(", ")),
+        }
     }
 
     /// Whether its words may make a statement: they say what is measured, and nothing before it says the same.
     ///
-    /// Known concepts and themes are what their words say. A feature on differences in a known concept's words is left to
+    /// A theme is what its words say, and so is a known concept, unless readers saw something else in more than one of five
+    /// pairs in which its detector finds it. A feature on differences in a known concept's words is left to
     /// that concept, which measures them exactly; one of sentences is a kind of it, with an example.
     pub fn speaks(&self) -> bool {
         let own = self.kept && self.redundant_with.is_none();
         match self.source {
-            FeatureSource::Known | FeatureSource::Theme => true,
+            FeatureSource::Known => self.reading.is_none_or(|reading| reading.holds()),
+            FeatureSource::Theme => true,
             FeatureSource::Difference => own && self.describer != "bank",
             FeatureSource::Learned | FeatureSource::Dictionary => own,
         }

@@ -3,14 +3,16 @@
 //! ```text
 //! sentence_features   the autoencoders that read sentences
 //! presence   what fires in sentences ──► what sets two responses apart
-//! says       typical sentences, nearest words and known acts ──► words for a feature
-//! reader     the words, read by themselves in other pairs ──► how true they are
+//! phrases    what stands word for word in the responses that have a feature, and how true it is of other pairs
+//! says       those, typical sentences, nearest words and known acts ──► words for a feature
+//! reader     quoted sentences, read by themselves: hints for features of whole responses
 //! known      concepts with detectors: features in their own right
 //! written    language models write, another judges
 //! ```
 //!
-//! Offline a learned feature is what its firing sentences say, quoted, with the words nearest to its direction; a known act
-//! in them gives it its label. Words are taken from pairs that are not held out; their fidelity is measured once, on `held_out`
+//! Offline a learned feature is named by phrases that its responses have and others have not, with a sentence in which it
+//! fires: what a reader can check word for word. A feature on whole responses is named by a known concept that goes with it, or not
+//! at all. Words are taken from pairs that are not held out; their fidelity is measured once, on `held_out`
 //! pairs (METHOD §4; the reference chose and reported on the same rows). What nothing describes stays unexplained.
 
 pub mod contrast;
@@ -19,6 +21,7 @@ pub mod judging;
 pub mod known;
 pub mod llm_describer;
 pub mod model_judge;
+mod phrases;
 pub mod presence;
 mod reader;
 mod said;
@@ -29,27 +32,34 @@ pub mod user_concepts;
 
 use crate::matrix::Matrix;
 use crate::pairs::Pairs;
-pub use feature::{Described, Feature, FeatureSource, Offer};
+pub use feature::{Described, Feature, FeatureSource, Offer, Reading};
+use phrases::Phrases;
 use presence::Firing;
 use reader::Reader;
 use setting::Sides;
 pub use setting::{Found, NamedEntry, Setting, Vocabulary, strongest};
+
+/// Least correlation of a learned feature with its phrases over all held-out pairs, those in which neither stands
+/// included. Below it, people who read pairs by the words alone mostly saw nothing of the feature.
+const EVERYWHERE: f64 = 0.4;
 
 /// Describes what was found.
 ///
 /// # Errors
 /// Where the embedder that reads the words fails.
 pub fn describe(setting: &Setting<'_>, found: &Found<'_>) -> Result<Described, crate::embed::EmbedError> {
-    let sides = Sides::new(setting.sides, found.firing);
+    let sides = Sides::new(setting.pairs, setting.sides, found.firing);
     let clear = clear_levels(found.firing, found.learned, found.dictionary);
     let (graded, presence) = found.firing.differences(&clear);
     let levels: Vec<f32> =
         (0..found.difference.cols).map(|column| middle(&found.difference.column(column))).collect();
-    let reader = Reader::new(setting.pairs, found.firing, &sides.choose, &sides.held_out)?;
+    let reader = Reader::new(found.firing, &sides.read_choose)?;
+    let phrases = Phrases::new(found.firing, &sides.read_choose, &sides.read_held_out);
 
-    let said = says::sentences(setting, found, &clear, &sides.open);
+    let said = says::sentences(setting, found, &phrases, &clear, &sides.open);
     let mut features = Vec::new();
     let mut offers = Vec::new();
+    let mut fits = Vec::new();
     for (index, said) in said.iter().enumerate() {
         let column = present(&graded.column(index), &presence.column(index));
         let mut feature = Feature {
@@ -60,8 +70,10 @@ pub fn describe(setting: &Setting<'_>, found: &Found<'_>) -> Result<Described, c
             ..Feature::default()
         };
         offers.push(said.offers(setting.bank));
-        let fidelity = reader.fidelity(found, said, &column, &sides);
-        said.name(&mut feature, setting.bank, fidelity);
+        let named: Vec<u32> = said.phrases.iter().map(|(phrase, _)| *phrase).collect();
+        let [fidelity, everywhere] = phrases.fidelity(&named, &column, &sides.read_held_out);
+        said.name(&mut feature, setting.bank, Some(fidelity).filter(|c| c.r.is_finite() && c.p.is_finite()));
+        fits.push(everywhere.r >= EVERYWHERE);
         features.push(feature);
     }
 
@@ -85,14 +97,19 @@ pub fn describe(setting: &Setting<'_>, found: &Found<'_>) -> Result<Described, c
             column.iter_mut().for_each(|z| *z = -*z);
             difference.values.iter_mut().skip(index).step_by(found.difference.cols).for_each(|z| *z = -*z);
         }
-        let fidelity = reader.fidelity(found, &called.said, &column, &sides);
+        let fidelity = called.said.act.and_then(|act| {
+            let read: Vec<f32> = found.known.column(act).into_iter().map(setting::reading).collect();
+            setting::fidelity(&column, &read, 1.0, &sides.held_out)
+        });
         called.said.name(&mut feature, setting.bank, fidelity);
         features.push(feature);
     }
 
     let found_count = features.len().max(1) as f64;
-    for feature in &mut features {
-        feature.kept = !feature.description.is_empty()
+    fits.resize(features.len(), true);
+    for (feature, fits) in features.iter_mut().zip(fits) {
+        feature.kept = fits
+            && !feature.description.is_empty()
             && feature.recurs(setting.config)
             && feature.fidelity.is_some_and(|f| {
                 f.r >= setting.config.min_fidelity && f.p * found_count < setting.config.alpha
@@ -200,6 +217,7 @@ fn dictionary(
             kept: entry.speaks && sides.held_out.iter().any(|&pair| z[pair as usize] != 0.0),
             clear_level: Some(clear[column]),
             typical: entry.examples.clone(),
+            reading: entry.reading,
             examples: strongest(&z, &sides.held_out, 10),
             ..Feature::default()
         }
@@ -223,6 +241,7 @@ fn known(setting: &Setting<'_>, known: &Matrix, sides: &Sides) -> Vec<Feature> {
             // The detector is what the words mean here; its agreement with itself would be no news.
             kept: sides.held_out.iter().any(|&pair| z[pair as usize] != 0.0),
             flags: entry.flags.clone(),
+            reading: entry.reading,
             examples: strongest(&z, &sides.held_out, 10),
             ..Feature::default()
         }

@@ -1,24 +1,18 @@
-//! Reads words in pairs, without looking at the feature that they are for.
+//! Reads quoted sentences in pairs, without looking at the feature that they are for.
 //!
-//! A description is a few quoted sentences and a few words. Read by themselves they are a point in the space of the
-//! boxed embedder (whatever the run's own is): the mean of the quoted sentences beside the mean of the words. A
-//! response says such things where one of its sentences lies near enough. How near is set on pairs that are not held
-//! out; the fidelity is what comes out on those that are.
-//!
-//! Where a known concept alone names the feature, its detector reads.
+//! A few quoted sentences are a point in the space of the boxed embedder (whatever the run's own is). A response says such
+//! things where one of its sentences lies near enough; how near is set on pairs that are not held out. What comes of it is a
+//! hint and no name: readers of the quotes alone found what such features share in one pair of seven.
 
 use rayon::prelude::*;
 
 use super::presence::Firing;
 use super::said::Said;
-use super::setting::{Found, Sides, fidelity, reading, unit};
+use super::setting::unit;
 use crate::embed::{BundledEmbedder, EmbedError, Embedder};
 use crate::matrix::Matrix;
-use crate::pairs::Pairs;
-use crate::statistics::correlation::{Correlation, pearson};
+use crate::statistics::correlation::pearson;
 
-/// Pairs of either kind that are read: a fidelity of so many is known to a few hundredths.
-const READ: usize = 4_000;
 /// Texts embedded at a time.
 const BLOCK: usize = 512;
 /// Shares of the similarities of active responses that are tried as the least similarity.
@@ -34,29 +28,14 @@ pub(super) struct Reader {
     vectors: Matrix,
     /// Pairs that are read, ascending.
     choose: Vec<u32>,
-    held_out: Vec<u32>,
 }
 
 impl Reader {
-    pub(super) fn new(
-        pairs: &Pairs,
-        firing: &Firing,
-        choose: &[u32],
-        held_out: &[u32],
-    ) -> Result<Self, EmbedError> {
+    pub(super) fn new(firing: &Firing, choose: &[u32]) -> Result<Self, EmbedError> {
         let embedder = BundledEmbedder::load()?;
-        // By their ids, which are hashes, so that the order of rows decides nothing.
-        let some = |from: &[u32]| -> Vec<u32> {
-            let mut some = from.to_vec();
-            some.sort_by(|&a, &b| pairs.pair_id[a as usize].cmp(&pairs.pair_id[b as usize]));
-            some.truncate(READ);
-            some.sort_unstable();
-            some
-        };
-        let (choose, held_out) = (some(choose), some(held_out));
         let mut row = vec![NONE; firing.table.len()];
         let mut wanted = Vec::new();
-        for &pair in choose.iter().chain(&held_out) {
+        for &pair in choose {
             for slot in [pair as usize, firing.pairs() + pair as usize] {
                 for &sentence in firing.table.of(slot) {
                     if let Some(row) = row.get_mut(sentence as usize).filter(|row| **row == NONE) {
@@ -75,7 +54,7 @@ impl Reader {
             .collect();
         let cols = embedder.dimensions().unwrap_or(0);
         let values = blocks?.into_iter().flat_map(|block| block.values).collect();
-        Ok(Self { embedder, row, vectors: Matrix { values, cols }, choose, held_out })
+        Ok(Self { embedder, row, vectors: Matrix { values, cols }, choose: choose.to_vec() })
     }
 
     /// Pairs that are read and not held out.
@@ -89,19 +68,14 @@ impl Reader {
         (row != NONE).then(|| self.vectors.row(row as usize))
     }
 
-    /// Where the words point: the mean of the quotes' direction and the words'.
+    /// Where the quotes point.
     fn centre(&self, said: &Said) -> Vec<f32> {
-        let mut centre = vec![0f32; self.vectors.cols];
-        let near = said.near.join(" ");
         let quotes: Vec<&str> = said.quotes.iter().map(String::as_str).collect();
-        for texts in [&quotes[..], &[near.as_str()]] {
-            let Ok(rows) = self.embedder.embed(texts) else { continue };
-            let mut mean = vec![0f32; self.vectors.cols];
+        let mut centre = vec![0f32; self.vectors.cols];
+        if let Ok(rows) = self.embedder.embed(&quotes) {
             for row in 0..rows.rows() {
-                mean.iter_mut().zip(rows.row(row)).for_each(|(mean, value)| *mean += value);
+                centre.iter_mut().zip(rows.row(row)).for_each(|(centre, value)| *centre += value);
             }
-            unit(&mut mean);
-            centre.iter_mut().zip(&mean).for_each(|(centre, value)| *centre += value);
         }
         unit(&mut centre);
         centre
@@ -136,30 +110,6 @@ impl Reader {
                 Some((pearson(&z, &read).r, least)).filter(|(r, _)| r.is_finite())
             })
             .max_by(|a, b| a.0.total_cmp(&b.0))
-    }
-
-    /// How true the words are on held-out pairs.
-    pub(super) fn fidelity(
-        &self,
-        found: &Found<'_>,
-        said: &Said,
-        column: &[f32],
-        sides: &Sides,
-    ) -> Option<Correlation> {
-        if let Some(act) = said.act.filter(|_| said.quotes.is_empty()) {
-            let read: Vec<f32> = found.known.column(act).into_iter().map(reading).collect();
-            return fidelity(column, &read, 1.0, &sides.held_out);
-        }
-        if said.quotes.is_empty() {
-            return None;
-        }
-        let (_, least) = self.chosen(found.firing, said, column)?;
-        let active: Vec<u32> =
-            self.held_out.iter().copied().filter(|&pair| column[pair as usize] != 0.0).collect();
-        let z: Vec<f64> = active.iter().map(|&pair| f64::from(column[pair as usize])).collect();
-        let similar = self.similarities(found.firing, &self.centre(said), &active);
-        let read: Vec<f64> = similar.into_iter().map(|pair| says(pair, least)).collect();
-        Some(pearson(&z, &read)).filter(|c| c.r.is_finite() && c.p.is_finite())
     }
 }
 

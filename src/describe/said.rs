@@ -8,12 +8,16 @@ use crate::statistics::correlation::Correlation;
 /// What there is to say about a feature.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Said {
-    /// Typical sentences; none where too few responses say it.
+    /// Phrases that it goes by, by their number in [`Phrases`](super::phrases::Phrases), and as they are shown.
+    pub phrases: Vec<(u32, String)>,
+    /// Typical sentences, which name nothing by themselves; none where too few responses say it.
     pub quotes: Vec<String>,
     /// Nearest words.
     pub near: Vec<String>,
     /// The concept of the bank that it is.
     pub act: Option<usize>,
+    /// Whether that concept is its name.
+    pub names_act: bool,
     /// What most of its sentences are.
     pub kind: SentenceKind,
 }
@@ -26,13 +30,14 @@ impl Said {
         feature.terms = self.near.clone();
         feature.describer = "none".into();
         let concept = self.act.and_then(|act| bank.concepts().get(act));
-        if !self.quotes.is_empty() {
-            // Quoted even where a detector finds an act in them: the feature may be a part of it, or what it errs in.
-            feature.describer = "sentences".into();
-            feature.description = self.phrase();
+        if !self.phrases.is_empty() {
+            // In words of its own even where a detector finds an act in its sentences: it may be a part of that act, or
+            // what the detector errs in.
+            feature.describer = "phrases".into();
+            feature.description = self.in_phrases();
             feature.clause = feature.description.clone();
-            feature.short = concept.map_or_else(|| self.short(), |concept| concept.short.clone());
-        } else if let Some(concept) = concept {
+            feature.short = self.shown(2);
+        } else if let Some(concept) = concept.filter(|_| self.names_act) {
             feature.describer = "bank".into();
             feature.description = concept.description.clone();
             feature.clause = concept.prefer.clone();
@@ -44,8 +49,29 @@ impl Said {
         }
     }
 
-    /// Completes "The response …".
-    fn phrase(&self) -> String {
+    /// Completes "The response …", word for word: `says “I don't know” or “not sure” (as in “I don't know that.”)`.
+    fn in_phrases(&self) -> String {
+        let verb =
+            if self.phrases.iter().all(|(_, shown)| !shown.contains(' ')) { "mentions" } else { "says" };
+        let as_in = match self.quotes.first() {
+            Some(quote) => format!(" (as in “{quote}”)"),
+            None => String::new(),
+        };
+        format!("{verb} {}{as_in}", self.shown(usize::MAX))
+    }
+
+    /// The first phrases, quoted.
+    fn shown(&self, most: usize) -> String {
+        let quoted: Vec<String> =
+            self.phrases.iter().take(most).map(|(_, shown)| format!("“{shown}”")).collect();
+        match quoted.split_last() {
+            Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+            _ => quoted.concat(),
+        }
+    }
+
+    /// Completes "The response …" with typical sentences: what a judge may find true and nothing here measures.
+    fn in_quotes(&self) -> String {
         let lead = match self.kind {
             SentenceKind::Prose => "says things like",
             SentenceKind::ListItem => "has list items like",
@@ -55,29 +81,15 @@ impl Said {
             SentenceKind::Quote => "quotes texts like",
         };
         let quotes: Vec<String> = self.quotes.iter().take(2).map(|quote| format!("“{quote}”")).collect();
-        let mut text = format!("{lead} {}", quotes.join(" or "));
-        if !self.near.is_empty() {
-            text.push_str(&format!(" (near: {})", self.near.join(", ")));
-        }
-        text
-    }
-
-    /// A label of a few words.
-    fn short(&self) -> String {
-        match (self.near.is_empty(), self.quotes.first()) {
-            (false, _) => self.near.iter().take(3).cloned().collect::<Vec<_>>().join(", "),
-            (true, Some(quote)) => format!("“{quote}”"),
-            (true, None) => String::new(),
-        }
+        format!("{lead} {}", quotes.join(" or "))
     }
 
     /// What a language model's descriptions compete with.
     pub(super) fn offers(&self, bank: &ConceptBank) -> Vec<Offer> {
-        let text = match self.act.and_then(|act| bank.concepts().get(act)) {
-            Some(concept) => concept.prefer.clone(),
-            None if self.quotes.is_empty() => return Vec::new(),
-            None => self.phrase(),
-        };
-        vec![Offer { text, concept: self.act, sign: 1.0 }]
+        let act = self.act.and_then(|act| bank.concepts().get(act)).map(|concept| concept.prefer.clone());
+        let phrases = Some(self.in_phrases()).filter(|_| !self.phrases.is_empty());
+        let quotes = Some(self.in_quotes()).filter(|_| !self.quotes.is_empty());
+        let offer = |text| Offer { text, concept: self.act, sign: 1.0 };
+        act.or(phrases).or(quotes).map(offer).into_iter().collect()
     }
 }

@@ -1,6 +1,7 @@
 //! Words for a feature without a language model: what it says, quoted; what is near it; which known act it is.
 //!
 //! ```text
+//! phrases             of one to three words that its responses have and others have not: its name
 //! typical sentences   short ones in which it fires most strongly, from different responses, no two alike
 //! nearest words       of the embedder's vocabulary, to the feature's direction: what it is about, beyond the words
 //!                     that happened to occur
@@ -13,6 +14,7 @@ use std::collections::HashMap;
 use rayon::prelude::*;
 
 use super::feature::Offer;
+use super::phrases::Phrases;
 use super::reader::Reader;
 use super::said::Said;
 use super::setting::{Found, Setting, Sides, fidelity, reading, strongest, unit};
@@ -35,11 +37,15 @@ const COMMON: f64 = 0.6;
 const RARER: f64 = 4.0;
 /// Strongest pairs that the words of a feature on differences come from.
 const STRONGEST: usize = 100;
-/// How much better quoted sentences must fit than a concept in plain words.
-const PLAIN_WORDS_BONUS: f64 = 0.05;
 
 /// What there is to say about every learned feature; read off sentences that are `open`, not held out.
-pub(super) fn sentences(setting: &Setting<'_>, found: &Found<'_>, clear: &[f32], open: &[bool]) -> Vec<Said> {
+pub(super) fn sentences(
+    setting: &Setting<'_>,
+    found: &Found<'_>,
+    phrases: &Phrases,
+    clear: &[f32],
+    open: &[bool],
+) -> Vec<Said> {
     let table = &found.firing.table;
     let counts = table.counts(|_| true);
     let all: Vec<u32> = (0..table.len() as u32).filter(|&s| open.get(s as usize) == Some(&true)).collect();
@@ -63,18 +69,17 @@ pub(super) fn sentences(setting: &Setting<'_>, found: &Found<'_>, clear: &[f32],
             if responses < RESPONSES {
                 return Said::default();
             }
-            let act = acts.of(setting.bank, table, &sentences);
-            // What an act is quoted with must be one.
-            let shows = |sentence: &u32| match act {
-                Some(act) => setting.bank.read("", table.text(*sentence as usize))[act] > 0.0,
-                None => true,
-            };
+            let named = phrases.for_feature(found.firing, &sentences);
+            // What it is quoted with must show its name.
+            let shows = |sentence: &u32| named.is_empty() || phrases.stands_in(&named, *sentence);
             let quoted: Vec<u32> = sentences.iter().copied().take(READ).filter(shows).collect();
             Said {
+                phrases: named.iter().map(|&phrase| (phrase, phrases.shown(phrase).to_owned())).collect(),
                 quotes: typical(table, &quoted),
                 near: found.vocabulary.nearest(found.decoder.row(feature)),
-                act,
+                act: acts.of(setting.bank, table, &sentences),
                 kind: usual_kind(table, &sentences),
+                ..Said::default()
             }
         })
         .collect()
@@ -193,9 +198,10 @@ pub(super) struct Called {
     pub offers: Vec<Offer>,
 }
 
-/// Words for a feature on differences with activations `column` (`[pairs]`): the known concept that goes with it
-/// most, or sentences that set its strongest pairs apart, on either side; whatever is truest on pairs that are not held
-/// out.
+/// Words for a feature on differences with activations `column` (`[pairs]`): the known concept that goes with it most.
+///
+/// Sentences that set its strongest pairs apart are hints, and offers to a language model, never its name: a feature of
+/// whole responses fires in no sentence, and readers who saw the quotes alone found what they share in one pair of seven.
 pub(super) fn difference(
     setting: &Setting<'_>,
     found: &Found<'_>,
@@ -203,33 +209,31 @@ pub(super) fn difference(
     sides: &Sides,
     reader: &Reader,
 ) -> Called {
-    let mut offered: Vec<(f64, Said, f64)> = Vec::new();
     let concepts = (0..setting.bank.concepts().len()).filter_map(|concept| {
         let read: Vec<f32> = found.known.column(concept).into_iter().map(reading).collect();
         fidelity(column, &read, 1.0, &sides.choose).map(|c| (c.r, concept))
     });
-    if let Some((r, concept)) = concepts.max_by(|a, b| a.0.abs().total_cmp(&b.0.abs()).then(b.1.cmp(&a.1))) {
-        let said = Said { act: Some(concept), ..Said::default() };
-        offered.push((r.abs() + PLAIN_WORDS_BONUS, said, r.signum()));
-    }
-    for sign in [1.0f32, -1.0] {
-        let turned: Vec<f32> = column.iter().map(|z| sign * z).collect();
-        let said = apart(found, &turned, reader);
-        if let Some((r, _)) = reader.chosen(found.firing, &said, &turned)
-            && r > 0.0
-        {
-            offered.push((r, said, f64::from(sign)));
-        }
-    }
-    offered.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let sign = offered.first().map_or(1.0, |(_, _, sign)| *sign);
-    let offers = offered
-        .iter()
-        .flat_map(|(_, said, own)| {
-            said.offers(setting.bank).into_iter().map(move |offer| Offer { sign: own * sign, ..offer })
+    let best = concepts.max_by(|a, b| a.0.abs().total_cmp(&b.0.abs()).then(b.1.cmp(&a.1)));
+    let sign = best.map_or(1.0, |(r, _)| r.signum());
+    let named = Said { act: best.map(|(_, concept)| concept), names_act: true, ..Said::default() };
+    let mut apart: Vec<(f64, Said, f64)> = [1.0f32, -1.0]
+        .into_iter()
+        .filter_map(|side| {
+            let turned: Vec<f32> = column.iter().map(|z| side * z).collect();
+            let said = apart(found, &turned, reader);
+            let (r, _) = reader.chosen(found.firing, &said, &turned)?;
+            (r > 0.0).then_some((r, said, f64::from(side)))
         })
         .collect();
-    Called { said: offered.into_iter().next().map(|(_, said, _)| said).unwrap_or_default(), sign, offers }
+    apart.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let mut offers: Vec<Offer> = named.offers(setting.bank);
+    for (_, said, side) in &apart {
+        offers
+            .extend(said.offers(setting.bank).into_iter().map(|offer| Offer { sign: side * sign, ..offer }));
+    }
+    // The hints show the side that the sign turns up.
+    let hints = apart.into_iter().find(|(_, _, side)| *side == sign).map(|(_, said, _)| said.quotes);
+    Called { said: Said { quotes: hints.unwrap_or_default(), ..named }, sign, offers }
 }
 
 /// Sentences of the side with more of a feature that the other side has least, in its strongest pairs.
@@ -269,5 +273,5 @@ fn apart(found: &Found<'_>, column: &[f32], reader: &Reader) -> Said {
         return Said::default();
     }
     let kind = usual_kind(&firing.table, &sentences);
-    Said { quotes: typical(&firing.table, &sentences), near: Vec::new(), act: None, kind }
+    Said { quotes: typical(&firing.table, &sentences), kind, ..Said::default() }
 }

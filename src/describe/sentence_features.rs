@@ -11,6 +11,7 @@
 //! about labels is flattered, and small datasets have few enough of them. What is shown about the autoencoder itself is
 //! measured on the sentences that were set aside.
 
+use super::feature::Reading;
 use super::presence::Firing;
 use super::setting::NamedEntry;
 use crate::context::{Context, Observer};
@@ -71,33 +72,8 @@ pub struct SentenceModels {
 pub struct DictionaryModel {
     /// All of it.
     pub sae: SentenceSae,
-    /// Entries with names: what these make of a sentence, features learned here need not say again.
-    pub named: Vec<u32>,
-    /// Those that are features of the run.
+    /// Entries that are features of the run.
     pub used: Vec<u32>,
-}
-
-impl DictionaryModel {
-    /// Vectors less what the named entries with activations `z` make of them; zeros stay zeros.
-    fn rest(&self, vectors: &Matrix, z: &SparseRows) -> Result<Matrix, SaeError> {
-        let mut is_named = vec![false; self.sae.features()];
-        for &entry in &self.named {
-            if let Some(is_named) = is_named.get_mut(entry as usize) {
-                *is_named = true;
-            }
-        }
-        let mut rest = vectors.clone();
-        for (row, rest) in rest.values.chunks_exact_mut(vectors.cols.max(1)).enumerate() {
-            let (index, value) = z.row(row);
-            for (&entry, &value) in index.iter().zip(value) {
-                if is_named.get(entry as usize) == Some(&true) {
-                    let weights = self.sae.decoder.row(entry as usize);
-                    rest.iter_mut().zip(weights).for_each(|(rest, weight)| *rest -= value * weight);
-                }
-            }
-        }
-        Ok(rest)
-    }
 }
 
 impl SentenceModels {
@@ -116,17 +92,12 @@ impl SentenceModels {
     /// # Errors
     /// [`SaeError::Dimensions`], [`SaeError::NotFinite`].
     pub fn activations(&self, vectors: &Matrix) -> Result<SparseRows, SaeError> {
-        let Some(DictionaryModel { sae, used, .. }) = &self.dictionary else {
-            return match &self.learned {
-                Some(learned) => learned.activations(vectors),
-                None => Ok(SparseRows { indptr: vec![0; vectors.rows() + 1], ..SparseRows::default() }),
-            };
+        let learned = match &self.learned {
+            Some(learned) => learned.activations(vectors)?,
+            None => SparseRows { indptr: vec![0; vectors.rows() + 1], ..SparseRows::default() },
         };
+        let Some(DictionaryModel { sae, used }) = &self.dictionary else { return Ok(learned) };
         let all = sae.activations(vectors)?;
-        let learned = match (&self.learned, &self.dictionary) {
-            (Some(learned), Some(dictionary)) => learned.activations(&dictionary.rest(vectors, &all)?)?,
-            _ => SparseRows { indptr: vec![0; vectors.rows() + 1], ..SparseRows::default() },
-        };
         let mut column = vec![None; sae.features()];
         for (at, &feature) in used.iter().enumerate() {
             if let Some(slot) = column.get_mut(feature as usize) {
@@ -210,6 +181,12 @@ pub fn named_entries(dictionary: &Dictionary) -> Vec<NamedEntry> {
                 examples: entry.examples.clone(),
                 clear: entry.clear_level,
                 speaks: entry.speaks(),
+                reading: entry.truth.map(|truth| Reading {
+                    right: truth.firing_true,
+                    n: truth.firing_n,
+                    found: truth.firing_true,
+                    of: truth.firing_true + truth.silent_true,
+                }),
             })
         })
         .collect()
@@ -218,8 +195,8 @@ pub fn named_entries(dictionary: &Dictionary) -> Vec<NamedEntry> {
 impl DictionaryModel {
     /// A dictionary with all its named entries in use.
     pub fn new(dictionary: &Dictionary) -> Self {
-        let named: Vec<u32> = named_entries(dictionary).into_iter().map(|entry| entry.number).collect();
-        Self { sae: dictionary.sae().clone(), used: named.clone(), named }
+        let used = named_entries(dictionary).into_iter().map(|entry| entry.number).collect();
+        Self { sae: dictionary.sae().clone(), used }
     }
 
     /// With the entries of these ids alone in use, in their order.
@@ -239,14 +216,14 @@ pub struct LearnedSentences {
 
 /// Sentences to learn from, in an order that only their words decide, and their vectors.
 pub struct SentenceMaterial {
-    /// `[sentences, dimensions]`, less what the dictionary makes of them.
+    /// `[sentences, dimensions]`, as they are: what the dictionary leaves of them has no meaning that a reader finds
+    /// again (of 32 features learned on it on hh none had words that fit .3; of 64 on the sentences themselves, 25), and
+    /// what both say is said once.
     vectors: Matrix,
     /// How often each counts: the square root of its mentions, as in [`crate::sentences::weighted`].
     weights: Vec<u32>,
     /// Sentences of an average response.
     per_response: f64,
-    /// Whether a dictionary says most of it already: then half as many features are left to learn.
-    beside: bool,
 }
 
 impl SentenceMaterial {
@@ -256,7 +233,6 @@ impl SentenceMaterial {
     /// Where the embedder fails.
     pub fn new(
         table: &SentenceTable,
-        dictionary: Option<&DictionaryModel>,
         embedder: &dyn Embedder,
         seed: u64,
         context: &Context,
@@ -269,22 +245,17 @@ impl SentenceMaterial {
         let mentions = sample.iter().map(|&sentence| counts.get(sentence as usize).copied().unwrap_or(1));
         let weights = mentions.map(|count| f64::from(count).sqrt().round().max(1.0) as u32).collect();
         let text = |at: usize| sample.get(at).map_or("", |&sentence| table.text(sentence as usize));
-        let (mut vectors, _) = embed_texts(embedder, sample.len(), &text, context, listener)?;
-        if let Some(dictionary) = dictionary {
-            let z = dictionary.sae.activations(&vectors)?;
-            vectors = dictionary.rest(&vectors, &z)?;
-        }
+        let (vectors, _) = embed_texts(embedder, sample.len(), &text, context, listener)?;
         let mentions: u64 = counts.iter().map(|&count| u64::from(count)).sum();
         let per_response = mentions as f64 / table.responses().max(1) as f64;
-        Ok(Self { vectors, weights, per_response, beside: dictionary.is_some() })
+        Ok(Self { vectors, weights, per_response })
     }
 
     /// The sizes that suit the sentences, with M and K as asked where they are.
     pub fn config(&self, features: Option<usize>, active: Option<usize>, seed: u64) -> SaeConfig {
         let all: Vec<u32> = (0..self.weights.len() as u32).collect();
         let rows = self.weighted(&all);
-        let share = if self.beside { 2.0 * SHARE } else { SHARE };
-        let common = (ACTIVE as f64 * self.per_response / share) as usize;
+        let common = (ACTIVE as f64 * self.per_response / SHARE) as usize;
         let suits = common.min(rows.len() / ROWS_EACH).min(all.len() / DIFFERENT_EACH);
         let m = features.unwrap_or(((suits + STEP / 2) / STEP * STEP).clamp(STEP, MOST));
         let k = active.unwrap_or(ACTIVE).clamp(1, m);

@@ -1,5 +1,6 @@
 //! What there is to describe, and what every describer needs of it.
 
+use super::feature::Reading;
 use super::known::ConceptBank;
 use super::presence::Firing;
 use crate::config::DescribeConfig;
@@ -24,6 +25,8 @@ pub struct NamedEntry {
     pub clear: f32,
     /// Whether its name was found true enough for statements.
     pub speaks: bool,
+    /// How readers judged the name, where they did.
+    pub reading: Option<Reading>,
 }
 
 /// Words of an embedder's vocabulary, and where they lie.
@@ -109,17 +112,23 @@ pub struct Setting<'a> {
     pub redundant_above: f64,
 }
 
+/// Pairs of either kind whose texts are read: a fidelity of so many is known to a few hundredths.
+const READ: usize = 4_000;
+
 /// Sides as lists of pairs.
 pub(super) struct Sides {
     /// Words are chosen on these.
     pub(super) choose: Vec<u32>,
     pub(super) held_out: Vec<u32>,
+    /// Those of `choose` and of `held_out` whose texts are read, ascending; at most [`READ`] each.
+    pub(super) read_choose: Vec<u32>,
+    pub(super) read_held_out: Vec<u32>,
     /// Whether a sentence stands in a response that is not held out, `[sentences]`.
     pub(super) open: Vec<bool>,
 }
 
 impl Sides {
-    pub(super) fn new(sides: &[Split], firing: &Firing) -> Self {
+    pub(super) fn new(pairs: &Pairs, sides: &[Split], firing: &Firing) -> Self {
         let on = |side: Split| -> Vec<u32> {
             (0u32..).zip(sides).filter(|(_, at)| **at == side).map(|(pair, _)| pair).collect()
         };
@@ -136,7 +145,16 @@ impl Sides {
         }
         let mut choose = [train, describe].concat();
         choose.sort_unstable();
-        Self { choose, held_out, open }
+        // By their ids, which are hashes, so that the order of rows decides nothing.
+        let some = |from: &[u32]| -> Vec<u32> {
+            let mut some = from.to_vec();
+            some.sort_by(|&a, &b| pairs.pair_id[a as usize].cmp(&pairs.pair_id[b as usize]));
+            some.truncate(READ);
+            some.sort_unstable();
+            some
+        };
+        let (read_choose, read_held_out) = (some(&choose), some(&held_out));
+        Self { choose, held_out, read_choose, read_held_out, open }
     }
 }
 

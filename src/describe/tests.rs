@@ -111,8 +111,7 @@ fn planted_sentences_are_found_named_and_true() {
     let (pairs, truth) = planted(900);
     let embedder = BundledEmbedder::load().unwrap();
     let table = SentenceTable::of_pairs(&pairs);
-    let material =
-        SentenceMaterial::new(&table, None, &embedder, 1, &Context::default(), &mut Silent).unwrap();
+    let material = SentenceMaterial::new(&table, &embedder, 1, &Context::default(), &mut Silent).unwrap();
     // Fewer features than sentences, so that what belongs together has to share one.
     let config = material.config(Some(20), Some(2), 1);
     let learned = material.learn(&config, &Compute::cpu(), &mut |_| Control::Continue).unwrap();
@@ -154,7 +153,8 @@ fn planted_sentences_are_found_named_and_true() {
     let sea = learned().max_by(|&a, &b| r(a, &truth[0]).total_cmp(&r(b, &truth[0]))).unwrap();
     let feature = &described.features[sea];
     assert!(r(sea, &truth[0]) > 0.5, "{}", r(sea, &truth[0]));
-    assert_eq!(feature.describer, "sentences", "{feature:?}");
+    assert_eq!(feature.describer, "phrases", "{feature:?}");
+    assert!(feature.description.contains("“ship”"), "{}", feature.description);
     assert!(NAUTICAL.iter().any(|text| feature.description.contains(text)), "{}", feature.description);
     assert!(feature.kept && feature.fidelity.unwrap().r > 0.3, "{feature:?}");
     // Apologies are a known act: the feature has its name, and is left to the detector where they are the same.
@@ -175,8 +175,7 @@ fn the_order_of_rows_changes_no_bit() {
     let embedder = BundledEmbedder::load().unwrap();
     let learn = |texts: &[&str]| {
         let table = SentenceTable::of_texts(texts.len(), |at| texts[at]);
-        let material =
-            SentenceMaterial::new(&table, None, &embedder, 1, &Context::default(), &mut Silent).unwrap();
+        let material = SentenceMaterial::new(&table, &embedder, 1, &Context::default(), &mut Silent).unwrap();
         let config = material.config(Some(16), Some(2), 1);
         material.learn(&config, &Compute::cpu(), &mut |_| Control::Continue).unwrap()
     };

@@ -139,6 +139,9 @@ pub fn write_features(
             (0..features.len()).map(|i| get(i).filter(|v| v.is_finite())).collect();
         Column::new(name.into(), values)
     };
+    let count = |name: &str, get: &dyn Fn(&Feature) -> Option<u32>| {
+        Column::new(name.into(), features.iter().map(get).collect::<Vec<Option<u32>>>())
+    };
     let lists = |name: &str, get: &dyn Fn(&Feature) -> Vec<String>| {
         let values: Vec<Series> =
             features.iter().map(|feature| Series::new(PlSmallStr::EMPTY, get(feature))).collect();
@@ -168,6 +171,8 @@ pub fn write_features(
             number("fidelity_high", &|i| fidelity(i).map(|f| f.high)),
             Column::new("fidelity_n".into(), counts),
             number("fidelity_p", &|i| fidelity(i).map(|f| f.p)),
+            count("read_right", &|f| f.reading.map(|reading| reading.right)),
+            count("read_n", &|f| f.reading.map(|reading| reading.n)),
             number("stability", &|i| features[i].stability),
             number("clear_level", &|i| features[i].clear_level.map(f64::from)),
             Column::new("kept".into(), kept),

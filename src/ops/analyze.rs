@@ -811,14 +811,7 @@ fn sentence_stage(
     stage(run, observer, "sentences", &print, 0, &[REPORT], |run, observer| {
         let table = SentenceTable::of_pairs(pairs);
         let mut relay = Relay::silent(observer);
-        let material = SentenceMaterial::new(
-            &table,
-            dictionary.as_ref(),
-            embedder,
-            seed,
-            request.context(),
-            &mut relay,
-        )?;
+        let material = SentenceMaterial::new(&table, embedder, seed, request.context(), &mut relay)?;
         let config = material.config(settings.features, settings.active, seed);
         let cancel = request.context().cancel.clone();
         let mut listen = |progress: Progress| {

@@ -294,7 +294,6 @@ pub fn sweep(request: &Request, grid: &Grid, observer: &mut dyn Observer) -> Res
     let sentences = match reads {
         true => Some(SentenceMaterial::new(
             &table,
-            dictionary.as_ref().map(DictionaryModel::new).as_ref(),
             embedder.as_ref(),
             config.seed,
             request.context(),

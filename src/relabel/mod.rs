@@ -309,7 +309,7 @@ pub fn safety_features(features: &[Feature]) -> Vec<(usize, f64)> {
             let text = &feature.description;
             let flag = |name: &str| feature.flags.iter().any(|flag| flag == name);
             let told_by_bank =
-                matches!(feature.describer.as_str(), "detector" | "bank" | "words" | "sentences");
+                matches!(feature.describer.as_str(), "detector" | "bank" | "words" | "phrases" | "sentences");
             let refuses = says(&REFUSES, text);
             let direction = if flag("protective") {
                 1.0

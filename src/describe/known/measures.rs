@@ -211,14 +211,21 @@ fn breaks_off(text: &Text<'_>) -> bool {
     if !end.is_alphanumeric() || raw.ends_with("```") {
         return false;
     }
+    // An address is not followed by a full stop, a cell of a table or an item of a list need not be.
+    let address = |token: &str| token.contains("://") || token.contains("www.") || token.contains('/');
+    if raw.split_whitespace().next_back().is_some_and(address) {
+        return false;
+    }
     let word = words(last).last().unwrap_or("");
     let promises = [
         "the", "a", "an", "and", "or", "but", "of", "to", "with", "for", "in", "on", "at", "by", "from",
         "that", "which", "because", "if", "is", "are", "was", "were", "will", "can", "should", "your",
-        "their", "its", "as", "than", "into", "this", "these", "it", "we", "you", "i", "not",
+        "their", "its", "as", "than", "into", "these", "who",
     ];
     let last_line = raw.lines().next_back().unwrap_or("").trim();
     let item = last_line.starts_with(['-', '*', '•', '#', '|'])
+        || last_line.contains(['\t', ':'])
+        || last_line.contains("  ")
         || last_line.chars().next().is_some_and(|c| c.is_ascii_digit());
     promises.contains(&word) || (!item && text.sentences.len() > 1 && last.split(' ').count() >= 6)
 }

@@ -18,6 +18,7 @@ use regex::Regex;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+use super::feature::Reading;
 use crate::matrix::Matrix;
 use crate::pairs::Pairs;
 use measures::{Measure, Prompt};
@@ -26,6 +27,8 @@ use text::Text;
 
 /// The bank that is in the program.
 const BOXED: &str = include_str!("../../../data/concepts.toml");
+/// How readers, who saw the words alone, judged what the boxed detectors find in real pairs; made by `tests/reading`.
+const READING: &str = include_str!("../../../data/reading.csv");
 /// Cues of unsafe requests, in the same form.
 const UNSAFE_PROMPTS: &str = include_str!("../../../data/unsafe_prompts.toml");
 /// Pairs read between two calls of the progress function.
@@ -77,6 +80,8 @@ pub struct Concept {
     pub prefer: String,
     /// `safety`, `protective`, `harmful`, `length`.
     pub flags: Vec<String>,
+    /// How readers judged what its detector finds; `None` where nobody has read it, as with a user's own.
+    pub reading: Option<Reading>,
 }
 
 /// Concepts with their detectors.
@@ -86,6 +91,16 @@ pub struct ConceptBank {
     detectors: Vec<Detector>,
     prefilter: Prefilter,
     fingerprint: String,
+}
+
+/// A row of `data/reading.csv`.
+#[derive(Debug, Deserialize)]
+struct Read {
+    concept: String,
+    right: u32,
+    n: u32,
+    found: u32,
+    of: u32,
 }
 
 #[derive(Debug, Deserialize)]
@@ -130,11 +145,15 @@ struct Entry {
     /// Responses that do not.
     #[serde(default)]
     no: Vec<Example>,
+    /// From another file.
+    #[serde(skip)]
+    reading: Option<Reading>,
 }
 
-/// Eight list items against nine are a tie, four against five are not.
+/// Four list items against six are a tie, three against six are not: readers who saw pairs with a smaller difference
+/// called both alike (of 26 pairs in which years or dates differed at all, ten; of those that differ so much, one of twelve).
 fn clearly() -> f32 {
-    0.1
+    0.5
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -311,13 +330,28 @@ fn combine(patterns: &[String]) -> Result<Option<Regex>, String> {
         .map_err(|error| error.to_string())
 }
 
+/// A bank in the program, with what readers said of it.
+fn boxed(bank: &str, path: &Path) -> Result<Vec<Entry>, ConceptBankError> {
+    let mut entries = parse(bank, path)?;
+    for row in csv::Reader::from_reader(READING.as_bytes()).into_deserialize() {
+        let row: Read = row.map_err(|error| ConceptBankError::Parse {
+            path: "data/reading.csv".into(),
+            message: error.to_string(),
+        })?;
+        if let Some(entry) = entries.iter_mut().find(|entry| entry.id == row.concept) {
+            entry.reading = Some(Reading { right: row.right, n: row.n, found: row.found, of: row.of });
+        }
+    }
+    Ok(entries)
+}
+
 impl ConceptBank {
     /// The bank in the program.
     ///
     /// # Errors
     /// None in a program whose tests passed.
     pub fn boxed() -> Result<Self, ConceptBankError> {
-        Self::assemble(parse(BOXED, Path::new("data/concepts.toml"))?, Path::new("data/concepts.toml"))
+        Self::assemble(boxed(BOXED, Path::new("data/concepts.toml"))?, Path::new("data/concepts.toml"))
     }
 
     /// The bank in the program and the user's own; a concept of the same id takes the boxed one's place.
@@ -345,7 +379,7 @@ impl ConceptBank {
             .map_err(|source| ConceptBankError::Read { path: path.into(), source })?;
         let own = parse(&content, path)?;
         check(&own, path)?;
-        let mut all = parse(boxed, Path::new(name))?;
+        let mut all = self::boxed(boxed, Path::new(name))?;
         for entry in own {
             match all.iter_mut().find(|other| other.id == entry.id) {
                 Some(other) => *other = entry,
@@ -378,6 +412,7 @@ impl ConceptBank {
                 short: entry.short,
                 description: entry.description,
                 flags: entry.flags,
+                reading: entry.reading,
             });
         }
         let patterns: Vec<&[String]> =

@@ -1,0 +1,251 @@
+//! The phrases that a feature's sentences go by: a name that a reader can check word for word.
+//!
+//! A feature fires in sentences; a phrase of one to three words stands in a response or does not. The few phrases are
+//! taken of which one stands in most responses that have the feature and in few that have not: one after the other, as
+//! long as the correlation of "has one of them" with "has the feature" (φ) grows by [`WORTH`]. They are chosen on pairs
+//! that are not held out. How true they are is the same comparison on those that are, pair by pair, over all of them:
+//! a phrase that stands everywhere fits what has the feature and everything else as well, and says nothing.
+
+use std::collections::{HashMap, HashSet};
+
+use rayon::prelude::*;
+
+use super::contrast::{clauses, push_folded, raw_words, stopwords};
+use super::presence::Firing;
+use crate::statistics::correlation::{Correlation, pearson};
+
+/// Words of a phrase, at most.
+const LONGEST: usize = 3;
+/// Phrases of a name, at most.
+const MOST: usize = 4;
+/// Responses that a phrase must stand in.
+const RESPONSES: usize = 4;
+/// Phrases that are tried beside those that are taken: the best by themselves.
+const TRIED: usize = 100;
+/// What another phrase must add to φ.
+const WORTH: f64 = 0.03;
+
+/// The phrases of some pairs' responses.
+pub(super) struct Phrases {
+    /// How each is shown, `[phrases]`.
+    shown: Vec<String>,
+    /// The responses that each stands in, ascending, by their place among those that are read, `[phrases]`.
+    places: Vec<Vec<u32>>,
+    /// The phrases of each sentence that is read, `[sentences]`; empty for the others.
+    in_sentence: Vec<Vec<u32>>,
+    /// The responses that are read, as slots of [`Firing`]: A and B of each pair, those that choose first.
+    slots: Vec<u32>,
+    /// How many of them choose.
+    choosing: usize,
+}
+
+impl Phrases {
+    /// The phrases of the pairs `choose`, and where they stand in those and in `held_out`.
+    pub(super) fn new(firing: &Firing, choose: &[u32], held_out: &[u32]) -> Self {
+        let sides = |&pair: &u32| [pair, firing.pairs() as u32 + pair];
+        let slots: Vec<u32> = choose.iter().chain(held_out).flat_map(sides).collect();
+        let choosing = 2 * choose.len();
+        let stop = stopwords();
+
+        let mut wanted = vec![false; firing.table.len()];
+        let mut chooses = vec![false; firing.table.len()];
+        for (place, &slot) in slots.iter().enumerate() {
+            for &sentence in firing.table.of(slot as usize) {
+                wanted[sentence as usize] = true;
+                chooses[sentence as usize] |= place < choosing;
+            }
+        }
+        // A phrase is its hash until it is known to be common: most stand in one sentence alone.
+        let hashes: Vec<Vec<u64>> = (0..firing.table.len())
+            .into_par_iter()
+            .map(|sentence| {
+                let mut found = Vec::new();
+                if wanted[sentence] {
+                    each(firing.table.text(sentence), &stop, |phrase| found.push(hash(phrase)));
+                    found.sort_unstable();
+                    found.dedup();
+                }
+                found
+            })
+            .collect();
+        let mut counts: HashMap<u64, u32> = HashMap::new();
+        for &slot in &slots[..choosing] {
+            // Twice in one response counts twice here: it only decides what is looked at.
+            for &sentence in firing.table.of(slot as usize) {
+                hashes[sentence as usize].iter().for_each(|&hash| *counts.entry(hash).or_default() += 1);
+            }
+        }
+        counts.retain(|_, count| *count as usize >= RESPONSES);
+
+        let mut shown: Vec<String> = Vec::new();
+        let mut number: HashMap<u64, u32> = HashMap::new();
+        for sentence in (0..firing.table.len()).filter(|&sentence| chooses[sentence]) {
+            if hashes[sentence].iter().any(|hash| counts.contains_key(hash) && !number.contains_key(hash)) {
+                each(firing.table.text(sentence), &stop, |phrase| {
+                    let hash = hash(phrase);
+                    if counts.contains_key(&hash) && !number.contains_key(&hash) {
+                        number.insert(hash, shown.len() as u32);
+                        shown.push(phrase.to_owned());
+                    }
+                });
+            }
+        }
+        let in_sentence: Vec<Vec<u32>> = hashes
+            .into_par_iter()
+            .map(|hashes| hashes.iter().filter_map(|hash| number.get(hash).copied()).collect())
+            .collect();
+        let mut places: Vec<Vec<u32>> = vec![Vec::new(); shown.len()];
+        for (place, &slot) in (0u32..).zip(&slots) {
+            for &phrase in
+                firing.table.of(slot as usize).iter().flat_map(|&sentence| &in_sentence[sentence as usize])
+            {
+                let places = &mut places[phrase as usize];
+                if places.last() != Some(&place) {
+                    places.push(place);
+                }
+            }
+        }
+        Self { shown, places, in_sentence, slots, choosing }
+    }
+
+    /// The phrases that a feature goes by, best first: `fires` are its clear sentences.
+    pub(super) fn for_feature(&self, firing: &Firing, fires: &[u32]) -> Vec<u32> {
+        let mut clear = vec![false; firing.table.len()];
+        fires.iter().for_each(|&sentence| clear[sentence as usize] = true);
+        let has: Vec<bool> = self.slots[..self.choosing]
+            .iter()
+            .map(|&slot| firing.table.of(slot as usize).iter().any(|&sentence| clear[sentence as usize]))
+            .collect();
+        let mut seen: HashMap<u32, u32> = HashMap::new();
+        for &phrase in fires.iter().flat_map(|&sentence| &self.in_sentence[sentence as usize]) {
+            *seen.entry(phrase).or_default() += 1;
+        }
+        let scale = Phi::new(&has);
+        // Ties by the phrase itself, so that the order of the rows decides nothing.
+        let mut tried: Vec<(f64, u32)> = seen
+            .into_iter()
+            .filter(|&(_, count)| count >= 2)
+            .map(|(phrase, _)| (scale.of(self.more(phrase, &has, &[])), phrase))
+            .collect();
+        tried.sort_by(|a, b| {
+            b.0.total_cmp(&a.0).then_with(|| self.shown[a.1 as usize].cmp(&self.shown[b.1 as usize]))
+        });
+        tried.truncate(TRIED);
+
+        let mut taken: Vec<u32> = Vec::new();
+        let mut covered = vec![false; self.choosing];
+        let (mut so_far, mut reached) = ((0, 0), 0.0);
+        while taken.len() < MOST {
+            let with = |phrase: u32| {
+                let more = self.more(phrase, &has, &covered);
+                (so_far.0 + more.0, so_far.1 + more.1)
+            };
+            let best = tried
+                .iter()
+                .map(|&(_, phrase)| (scale.of(with(phrase)), phrase))
+                .reduce(|best, next| if next.0 > best.0 { next } else { best });
+            let Some((phi, phrase)) = best.filter(|(phi, _)| *phi >= reached + WORTH) else { break };
+            (so_far, reached) = (with(phrase), phi);
+            self.chosen(phrase).iter().for_each(|&place| covered[place as usize] = true);
+            taken.push(phrase);
+        }
+        taken
+    }
+
+    /// How a phrase is shown.
+    pub(super) fn shown(&self, phrase: u32) -> &str {
+        &self.shown[phrase as usize]
+    }
+
+    /// Whether a sentence has one of the phrases.
+    pub(super) fn stands_in(&self, phrases: &[u32], sentence: u32) -> bool {
+        self.in_sentence[sentence as usize].iter().any(|phrase| phrases.contains(phrase))
+    }
+
+    /// How well the phrases go with a feature on the held-out pairs that were read (`held_out`), pair by pair: where its
+    /// activation `column` (`[pairs]`) is not 0, and over all of them.
+    pub(super) fn fidelity(&self, phrases: &[u32], column: &[f32], held_out: &[u32]) -> [Correlation; 2] {
+        let mut has = vec![false; self.slots.len() - self.choosing];
+        for &place in phrases.iter().flat_map(|&phrase| &self.places[phrase as usize]) {
+            if let Some(has) = (place as usize).checked_sub(self.choosing).and_then(|at| has.get_mut(at)) {
+                *has = true;
+            }
+        }
+        let read =
+            has.chunks_exact(2).map(|pair| f64::from(u8::from(pair[0])) - f64::from(u8::from(pair[1])));
+        let all: Vec<(f64, f64)> =
+            held_out.iter().map(|&pair| f64::from(column[pair as usize])).zip(read).collect();
+        let of = |pairs: Vec<(f64, f64)>| {
+            let (z, read): (Vec<f64>, Vec<f64>) = pairs.into_iter().unzip();
+            pearson(&z, &read)
+        };
+        [of(all.iter().copied().filter(|(z, _)| *z != 0.0).collect()), of(all)]
+    }
+
+    /// The responses that choose and have the phrase.
+    fn chosen(&self, phrase: u32) -> &[u32] {
+        let places = &self.places[phrase as usize];
+        &places[..places.partition_point(|&place| (place as usize) < self.choosing)]
+    }
+
+    /// Responses that the phrase adds to those `covered` (none where that is empty), and how many of them have it.
+    fn more(&self, phrase: u32, has: &[bool], covered: &[bool]) -> (usize, usize) {
+        let new = self.chosen(phrase).iter().filter(|&&place| covered.get(place as usize) != Some(&true));
+        new.fold((0, 0), |(all, both), &place| (all + 1, both + usize::from(has[place as usize])))
+    }
+}
+
+/// φ of two properties of responses, one of them given.
+struct Phi {
+    n: f64,
+    has: f64,
+}
+
+impl Phi {
+    fn new(has: &[bool]) -> Self {
+        Self { n: has.len() as f64, has: has.iter().filter(|has| **has).count() as f64 }
+    }
+
+    /// With a property that `all` responses have, `both` of them beside the given one.
+    fn of(&self, (all, both): (usize, usize)) -> f64 {
+        let (all, both) = (all as f64, both as f64);
+        let spread = (self.has * (self.n - self.has) * all * (self.n - all)).sqrt();
+        if spread > 0.0 { (self.n * both - self.has * all) / spread } else { 0.0 }
+    }
+}
+
+/// Every phrase of a sentence; phrases do not cross punctuation, and a stop word alone is none.
+fn each(sentence: &str, stop: &HashSet<&str>, mut found: impl FnMut(&str)) {
+    let mut phrase = String::new();
+    for clause in clauses(sentence) {
+        let words: Vec<String> = raw_words(clause)
+            .map(|word| {
+                let mut folded = String::with_capacity(word.len());
+                push_folded(word, &mut folded);
+                folded
+            })
+            .collect();
+        for start in 0..words.len() {
+            phrase.clear();
+            for (length, word) in words[start..].iter().take(LONGEST).enumerate() {
+                if length > 0 {
+                    phrase.push(' ');
+                }
+                phrase.push_str(word);
+                let says = phrase.chars().any(char::is_alphabetic) && phrase.chars().count() > 1;
+                if says && (length > 0 || !stop.contains(word.as_str())) {
+                    found(&phrase);
+                }
+            }
+        }
+    }
+}
+
+/// FNV-1a with a finish that spreads the last bytes.
+fn hash(phrase: &str) -> u64 {
+    let mut hash = phrase
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    hash ^= hash >> 29;
+    hash.wrapping_mul(0xbf58_476d_1ce4_e5b9)
+}
