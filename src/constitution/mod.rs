@@ -32,6 +32,7 @@ pub mod themes;
 
 use serde::{Deserialize, Serialize};
 
+use crate::describe::Reading;
 use crate::statistics::correlation::Correlation;
 
 /// A description with a direction, an effect and evidence, ready to read and to apply.
@@ -105,6 +106,8 @@ pub struct Principle {
     pub fidelity_high: Option<f64>,
     /// Pairs it was measured on.
     pub fidelity_n: usize,
+    /// How readers judged what its detector, or the dictionary's entry, finds elsewhere; `None` where nobody has read it.
+    pub reading: Option<Reading>,
     /// Share of the labelled pairs whose two responses differ in it.
     pub prevalence: f64,
     /// Labels behind the win rate.

@@ -610,6 +610,7 @@ fn principle(
         p_confirm: figures.p_confirm,
         p_bonferroni: effects.bonferroni.get(index).copied().flatten().unwrap_or(1.0),
         q_bh: effects.q_bh.get(index).copied().flatten().unwrap_or(1.0),
+        reading: feature.reading,
         prevalence: row.prevalence,
         n: figures.win.n,
         agreement: agreement(&votes, voted_on),

@@ -26,7 +26,7 @@ PAIRS = {"pair_id": pl.String, "row": pl.UInt32, "side": pl.String, "label": pl.
 FEATURES = {
     "feature_id": pl.String, "source": pl.String, "description": pl.String, "short": pl.String,
     "describer": pl.String, "fidelity": pl.Float64, "fidelity_low": pl.Float64, "fidelity_high": pl.Float64,
-    "fidelity_n": pl.UInt32, "fidelity_p": pl.Float64, "kept": pl.Boolean, "redundant_with": pl.String,
+    "fidelity_n": pl.UInt32, "fidelity_p": pl.Float64, "read_right": pl.UInt32, "read_n": pl.UInt32, "kept": pl.Boolean, "redundant_with": pl.String,
     "prevalence": pl.Float64, "beta": pl.Float64, "beta_se": pl.Float64, "beta_p": pl.Float64,
     "win_delta": pl.Float64, "win_low": pl.Float64, "win_high": pl.Float64, "p_bonferroni": pl.Float64,
     "q_bh": pl.Float64, "top_terms": pl.List(pl.String), "examples": pl.List(pl.String),

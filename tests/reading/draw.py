@@ -16,6 +16,7 @@ import random
 
 import numpy as np
 import polars as pl
+from scipy.sparse import vstack
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
@@ -59,7 +60,6 @@ def near_misses(sets, feature, wanted, rng):
         fires = z != 0
         # Odd under swapping: both orders of every firing pair.
         model = LogisticRegression(C=10.0, fit_intercept=False, max_iter=200)
-        from scipy.sparse import vstack
         model.fit(vstack([x[fires], -x[fires]]), np.concatenate([z[fires], -z[fires]]) > 0)
         score = np.abs(x @ model.coef_[0])
         score[fires] = -1
@@ -80,21 +80,24 @@ def main():
     parser.add_argument("--sources", default="known")
     parser.add_argument("--features", type=int, help="so many of each set and source, at random")
     parser.add_argument("--held-out", action="store_true", help="held-out pairs alone")
+    parser.add_argument("--not-in", nargs="*", default=[], help="key.parquet of earlier readings: other pairs")
     options = parser.parse_args()
     rng = random.Random(options.seed)
     sets = [load(*spec.split("=")) for spec in options.sets]
     sources = options.sources.split(",")
 
-    words, fired, silent = {}, {}, {}
+    read = {row for key in options.not_in for row in pl.read_parquet(key).select("set", "pair_id").iter_rows()}
+    words, fired = {}, {}
     for s in sets:
         ids = s["presence"]["pair_id"].to_list()
         s["open"] = [
             i for i, pair in enumerate(ids)
-            if readable(s["texts"], pair) and (not options.held_out or s["texts"][pair][3] == "held_out")
+            if readable(s["texts"], pair) and (s["name"], pair) not in read and (not options.held_out or s["texts"][pair][3] == "held_out")
         ]
         s["ids"] = [ids[i] for i in s["open"]]
         a = [s["texts"][pair][1] for pair in s["ids"]]
         b = [s["texts"][pair][2] for pair in s["ids"]]
+        s["found"] = {row["pair_id"]: row for row in s["presence"].iter_rows(named=True)}
         vectors = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True).fit_transform(a + b)
         s["tfidf"] = vectors[: len(a)] - vectors[len(a):]
         chosen = s["features"].filter(
@@ -132,8 +135,7 @@ def main():
     def found(key, place):
         s = by_name[place[0]]
         feature = key.split(":")[-1]
-        row = s["presence"].row(by_predicate=pl.col("pair_id") == place[1], named=True)
-        return int(row[feature])
+        return int(s["found"][place[1]][feature])
 
     for least in (4, 2, 1):
         for place in places:

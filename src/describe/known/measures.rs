@@ -220,12 +220,11 @@ fn breaks_off(text: &Text<'_>) -> bool {
     let promises = [
         "the", "a", "an", "and", "or", "but", "of", "to", "with", "for", "in", "on", "at", "by", "from",
         "that", "which", "because", "if", "is", "are", "was", "were", "will", "can", "should", "your",
-        "their", "its", "as", "than", "into", "these", "who",
+        "their", "its", "as", "than", "into", "these", "who", "i", "we",
     ];
     let last_line = raw.lines().next_back().unwrap_or("").trim();
     let item = last_line.starts_with(['-', '*', '•', '#', '|'])
-        || last_line.contains(['\t', ':'])
-        || last_line.contains("  ")
+        || last_line.contains('\t')
         || last_line.chars().next().is_some_and(|c| c.is_ascii_digit());
     promises.contains(&word) || (!item && text.sentences.len() > 1 && last.split(' ').count() >= 6)
 }

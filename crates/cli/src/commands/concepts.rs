@@ -45,7 +45,18 @@ pub fn run(arguments: ConceptsArguments) -> Result<(), Failure> {
                 } else {
                     format!(" [{}]", concept.flags.join(", "))
                 };
-                let _ = writeln!(out, "{:<20} {}{flags}", concept.id, concept.description);
+                let read = match concept.reading {
+                    Some(reading) if reading.n > 0 => format!(
+                        " (read: right in {} of {} pairs, found in {} of {}{})",
+                        reading.right,
+                        reading.n,
+                        reading.found,
+                        reading.of,
+                        if reading.holds() { "" } else { "; a hint, no principle" }
+                    ),
+                    _ => String::new(),
+                };
+                let _ = writeln!(out, "{:<20} {}{flags}{read}", concept.id, concept.description);
             }
         }
         Some(path) => {
