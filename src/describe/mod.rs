@@ -27,6 +27,7 @@ pub mod sentence_features;
 mod setting;
 pub mod user_concepts;
 
+use crate::context::{Cancel, Stopped};
 use crate::matrix::Matrix;
 use crate::pairs::Pairs;
 pub use feature::{Described, Feature, FeatureSource, Offer};
@@ -38,19 +39,22 @@ pub use setting::{Found, NamedEntry, Setting, Vocabulary, strongest};
 /// Describes what was found.
 ///
 /// # Errors
-/// Where the embedder that reads the words fails.
+/// Where the embedder that reads the words fails, or somebody wants it to stop.
 pub fn describe(setting: &Setting<'_>, found: &Found<'_>) -> Result<Described, crate::embed::EmbedError> {
+    let cancel = setting.cancel;
     let sides = Sides::new(setting.sides, found.firing);
     let clear = clear_levels(found.firing, found.learned, found.dictionary);
     let (graded, presence) = found.firing.differences(&clear);
     let levels: Vec<f32> =
         (0..found.difference.cols).map(|column| middle(&found.difference.column(column))).collect();
-    let reader = Reader::new(setting.pairs, found.firing, &sides.choose, &sides.held_out)?;
+    let reader = Reader::new(setting.pairs, found.firing, &sides.choose, &sides.held_out, cancel)?;
 
     let said = says::sentences(setting, found, &clear, &sides.open);
+    cancel.check()?;
     let mut features = Vec::new();
     let mut offers = Vec::new();
     for (index, said) in said.iter().enumerate() {
+        cancel.check()?;
         let column = present(&graded.column(index), &presence.column(index));
         let mut feature = Feature {
             feature_id: format!("learned_{index:03}"),
@@ -68,6 +72,7 @@ pub fn describe(setting: &Setting<'_>, found: &Found<'_>) -> Result<Described, c
     let mut difference = found.difference.clone();
     let mut flipped = Vec::new();
     for (index, &level) in levels.iter().enumerate().take(found.difference.cols) {
+        cancel.check()?;
         let mut column: Vec<f32> = difference.column(index);
         column.iter_mut().filter(|z| z.abs() < level).for_each(|z| *z = 0.0);
         let mut feature = Feature {
@@ -121,7 +126,7 @@ pub fn describe(setting: &Setting<'_>, found: &Found<'_>) -> Result<Described, c
     let activations = parts(&graded, &difference, found.known);
     let presence = parts(&presence, &sign_of(&difference, &levels), &sign_of(found.known, &[]));
     let mut described = Described { features, activations, presence, flipped, offers };
-    described.mark_redundant(setting.pairs, &sides.choose, setting.redundant_above);
+    described.mark_redundant(setting.pairs, &sides.choose, setting.redundant_above, cancel)?;
     Ok(described)
 }
 
@@ -264,7 +269,13 @@ impl Described {
     ///
     /// Known concepts come first (they are exact), then names of the dictionary, then words by their fidelity, then
     /// what has no words; frequent before rare.
-    fn mark_redundant(&mut self, pairs: &Pairs, among: &[u32], above: f64) {
+    fn mark_redundant(
+        &mut self,
+        pairs: &Pairs,
+        among: &[u32],
+        above: f64,
+        cancel: &Cancel,
+    ) -> Result<(), Stopped> {
         let mut rows = among.to_vec();
         rows.sort_by(|&a, &b| pairs.pair_id[a as usize].cmp(&pairs.pair_id[b as usize]));
         rows.truncate(REDUNDANCY_ROWS);
@@ -299,6 +310,7 @@ impl Described {
         });
         let mut stands: Vec<usize> = Vec::new();
         for feature in order {
+            cancel.check()?;
             let is_length = self.features[feature].source != FeatureSource::Known
                 && alike(&graded[feature], &length) > LENGTH;
             if let Some(longer) = longer.as_ref().filter(|_| is_length) {
@@ -317,6 +329,7 @@ impl Described {
                 None => stands.push(feature),
             }
         }
+        Ok(())
     }
 }
 

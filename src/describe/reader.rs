@@ -12,6 +12,7 @@ use rayon::prelude::*;
 use super::presence::Firing;
 use super::said::Said;
 use super::setting::{Found, Sides, fidelity, reading, unit};
+use crate::context::Cancel;
 use crate::embed::{BundledEmbedder, EmbedError, Embedder};
 use crate::matrix::Matrix;
 use crate::pairs::Pairs;
@@ -43,6 +44,7 @@ impl Reader {
         firing: &Firing,
         choose: &[u32],
         held_out: &[u32],
+        cancel: &Cancel,
     ) -> Result<Self, EmbedError> {
         let embedder = BundledEmbedder::load()?;
         // By their ids, which are hashes, so that the order of rows decides nothing.
@@ -69,6 +71,7 @@ impl Reader {
         let blocks: Result<Vec<Matrix>, EmbedError> = wanted
             .par_chunks(BLOCK)
             .map(|block| {
+                cancel.check()?;
                 let texts: Vec<&str> = block.iter().map(|&s| firing.table.text(s as usize)).collect();
                 embedder.embed(&texts)
             })

@@ -50,6 +50,10 @@ pub(super) fn sentences(setting: &Setting<'_>, found: &Found<'_>, clear: &[f32],
         .take(found.learned)
         .enumerate()
         .map(|(feature, column)| {
+            // Whoever asked for the words looks whether they are to be used.
+            if setting.cancel.requested() {
+                return Said::default();
+            }
             let mut firing: Vec<(u32, f32)> = column
                 .iter()
                 .copied()

@@ -168,6 +168,7 @@ impl SentenceModels {
             return Ok(Firing { table, z });
         }
         for from in (0..table.len()).step_by(BLOCK) {
+            context.cancel.check().map_err(EmbedError::from)?;
             let count = BLOCK.min(table.len() - from);
             let (vectors, _) = embed_texts(embedder, count, &|at| table.text(from + at), context, listener)?;
             let block = self.activations(&vectors)?;
@@ -271,8 +272,13 @@ impl SentenceMaterial {
         let text = |at: usize| sample.get(at).map_or("", |&sentence| table.text(sentence as usize));
         let (mut vectors, _) = embed_texts(embedder, sample.len(), &text, context, listener)?;
         if let Some(dictionary) = dictionary {
-            let z = dictionary.sae.activations(&vectors)?;
-            vectors = dictionary.rest(&vectors, &z)?;
+            // Block by block, so that whoever wants it to stop does not wait for all of them.
+            for block in vectors.values.chunks_mut(BLOCK / 8 * vectors.cols.max(1)) {
+                context.cancel.check().map_err(EmbedError::from)?;
+                let part = Matrix { values: block.to_vec(), cols: vectors.cols };
+                let z = dictionary.sae.activations(&part)?;
+                block.copy_from_slice(&dictionary.rest(&part, &z)?.values);
+            }
         }
         let mentions: u64 = counts.iter().map(|&count| u64::from(count)).sum();
         let per_response = mentions as f64 / table.responses().max(1) as f64;

@@ -3,6 +3,7 @@
 use super::known::ConceptBank;
 use super::presence::Firing;
 use crate::config::DescribeConfig;
+use crate::context::Cancel;
 use crate::matrix::Matrix;
 use crate::pairs::{Pairs, Split};
 use crate::statistics::correlation::{Correlation, pearson};
@@ -107,6 +108,8 @@ pub struct Setting<'a> {
     pub config: &'a DescribeConfig,
     /// Activations correlated more than this say the same thing.
     pub redundant_above: f64,
+    /// Whether to stop.
+    pub cancel: &'a Cancel,
 }
 
 /// Sides as lists of pairs.

@@ -610,6 +610,7 @@ impl Bench<'_> {
             bank: self.bank,
             config: &self.config.describe,
             redundant_above: self.config.principles.redundant_above,
+            cancel: &self.context.cancel,
         };
         let found = Found {
             firing: &firing,
