@@ -100,6 +100,7 @@ pub(super) fn strip(row: &[u8], added: &[String]) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pairs::pieces::{split_array, split_lines};
 
     #[test]
     fn arrays_and_lines_are_taken_apart_byte_by_byte() {
