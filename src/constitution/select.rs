@@ -585,7 +585,7 @@ fn normal_quantile(p: f64) -> f64 {
     Normal::standard().inverse_cdf(1.0 - p / 2.0)
 }
 
-#[allow(clippy::too_many_arguments)] // what was measured, and what it was measured on
+#[allow(clippy::too_many_arguments, reason = "what was measured, and what it was measured on")]
 fn principle(
     candidate: &Candidate,
     figures: &Figures,

@@ -925,7 +925,7 @@ fn sentence_stage(
 }
 
 /// The autoencoder over differences, trained now or in a finished stage.
-#[allow(clippy::too_many_arguments)] // the stage's inputs, each from another stage
+#[allow(clippy::too_many_arguments, reason = "the stage's inputs, each from another stage")]
 fn sae_stage(
     run: &mut RunDir,
     observer: &mut dyn Observer,

@@ -610,7 +610,10 @@ fn a_run_that_cannot_be_written_to_is_scored() {
 
     // The same call of `analyze` adds the stage, and a damaged file is made again.
     for _ in 0..2 {
-        done(dir.path(), &["analyze", &data("sample.parquet"), "--seed", "1", "--device", "cpu", "--out", "run"]);
+        done(
+            dir.path(),
+            &["analyze", &data("sample.parquet"), "--seed", "1", "--device", "cpu", "--out", "run"],
+        );
         assert_eq!(std::fs::read(&weights).unwrap(), made);
         std::fs::write(&weights, "{}").unwrap();
     }

@@ -195,7 +195,8 @@ fn every_stage_stops_where_it_is() {
         (request.config.sae.features, request.config.sae.active) = (Some(8), Some(2));
         request
     };
-    let stages = ["embed", "sentences", "sae", "describe", "themes", "effects", "principles", "report", "score"];
+    let stages =
+        ["embed", "sentences", "sae", "describe", "themes", "effects", "principles", "report", "score"];
     for stage in stages {
         let request = request("stopped");
         let mut stop = StopIn { stage, cancel: request.context().cancel.clone() };
