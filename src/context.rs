@@ -41,6 +41,11 @@ pub const VARIABLES: [&str; 25] = [
 #[derive(Debug, Clone, Default)]
 pub struct Cancel(Arc<State>);
 
+/// Somebody asked to stop: what was under way has no result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("stopped")]
+pub struct Stopped;
+
 #[derive(Debug, Default)]
 struct State {
     requested: AtomicBool,
@@ -51,6 +56,14 @@ impl Cancel {
     /// Whether somebody wants it to stop.
     pub fn requested(&self) -> bool {
         self.0.requested.load(Ordering::SeqCst)
+    }
+
+    /// The same for long work to look at with `?`, several times a second.
+    ///
+    /// # Errors
+    /// [`Stopped`], once somebody wants it to stop.
+    pub fn check(&self) -> Result<(), Stopped> {
+        if self.requested() { Err(Stopped) } else { Ok(()) }
     }
 
     /// Asks it to stop. Returns whether what is under way will end by itself soon; a program whose Ctrl-C this is
@@ -214,6 +227,7 @@ mod tests {
         assert!(!one.cancel.request(), "but not by somebody who asks twice");
         drop(work);
         assert!(copy.cancel.requested() && !other.cancel.requested());
+        assert_eq!((copy.cancel.check(), other.cancel.check()), (Err(Stopped), Ok(())));
         assert!(!other.cancel.request(), "nothing is under way there");
     }
 

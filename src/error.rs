@@ -19,6 +19,7 @@ use crate::ops::personalize::PersonalizeFailure;
 use crate::ops::relabel::RelabelFailure;
 use crate::pairs::PairsError;
 use crate::pairs::rewrite::RewriteError;
+use crate::personalize::PersonalizeError;
 use crate::relabel::RelabelError;
 use crate::relabel::evaluate::EvaluateError;
 use crate::relabel::rules::RuleError;
@@ -229,6 +230,7 @@ impl Kind for AnalyzeError {
             Self::Open(error) => error.kind(),
             Self::Language(error) => error.kind(),
             Self::Finished(error) => error.kind(),
+            Self::Score(error) => error.kind(),
             _ => ours_unless(self.is_users(), ErrorKind::Input),
         }
     }
@@ -237,6 +239,7 @@ impl Kind for AnalyzeError {
 impl Kind for ScoreError {
     fn kind(&self) -> ErrorKind {
         match self {
+            _ if self.is_stop() => ErrorKind::Cancelled,
             Self::Finished(error) => error.kind(),
             Self::Run(error) => error.kind(),
             _ => ErrorKind::Input,
@@ -274,6 +277,7 @@ impl Kind for RelabelFailure {
 impl Kind for PersonalizeFailure {
     fn kind(&self) -> ErrorKind {
         match self {
+            Self::Personalize(PersonalizeError::Stopped) => ErrorKind::Cancelled,
             Self::Personalize(_) | Self::Pairs(_) => ErrorKind::Input,
             Self::Run(error) => error.kind(),
             Self::Store(error) => error.kind(),
@@ -284,6 +288,7 @@ impl Kind for PersonalizeFailure {
 impl Kind for ConstitutionError {
     fn kind(&self) -> ErrorKind {
         match self {
+            Self::Stopped => ErrorKind::Cancelled,
             Self::NoModel | Self::NoLabels { .. } | Self::Edit(_) => ErrorKind::Input,
             Self::Run(error) => error.kind(),
             Self::Store(error) => error.kind(),

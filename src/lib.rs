@@ -11,8 +11,8 @@
 //!
 //! [`analyze`](api::analyze) is the whole way in one function and leaves a run directory, described in [`store`];
 //! [`Run`] opens one and has every other verb. What a call brings along from outside stands in its [`Context`].
-//! Nothing here prints, reads the environment or keeps state of the process: the doors do that, the command in
-//! `crates/cli` and the Python module in `crates/python`.
+//! Nothing here prints, reads the environment or keeps state of the process, but for its [`limits`]: the doors do that,
+//! the command in `crates/cli` and the Python module in `crates/python`.
 //!
 //! Everything is seen from response A: an activation above zero means "more in A", a positive
 //! effect means that the side with more of it is preferred more often. Every figure is an

@@ -1,12 +1,14 @@
 //! What is too much: every limit in one place, so that no file and no server can fill the memory, run for ever or end
 //! the process. A limit is looked at before the memory is taken; where a user has a reason, an environment variable
-//! raises it; and what is over ends in a message that says what, where and how to go on.
+//! raises it, which the doors read and hand to [`set`]; and what is over ends in a message that says what, where and how
+//! to go on.
 
 use std::collections::HashSet;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Deserializer;
 use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
@@ -61,6 +63,22 @@ pub const FILES: Limit = count("files", 100_000, "WIMHF_MAX_FILES");
 pub const ALL: [Limit; 11] =
     [LINE, JSON_DEPTH, COLUMNS, UNPACKED, RATIO, DIMENSIONS, VECTORS, ANSWER, CERTIFICATES, RECORD, FILES];
 
+/// Where nobody said otherwise.
+const UNSAID: u64 = u64::MAX;
+
+/// What the user says about each of [`ALL`]. Limits guard the memory of the process, so they are the process's: the one
+/// thing that is.
+static SAID: [AtomicU64; ALL.len()] = [const { AtomicU64::new(UNSAID) }; ALL.len()];
+
+/// Takes over what the user says; `variable` looks an environment variable up. Whoever does not call this has the limits
+/// as they stand above.
+pub fn set(variable: impl Fn(&str) -> Option<String>) {
+    for (limit, said) in ALL.iter().zip(&SAID) {
+        let most = variable(limit.variable).and_then(|text| bytes(&text));
+        said.store(most.unwrap_or(UNSAID), Ordering::Relaxed);
+    }
+}
+
 /// More than a limit allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooMuch {
@@ -72,8 +90,9 @@ pub struct TooMuch {
 impl Limit {
     /// The most: what the user says, or the default.
     pub fn most(&self) -> u64 {
-        let set = std::env::var(self.variable).ok();
-        set.and_then(|text| bytes(&text)).unwrap_or(self.most)
+        let at = ALL.iter().position(|limit| limit.variable == self.variable);
+        let said = at.and_then(|at| SAID.get(at)).map_or(UNSAID, |said| said.load(Ordering::Relaxed));
+        if said == UNSAID { self.most } else { said }
     }
 
     /// Looks at how much there is.
@@ -403,6 +422,17 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), ALL.len());
+    }
+
+    #[test]
+    fn the_user_raises_a_limit_and_takes_that_back() {
+        // Of certificates, which no other test reads so many of.
+        set(|name| (name == "WIMHF_MAX_CERTIFICATES").then(|| "1 GB".to_owned()));
+        assert_eq!((CERTIFICATES.most(), COLUMNS.most()), (1_000_000_000, COLUMNS.most));
+        set(|name| (name == "WIMHF_MAX_CERTIFICATES").then(|| "much".to_owned()));
+        assert_eq!(CERTIFICATES.most(), CERTIFICATES.most, "what is no number says nothing");
+        set(|_| None);
+        assert_eq!(CERTIFICATES.most(), CERTIFICATES.most);
     }
 
     #[test]

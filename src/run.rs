@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::Config;
 use crate::constitution::{Findings, themes::Theme};
-use crate::context::{Context, Observer};
+use crate::context::{Context, Observer, Stopped};
 use crate::dataset;
 use crate::describe::known::{ConceptBank, ConceptBankError};
 use crate::describe::sentence_features::{
@@ -114,6 +114,15 @@ pub enum RunError {
     /// The features of sentences cannot be used.
     #[error(transparent)]
     Sentences(#[from] SentenceError),
+    /// Somebody asked to stop.
+    #[error("stopped; nothing was written")]
+    Stopped,
+}
+
+impl From<Stopped> for RunError {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
+    }
 }
 
 impl RunError {
@@ -122,6 +131,7 @@ impl RunError {
         match self {
             Self::Hub(error) => error.is_stop(),
             Self::Embed(error) | Self::Sentences(SentenceError::Embed(error)) => error.is_stop(),
+            Self::Stopped => true,
             _ => false,
         }
     }

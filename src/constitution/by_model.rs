@@ -13,6 +13,7 @@ use super::executor::{Executor, Linear, Vote, agrees, difference, mean};
 use super::icai::{self};
 use super::reconstruct::Reconstruction;
 use super::select::Tested;
+use crate::context::Cancel;
 use crate::describe::Described;
 use crate::describe::judging::Reading;
 use crate::describe::user_concepts;
@@ -165,7 +166,7 @@ impl<'a> Asking<'a> {
             ..ByModel::default()
         };
         if !sample.is_empty() {
-            let tested = Tested::new(described);
+            let tested = Tested::new(described, &Cancel::default());
             let explore =
                 LabelledSample::on(self.pairs, self.sides, &[Split::Train, Split::Validation]).sample;
             let right = agrees(&decisions(&ours_chose, &sample), sample.y());

@@ -11,7 +11,8 @@ use std::collections::HashMap;
 
 use rand::seq::SliceRandom;
 
-use crate::effects::table::{control_of, one_by_one};
+use crate::context::Stopped;
+use crate::effects::table::control_of;
 use crate::effects::{Clusters, Control, Effect, Sample, conditional_effects, score_tests};
 use crate::matrix::Matrix;
 
@@ -93,8 +94,18 @@ impl<'a> Chooser<'a> {
 
     /// The best list of at most `most` principles, in the order in which they gain most. Where the user
     /// `asked` for that number, weaker ones are taken to get there; else only what is clearly supported.
-    pub fn choose(&self, explore: &Sample, most: usize, asked: bool, wishes: &Constraints) -> Chosen {
-        let alone = self.alone(explore);
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub fn choose(
+        &self,
+        explore: &Sample,
+        most: usize,
+        asked: bool,
+        wishes: &Constraints,
+    ) -> Result<Chosen, Stopped> {
+        // Every feature's effect by itself on the labels at hand.
+        let alone = self.tested.one_by_one(explore)?;
         let mut greedy = Greedy::new(self, explore, &alone);
         let cap = most.max(wishes.pinned.len());
         for &(feature, sign) in &wishes.pinned {
@@ -103,17 +114,12 @@ impl<'a> Chooser<'a> {
         greedy.open.retain(|feature| !wishes.dropped.contains(feature));
         let least = if asked { ASKED_FOR } else { SUPPORTED };
         while greedy.articles.len() < cap {
-            match greedy.next(least) {
+            match greedy.next(least)? {
                 Some(article) => greedy.take(article),
                 None => break,
             }
         }
-        Chosen { articles: greedy.articles, twins: greedy.twins }
-    }
-
-    /// Every feature's effect by itself on the labels at hand.
-    fn alone(&self, explore: &Sample) -> Vec<Effect> {
-        one_by_one(&self.tested.columns, &self.tested.described.features, explore)
+        Ok(Chosen { articles: greedy.articles, twins: greedy.twins })
     }
 
     /// A principle with the threshold that serves it best.
@@ -133,6 +139,9 @@ impl<'a> Chooser<'a> {
     /// Agreement of every length of the list (0 to [`LONGEST`]) on labels that did not choose it,
     /// `[lengths, judgements]`: the explore judgements in folds by `groups`. `decide` gives the decisions
     /// of a list for the last sample, after learning from the first.
+    ///
+    /// # Errors
+    /// [`Stopped`].
     pub fn cross_validated(
         &self,
         explore: &Sample,
@@ -140,7 +149,7 @@ impl<'a> Chooser<'a> {
         aim: Objective,
         seed: u64,
         decide: impl Fn(&Sample, &[PrincipleRule], &Sample) -> Vec<f64>,
-    ) -> Vec<Vec<f64>> {
+    ) -> Result<Vec<Vec<f64>>, Stopped> {
         let fold = folds(groups, seed);
         let mut curve = vec![vec![0.5; explore.len()]; LONGEST + 1];
         for number in 0..FOLDS as u8 {
@@ -152,9 +161,10 @@ impl<'a> Chooser<'a> {
             if learn.is_empty() || judge.is_empty() {
                 continue;
             }
-            let articles = self.choose(&learn, LONGEST, false, &Constraints::default()).articles;
+            let articles = self.choose(&learn, LONGEST, false, &Constraints::default())?.articles;
             let mut agreement = Vec::new();
             for (length, values) in curve.iter_mut().enumerate().skip(1) {
+                self.tested.cancel.check()?;
                 // A list that ends early is the whole list from then on.
                 if length <= articles.len() {
                     let list = arrange(&articles[..length], aim, &[]);
@@ -165,7 +175,7 @@ impl<'a> Chooser<'a> {
                 }
             }
         }
-        curve
+        Ok(curve)
     }
 }
 
@@ -333,7 +343,7 @@ impl<'a> Greedy<'a> {
 
     /// What gains most, where anything is supported: by the score test, which takes the labels for
     /// independent, and by the clustered test of the joint fit, which does not.
-    fn next(&mut self, least: f64) -> Option<PrincipleRule> {
+    fn next(&mut self, least: f64) -> Result<Option<PrincipleRule>, Stopped> {
         let scores = self.scores();
         let merit = |feature: usize| scores[feature].powi(2) * self.novelty(feature);
         let mut promising: Vec<usize> = (self.open.iter().copied())
@@ -343,13 +353,14 @@ impl<'a> Greedy<'a> {
             .collect();
         promising.sort_by(|&a, &b| merit(b).total_cmp(&merit(a)).then(a.cmp(&b)));
         for feature in promising {
+            self.chooser.tested.cancel.check()?;
             let sign = scores[feature].signum();
             if self.holds(feature, sign, least) {
-                return Some(self.chooser.article(feature, sign, self.explore));
+                return Ok(Some(self.chooser.article(feature, sign, self.explore)));
             }
             self.open.retain(|other| *other != feature);
         }
-        None
+        Ok(None)
     }
 
     /// Whether a feature still says something in one fit with the list, labels of one prompt (and of one

@@ -7,6 +7,7 @@ use rand::seq::index;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::context::{Cancel, Stopped};
 use crate::describe::{Described, Feature};
 use crate::effects::table::{ALL, LabelledSample, found_by_labels, one_by_one};
 use crate::effects::{Clusters, Estimate, Sample, penalised};
@@ -16,7 +17,7 @@ use crate::statistics::multiplicity::holm;
 use crate::store::SCHEMA_VERSION;
 
 use super::agreement::{Agreement, agreement};
-use super::choose::{Chooser, Constraints, LONGEST, Objective, arrange, flat_from};
+use super::choose::{Chooser, Chosen, Constraints, LONGEST, Objective, arrange, flat_from};
 use super::executed::ByModel;
 use super::executor::{
     Executor, Linear, PrincipleRule, Vote, agrees, difference, gather, mean, mean_squares,
@@ -46,6 +47,8 @@ pub struct Options {
     pub redundant_above: f64,
     /// Chance of handing on any rule when nothing is associated with the label.
     pub alpha: f64,
+    /// Whether to stop.
+    pub cancel: Cancel,
 }
 
 /// One wish of the user.
@@ -252,13 +255,16 @@ pub struct Reconstruction {
 }
 
 /// Chooses a constitution and measures it. `None` where there are no usable labels on one of the sides.
+///
+/// # Errors
+/// [`Stopped`].
 pub fn reconstruct(
     pairs: &Pairs,
     sides: &[Split],
     described: &Described,
     deltas: &Matrix,
     options: &Options,
-) -> Option<Reconstruction> {
+) -> Result<Option<Reconstruction>, Stopped> {
     let explore = LabelledSample::on(pairs, sides, &[Split::Train, Split::Validation]).sample;
     let held_out = LabelledSample::on(pairs, sides, &[Split::Test]).sample;
     let both = |sample: &Sample| {
@@ -266,9 +272,9 @@ pub fn reconstruct(
         a > 0.0 && a < sample.len() as f64
     };
     if !both(&explore) || !both(&held_out) {
-        return None;
+        return Ok(None);
     }
-    let tested = Tested::new(described);
+    let tested = Tested::new(described, &options.cancel);
     let chooser = Chooser::new(&tested, &explore, options.redundant_above);
     let groups: Vec<u32> = explore.row().iter().map(|&pair| group_of(pairs, pair)).collect();
     let job = Job {
@@ -279,15 +285,10 @@ pub fn reconstruct(
         explore: &explore,
         held_out: &held_out,
         chooser: &chooser,
-        associated: associated(
-            described,
-            &tested.columns,
-            &LabelledSample::on(pairs, sides, &ALL).sample,
-            options.alpha,
-        ),
+        associated: associated(&tested, &LabelledSample::on(pairs, sides, &ALL).sample, options.alpha)?,
         options,
     };
-    Some(job.run(deltas, &groups))
+    Ok(Some(job.run(deltas, &groups)?))
 }
 
 /// Judgements of one prompt stay together.
@@ -311,16 +312,16 @@ struct Job<'a> {
 }
 
 /// See [`Job::associated`]. Features that labels found have none: only held-out labels may test them.
-fn associated(described: &Described, columns: &Matrix, all: &Sample, alpha: f64) -> Vec<f64> {
-    let effects = one_by_one(columns, &described.features, all);
-    let p: Vec<f64> = (effects.iter().zip(&described.features))
+fn associated(tested: &Tested<'_>, all: &Sample, alpha: f64) -> Result<Vec<f64>, Stopped> {
+    let effects = tested.one_by_one(all)?;
+    let p: Vec<f64> = (effects.iter().zip(&tested.described.features))
         .map(|(effect, feature)| if found_by_labels(feature) { f64::NAN } else { effect.beta_p_clustered })
         .collect();
-    effects
+    Ok(effects
         .iter()
         .zip(holm(&p))
         .map(|(effect, p)| if p < alpha { effect.beta.signum() } else { 0.0 })
-        .collect()
+        .collect())
 }
 
 impl Job<'_> {
@@ -340,8 +341,7 @@ impl Job<'_> {
         self.held_out.clusters()
     }
 
-    #[allow(clippy::too_many_lines)] // steps that share their locals
-    fn run(&self, deltas: &Matrix, groups: &[u32]) -> Reconstruction {
+    fn run(&self, deltas: &Matrix, groups: &[u32]) -> Result<Reconstruction, Stopped> {
         let options = self.options;
         let crossed = self.chooser.cross_validated(
             self.explore,
@@ -352,17 +352,14 @@ impl Job<'_> {
                 Objective::Linear => Linear { columns: self.columns, explore: learn }.decide(list, judge),
                 Objective::Vote => self.vote.decide(list, judge),
             },
-        );
+        )?;
         let length = options.principles.unwrap_or_else(|| flat_from(&crossed, self.explore.clusters()));
-        let asked = options.principles.is_some();
-        let choose = |wishes: &Constraints, most| self.chooser.choose(self.explore, most, asked, wishes);
         let all = wishes(&options.edits);
-        let mut chosen = choose(&all, length);
+        let mut chosen = self.choose(&all, length)?;
         let (confirmation, not_confirmed) = self.sift(&mut chosen.articles, &all);
         let articles = arrange(&chosen.articles, options.aim, &all.order);
 
         let (linear, vote) = (self.agreement(&self.linear, &articles), self.agreement(&self.vote, &articles));
-        let figure = |values: &[f64]| mean(values, self.clusters(), 0.0);
         let mut found = Reconstruction {
             schema_version: SCHEMA_VERSION,
             executor: self.executor().name().to_owned(),
@@ -371,34 +368,67 @@ impl Job<'_> {
             asked_for: options.principles,
             not_confirmed,
             principles: self.principles(&articles, &linear, &vote, &confirmation),
-            linear: Some(figure(&linear)),
-            vote: Some(figure(&vote)),
+            linear: Some(self.figure(&linear)),
+            vote: Some(self.figure(&vote)),
             vote_split: self.vote.split(&articles, self.held_out),
             ..Reconstruction::default()
         };
         // The curve goes on past the end of the list, so that one sees that it is flat there.
         let mut long = chosen.articles.clone();
-        let further = choose(&all, length + LONGEST / 3).articles;
+        let further = self.choose(&all, length + LONGEST / 3)?.articles;
         long.extend(further.into_iter().filter(|a| articles.iter().all(|b| a.feature != b.feature)));
-        found.curve = (1..=long.len())
-            .into_par_iter()
-            .map(|count| (count, arrange(&long[..count], options.aim, &all.order)))
-            .map(|(count, list)| CurvePoint {
-                principles: count,
-                linear: figure(&self.agreement(&self.linear, &list)),
-                vote: figure(&self.agreement(&self.vote, &list)),
-                cross_validated: crossed
-                    .get(count)
-                    .map(|values| values.iter().sum::<f64>() / values.len().max(1) as f64),
-            })
-            .collect();
+        found.curve = self.curve(&long, &all, &crossed)?;
         self.cover(&mut found, &articles);
         self.baselines(&mut found, &articles, (&linear, &vote), deltas);
+        options.cancel.check()?;
         found.conflicts = self.conflicts(&articles);
         found.articles.clone_from(&articles);
+        found.repetitions = self.repetitions(&chosen, &articles);
+        if !options.edits.is_empty() {
+            found.edits = self.edit_costs(length)?;
+        }
+        Ok(found)
+    }
+
+    /// The list of at most `most` principles that honours the wishes.
+    fn choose(&self, wishes: &Constraints, most: usize) -> Result<Chosen, Stopped> {
+        self.chooser.choose(self.explore, most, self.options.principles.is_some(), wishes)
+    }
+
+    /// The mean over held-out labels, with its interval.
+    fn figure(&self, values: &[f64]) -> Estimate {
+        mean(values, self.clusters(), 0.0)
+    }
+
+    /// How well the first rules of a list do, for every length; `crossed` is what [`Chooser::cross_validated`] found.
+    fn curve(
+        &self,
+        long: &[PrincipleRule],
+        wishes: &Constraints,
+        crossed: &[Vec<f64>],
+    ) -> Result<Vec<CurvePoint>, Stopped> {
+        (1..=long.len())
+            .into_par_iter()
+            .map(|count| -> Result<CurvePoint, Stopped> {
+                self.options.cancel.check()?;
+                let list = arrange(&long[..count], self.options.aim, &wishes.order);
+                Ok(CurvePoint {
+                    principles: count,
+                    linear: self.figure(&self.agreement(&self.linear, &list)),
+                    vote: self.figure(&self.agreement(&self.vote, &list)),
+                    cross_validated: crossed
+                        .get(count)
+                        .map(|values| values.iter().sum::<f64>() / values.len().max(1) as f64),
+                })
+            })
+            .collect()
+    }
+
+    /// What was left out because a rule of the list says the same.
+    fn repetitions(&self, chosen: &Chosen, articles: &[PrincipleRule]) -> Vec<Repetition> {
         let short = |feature: usize| self.described.features[feature].short.clone();
         let id = |feature: usize| self.described.features[feature].feature_id.clone();
-        found.repetitions = (chosen.twins.iter())
+        (chosen.twins.iter())
             .filter(|twin| articles.iter().any(|article| article.feature == twin.of))
             .map(|twin| Repetition {
                 feature_id: id(twin.feature),
@@ -407,27 +437,29 @@ impl Job<'_> {
                 same_as_short: short(twin.of),
                 r: twin.r,
             })
-            .collect();
-        if !options.edits.is_empty() {
-            let list =
-                |wishes: &Constraints| arrange(&choose(wishes, length).articles, options.aim, &wishes.order);
-            let without = list(&Constraints::default());
-            let base = (self.agreement(&self.linear, &without), self.agreement(&self.vote, &without));
-            found.edits = (options.edits.iter())
-                .map(|edit| {
-                    let edited = list(&wishes(std::slice::from_ref(edit)));
-                    let change = |executor: &dyn Executor, base: &[f64]| {
-                        difference(&self.agreement(executor, &edited), base, self.clusters())
-                    };
-                    EditCost {
-                        edit: self.words(edit),
-                        linear: change(&self.linear, &base.0),
-                        vote: change(&self.vote, &base.1),
-                    }
+            .collect()
+    }
+
+    /// What each edit by itself changes about the list that the labels alone would make.
+    fn edit_costs(&self, length: usize) -> Result<Vec<EditCost>, Stopped> {
+        let list = |wishes: &Constraints| -> Result<Vec<PrincipleRule>, Stopped> {
+            Ok(arrange(&self.choose(wishes, length)?.articles, self.options.aim, &wishes.order))
+        };
+        let without = list(&Constraints::default())?;
+        let base = (self.agreement(&self.linear, &without), self.agreement(&self.vote, &without));
+        (self.options.edits.iter())
+            .map(|edit| {
+                let edited = list(&wishes(std::slice::from_ref(edit)))?;
+                let change = |executor: &dyn Executor, base: &[f64]| {
+                    difference(&self.agreement(executor, &edited), base, self.clusters())
+                };
+                Ok(EditCost {
+                    edit: self.words(edit),
+                    linear: change(&self.linear, &base.0),
+                    vote: change(&self.vote, &base.1),
                 })
-                .collect();
-        }
-        found
+            })
+            .collect()
     }
 
     fn words(&self, edit: &Edit) -> String {
@@ -475,7 +507,9 @@ impl Job<'_> {
         let features: Vec<usize> = articles.iter().map(|article| article.feature).collect();
         let columns = gather(self.columns, &features, &rows_of(self.columns));
         let described: Vec<Feature> = features.iter().map(|&f| self.described.features[f].clone()).collect();
-        (one_by_one(&columns, &described, self.held_out).iter().zip(articles))
+        // A few columns: over before anybody could want it to stop.
+        let effects = one_by_one(&columns, &described, self.held_out, &Cancel::default()).unwrap_or_default();
+        (effects.iter().zip(articles))
             .map(|(effect, article)| {
                 let p = effect.beta_p_clustered / 2.0;
                 let p = match effect.beta * article.sign > 0.0 {
@@ -677,8 +711,14 @@ impl Job<'_> {
         let executors: [(&str, &dyn Executor, Option<Estimate>); 2] =
             [("random_linear", &self.linear, found.linear), ("random_vote", &self.vote, found.vote)];
         for (name, executor, ours) in executors {
-            let mut values: Vec<f64> =
-                lists.par_iter().map(|list| score(&self.agreement(executor, list))).collect();
+            // Once somebody wants it to stop, what is left is not used.
+            let going_on = |_: &&Vec<PrincipleRule>| !self.options.cancel.requested();
+            let mut values: Vec<f64> = (lists.par_iter().take_any_while(going_on))
+                .map(|list| score(&self.agreement(executor, list)))
+                .collect();
+            if values.is_empty() {
+                return;
+            }
             let mean = score(&values);
             let as_good = ours.map(|ours| {
                 values.iter().filter(|value| **value >= ours.value).count() as f64 / values.len() as f64
@@ -710,6 +750,7 @@ impl Job<'_> {
             return Vec::new();
         }
         let pool: Vec<PrincipleRule> = (self.chooser.pool.par_iter())
+            .take_any_while(|_| !self.options.cancel.requested())
             .filter_map(|&feature| self.chooser.by_itself(feature, self.explore))
             .collect();
         let length = length.min(pool.len());

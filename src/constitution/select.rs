@@ -3,12 +3,13 @@
 use std::cmp::Reverse;
 
 use crate::config::PrincipleConfig;
+use crate::context::{Cancel, Stopped};
 use crate::describe::{Described, Feature, FeatureSource};
 use crate::effects::table::{
     ALL, EffectTable, LabelledSample, control_of, found_by_labels, one_by_one, shown,
 };
 use crate::effects::{
-    Conditional, Control, Sample, WinDelta, conditional_effects, conditional_win_deltas, crossfit,
+    Conditional, Control, Effect, Sample, WinDelta, conditional_effects, conditional_win_deltas, crossfit,
     score_tests,
 };
 use crate::embed::{EmbedError, Embedder};
@@ -65,44 +66,56 @@ enum Basis {
 /// Themes of words in what nothing else explains of the `train` and `describe` labels.
 ///
 /// # Errors
-/// Where the embedder fails.
+/// Where the embedder fails, or somebody wants it to stop.
 pub fn themes(
     pairs: &Pairs,
     sides: &[Split],
     described: &Described,
     embedder: &dyn Embedder,
+    cancel: &Cancel,
 ) -> Result<Vec<Theme>, EmbedError> {
     let explore = LabelledSample::on(pairs, sides, &[Split::Train, Split::Validation]);
-    let tested = Tested::new(described);
-    let inside = tested.enter(Vec::new(), &explore, |_| true);
+    let tested = Tested::new(described, cancel);
+    let inside = tested.enter(Vec::new(), &explore, |_| true)?;
     let features: Vec<usize> = inside.iter().map(|candidate| candidate.feature).collect();
-    themes::find(pairs, &tested.columns, &features, tested.control(&inside), &explore.sample, embedder)
+    let left = themes::Left {
+        matrix: &tested.columns,
+        inside: &features,
+        control: tested.control(&inside),
+        sample: &explore.sample,
+    };
+    themes::find(pairs, &left, embedder, cancel)
 }
 
 /// Sorts everything the labels say into principles and the rest.
+///
+/// # Errors
+/// [`Stopped`].
 pub fn select(
     pairs: &Pairs,
     sides: &[Split],
     described: &Described,
     effects: &EffectTable,
     config: &PrincipleConfig,
-) -> Findings {
+    cancel: &Cancel,
+) -> Result<Findings, Stopped> {
     let labels = Sets {
         all: LabelledSample::on(pairs, sides, &ALL),
         explore: LabelledSample::on(pairs, sides, &[Split::Train, Split::Validation]),
         held_out: LabelledSample::on(pairs, sides, &[Split::Test]),
     };
-    let tested = Tested::new(described);
+    let tested = Tested::new(described, cancel);
     let family = Family::new(&tested, effects, config.alpha * (1.0 - FOUND_BY_LABELS));
-    let (mut inside, shadows) = tested.readable(&family, &labels, config.redundant_above);
+    let (mut inside, shadows) = tested.readable(&family, &labels, config.redundant_above)?;
     let confirmed_alone = inside.len();
-    let (added, candidates) = tested.added(&mut inside, effects, &labels, config.alpha * FOUND_BY_LABELS);
+    let (added, candidates) = tested.added(&mut inside, effects, &labels, config.alpha * FOUND_BY_LABELS)?;
 
     let chosen: Vec<usize> = inside.iter().map(|candidate| candidate.feature).collect();
     let fold = crossfit::folds(pairs, &labels.all.sample);
     let mut principles = Vec::new();
     let mut fell: Vec<usize> = shadows;
     for (place, candidate) in inside.iter().enumerate() {
+        cancel.check()?;
         let figures = match candidate.basis {
             Basis::Alone => tested.cross_fitted(candidate, &inside, &family, &labels.all, &fold),
             Basis::Joint => added.get(place - confirmed_alone).cloned(),
@@ -130,7 +143,7 @@ pub fn select(
 
     let chosen: Vec<usize> = principles.iter().map(|(feature, _)| *feature).collect();
     fell.extend(candidates.iter().filter(|feature| !chosen.contains(feature)));
-    fell.extend(tested.associated(&labels.explore));
+    fell.extend(tested.associated(&labels.explore)?);
     fell.retain(|feature| !chosen.contains(feature));
     fell.sort_unstable();
     fell.dedup();
@@ -144,7 +157,7 @@ pub fn select(
     not_confirmed.sort_by_key(|f| Reverse((f.win_delta.unwrap_or(0.0).abs() * 1e6) as u64));
 
     let indifferent = indifferent(described, effects, &principles, &not_confirmed);
-    Findings {
+    Ok(Findings {
         schema_version: SCHEMA_VERSION,
         principles: principles.into_iter().map(|(_, principle)| principle).collect(),
         candidates: family.tests() + candidates.len(),
@@ -152,7 +165,7 @@ pub fn select(
         not_confirmed,
         indifferent,
         unexplained: unexplained(described, effects),
-    }
+    })
 }
 
 /// Measurable, with words, and practically without an effect.
@@ -294,11 +307,18 @@ pub(crate) struct Tested<'a> {
     pub(crate) described: &'a Described,
     /// `[pairs, features]`
     pub(crate) columns: Matrix,
+    /// Whether to stop.
+    pub(crate) cancel: Cancel,
 }
 
 impl<'a> Tested<'a> {
-    pub(crate) fn new(described: &'a Described) -> Self {
-        Self { described, columns: described.activations.clone() }
+    pub(crate) fn new(described: &'a Described, cancel: &Cancel) -> Self {
+        Self { described, columns: described.activations.clone(), cancel: cancel.clone() }
+    }
+
+    /// The effect of every column by itself.
+    pub(crate) fn one_by_one(&self, sample: &Sample) -> Result<Vec<Effect>, Stopped> {
+        one_by_one(&self.columns, &self.described.features, sample, &self.cancel)
     }
 
     /// Whether a feature's words say what is measured, and may make a statement.
@@ -307,19 +327,24 @@ impl<'a> Tested<'a> {
     }
 
     /// Features with words that are associated with the explore labels by themselves.
-    fn associated(&self, explore: &LabelledSample) -> Vec<usize> {
-        let alone = one_by_one(&self.columns, &self.described.features, &explore.sample);
-        (0..alone.len())
-            .filter(|&feature| self.has_words(feature) && alone[feature].beta_p_clustered < EXPLORE_P)
-            .collect()
+    fn associated(&self, explore: &LabelledSample) -> Result<Vec<usize>, Stopped> {
+        let alone = self.one_by_one(&explore.sample)?;
+        let is_associated =
+            |&feature: &usize| self.has_words(feature) && alone[feature].beta_p_clustered < EXPLORE_P;
+        Ok((0..alone.len()).filter(is_associated).collect())
     }
 
     /// What the family confirms, the surest first, without what says the same as a surer one or is its shadow; and
     /// that. Which of two that move together stays is decided on the explore labels; that both are associated with the label
     /// stands without it.
-    fn readable(&self, family: &Family, labels: &Sets, redundant_above: f64) -> (Vec<Candidate>, Vec<usize>) {
-        let alone = one_by_one(&self.columns, &self.described.features, &labels.explore.sample);
-        let all = shown(self.described, &labels.all.sample);
+    fn readable(
+        &self,
+        family: &Family,
+        labels: &Sets,
+        redundant_above: f64,
+    ) -> Result<(Vec<Candidate>, Vec<usize>), Stopped> {
+        let alone = self.one_by_one(&labels.explore.sample)?;
+        let all = shown(self.described, &labels.all.sample, &self.cancel)?;
         let mut open: Vec<usize> = (0..alone.len())
             .filter(|&feature| self.has_words(feature) && family.confirms(feature))
             // By itself it must not point the other way: nobody could follow such a principle.
@@ -333,6 +358,7 @@ impl<'a> Tested<'a> {
         let rows: Vec<u32> = labels.all.pair_means().into_iter().map(|(pair, _)| pair).collect();
         let (mut inside, mut shadows): (Vec<Candidate>, Vec<usize>) = (Vec::new(), Vec::new());
         for feature in open {
+            self.cancel.check()?;
             let twin = |other: &Candidate| {
                 cosine(self.described, &rows, feature, other.feature).abs() > redundant_above
             };
@@ -352,9 +378,9 @@ impl<'a> Tested<'a> {
         }
         // A later one may cast the shadow that an earlier one is.
         let before: Vec<usize> = inside.iter().map(|candidate| candidate.feature).collect();
-        self.prune(&mut inside, 0, &labels.explore, JOINT_P);
+        self.prune(&mut inside, 0, &labels.explore, JOINT_P)?;
         shadows.extend(before.into_iter().filter(|&f| inside.iter().all(|candidate| candidate.feature != f)));
-        (inside, shadows)
+        Ok((inside, shadows))
     }
 
     /// What adds something to those inside: found on the explore labels, confirmed on held-out ones (Holm over what was
@@ -365,12 +391,12 @@ impl<'a> Tested<'a> {
         effects: &EffectTable,
         labels: &Sets,
         alpha: f64,
-    ) -> (Vec<Figures>, Vec<usize>) {
+    ) -> Result<(Vec<Figures>, Vec<usize>), Stopped> {
         let fixed = inside.len();
         let measured = |feature: usize| effects.rows.get(feature).is_some_and(Option::is_some);
-        let entered = self.enter(inside.clone(), &labels.explore, measured);
+        let entered = self.enter(inside.clone(), &labels.explore, measured)?;
         let found: Vec<usize> = entered[fixed..].iter().map(|candidate| candidate.feature).collect();
-        let held_out = shown(self.described, &labels.held_out.sample);
+        let held_out = shown(self.described, &labels.held_out.sample, &self.cancel)?;
         let tests: Vec<f64> = (entered.iter().zip(self.joint(&entered, &labels.held_out)))
             .skip(fixed)
             .map(|(candidate, joint)| {
@@ -384,7 +410,7 @@ impl<'a> Tested<'a> {
         let corrected = holm(&tests);
         let passed = |at: usize| corrected[at] < alpha;
         inside.extend((0..found.len()).filter(|&at| passed(at)).map(|at| entered[fixed + at]));
-        self.prune(inside, fixed, &labels.held_out, JOINT_P);
+        self.prune(inside, fixed, &labels.held_out, JOINT_P)?;
         let joint = self.joint(inside, &labels.held_out);
         let deltas = self.joint_win_deltas(inside, &labels.held_out);
         let figures = (inside.iter().zip(joint).zip(deltas).skip(fixed))
@@ -400,7 +426,7 @@ impl<'a> Tested<'a> {
                 }
             })
             .collect();
-        (figures, found)
+        Ok((figures, found))
     }
 
     /// The figures of what the family confirmed, on the fifths of the labels that did not choose it.
@@ -450,7 +476,7 @@ impl<'a> Tested<'a> {
         mut inside: Vec<Candidate>,
         explore: &LabelledSample,
         admitted: impl Fn(usize) -> bool,
-    ) -> Vec<Candidate> {
+    ) -> Result<Vec<Candidate>, Stopped> {
         let fixed = inside.len();
         let is_inside = |feature: usize| inside.iter().any(|candidate| candidate.feature == feature);
         let mut open: Vec<usize> = (0..self.columns.cols)
@@ -458,6 +484,7 @@ impl<'a> Tested<'a> {
             .collect();
         let least = normal_quantile(EXPLORE_P);
         while inside.len() < MOST_CANDIDATES {
+            self.cancel.check()?;
             let scores = self.scores(&inside, &explore.sample);
             open.retain(|&feature| scores[feature].abs() > least);
             let Some(&best) =
@@ -476,8 +503,8 @@ impl<'a> Tested<'a> {
             }
         }
         // A later one may have taken the place of an earlier one.
-        self.prune(&mut inside, fixed, explore, EXPLORE_P);
-        inside
+        self.prune(&mut inside, fixed, explore, EXPLORE_P)?;
+        Ok(inside)
     }
 
     /// Score test of every column, given those inside; one about length is tested without the control.
@@ -498,9 +525,16 @@ impl<'a> Tested<'a> {
 
     /// Drops, weakest first, what the others explain: of the other sign, no longer significant, or, for
     /// what was tested by itself, no longer most of its effect. The first `fixed` stay.
-    fn prune(&self, inside: &mut Vec<Candidate>, fixed: usize, labels: &LabelledSample, p: f64) {
-        let alone = one_by_one(&self.columns, &self.described.features, &labels.sample);
+    fn prune(
+        &self,
+        inside: &mut Vec<Candidate>,
+        fixed: usize,
+        labels: &LabelledSample,
+        p: f64,
+    ) -> Result<(), Stopped> {
+        let alone = self.one_by_one(&labels.sample)?;
         while inside.len() > fixed.max(1) {
+            self.cancel.check()?;
             let weakness = |(place, fit): (usize, Conditional)| {
                 let candidate = inside[place];
                 let sound = fit.beta.signum() == candidate.sign && fit.beta_p_clustered.is_finite();
@@ -518,9 +552,10 @@ impl<'a> Tested<'a> {
                 fits.into_iter().enumerate().skip(fixed).map(weakness).max_by(|a, b| a.1.total_cmp(&b.1));
             match weakest {
                 Some((place, value)) if value > p => drop(inside.remove(place)),
-                _ => return,
+                _ => break,
             }
         }
+        Ok(())
     }
 
     /// Length, unless a candidate is about it.
@@ -550,7 +585,7 @@ fn normal_quantile(p: f64) -> f64 {
     Normal::standard().inverse_cdf(1.0 - p / 2.0)
 }
 
-#[allow(clippy::too_many_arguments)] // what was measured, and what it was measured on
+#[allow(clippy::too_many_arguments, reason = "what was measured, and what it was measured on")]
 fn principle(
     candidate: &Candidate,
     figures: &Figures,

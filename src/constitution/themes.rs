@@ -22,9 +22,10 @@ use rayon::prelude::*;
 
 use serde::{Deserialize, Serialize};
 
+use crate::context::Cancel;
 use crate::describe::{Described, Feature, FeatureSource, beside, contrast, strongest};
 use crate::effects::{Control, Sample, unexplained};
-use crate::embed::Embedder;
+use crate::embed::{EmbedError, Embedder};
 use crate::matrix::Matrix;
 use crate::pairs::{Pairs, Split};
 
@@ -54,19 +55,30 @@ pub struct Theme {
     pub words: Vec<String>,
 }
 
-/// Finds themes in what the columns `inside` of `matrix` (`[pairs, features]`) leave unexplained of the
-/// labels of `sample`.
+/// What some features leave unexplained of some labels.
+#[derive(Debug, Clone, Copy)]
+pub struct Left<'a> {
+    /// `[pairs, features]`
+    pub matrix: &'a Matrix,
+    /// The columns that predict so far.
+    pub inside: &'a [usize],
+    /// What is held fixed beside them.
+    pub control: Control,
+    /// The labels.
+    pub sample: &'a Sample,
+}
+
+/// Finds themes in what is left of the labels.
 ///
 /// # Errors
-/// Where the embedder fails.
+/// Where the embedder fails, or somebody wants it to stop.
 pub fn find<E: Embedder + ?Sized>(
     pairs: &Pairs,
-    matrix: &Matrix,
-    inside: &[usize],
-    control: Control,
-    sample: &Sample,
+    left: &Left<'_>,
     embedder: &E,
-) -> Result<Vec<Theme>, crate::embed::EmbedError> {
+    cancel: &Cancel,
+) -> Result<Vec<Theme>, EmbedError> {
+    let &Left { matrix, inside, control, sample } = left;
     // The columns that predict so far, by themselves: themes are added to them.
     let mut known = Matrix { values: Vec::new(), cols: inside.len() };
     known.values.reserve(matrix.rows() * inside.len());
@@ -85,12 +97,14 @@ pub fn find<E: Embedder + ?Sized>(
     if words.terms.is_empty() {
         return Ok(Vec::new());
     }
-    let near = neighbours(&words.terms, embedder)?;
+    cancel.check()?;
+    let near = neighbours(&words.terms, embedder, cancel)?;
     let place: HashMap<u32, usize> = judged.iter().copied().zip(0..).collect();
 
     let mut themes: Vec<Theme> = Vec::new();
     let mut used = vec![false; words.terms.len()];
     while themes.len() < MOST {
+        cancel.check()?;
         let all: Vec<usize> = (0..known.cols).collect();
         let Some((residual, curvature)) = unexplained(&known, &all, sample, control) else { break };
         let mut left = vec![(0.0, 0.0); judged.len()];
@@ -145,12 +159,14 @@ pub fn find<E: Embedder + ?Sized>(
 fn neighbours<E: Embedder + ?Sized>(
     terms: &[String],
     embedder: &E,
-) -> Result<Vec<Vec<(u32, f64)>>, crate::embed::EmbedError> {
+    cancel: &Cancel,
+) -> Result<Vec<Vec<(u32, f64)>>, EmbedError> {
     let texts: Vec<&str> = terms.iter().map(String::as_str).collect();
     let vectors = embedder.embed(&texts)?;
-    Ok((0..terms.len())
+    (0..terms.len())
         .into_par_iter()
-        .map(|term| {
+        .map(|term| -> Result<_, EmbedError> {
+            cancel.check()?;
             let own = vectors.row(term);
             let mut near = vec![(term as u32, 1.0 - LIKE)];
             for other in (0..terms.len()).filter(|&other| other != term) {
@@ -159,9 +175,9 @@ fn neighbours<E: Embedder + ?Sized>(
                     near.push((other as u32, f64::from(cosine) - LIKE));
                 }
             }
-            near
+            Ok(near)
         })
-        .collect())
+        .collect()
 }
 
 impl Described {

@@ -11,7 +11,7 @@ use rand::seq::SliceRandom;
 
 use super::feature::{Described, Feature, FeatureSource};
 use super::judging::{self, Candidate, Plan};
-use super::known::ConceptBank;
+use super::known::{Concept, ConceptBank};
 use super::model_judge::{CountingJudge, ModelJudge, Wording};
 use super::presence::Firing;
 use super::setting::strongest;
@@ -26,6 +26,7 @@ use crate::llm::write::{self, Examples};
 use crate::matrix::Matrix;
 use crate::pairs::{Pairs, Split};
 use crate::rng;
+use crate::statistics::correlation::Correlation;
 
 /// Descriptions written for a feature.
 pub const DRAWS: usize = 5;
@@ -227,8 +228,7 @@ fn winners(chosen: &[Option<judging::Chosen>], ballot: &Ballot) -> Vec<Option<Ca
 ///
 /// # Errors
 /// The models'; their answers so far are in the cache.
-#[allow(clippy::too_many_arguments)] // the stage's inputs, each from another stage
-#[allow(clippy::too_many_lines)] // steps that share their locals
+#[allow(clippy::too_many_arguments, reason = "the stage's inputs, each from another stage")]
 pub fn describe(
     dataset: Dataset<'_>,
     mut described: Described,
@@ -290,42 +290,13 @@ pub fn describe(
             .and_then(|chosen| ballot.offers[feature].get(chosen.candidate).copied().flatten())
             .and_then(|number| described.offers[feature].get(number))
             .cloned();
-        let entry = &mut described.features[feature];
-        // The offline reading had flags where its detectors saw something; words of a model carry them on.
-        let flags = if entry.kept { entry.flags.clone() } else { Vec::new() };
-        let fidelity = measured[feature];
-        *entry = Feature {
-            fidelity,
-            kept: entry.recurs(config)
-                && fidelity.is_some_and(|f| {
-                    f.r >= config.min_fidelity && f.p * (count.max(1) as f64) < config.alpha
-                }),
-            ..std::mem::take(entry)
+        let concept = offer.as_ref().and_then(|offer| offer.concept).and_then(|at| bank.concepts().get(at));
+        let words = match concept {
+            Some(concept) => Words::Known(concept),
+            None if offer.is_some() => Words::Written { describer: "sentences", text, short },
+            None => Words::Written { describer: "model", text, short },
         };
-        for text in [&mut entry.description, &mut entry.short, &mut entry.clause] {
-            text.clear();
-        }
-        (entry.concept, entry.describer) = (None, "none".into());
-        entry.flags.clear();
-        if entry.kept {
-            match offer.as_ref().and_then(|offer| offer.concept).and_then(|at| bank.concepts().get(at)) {
-                Some(concept) => {
-                    entry.concept = Some(concept.id.clone());
-                    entry.describer = "bank".into();
-                    entry.description.clone_from(&concept.description);
-                    entry.clause.clone_from(&concept.prefer);
-                    entry.short.clone_from(&concept.short);
-                    entry.flags.clone_from(&concept.flags);
-                }
-                None => {
-                    entry.describer = if offer.is_some() { "sentences" } else { "model" }.into();
-                    entry.description.clone_from(text);
-                    entry.clause.clone_from(text);
-                    entry.short = short;
-                    entry.flags = flags;
-                }
-            }
-        }
+        put_into_words(&mut described.features[feature], words, measured[feature], config, count);
         if winner.sign < 0.0 && described.features[feature].source == FeatureSource::Difference {
             turn(&mut described, feature);
             z.values.iter_mut().skip(feature).step_by(count).for_each(|value| *value = -*value);
@@ -333,6 +304,56 @@ pub fn describe(
     }
     mark_synonyms(&mut described, count);
     Ok(described)
+}
+
+/// What a feature is to be called.
+enum Words<'a> {
+    /// As a concept of the bank.
+    Known(&'a Concept),
+    /// In words of a model, or quoted.
+    Written { describer: &'a str, text: &'a str, short: String },
+}
+
+/// Gives a feature its words where they hold: where it recurs, and their fidelity is large and sure enough, one of so
+/// many `features` being looked at.
+fn put_into_words(
+    entry: &mut Feature,
+    words: Words<'_>,
+    fidelity: Option<Correlation>,
+    config: &DescribeConfig,
+    features: usize,
+) {
+    // The offline reading had flags where its detectors saw something; words of a model carry them on.
+    let flags = if entry.kept { std::mem::take(&mut entry.flags) } else { Vec::new() };
+    entry.fidelity = fidelity;
+    entry.kept = entry.recurs(config)
+        && fidelity
+            .is_some_and(|f| f.r >= config.min_fidelity && f.p * (features.max(1) as f64) < config.alpha);
+    for text in [&mut entry.description, &mut entry.short, &mut entry.clause] {
+        text.clear();
+    }
+    (entry.concept, entry.describer) = (None, "none".into());
+    entry.flags.clear();
+    if !entry.kept {
+        return;
+    }
+    match words {
+        Words::Known(concept) => {
+            entry.concept = Some(concept.id.clone());
+            entry.describer = "bank".into();
+            entry.description.clone_from(&concept.description);
+            entry.clause.clone_from(&concept.prefer);
+            entry.short.clone_from(&concept.short);
+            entry.flags.clone_from(&concept.flags);
+        }
+        Words::Written { describer, text, short } => {
+            entry.describer = describer.into();
+            text.clone_into(&mut entry.description);
+            text.clone_into(&mut entry.clause);
+            entry.short = short;
+            entry.flags = flags;
+        }
+    }
 }
 
 /// Turns the sign of a feature on differences, so that its words fit the positive side.

@@ -30,6 +30,7 @@ pub mod sentence_features;
 mod setting;
 pub mod user_concepts;
 
+use crate::context::{Cancel, Stopped};
 use crate::matrix::Matrix;
 use crate::pairs::Pairs;
 pub use feature::{Described, Feature, FeatureSource, Offer, Reading};
@@ -46,21 +47,25 @@ const EVERYWHERE: f64 = 0.4;
 /// Describes what was found.
 ///
 /// # Errors
-/// Where the embedder that reads the words fails.
+/// Where the embedder that reads the words fails, or somebody wants it to stop.
 pub fn describe(setting: &Setting<'_>, found: &Found<'_>) -> Result<Described, crate::embed::EmbedError> {
+    let cancel = setting.cancel;
     let sides = Sides::new(setting.pairs, setting.sides, found.firing);
     let clear = clear_levels(found.firing, found.learned, found.dictionary);
     let (graded, presence) = found.firing.differences(&clear);
     let levels: Vec<f32> =
         (0..found.difference.cols).map(|column| middle(&found.difference.column(column))).collect();
-    let reader = Reader::new(found.firing, &sides.read_choose)?;
+    let reader = Reader::new(found.firing, &sides.read_choose, cancel)?;
     let phrases = Phrases::new(found.firing, &sides.read_choose, &sides.read_held_out);
+    cancel.check()?;
 
     let said = says::sentences(setting, found, &phrases, &clear, &sides.open);
+    cancel.check()?;
     let mut features = Vec::new();
     let mut offers = Vec::new();
     let mut fits = Vec::new();
     for (index, said) in said.iter().enumerate() {
+        cancel.check()?;
         let column = present(&graded.column(index), &presence.column(index));
         let mut feature = Feature {
             feature_id: format!("learned_{index:03}"),
@@ -80,6 +85,7 @@ pub fn describe(setting: &Setting<'_>, found: &Found<'_>) -> Result<Described, c
     let mut difference = found.difference.clone();
     let mut flipped = Vec::new();
     for (index, &level) in levels.iter().enumerate().take(found.difference.cols) {
+        cancel.check()?;
         let mut column: Vec<f32> = difference.column(index);
         column.iter_mut().filter(|z| z.abs() < level).for_each(|z| *z = 0.0);
         let mut feature = Feature {
@@ -138,7 +144,7 @@ pub fn describe(setting: &Setting<'_>, found: &Found<'_>) -> Result<Described, c
     let activations = parts(&graded, &difference, found.known);
     let presence = parts(&presence, &sign_of(&difference, &levels), &sign_of(found.known, &[]));
     let mut described = Described { features, activations, presence, flipped, offers };
-    described.mark_redundant(setting.pairs, &sides.choose, setting.redundant_above);
+    described.mark_redundant(setting.pairs, &sides.choose, setting.redundant_above, cancel)?;
     Ok(described)
 }
 
@@ -283,7 +289,13 @@ impl Described {
     ///
     /// Known concepts come first (they are exact), then names of the dictionary, then words by their fidelity, then
     /// what has no words; frequent before rare.
-    fn mark_redundant(&mut self, pairs: &Pairs, among: &[u32], above: f64) {
+    fn mark_redundant(
+        &mut self,
+        pairs: &Pairs,
+        among: &[u32],
+        above: f64,
+        cancel: &Cancel,
+    ) -> Result<(), Stopped> {
         let mut rows = among.to_vec();
         rows.sort_by(|&a, &b| pairs.pair_id[a as usize].cmp(&pairs.pair_id[b as usize]));
         rows.truncate(REDUNDANCY_ROWS);
@@ -318,6 +330,7 @@ impl Described {
         });
         let mut stands: Vec<usize> = Vec::new();
         for feature in order {
+            cancel.check()?;
             let is_length = self.features[feature].source != FeatureSource::Known
                 && alike(&graded[feature], &length) > LENGTH;
             if let Some(longer) = longer.as_ref().filter(|_| is_length) {
@@ -336,6 +349,7 @@ impl Described {
                 None => stands.push(feature),
             }
         }
+        Ok(())
     }
 }
 

@@ -9,6 +9,7 @@ use rayon::prelude::*;
 use super::presence::Firing;
 use super::said::Said;
 use super::setting::unit;
+use crate::context::Cancel;
 use crate::embed::{BundledEmbedder, EmbedError, Embedder};
 use crate::matrix::Matrix;
 use crate::statistics::correlation::pearson;
@@ -31,7 +32,7 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn new(firing: &Firing, choose: &[u32]) -> Result<Self, EmbedError> {
+    pub(super) fn new(firing: &Firing, choose: &[u32], cancel: &Cancel) -> Result<Self, EmbedError> {
         let embedder = BundledEmbedder::load()?;
         let mut row = vec![NONE; firing.table.len()];
         let mut wanted = Vec::new();
@@ -48,6 +49,7 @@ impl Reader {
         let blocks: Result<Vec<Matrix>, EmbedError> = wanted
             .par_chunks(BLOCK)
             .map(|block| {
+                cancel.check()?;
                 let texts: Vec<&str> = block.iter().map(|&s| firing.table.text(s as usize)).collect();
                 embedder.embed(&texts)
             })

@@ -56,6 +56,10 @@ pub(super) fn sentences(
         .take(found.learned)
         .enumerate()
         .map(|(feature, column)| {
+            // Whoever asked for the words looks whether they are to be used.
+            if setting.cancel.requested() {
+                return Said::default();
+            }
             let mut firing: Vec<(u32, f32)> = column
                 .iter()
                 .copied()

@@ -139,6 +139,7 @@ impl SentenceModels {
             return Ok(Firing { table, z });
         }
         for from in (0..table.len()).step_by(BLOCK) {
+            context.cancel.check().map_err(EmbedError::from)?;
             let count = BLOCK.min(table.len() - from);
             let (vectors, _) = embed_texts(embedder, count, &|at| table.text(from + at), context, listener)?;
             let block = self.activations(&vectors)?;

@@ -4,6 +4,7 @@ use super::feature::Reading;
 use super::known::ConceptBank;
 use super::presence::Firing;
 use crate::config::DescribeConfig;
+use crate::context::Cancel;
 use crate::matrix::Matrix;
 use crate::pairs::{Pairs, Split};
 use crate::statistics::correlation::{Correlation, pearson};
@@ -110,6 +111,8 @@ pub struct Setting<'a> {
     pub config: &'a DescribeConfig,
     /// Activations correlated more than this say the same thing.
     pub redundant_above: f64,
+    /// Whether to stop.
+    pub cancel: &'a Cancel,
 }
 
 /// Pairs of either kind whose texts are read: a fidelity of so many is known to a few hundredths.

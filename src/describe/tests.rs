@@ -7,7 +7,7 @@ use super::known::ConceptBank;
 use super::sentence_features::{SentenceMaterial, SentenceModels};
 use super::*;
 use crate::config::DescribeConfig;
-use crate::context::{Context, Observer};
+use crate::context::{Cancel, Context, Observer};
 use crate::embed::{BundledEmbedder, Embedder};
 use crate::pairs::Split;
 use crate::pairs::TextColumn;
@@ -127,8 +127,15 @@ fn planted_sentences_are_found_named_and_true() {
     let sides: Vec<Split> =
         (0..900).map(|i| [Split::Train, Split::Validation, Split::Test][usize::min(i % 4, 2)]).collect();
     let describe_config = DescribeConfig::default();
-    let setting =
-        Setting { pairs: &pairs, sides: &sides, bank: &bank, config: &describe_config, redundant_above: 0.7 };
+    let cancel = Cancel::default();
+    let setting = Setting {
+        pairs: &pairs,
+        sides: &sides,
+        bank: &bank,
+        config: &describe_config,
+        redundant_above: 0.7,
+        cancel: &cancel,
+    };
     let found = Found {
         firing: &firing,
         learned: models.learned_features(),
@@ -211,7 +218,7 @@ fn what_is_little_but_length_is_said_once_as_length() {
     described.presence =
         Matrix { values: described.activations.values.iter().map(|z| z.signum()).collect(), cols: 3 };
     let among: Vec<u32> = (0..300).collect();
-    described.mark_redundant(&pairs, &among, 0.7);
+    described.mark_redundant(&pairs, &among, 0.7, &Cancel::default()).unwrap();
     assert_eq!(described.features[0].redundant_with.as_deref(), Some("known_longer"));
     assert!(!described.features[0].speaks() && described.features[1].speaks());
 }

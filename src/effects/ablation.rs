@@ -10,6 +10,7 @@ use super::logistic::Outcome;
 use super::penalised::{Linear, Penalty, fit};
 use super::sample::{Sample, fold};
 use super::tfidf;
+use crate::context::Cancel;
 use crate::matrix::Matrix;
 use crate::pairs::Pairs;
 
@@ -22,6 +23,8 @@ const PROBE_VALUES: usize = 60_000_000;
 const FOLDS: u32 = 5;
 /// Share of its penalty that length keeps: none to speak of, and the fit is still determined.
 const FREE: f64 = 1e-6;
+/// Why a rung has no AUC once somebody wants the ladder to stop.
+const STOPPED: &str = "it was stopped";
 /// Why a rung has no AUC.
 const ONE_CLASS: &str = "the held-out labels are all the same";
 /// Judgements per column from which on the penalty no longer matters.
@@ -50,6 +53,8 @@ pub struct Peers<'a> {
     pub deltas: Option<&'a Matrix>,
     /// The texts, for words.
     pub texts: Option<&'a Pairs>,
+    /// Whether somebody wants it to stop: then what is left of the rungs is missing.
+    pub cancel: Option<&'a Cancel>,
 }
 
 /// Climbs the ladder: each rung is fitted on `explore` and measured on `held_out`.
@@ -75,10 +80,12 @@ pub fn ladder(
     let rank = |score: Result<Vec<f64>, &'static str>| {
         score.and_then(|score| Ranking::new(&score, held_out.y()).ok_or(ONE_CLASS))
     };
-    let probe = rank(
-        peers.deltas.ok_or("no embeddings").and_then(|deltas| embedding_score(deltas, explore, held_out)),
-    );
-    let length = rank(features_score(activations, &[], explore, held_out));
+    let fitted = |columns: &Matrix, features: &[usize]| {
+        rank(features_score_while(columns, features, explore, held_out, peers.cancel))
+    };
+    let probe = peers.deltas.ok_or("no embeddings");
+    let probe = probe.and_then(|deltas| fitted(deltas, &(0..deltas.cols).collect::<Vec<_>>()));
+    let length = fitted(activations, &[]);
     let clusters = held_out.clusters();
     let rung = |name, ranking: Result<Ranking, &'static str>, features| {
         let minus = |other: &Result<Ranking, &'static str>| {
@@ -92,9 +99,7 @@ pub fn ladder(
             features,
         }
     };
-    let of_features = |name, features: Vec<usize>| {
-        rung(name, rank(features_score(activations, &features, explore, held_out)), features)
-    };
+    let of_features = |name, features: Vec<usize>| rung(name, fitted(activations, &features), features);
     let nothing = |name, why| rung(name, Err(why), Vec::new());
     let mut rungs = vec![rung("length", length.clone(), Vec::new())];
 
@@ -123,7 +128,7 @@ pub fn ladder(
         rungs.push(of_features("all", (0..activations.cols).collect()));
     }
     if let Some(pairs) = peers.texts {
-        rungs.push(rung("tfidf", rank(tfidf::score(pairs, explore, held_out)), Vec::new()));
+        rungs.push(rung("tfidf", rank(tfidf::score(pairs, explore, held_out, peers.cancel)), Vec::new()));
     }
     rungs.push(rung("embedding", probe.clone(), Vec::new()));
     rungs
@@ -163,12 +168,23 @@ pub fn features_score(
     explore: &Sample,
     held_out: &Sample,
 ) -> Result<Vec<f64>, &'static str> {
+    features_score_while(activations, features, explore, held_out, None)
+}
+
+/// The same for work that somebody may stop; the reason is then [`STOPPED`].
+fn features_score_while(
+    activations: &Matrix,
+    features: &[usize],
+    explore: &Sample,
+    held_out: &Sample,
+    cancel: Option<&Cancel>,
+) -> Result<Vec<f64>, &'static str> {
     let thin = (explore.len() * (features.len() + 2)).div_ceil(PROBE_VALUES).max(1);
     let kept: Vec<usize> = (0..explore.len()).step_by(thin).collect();
     let thinned = (thin > 1).then(|| explore.subset(&kept));
     let explore = thinned.as_ref().unwrap_or(explore);
     let learned = design(activations, features, explore)?;
-    let tuned = Tuned::new(&learned, explore)?;
+    let tuned = Tuned::new(&learned, explore, cancel)?;
     let measured = design(activations, features, held_out)?;
     Ok(tuned.linear.score(&measured, &(0..held_out.len() as u32).collect::<Vec<u32>>()))
 }
@@ -198,10 +214,13 @@ pub(crate) struct Tuned {
 
 impl Tuned {
     /// Fits `design` (one row per judgement of `explore`, both lengths first).
-    fn new(design: &Matrix, explore: &Sample) -> Result<Self, &'static str> {
+    fn new(design: &Matrix, explore: &Sample, cancel: Option<&Cancel>) -> Result<Self, &'static str> {
         let rows: Vec<u32> = (0..explore.len() as u32).collect();
         let variances = variances(design, explore.len());
-        let c = strength(design, explore, &variances);
+        let c = strength(design, explore, &variances, cancel);
+        if cancel.is_some_and(Cancel::requested) {
+            return Err(STOPPED);
+        }
         let linear = fit(design, &rows, explore.y(), &penalty(&variances, c)).map_err(reason)?;
         Ok(Self { linear })
     }
@@ -222,7 +241,7 @@ fn penalty(variances: &[f64], c: Option<f64>) -> Penalty {
 
 /// The C with the best likelihood of judgements that it was not fitted on, prompts kept together; `None` where the
 /// lengths alone predict best.
-fn strength(design: &Matrix, explore: &Sample, variances: &[f64]) -> Option<f64> {
+fn strength(design: &Matrix, explore: &Sample, variances: &[f64], cancel: Option<&Cancel>) -> Option<f64> {
     if design.cols <= LENGTHS {
         return None;
     }
@@ -240,6 +259,9 @@ fn strength(design: &Matrix, explore: &Sample, variances: &[f64]) -> Option<f64>
         let parts: Option<Vec<f64>> = folds
             .par_iter()
             .map(|(fitted, left)| {
+                if cancel.is_some_and(Cancel::requested) {
+                    return None;
+                }
                 let linear = fit(design, fitted, &labels(fitted), &penalty).ok()?;
                 let eta = linear.score(design, left);
                 let loss = |(eta, y): (&f64, f64)| eta.max(0.0) - y * eta + (-eta.abs()).exp().ln_1p();

@@ -7,6 +7,7 @@ use super::control::Control;
 use super::logistic::{Design, Fitted, Outcome};
 use super::numeric::{gather_columns, normal_p, quantile_95, student_p};
 use super::sample::Sample;
+use crate::context::{Cancel, Stopped};
 use crate::matrix::Matrix;
 
 /// A feature's association with the label. Figures are NaN where there is no estimate.
@@ -77,12 +78,29 @@ pub struct Conditional {
 /// (divisor n). Δwin-rate is described at [`feature_effect`]. A feature that cannot
 /// be estimated says why and disturbs no other.
 pub fn feature_effects(matrix: &Matrix, sample: &Sample, control: Control) -> Vec<Effect> {
+    // Nobody can ask this one to stop.
+    feature_effects_while(matrix, sample, control, &Cancel::default()).unwrap_or_default()
+}
+
+/// The same for work that somebody may stop.
+///
+/// # Errors
+/// [`Stopped`].
+pub fn feature_effects_while(
+    matrix: &Matrix,
+    sample: &Sample,
+    control: Control,
+    cancel: &Cancel,
+) -> Result<Vec<Effect>, Stopped> {
     if sample.is_empty() {
-        return (0..matrix.cols).map(|_| feature_effect(&[], sample, control)).collect();
+        return Ok((0..matrix.cols).map(|_| feature_effect(&[], sample, control)).collect());
     }
     gather_columns(matrix, sample.row())
         .par_chunks_exact(sample.len())
-        .map(|z| feature_effect(z, sample, control))
+        .map(|z| -> Result<Effect, Stopped> {
+            cancel.check()?;
+            Ok(feature_effect(z, sample, control))
+        })
         .collect()
 }
 

@@ -38,7 +38,7 @@ pub use control::Control;
 pub(crate) use feature::win_influence;
 pub use feature::{
     Conditional, Effect, WinDelta, conditional_effects, conditional_win_deltas, feature_effect,
-    feature_effects, score_tests, unexplained,
+    feature_effects, feature_effects_while, score_tests, unexplained,
 };
 pub use logistic::Outcome;
 pub(crate) use numeric::quantile_95;

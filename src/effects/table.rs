@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::clusters::{Clusters, FEWEST_PEOPLE};
 use super::feature::coefficient;
-use super::{Control, Effect, Peers, Sample, feature_effects, ladder, quantile_95};
+use super::{Control, Effect, Peers, Sample, feature_effects_while, ladder, quantile_95};
+use crate::context::{Cancel, Stopped};
 use crate::describe::{Described, Feature, FeatureSource};
 use crate::matrix::Matrix;
 use crate::pairs::{MISSING, Pairs, Split};
@@ -162,19 +163,28 @@ pub fn control_of(feature: &Feature) -> Control {
 }
 
 /// The effect of every column by itself, each with its own control, `[features]`.
-pub fn one_by_one(columns: &Matrix, features: &[Feature], sample: &Sample) -> Vec<Effect> {
-    let mut effects = feature_effects(columns, sample, Control::Length);
+///
+/// # Errors
+/// [`Stopped`].
+pub fn one_by_one(
+    columns: &Matrix,
+    features: &[Feature],
+    sample: &Sample,
+    cancel: &Cancel,
+) -> Result<Vec<Effect>, Stopped> {
+    let mut effects = feature_effects_while(columns, sample, Control::Length, cancel)?;
     for (index, feature) in features.iter().enumerate() {
         if control_of(feature) == Control::Nothing {
             let alone = Matrix { values: columns.column(index), cols: 1 };
-            if let (Some(slot), Some(effect)) =
-                (effects.get_mut(index), feature_effects(&alone, sample, Control::Nothing).first())
-            {
+            if let (Some(slot), Some(effect)) = (
+                effects.get_mut(index),
+                feature_effects_while(&alone, sample, Control::Nothing, cancel)?.first(),
+            ) {
                 *slot = *effect;
             }
         }
     }
-    effects
+    Ok(effects)
 }
 
 /// Sides whose labels an effect may rest on, where no label took part in finding the feature.
@@ -187,14 +197,31 @@ pub fn found_by_labels(feature: &Feature) -> bool {
 
 /// Measures every feature: on all labels, or on held-out ones where labels found it. The ladder is fitted on the
 /// other sides' labels and measured on held-out ones.
-pub fn measure(pairs: &Pairs, sides: &[Split], described: &Described, deltas: &Matrix) -> EffectTable {
-    let mut table = effects(pairs, sides, described);
-    table.climb(pairs, sides, described, deltas);
-    table
+///
+/// # Errors
+/// [`Stopped`].
+pub fn measure(
+    pairs: &Pairs,
+    sides: &[Split],
+    described: &Described,
+    deltas: &Matrix,
+    cancel: &Cancel,
+) -> Result<EffectTable, Stopped> {
+    let mut table = effects(pairs, sides, described, cancel)?;
+    table.climb(pairs, sides, described, deltas, cancel)?;
+    Ok(table)
 }
 
 /// [`measure`] without the ladder, which takes most of its time.
-pub fn effects(pairs: &Pairs, sides: &[Split], described: &Described) -> EffectTable {
+///
+/// # Errors
+/// [`Stopped`].
+pub fn effects(
+    pairs: &Pairs,
+    sides: &[Split],
+    described: &Described,
+    cancel: &Cancel,
+) -> Result<EffectTable, Stopped> {
     let all = LabelledSample::on(pairs, sides, &ALL);
     let held_out = LabelledSample::on(pairs, sides, &[Split::Test]);
     let mut table = EffectTable {
@@ -208,7 +235,7 @@ pub fn effects(pairs: &Pairs, sides: &[Split], described: &Described) -> EffectT
         ..EffectTable::default()
     };
     for (effect, feature) in
-        effects_of(described, &all.sample, &held_out.sample).iter().zip(&described.features)
+        effects_of(described, &all.sample, &held_out.sample, cancel)?.iter().zip(&described.features)
     {
         let usable =
             effect.outcome.has_estimate() && effect.beta.is_finite() && effect.beta_p_clustered.is_finite();
@@ -238,44 +265,62 @@ pub fn effects(pairs: &Pairs, sides: &[Split], described: &Described) -> EffectT
     let finite = |values: Vec<f64>| values.into_iter().map(|v| Some(v).filter(|v| v.is_finite())).collect();
     table.bonferroni = finite(bonferroni(&p));
     table.q_bh = finite(benjamini_hochberg(&p));
-    table
+    Ok(table)
 }
 
 /// The effect of every feature by itself on the labels that may test it, `[features]`.
-fn effects_of(described: &Described, all: &Sample, held_out: &Sample) -> Vec<Effect> {
+fn effects_of(
+    described: &Described,
+    all: &Sample,
+    held_out: &Sample,
+    cancel: &Cancel,
+) -> Result<Vec<Effect>, Stopped> {
     let features = &described.features;
     let themes: Vec<usize> = (0..features.len()).filter(|&at| found_by_labels(&features[at])).collect();
-    let mut effects = shown(described, all);
+    let mut effects = shown(described, all, cancel)?;
     if !themes.is_empty() {
-        let alone = shown(described, held_out);
+        let alone = shown(described, held_out, cancel)?;
         themes.iter().for_each(|&at| effects[at] = alone[at]);
     }
-    effects
+    Ok(effects)
 }
 
 /// The effect of every feature by itself, `[features]`: β is of the graded activation; how often it applies, and who wins
 /// then, of clear presence.
-pub fn shown(described: &Described, sample: &Sample) -> Vec<Effect> {
-    let mut effects = one_by_one(&described.activations, &described.features, sample);
+///
+/// # Errors
+/// [`Stopped`].
+pub fn shown(described: &Described, sample: &Sample, cancel: &Cancel) -> Result<Vec<Effect>, Stopped> {
+    let mut effects = one_by_one(&described.activations, &described.features, sample, cancel)?;
     for (effect, clear) in
-        effects.iter_mut().zip(one_by_one(&described.presence, &described.features, sample))
+        effects.iter_mut().zip(one_by_one(&described.presence, &described.features, sample, cancel)?)
     {
         (effect.win, effect.prevalence) = (clear.win, clear.prevalence);
     }
-    effects
+    Ok(effects)
 }
 
 impl EffectTable {
     /// The ladder.
-    fn climb(&mut self, pairs: &Pairs, sides: &[Split], described: &Described, deltas: &Matrix) {
+    fn climb(
+        &mut self,
+        pairs: &Pairs,
+        sides: &[Split],
+        described: &Described,
+        deltas: &Matrix,
+        cancel: &Cancel,
+    ) -> Result<(), Stopped> {
         let held_out = &LabelledSample::on(pairs, sides, &[Split::Test]).sample;
         let explore = LabelledSample::on(pairs, sides, &[Split::Train, Split::Validation]);
         let count =
             |is: &dyn Fn(FeatureSource) -> bool| described.features.iter().filter(|f| is(f.source)).count();
         let (learned, known) =
             (count(&FeatureSource::is_found), count(&|source| source == FeatureSource::Known));
-        let peers = Peers { deltas: Some(deltas), texts: Some(pairs) };
-        for rung in ladder(&described.activations, learned, known, peers, &explore.sample, held_out) {
+        let peers = Peers { deltas: Some(deltas), texts: Some(pairs), cancel: Some(cancel) };
+        let rungs = ladder(&described.activations, learned, known, peers, &explore.sample, held_out);
+        // A rung that was stopped says that it could not be fitted.
+        cancel.check()?;
+        for rung in rungs {
             if let Err(why) = rung.auc {
                 self.auc_missing.insert(rung.name.into(), why.into());
             }
@@ -287,6 +332,7 @@ impl EffectTable {
             }
             self.auc.insert(rung.name.into(), rung.auc.ok());
         }
+        Ok(())
     }
 }
 

@@ -247,7 +247,7 @@ fn adding_noise_lowers_no_rung() {
         noise.row_mut(row)[..2].fill(0.0);
     }
     let part = |from: usize, to: usize| all.subset(&(from..to).collect::<Vec<_>>());
-    let peers = Peers { deltas: Some(&noise), texts: None };
+    let peers = Peers { deltas: Some(&noise), texts: None, ..Peers::default() };
     let rungs = ladder(&noise, 0, 100, peers, &part(0, 500), &part(500, 1_500));
     let value = |name: &str| rungs.iter().find(|rung| rung.name == name).unwrap().auc.as_ref().unwrap().value;
     for name in ["known", "embedding"] {
@@ -569,7 +569,14 @@ fn hopeless_samples_end_in_outcomes() {
         let effects = feature_effects(&matrix, &sample, Control::Length);
         assert_eq!(effects.len(), 3);
         assert!(conditional_effects(&matrix, &[0, 1], &sample, Control::Length)[0].beta.is_nan());
-        let rungs = ladder(&matrix, 2, 1, Peers { deltas: Some(&matrix), texts: None }, &sample, &sample);
+        let rungs = ladder(
+            &matrix,
+            2,
+            1,
+            Peers { deltas: Some(&matrix), texts: None, ..Peers::default() },
+            &sample,
+            &sample,
+        );
         assert!(n == 2 || rungs.iter().all(|rung| rung.auc.is_err()));
         effects[0].outcome
     };
@@ -608,7 +615,14 @@ fn the_ladder_rises_where_features_are_planted() {
     all.values.extend(other.values);
     let rows: Vec<u32> = (3_000..4_500).collect();
     let held_out = Sample::new(held_out.y().to_vec(), held_out.length().to_vec(), rows, &[]).unwrap();
-    let rungs = ladder(&all, 12, 8, Peers { deltas: Some(&all), texts: None }, &explore, &held_out);
+    let rungs = ladder(
+        &all,
+        12,
+        8,
+        Peers { deltas: Some(&all), texts: None, ..Peers::default() },
+        &explore,
+        &held_out,
+    );
     let names: Vec<&str> = rungs.iter().map(|rung| rung.name).collect();
     assert_eq!(names, ["length", "top5", "top10", "learned", "known", "learned_and_known", "embedding"]);
     let value: Vec<f64> = rungs.iter().map(|rung| rung.auc.as_ref().unwrap().value).collect();

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use super::numeric::sigmoid;
 use super::sample::{Sample, fold};
+use crate::context::Cancel;
 use crate::pairs::Pairs;
 
 /// Pairs that it is fitted on at most; more would not move it, and each holds hundreds of terms.
@@ -44,16 +45,22 @@ impl Sparse {
 ///
 /// # Errors
 /// Why it could not be fitted.
-pub fn score(pairs: &Pairs, explore: &Sample, held_out: &Sample) -> Result<Vec<f64>, &'static str> {
+pub fn score(
+    pairs: &Pairs,
+    explore: &Sample,
+    held_out: &Sample,
+    cancel: Option<&Cancel>,
+) -> Result<Vec<f64>, &'static str> {
+    const STOPPED: &str = "it was stopped";
     let fitted = thinned(pairs, explore, MOST);
     if fitted.is_empty() {
         return Err("too few labelled pairs");
     }
     let learn: Vec<u32> = fitted.iter().map(|&at| explore.row()[at]).collect();
-    let vocabulary = Vocabulary::of(pairs, &learn);
-    let learned = Rows::new(pairs, &vocabulary, explore, &fitted);
+    let vocabulary = Vocabulary::of(pairs, &learn, cancel).ok_or(STOPPED)?;
+    let learned = Rows::new(pairs, &vocabulary, explore, &fitted, cancel).ok_or(STOPPED)?;
     let all: Vec<usize> = (0..held_out.len()).collect();
-    let measured = Rows::new(pairs, &vocabulary, held_out, &all);
+    let measured = Rows::new(pairs, &vocabulary, held_out, &all, cancel).ok_or(STOPPED)?;
     let c = learned.strength();
     let fit =
         learned.fit(&(0..learned.y.len()).collect::<Vec<_>>(), c).ok_or("the labels are all the same")?;
@@ -95,12 +102,16 @@ struct Vocabulary {
 }
 
 impl Vocabulary {
-    fn of(pairs: &Pairs, learn: &[u32]) -> Self {
+    /// `None` where somebody wants it to stop.
+    fn of(pairs: &Pairs, learn: &[u32], cancel: Option<&Cancel>) -> Option<Self> {
         let mut unique = learn.to_vec();
         unique.sort_unstable();
         unique.dedup();
         let mut frequency: HashMap<u64, u32> = HashMap::new();
         for &pair in &unique {
+            if cancel.is_some_and(Cancel::requested) {
+                return None;
+            }
             for text in [pairs.response_a.get(pair as usize), pairs.response_b.get(pair as usize)] {
                 terms(text).keys().for_each(|term| *frequency.entry(*term).or_default() += 1);
             }
@@ -111,7 +122,8 @@ impl Vocabulary {
         kept.sort_unstable_by(|a, b| b.cmp(a));
         kept.truncate(TERMS);
         let idf = |n: u32| ((1.0 + documents) / (1.0 + n as f32)).ln() + 1.0;
-        Self { of: kept.into_iter().zip(0..).map(|((n, term), column)| (term, (column, idf(n)))).collect() }
+        let of = kept.into_iter().zip(0..).map(|((n, term), column)| (term, (column, idf(n)))).collect();
+        Some(Self { of })
     }
 
     /// A text's terms, of unit length.
@@ -130,7 +142,7 @@ impl Vocabulary {
 }
 
 /// Judgements with their terms and lengths.
-struct Rows {
+struct Rows<'c> {
     sparse: Sparse,
     /// Both lengths, as they are.
     dense: Vec<[f64; 2]>,
@@ -138,16 +150,27 @@ struct Rows {
     y: Vec<f64>,
     fold: Vec<u32>,
     terms: usize,
+    cancel: Option<&'c Cancel>,
 }
 
 /// Weights of the terms, then of both lengths, then the intercept.
 type Fit = Vec<f64>;
 
-impl Rows {
-    fn new(pairs: &Pairs, vocabulary: &Vocabulary, sample: &Sample, at: &[usize]) -> Self {
+impl<'c> Rows<'c> {
+    /// `None` where somebody wants it to stop.
+    fn new(
+        pairs: &Pairs,
+        vocabulary: &Vocabulary,
+        sample: &Sample,
+        at: &[usize],
+        cancel: Option<&'c Cancel>,
+    ) -> Option<Self> {
         let mut sparse = Sparse { start: vec![0], ..Sparse::default() };
         let mut entries = Vec::new();
         for &at in at {
+            if cancel.is_some_and(Cancel::requested) {
+                return None;
+            }
             let pair = sample.row()[at] as usize;
             entries.clear();
             vocabulary.read(pairs.response_a.get(pair), 1.0, &mut entries);
@@ -171,14 +194,15 @@ impl Rows {
             let square: f64 = dense.iter().map(|row| row[j] * row[j]).sum::<f64>() / n;
             if square > 0.0 { square.sqrt() } else { 1.0 }
         });
-        Self {
+        Some(Self {
             sparse,
             dense,
             scale,
             y: at.iter().map(|&at| sample.y()[at]).collect(),
             fold: at.iter().map(|&at| fold(sample, at) % FOLDS).collect(),
             terms: vocabulary.of.len(),
-        }
+            cancel,
+        })
     }
 
     fn eta(&self, fit: &Fit, at: usize) -> f64 {
@@ -242,6 +266,9 @@ impl Rows {
         };
         let mut fit = vec![0.0; size];
         for _ in 0..30 {
+            if self.cancel.is_some_and(Cancel::requested) {
+                return None;
+            }
             let eta: Vec<f64> = rows.iter().map(|&at| self.eta(&fit, at)).collect();
             let residual: Vec<f64> =
                 eta.iter().zip(rows).map(|(eta, &at)| self.y[at] - sigmoid(*eta)).collect();

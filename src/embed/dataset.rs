@@ -311,6 +311,7 @@ impl<'a> Embedding<'a> {
         let count = self.pairs.pair_id.len();
         let embedded = self.embedded();
         for start in (0..count).step_by(BLOCK) {
+            self.context.cancel.check().map_err(EmbedError::from)?;
             let end = (start + BLOCK).min(count);
             let (sides_a, sides_b) = (start..end, count + start..count + end);
             let (a, b) = match &self.store {
@@ -409,6 +410,8 @@ impl Queue<'_, '_> {
 
 impl Work for Queue<'_, '_> {
     fn next(&mut self, most: Amount) -> Result<Option<Task>, EmbedError> {
+        // Before anything is claimed.
+        self.embedding.context.cancel.check()?;
         let mut items = Vec::new();
         let mut bytes = 0;
         while items.is_empty() && self.next < self.waiting.len() {

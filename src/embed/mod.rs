@@ -29,6 +29,7 @@ pub use texts::embed_texts;
 use std::path::PathBuf;
 
 use crate::cache::CacheError;
+use crate::context::Stopped;
 use crate::hub::HubError;
 use crate::matrix::Matrix;
 use crate::net::NetError;
@@ -59,15 +60,15 @@ pub trait Embedder: Send + Sync {
     /// # Errors
     /// Where the embedder or the work fails; what was handed in stays.
     fn embed_all(&self, work: &mut dyn Work) -> Result<(), EmbedError> {
-        // Pieces of a few seconds: what a crash costs, and what a progress bar moves by.
+        // Pieces of about a second: what a crash costs, how long Ctrl-C waits, and what a progress bar moves by.
         let mut amount = Amount { texts: 32, bytes: usize::MAX };
         while let Some(task) = work.next(amount)? {
             let started = std::time::Instant::now();
             let rows = self.embed(&task.texts())?;
             work.done(task, rows)?;
             match started.elapsed().as_millis() {
-                0..500 => amount.texts = (amount.texts * 2).min(4096),
-                4000.. => amount.texts = (amount.texts / 2).max(1),
+                0..250 => amount.texts = (amount.texts * 2).min(4096),
+                1000.. => amount.texts = (amount.texts / 2).max(1),
                 _ => {}
             }
         }
@@ -249,6 +250,12 @@ pub enum EmbedError {
     /// A file could not be written or read.
     #[error(transparent)]
     File(#[from] StoreError),
+}
+
+impl From<Stopped> for EmbedError {
+    fn from(_: Stopped) -> Self {
+        NetError::Stopped.into()
+    }
 }
 
 impl EmbedError {

@@ -431,7 +431,10 @@ impl Embedder for RemoteEmbedder {
         Ok(work.into_rows())
     }
 
-    #[allow(clippy::too_many_lines)] // steps that share their locals
+    #[allow(
+        clippy::too_many_lines,
+        reason = "closures lend each other what is held back until a length is believed"
+    )]
     fn embed_all(&self, work: &mut dyn Work) -> Result<(), EmbedError> {
         let work = RefCell::new(work);
         let held = RefCell::new(Held::default());

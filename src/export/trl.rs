@@ -14,7 +14,6 @@ use crate::store::{StoreError, write_file, write_parquet};
 ///
 /// # Errors
 /// Where the file cannot be written.
-#[allow(clippy::too_many_lines)] // steps that share their locals
 pub fn write(
     path: &Path,
     pairs: &Pairs,
@@ -32,90 +31,124 @@ pub fn write(
     let used: Vec<usize> =
         (0..labels.len()).filter(|&at| !labels[at].is_nan() && labels[at] != 0.5).collect();
     let ties = labels.iter().filter(|label| **label == 0.5).count();
-    let pair = |at: usize| judgements.pair[at] as usize;
-    let sides = |at: usize| {
-        let (a, b) = (pairs.response_a.get(pair(at)), pairs.response_b.get(pair(at)));
-        if labels[at] > 0.5 { (a, b) } else { (b, a) }
-    };
-    let annotator = |at: usize| match judgements.annotator[at] {
-        MISSING => None,
-        code => pairs.annotators.get(code as usize).map(String::as_str),
-    };
-    let action = |at: usize| decision_of[at].map_or("keep", |decision| decision.action.name());
-    let rule = |at: usize| {
-        decision_of[at].map_or(String::new(), |d| format!("{}: {}", d.rules.join(", "), d.reason))
-    };
-    let score = |at: usize| decision_of[at].map_or(0.0, |decision| decision.score);
-    // Of the columns as they stand here: 0 where the two were the other way round.
-    let original = |at: usize| {
-        let before = judgements.label[at];
-        if labels[at] > 0.5 { before } else { 1.0 - before }
-    };
-    let weight_of = |at: usize| {
-        weight.map(|weight| {
-            if decision_of[at].is_some_and(|d| d.action == crate::pairs::rewrite::Action::Weight) {
-                weight
-            } else {
-                1.0
-            }
-        })
-    };
+    let rows = Rows { path, pairs, labels, used: &used, decision_of: &decision_of, weight };
     let json = path.extension().is_some_and(|ending| {
         let ending = ending.to_string_lossy().to_lowercase();
         matches!(ending.as_str(), "jsonl" | "json" | "ndjson")
     });
     if json {
-        write_file(path, |file| {
-            for &at in &used {
-                let (chosen, rejected) = sides(at);
+        rows.write_lines()?;
+    } else {
+        rows.write_parquet()?;
+    }
+    Ok((used.len(), ties))
+}
+
+/// What is written: labels with a preference, and what was decided about each.
+struct Rows<'a> {
+    path: &'a Path,
+    pairs: &'a Pairs,
+    labels: &'a [f32],
+    used: &'a [usize],
+    decision_of: &'a [Option<&'a Decision>],
+    weight: Option<f64>,
+}
+
+impl Rows<'_> {
+    fn pair(&self, at: usize) -> usize {
+        self.pairs.judgements.pair[at] as usize
+    }
+
+    /// Chosen and rejected.
+    fn sides(&self, at: usize) -> (&str, &str) {
+        let pair = self.pair(at);
+        let (a, b) = (self.pairs.response_a.get(pair), self.pairs.response_b.get(pair));
+        if self.labels[at] > 0.5 { (a, b) } else { (b, a) }
+    }
+
+    fn annotator(&self, at: usize) -> &str {
+        let name = match self.pairs.judgements.annotator[at] {
+            MISSING => None,
+            code => self.pairs.annotators.get(code as usize).map(String::as_str),
+        };
+        name.unwrap_or("")
+    }
+
+    fn action(&self, at: usize) -> &'static str {
+        self.decision_of[at].map_or("keep", |decision| decision.action.name())
+    }
+
+    fn rule(&self, at: usize) -> String {
+        self.decision_of[at].map_or(String::new(), |d| format!("{}: {}", d.rules.join(", "), d.reason))
+    }
+
+    fn score(&self, at: usize) -> f64 {
+        self.decision_of[at].map_or(0.0, |decision| decision.score)
+    }
+
+    /// Of the columns as they stand here: 0 where the two were the other way round.
+    fn original(&self, at: usize) -> f32 {
+        let before = self.pairs.judgements.label[at];
+        if self.labels[at] > 0.5 { before } else { 1.0 - before }
+    }
+
+    fn weight(&self, at: usize) -> Option<f64> {
+        let marked = |d: &Decision| d.action == crate::pairs::rewrite::Action::Weight;
+        self.weight.map(|weight| if self.decision_of[at].is_some_and(marked) { weight } else { 1.0 })
+    }
+
+    fn write_lines(&self) -> Result<(), StoreError> {
+        write_file(self.path, |file| {
+            for &at in self.used {
+                let (chosen, rejected) = self.sides(at);
                 // In the columns' order, which a map of `serde_json` would not keep.
                 let mut row = Vec::new();
                 let mut put = |name: &str, value: serde_json::Value| row.push(format!("\"{name}\":{value}"));
-                put("prompt", pairs.prompt.get(pair(at)).into());
+                put("prompt", self.pairs.prompt.get(self.pair(at)).into());
                 put("chosen", chosen.into());
                 put("rejected", rejected.into());
-                put("pair_id", pairs.pair_id[pair(at)].as_str().into());
-                put("annotator_id", annotator(at).unwrap_or("").into());
-                put("wimhf_original_label", original(at).into());
-                put("wimhf_action", action(at).into());
-                put("wimhf_rule", rule(at).into());
-                put("wimhf_score", score(at).into());
-                if let Some(weight) = weight_of(at) {
+                put("pair_id", self.pairs.pair_id[self.pair(at)].as_str().into());
+                put("annotator_id", self.annotator(at).into());
+                put("wimhf_original_label", self.original(at).into());
+                put("wimhf_action", self.action(at).into());
+                put("wimhf_rule", self.rule(at).into());
+                put("wimhf_score", self.score(at).into());
+                if let Some(weight) = self.weight(at) {
                     put("wimhf_weight", weight.into());
                 }
-                let io = |source| StoreError::Io { action: "write", path: path.into(), source };
+                let io = |source| StoreError::Io { action: "write", path: self.path.into(), source };
                 writeln!(file, "{{{}}}", row.join(",")).map_err(io)?;
             }
             Ok(())
-        })?;
-        return Ok((used.len(), ties));
+        })
     }
-    let texts = |name: &str, get: &dyn Fn(usize) -> String| {
-        Column::new(name.into(), used.iter().map(|&at| get(at)).collect::<Vec<String>>())
-    };
-    let mut columns = vec![
-        texts("prompt", &|at| pairs.prompt.get(pair(at)).to_owned()),
-        texts("chosen", &|at| sides(at).0.to_owned()),
-        texts("rejected", &|at| sides(at).1.to_owned()),
-        texts("pair_id", &|at| pairs.pair_id[pair(at)].clone()),
-        texts("annotator_id", &|at| annotator(at).unwrap_or("").to_owned()),
-        Column::new(
-            "wimhf_original_label".into(),
-            used.iter().map(|&at| f64::from(original(at))).collect::<Vec<_>>(),
-        ),
-        texts("wimhf_action", &|at| action(at).to_owned()),
-        texts("wimhf_rule", &rule),
-        Column::new("wimhf_score".into(), used.iter().map(|&at| score(at)).collect::<Vec<_>>()),
-    ];
-    if weight.is_some() {
-        let weights: Vec<f64> = used.iter().filter_map(|&at| weight_of(at)).collect();
-        columns.push(Column::new("wimhf_weight".into(), weights));
+
+    fn write_parquet(&self) -> Result<(), StoreError> {
+        let texts = |name: &str, get: &dyn Fn(usize) -> String| {
+            Column::new(name.into(), self.used.iter().map(|&at| get(at)).collect::<Vec<String>>())
+        };
+        let numbers = |name: &str, get: &dyn Fn(usize) -> f64| {
+            Column::new(name.into(), self.used.iter().map(|&at| get(at)).collect::<Vec<f64>>())
+        };
+        let mut columns = vec![
+            texts("prompt", &|at| self.pairs.prompt.get(self.pair(at)).to_owned()),
+            texts("chosen", &|at| self.sides(at).0.to_owned()),
+            texts("rejected", &|at| self.sides(at).1.to_owned()),
+            texts("pair_id", &|at| self.pairs.pair_id[self.pair(at)].clone()),
+            texts("annotator_id", &|at| self.annotator(at).to_owned()),
+            numbers("wimhf_original_label", &|at| f64::from(self.original(at))),
+            texts("wimhf_action", &|at| self.action(at).to_owned()),
+            texts("wimhf_rule", &|at| self.rule(at)),
+            numbers("wimhf_score", &|at| self.score(at)),
+        ];
+        if self.weight.is_some() {
+            columns.push(numbers("wimhf_weight", &|at| self.weight(at).unwrap_or(1.0)));
+        }
+        let failed = |error: PolarsError| StoreError::Table {
+            action: "write",
+            path: self.path.into(),
+            message: error.to_string(),
+        };
+        write_parquet(self.path, &mut DataFrame::new(self.used.len(), columns).map_err(failed)?)
     }
-    let failed = |error: PolarsError| StoreError::Table {
-        action: "write",
-        path: path.into(),
-        message: error.to_string(),
-    };
-    write_parquet(path, &mut DataFrame::new(used.len(), columns).map_err(failed)?)?;
-    Ok((used.len(), ties))
 }

@@ -568,8 +568,8 @@ impl Line {
         }
     }
 
-    #[allow(clippy::too_many_arguments)] // the parts of one call, some of them lent
-    #[allow(clippy::too_many_lines)] // steps that share their locals
+    #[allow(clippy::too_many_arguments, reason = "the parts of one call, some of them lent")]
+    #[allow(clippy::too_many_lines, reason = "two closures lend each other the cache and the answers")]
     fn fill(
         &self,
         asks: &[Ask],

@@ -10,7 +10,7 @@ use super::models::{CostEstimate, spent_in_words};
 use crate::cache::{self, Cache};
 use crate::config::{Config, ConfigError, Describer, SaeMode};
 use crate::constitution::{self, Findings};
-use crate::context::{Context, Observer, Relay};
+use crate::context::{Cancel, Context, Observer, Relay, Stopped};
 use crate::dataset;
 use crate::describe::judging::Plan;
 use crate::describe::known::{ConceptBank, ConceptBankError};
@@ -41,6 +41,7 @@ use crate::sae::{
     self, Checkpoint, Compute, Control, DeviceChoice, Progress, Sae, SaeCard, SaeConfig, SaeError,
     SentenceSae, TrainData, TrainReport,
 };
+use crate::score::{self, Learned, ScoreError, Weights};
 use crate::sentences::SentenceTable;
 use crate::store::{
     EmbeddingRecord, LanguageRecord, Manifest, RunDir, SentenceMetrics, StoreError, fingerprint, output,
@@ -132,9 +133,17 @@ pub enum AnalyzeError {
     Language(#[from] LanguageError),
     #[error(transparent)]
     Finished(#[from] RunError),
+    #[error(transparent)]
+    Score(#[from] ScoreError),
     /// Somebody asked to stop.
     #[error("stopped; finished stages are kept, the same call goes on from there")]
     Stopped,
+}
+
+impl From<Stopped> for AnalyzeError {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
+    }
 }
 
 impl From<SentenceError> for AnalyzeError {
@@ -159,6 +168,7 @@ impl AnalyzeError {
             Self::Embed(error) => error.is_users(),
             Self::Sae(error) => error.is_users(),
             Self::Finished(error) => error.is_users(),
+            Self::Score(error) => error.is_users(),
             Self::Stopped => true,
         }
     }
@@ -172,6 +182,7 @@ impl AnalyzeError {
             Self::Embed(error) => error.is_stop(),
             Self::Language(error) => error.is_stop(),
             Self::Finished(error) => error.is_stop(),
+            Self::Score(error) => error.is_stop(),
             Self::Stopped | Self::Sae(SaeError::Stopped { .. }) => true,
             _ => false,
         }
@@ -448,6 +459,7 @@ impl TrainedRun {
             bank: &self.bank,
             config: &config.describe,
             redundant_above: config.principles.redundant_above,
+            cancel: &context.cancel,
         };
         let found = Found {
             firing: &firing,
@@ -548,59 +560,34 @@ pub(crate) fn gather(
     Ok(EmbeddedDataset { run, bank, pairs, sides, deltas, embedder, embed_print })
 }
 
-/// Adds themes, measures effects on held-out labels, selects principles and writes the report: what is
-/// rewarded.
-#[allow(clippy::too_many_lines)] // steps that share their locals
+/// The pairs, and what was measured in them.
+#[derive(Clone, Copy)]
+struct Measured<'a> {
+    pairs: &'a Pairs,
+    sides: &'a [Split],
+    described: &'a Described,
+}
+
+/// Adds themes, measures effects on held-out labels, selects principles, writes the report and learns to score: what
+/// is rewarded.
 fn estimate(
     measured: DescribedRun,
     config: &Config,
     context: &Context,
     observer: &mut dyn Observer,
 ) -> Result<Analysis, AnalyzeError> {
-    let DescribedRun {
-        mut run,
-        pairs,
-        sides,
-        deltas,
-        described,
-        trained,
-        sentences,
-        quality,
-        bank,
-        reader,
-        print,
-    } = measured;
-    let (models, difference, embedder) = reader;
-    let themes_print = fingerprint("themes", &print);
-    let described = themes_stage(&mut run, observer, &pairs, &sides, described, &themes_print)?;
+    let DescribedRun { mut run, pairs, sides, deltas, described, trained, sentences, quality, .. } = measured;
+    let themes_print = fingerprint("themes", &measured.print);
+    let described = themes_stage(&mut run, observer, (&pairs, &sides), described, &themes_print)?;
+    let data = Measured { pairs: &pairs, sides: &sides, described: &described };
 
     let effects_print = fingerprint("effects", &themes_print);
-    let files = ["stages/effects.json", "features.parquet"];
-    stage(&mut run, observer, "effects", &effects_print, 0, &files, |run, _| {
-        let table = table::measure(&pairs, &sides, &described, &deltas);
-        tables::write_features(&run.file("features.parquet"), &pairs, &described.features, &table)?;
-        write_json(&run.file("stages/effects.json"), &table)?;
-        Ok(())
-    })?;
-    let table: EffectTable = read_json(&run.file("stages/effects.json"))?;
+    let table = effects_stage(&mut run, observer, data, &deltas, &effects_print)?;
     table.people.note().iter().for_each(|text| note(&mut run, observer, text));
     record_metrics(&mut run.manifest, &sides, &described, (&trained, sentences.as_ref()), quality, &table);
 
     let principles_print = fingerprint("principles", &(&effects_print, &config.principles));
-    // `constitution.md` is not among them: `wimhf constitution` writes a better one in its place.
-    let files = ["principles.json", "principles.csv"];
-    stage(&mut run, observer, "principles", &principles_print, 0, &files, |run, _| {
-        let mut findings =
-            constitution::select::select(&pairs, &sides, &described, &table, &config.principles);
-        relabel::requests::count(&mut findings, &pairs, &described)?;
-        tables::write_principles_csv(&run.file("principles.csv"), &findings)?;
-        let manifest = &run.manifest;
-        let labels = manifest.metrics.judgements;
-        write_constitution(&run.file("constitution.md"), &manifest.dataset.path, labels, &findings)?;
-        write_json(&run.file("principles.json"), &findings)?;
-        Ok(())
-    })?;
-    let findings: Findings = read_json(&run.file("principles.json"))?;
+    let findings = principles_stage(&mut run, observer, data, &table, config, &principles_print)?;
     run.manifest.metrics.candidates = findings.candidates;
     run.manifest.metrics.principles = findings.principles.len();
 
@@ -612,7 +599,8 @@ fn estimate(
     };
     let report_print = fingerprint("report", &(&principles_print, &run.manifest.notes));
     stage(&mut run, observer, "report", &report_print, 0, &["report.html"], |run, _| {
-        let annotators = personalize::differences(&pairs, &described, config);
+        let annotators = personalize::differences(&pairs, &described, config, &context.cancel)?;
+        let (models, difference, embedder) = measured.reader;
         let sentences = SentenceReader::new(models, difference, embedder, &described.features, context);
         let page = page::render(page::Input {
             manifest: &analysis.manifest,
@@ -620,11 +608,13 @@ fn estimate(
             described: &described,
             pairs: &pairs,
             sides: &sides,
-            bank: &bank,
+            bank: &measured.bank,
             sentences: &sentences,
             annotators: annotators.as_ref(),
             anonymise: false,
         });
+        // A page that was stopped lacks what it had not come to.
+        run.cancel.check()?;
         write_bytes(&run.file("report.html"), page.as_bytes())?;
         Ok(())
     })?;
@@ -642,9 +632,88 @@ fn estimate(
         annotated_pairs::write(&run.file("annotated_pairs.json"), input)?;
         Ok(())
     })?;
+    score_stage(&mut run, observer, &described, &principles_print)?;
     run.save()?;
     analysis.manifest = run.manifest.clone();
     Ok(analysis)
+}
+
+/// What every feature has to do with the label.
+fn effects_stage(
+    run: &mut RunDir,
+    observer: &mut dyn Observer,
+    Measured { pairs, sides, described }: Measured<'_>,
+    deltas: &Matrix,
+    print: &str,
+) -> Result<EffectTable, AnalyzeError> {
+    let files = ["stages/effects.json", "features.parquet"];
+    stage(run, observer, "effects", print, 0, &files, |run, _| {
+        let table = table::measure(pairs, sides, described, deltas, &run.cancel)?;
+        tables::write_features(&run.file("features.parquet"), pairs, &described.features, &table)?;
+        write_json(&run.file("stages/effects.json"), &table)?;
+        Ok(())
+    })?;
+    Ok(read_json(&run.file("stages/effects.json"))?)
+}
+
+/// Which features are principles.
+fn principles_stage(
+    run: &mut RunDir,
+    observer: &mut dyn Observer,
+    Measured { pairs, sides, described }: Measured<'_>,
+    table: &EffectTable,
+    config: &Config,
+    print: &str,
+) -> Result<Findings, AnalyzeError> {
+    // `constitution.md` is not among them: `wimhf constitution` writes a better one in its place.
+    let files = ["principles.json", "principles.csv"];
+    stage(run, observer, "principles", print, 0, &files, |run, _| {
+        let settings = &config.principles;
+        let mut findings =
+            constitution::select::select(pairs, sides, described, table, settings, &run.cancel)?;
+        relabel::requests::count(&mut findings, pairs, described)?;
+        tables::write_principles_csv(&run.file("principles.csv"), &findings)?;
+        let manifest = &run.manifest;
+        let labels = manifest.metrics.judgements;
+        write_constitution(&run.file("constitution.md"), &manifest.dataset.path, labels, &findings)?;
+        write_json(&run.file("principles.json"), &findings)?;
+        Ok(())
+    })?;
+    Ok(read_json(&run.file("principles.json"))?)
+}
+
+/// What scoring new pairs needs, so that a run on a disk that cannot be written to can be scored. Labels that nothing
+/// can be learned from leave nothing: whoever scores is told so then.
+fn score_stage(
+    run: &mut RunDir,
+    observer: &mut dyn Observer,
+    described: &Described,
+    principles_print: &str,
+) -> Result<(), AnalyzeError> {
+    let print = fingerprint("score", &(principles_print, score::SCHEMA_VERSION));
+    let Some(open) = run.begin("score", &print) else {
+        observer.finished("score", 0.0, true);
+        return Ok(());
+    };
+    run.cancel.check()?;
+    observer.stage("score", 0);
+    let learned = Learned {
+        path: run.path(),
+        manifest: &run.manifest,
+        features: &described.features,
+        activations: &described.activations,
+    };
+    let files: &[&str] = match Weights::fit(learned, &run.cancel) {
+        Ok(weights) => {
+            weights.keep(run.path())?;
+            &[score::WEIGHTS]
+        }
+        Err(ScoreError::NoLabels(_)) => &[],
+        Err(error) => return Err(error.into()),
+    };
+    let seconds = run.finish(open, files)?;
+    observer.finished("score", seconds, false);
+    Ok(())
 }
 
 /// Everything after the measurable half, in memory, without the ladder: themes, effects, findings. For what asks the
@@ -658,10 +727,13 @@ pub fn estimate_in_memory(
     described: &Described,
     config: &Config,
 ) -> Result<(EffectTable, Findings), AnalyzeError> {
-    let themes = constitution::select::themes(pairs, sides, described, &BundledEmbedder::load()?)?;
+    // Nobody can ask this one to stop.
+    let go_on = Cancel::default();
+    let themes = constitution::select::themes(pairs, sides, described, &BundledEmbedder::load()?, &go_on)?;
     let described = described.with_themes(pairs, sides, &themes);
-    let table = table::effects(pairs, sides, &described);
-    let findings = constitution::select::select(pairs, sides, &described, &table, &config.principles);
+    let table = table::effects(pairs, sides, &described, &go_on)?;
+    let findings =
+        constitution::select::select(pairs, sides, &described, &table, &config.principles, &go_on)?;
     Ok((table, findings))
 }
 
@@ -846,7 +918,7 @@ fn sentence_stage(
 }
 
 /// The autoencoder over differences, trained now or in a finished stage.
-#[allow(clippy::too_many_arguments)] // the stage's inputs, each from another stage
+#[allow(clippy::too_many_arguments, reason = "the stage's inputs, each from another stage")]
 fn sae_stage(
     run: &mut RunDir,
     observer: &mut dyn Observer,
@@ -1018,14 +1090,14 @@ fn describe_with_llm(
 fn themes_stage(
     run: &mut RunDir,
     observer: &mut dyn Observer,
-    pairs: &Pairs,
-    sides: &[Split],
+    (pairs, sides): (&Pairs, &[Split]),
     described: Described,
     print: &str,
 ) -> Result<Described, AnalyzeError> {
     let files = ["activations.parquet", "presence.parquet", "stages/themes.json"];
     stage(run, observer, "themes", print, 0, &files, |run, _| {
-        let themes = constitution::select::themes(pairs, sides, &described, &BundledEmbedder::load()?)?;
+        let embedder = BundledEmbedder::load()?;
+        let themes = constitution::select::themes(pairs, sides, &described, &embedder, &run.cancel)?;
         let all = described.with_themes(pairs, sides, &themes);
         let ids = feature_ids(&all.features);
         for (file, matrix) in [("activations.parquet", &all.activations), ("presence.parquet", &all.presence)]

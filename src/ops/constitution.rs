@@ -8,7 +8,7 @@ use crate::constitution::choose::Objective;
 use crate::constitution::edits::{EditError, EditFile};
 use crate::constitution::execution::ByModelError;
 use crate::constitution::reconstruct::{Edit, Options, Reconstruction, reconstruct};
-use crate::context::Observer;
+use crate::context::{Observer, Stopped};
 use crate::describe::Described;
 use crate::llm::open::{OpenError, Role};
 use crate::report::constitution as files;
@@ -83,6 +83,9 @@ pub enum ConstitutionError {
          held-out pairs\nhint: name the label column with `wimhf analyze {data} --label-column …`"
     )]
     NoLabels { path: PathBuf, data: String },
+    /// Somebody asked to stop.
+    #[error("stopped; nothing was written")]
+    Stopped,
     #[error(transparent)]
     Edit(#[from] EditError),
     #[error(transparent)]
@@ -93,6 +96,12 @@ pub enum ConstitutionError {
     Open(#[from] OpenError),
     #[error(transparent)]
     Model(#[from] ByModelError),
+}
+
+impl From<Stopped> for ConstitutionError {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
+    }
 }
 
 /// Finds the list, measures it, has the model apply it, and writes it.
@@ -117,8 +126,9 @@ pub fn constitution(
         seed: run.manifest.seed,
         alpha: config.principles.alpha,
         redundant_above: config.principles.redundant_above,
+        cancel: run.context.cancel.clone(),
     };
-    let found = reconstruct(&source.pairs, &source.sides, &described, &deltas, &options);
+    let found = reconstruct(&source.pairs, &source.sides, &described, &deltas, &options)?;
     let mut found = found.ok_or_else(|| ConstitutionError::NoLabels {
         path: run.path.clone(),
         data: run.manifest.dataset.path.clone(),

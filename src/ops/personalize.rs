@@ -103,6 +103,7 @@ pub fn personalize(run: &Run, request: &PersonalizeRequest) -> Result<Personaliz
         evaluate: request.evaluate,
         seed: run.manifest.seed,
         redundant_above: config.principles.redundant_above,
+        cancel: run.context.cancel.clone(),
     };
     let mut found = personalize::personalize(&source.pairs, &described, &options)?;
     found.dataset.clone_from(&run.manifest.dataset.path);

@@ -46,8 +46,9 @@ pub fn page(run: &Run, anonymise: bool) -> Result<String, RunError> {
     }
     let bank = run.bank()?;
     let sentences = SentenceReader::of(run, DeviceChoice::Auto)?;
-    let annotators = personalize::differences(&source.pairs, &described, &run.manifest.config);
-    Ok(page::render(page::Input {
+    let cancel = &run.context.cancel;
+    let annotators = personalize::differences(&source.pairs, &described, &run.manifest.config, cancel)?;
+    let page = page::render(page::Input {
         manifest: &run.manifest,
         findings: &findings,
         described: &described,
@@ -57,7 +58,10 @@ pub fn page(run: &Run, anonymise: bool) -> Result<String, RunError> {
         sentences: &sentences,
         annotators: annotators.as_ref(),
         anonymise,
-    }))
+    });
+    // A page that was stopped lacks what it had not come to.
+    cancel.check()?;
+    Ok(page)
 }
 
 /// Writes the page, and says where.

@@ -103,6 +103,7 @@ pub fn score(run: &Run, request: &ScoreRequest) -> Result<Scored, ScoreError> {
     let closed = |out: String| Ok(Scored { out, summary: None });
     let mut nothing = true;
     while let Some(batch) = source.next_batch()? {
+        run.context.cancel.check()?;
         nothing = false;
         match sink.write(&mut pass.score(&batch)?) {
             Ok(()) => {}

@@ -35,7 +35,7 @@ use crate::sae::{
     self, Control, Sae, SaeCard, SaeConfig, SaeError, SentenceSae, TrainData, TrainReport, stability,
 };
 use crate::sentences::SentenceTable;
-use crate::store::{Manifest, StoreError, fingerprint, read_json, write_bytes, write_json};
+use crate::store::{Manifest, RunDir, StoreError, fingerprint, read_json, write_bytes, write_json};
 
 /// Most cells of a sweep.
 const MOST_CELLS: usize = 500;
@@ -262,7 +262,6 @@ pub struct Sweep {
 ///
 /// # Errors
 /// See [`AnalyzeError`].
-#[allow(clippy::too_many_lines)] // steps that share their locals
 pub fn sweep(request: &Request, grid: &Grid, observer: &mut dyn Observer) -> Result<Sweep, AnalyzeError> {
     let before = Manifest::read(&request.out.join("run.json")).ok();
     let EmbeddedDataset { mut run, bank, pairs, sides, deltas, embedder, embed_print } =
@@ -272,35 +271,18 @@ pub fn sweep(request: &Request, grid: &Grid, observer: &mut dyn Observer) -> Res
     for text in [Some(compute.note.clone()), left_out(grid)].into_iter().flatten() {
         observer.note(&text);
     }
-    // An analysis that stands in this directory keeps its own record.
-    if let Some(before) = before
-        && before.stages.iter().any(|stage| stage.name == "sae")
-        && !request.force
-    {
-        let stages = std::mem::take(&mut run.manifest.stages);
-        run.manifest = Manifest { stages, ..before };
-    }
+    keep_record(&mut run, before.filter(|_| !request.force));
     let sides = own_sides(&pairs, &sides, config)?;
-    let seconds = std::time::Instant::now();
-    observer.stage("concepts", pairs.pair_id.len());
-    let known = bank.measure(&pairs, &mut |done| observer.advance(done));
-    observer.finished("concepts", seconds.elapsed().as_secs_f64(), false);
+    let known = concepts(&bank, &pairs, request.context(), observer)?;
 
     let reads = grid.settings.iter().any(|settings| settings.mode == SaeMode::Sentences);
     let table = SentenceTable::of_pairs(&pairs);
     let mode = if reads { SaeMode::Sentences } else { SaeMode::Difference };
     let dictionary = dictionary(mode, embedder.as_ref());
     let mut relay = Relay::silent(observer);
-    let sentences = match reads {
-        true => Some(SentenceMaterial::new(
-            &table,
-            embedder.as_ref(),
-            config.seed,
-            request.context(),
-            &mut relay,
-        )?),
-        false => None,
-    };
+    let (seed, context) = (config.seed, request.context());
+    let material = || SentenceMaterial::new(&table, embedder.as_ref(), seed, context, &mut relay);
+    let sentences = reads.then(material).transpose()?;
     let vocabulary = vocabulary(embedder.as_ref(), reads, request.context(), &mut relay)?;
     drop(relay);
     let grid = &resolved(grid, sentences.as_ref());
@@ -343,6 +325,7 @@ pub fn sweep(request: &Request, grid: &Grid, observer: &mut dyn Observer) -> Res
     let cells = bench.all(grid, config.seed, observer)?;
     let (rows, suggested) = bench.rows(grid, &cells)?;
     let count = |side: Split| sides.iter().filter(|at| **at == side).count();
+    let probe = embedding_score(&deltas, &bench.explore, &bench.measure).ok();
     let sweep = Sweep {
         dataset: run.manifest.dataset.path.clone(),
         embedder: run.manifest.embedder.clone(),
@@ -351,8 +334,7 @@ pub fn sweep(request: &Request, grid: &Grid, observer: &mut dyn Observer) -> Res
         pairs_measured: count(Split::Test),
         labels_measured: bench.measure.len(),
         pairs_apart: count(Split::Apart),
-        auc_embedding: embedding_score(&deltas, &bench.explore, &bench.measure)
-            .ok()
+        auc_embedding: probe
             .and_then(|score| Ranking::new(&score, bench.measure.y()))
             .and_then(|ranking| ranking.figure(bench.measure.clusters())),
         rows,
@@ -363,6 +345,33 @@ pub fn sweep(request: &Request, grid: &Grid, observer: &mut dyn Observer) -> Res
     write_json(&run.file("sweep.json"), &sweep)?;
     run.save()?;
     Ok(sweep)
+}
+
+/// An analysis that stands in this directory keeps its own record.
+fn keep_record(run: &mut RunDir, before: Option<Manifest>) {
+    let analysed = |before: &Manifest| before.stages.iter().any(|stage| stage.name == "sae");
+    if let Some(before) = before.filter(analysed) {
+        let stages = std::mem::take(&mut run.manifest.stages);
+        run.manifest = Manifest { stages, ..before };
+    }
+}
+
+/// The known concepts, `[pairs, concepts]`.
+fn concepts(
+    bank: &ConceptBank,
+    pairs: &Pairs,
+    context: &Context,
+    observer: &mut dyn Observer,
+) -> Result<Matrix, AnalyzeError> {
+    let seconds = std::time::Instant::now();
+    observer.stage("concepts", pairs.pair_id.len());
+    let mut go_on = |done| {
+        observer.advance(done);
+        !context.cancel.requested()
+    };
+    let known = bank.measure_while(pairs, &mut go_on).ok_or(AnalyzeError::Stopped)?;
+    observer.finished("concepts", seconds.elapsed().as_secs_f64(), false);
+    Ok(known)
 }
 
 /// The grid with every size as a number.
@@ -609,6 +618,7 @@ impl Bench<'_> {
             bank: self.bank,
             config: &self.config.describe,
             redundant_above: self.config.principles.redundant_above,
+            cancel: &self.context.cancel,
         };
         let found = Found {
             firing: &firing,

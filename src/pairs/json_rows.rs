@@ -9,10 +9,10 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use serde_json::{Map, Value};
 use std::io::Cursor;
 
+use super::container::{Container, damaged, guard};
 use super::error::PairsError;
 use super::literal::WRAPPED;
-use super::rewrite::json::split_array;
-use super::table::{Container, damaged, guard};
+use super::pieces::split_array;
 
 /// What to do about JSON that holds no rows.
 const HINT: &str = "each line, or each element of one array, must be an object with the columns as keys";

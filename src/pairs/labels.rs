@@ -11,8 +11,8 @@ use polars::prelude::*;
 use super::codes::{Codes, LabelMap, LabelScale, Meaning, Said, nothing, number, word};
 use super::columns::{shorten, type_name};
 use super::error::PairsError;
+use super::format::LabelPair;
 use super::records;
-use super::shapes::LabelPair;
 
 /// One label in so many may be a slip of the pen.
 const SLIPS: usize = 500;

@@ -3,15 +3,19 @@
 mod codes;
 mod column;
 mod columns;
+mod container;
 mod dedup;
 mod dialect;
 mod error;
 mod features;
+mod format;
 mod inspect;
 mod json_rows;
 mod labels;
 mod literal;
+mod options;
 mod order;
+mod pieces;
 mod ranked;
 mod read;
 mod records;
@@ -22,6 +26,7 @@ mod source;
 pub mod split;
 mod table;
 mod texts;
+mod turns;
 mod vectors;
 
 use std::collections::BTreeMap;
@@ -35,8 +40,9 @@ pub use codes::{LabelMap, LabelScale, Meaning};
 pub use column::column;
 pub use error::PairsError;
 pub use inspect::{Inspection, inspect};
+pub use options::ReadOptions;
 pub use order::{canonical, refuse_one_sided};
-pub use read::{ReadOptions, read, read_all, values};
+pub use read::{read, read_all, values};
 pub use source::{Source, dataset_name};
 pub use split::split;
 

@@ -4,7 +4,7 @@ use polars::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::dedup::gather;
-use super::shapes::ExtractedPairs;
+use super::format::ExtractedPairs;
 use super::texts::Texts;
 use crate::config::Pairing;
 

@@ -6,11 +6,13 @@ use std::path::Path;
 use polars::prelude::*;
 use sha2::{Digest, Sha256};
 
-use super::codes::{Codes, LabelMap, LabelScale};
+use super::codes::Codes;
 use super::columns::{Columns, shorten, type_name};
 use super::dedup::{Drops, Rows, assemble, gather};
 use super::error::PairsError;
-use super::shapes::{self, ColumnMap, ExtractOptions, ExtractedPairs, FormatAdapter};
+use super::format::{ColumnMap, ExtractOptions, ExtractedPairs, FormatAdapter, keys};
+use super::options::ReadOptions;
+use super::shapes;
 use super::source::{self, Source};
 use super::table::Table;
 use super::texts::Texts;
@@ -18,35 +20,6 @@ use super::{ColumnReport, DroppedRow, Layout, Pairs, ReadReport, SourceReport, l
 use crate::config::Pairing;
 use crate::matrix::Matrix;
 use crate::suggest::nearest;
-
-/// What the user says about the source; everything else is recognised.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct ReadOptions {
-    /// Column with the prompt.
-    pub prompt_column: Option<String>,
-    /// Column with the response that label 1 prefers.
-    pub response_a_column: Option<String>,
-    /// Column with the other response.
-    pub response_b_column: Option<String>,
-    /// Column with the label.
-    pub label_column: Option<String>,
-    /// What the values of the label column mean, one by one.
-    pub label_map: Option<LabelMap>,
-    /// Which end of the label's scale is for A.
-    pub label_scale: Option<LabelScale>,
-    /// Column with the annotator's id.
-    pub annotator_column: Option<String>,
-    /// Columns besides the prompt whose values the split must keep on one side.
-    pub group_columns: Vec<String>,
-    /// Columns with the vectors of the two responses, in the order of the response columns.
-    pub embedding_columns: Option<(String, String)>,
-    /// Which label, where a source has several.
-    pub preference: Option<String>,
-    /// How several responses to one prompt become pairs.
-    pub pairing: Pairing,
-    /// The run's seed: decides how pairs of chosen-first sources stand.
-    pub seed: u64,
-}
 
 /// Reads a file, a folder of shards or a glob as pairs, each once, with every annotator's judgement.
 ///
@@ -306,7 +279,7 @@ impl Extraction<'_> {
             name: name.to_owned(),
             hint: "report this as a defect".to_owned(),
         })?;
-        let keys = shapes::keys(found, self.path)?;
+        let keys = keys(found, self.path)?;
         Ok(match &taken.rows {
             Some(rows) => gather(&keys, rows.iter().copied()),
             None => keys,
@@ -581,7 +554,7 @@ pub fn values(source: &str, name: &str, flag: &'static str) -> Result<Vec<Option
     check_shards(&tables, &names)?;
     let (frame, _) = concat(&tables, &names)?;
     let column = frame.column(name).map_err(|_| no_column(&columns, flag, name, source))?;
-    let texts = shapes::keys(column, source)?;
+    let texts = keys(column, source)?;
     Ok(texts.iter().map(|value| value.map(str::to_owned)).collect())
 }
 

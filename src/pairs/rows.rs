@@ -5,8 +5,9 @@ use polars::prelude::*;
 use super::columns::Columns;
 use super::dedup::{hex, log_ratio, pair_hash, words};
 use super::error::PairsError;
-use super::read::{ReadOptions, check_names, plans};
-use super::shapes::{ColumnMap, ExtractOptions, FormatAdapter};
+use super::format::{ColumnMap, ExtractOptions, FormatAdapter};
+use super::options::ReadOptions;
+use super::read::{check_names, plans};
 use super::{Labels, MISSING, Pairs, TextColumn, texts, vectors};
 
 /// How the rows of a table hold what is scored.

@@ -4,9 +4,9 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::columns::shorten;
+use super::container::{io_error, unpacked_name};
 use super::error::PairsError;
 use super::json_rows;
-use super::table::unpacked_name;
 use crate::limits::FILES;
 use crate::suggest::nearest;
 
@@ -88,17 +88,6 @@ pub(super) fn locate(source: &str) -> Result<(Vec<PathBuf>, Vec<String>), PairsE
         }
         Err(error) => Err(io_error(path, error)),
     }
-}
-
-/// Wraps what the system said, with what usually helps.
-pub(super) fn io_error(path: &Path, source: std::io::Error) -> PairsError {
-    let hint = match source.kind() {
-        ErrorKind::PermissionDenied => "give yourself the right to read it (`chmod u+r`)",
-        ErrorKind::NotFound => "it has vanished while it was being read; run again",
-        ErrorKind::OutOfMemory => "it is too large for this machine's memory; take a sample",
-        _ => "check the disk or the network share that it lies on",
-    };
-    PairsError::Io { path: path.into(), source, hint }
 }
 
 fn is_absent(error: &std::io::Error) -> bool {

@@ -9,13 +9,13 @@ use polars_arrow::io::ipc::read::{StreamReader, StreamState, read_stream_metadat
 use sha2::{Digest, Sha256};
 
 use super::columns::{Columns, shorten};
+pub(super) use super::container::Container;
+use super::container::{damaged, guard, io_error, unpacked_name};
 use super::dialect::{self, Dialect, Flaw};
 use super::error::PairsError;
 use super::features::{self, Classes};
-use super::source::io_error;
 use super::{json_rows, shapes};
 use crate::limits::{self, COLUMNS, TooMuch};
-use crate::panics;
 
 /// A file that is open for reading columns.
 pub(super) struct Table {
@@ -41,20 +41,6 @@ enum Content {
     Stream,
     Csv { bytes: Vec<u8>, dialect: Dialect },
     Frame(DataFrame),
-}
-
-/// How a file holds its rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Container {
-    Parquet,
-    Ipc,
-    /// An Arrow stream, as `save_to_disk` writes it.
-    Stream,
-    Csv,
-    JsonLines,
-    JsonArray,
-    /// Rows that cannot be written back, and why.
-    Other(&'static str),
 }
 
 impl Table {
@@ -368,23 +354,6 @@ fn odd_csv(path: &Path, bytes: &[u8], found: &dialect::Found) -> Result<DataFram
     })
 }
 
-pub(super) fn damaged(
-    path: &Path,
-    format: &'static str,
-    detail: impl Into<String>,
-    hint: impl Into<String>,
-) -> PairsError {
-    PairsError::Damaged { path: path.into(), format, detail: detail.into(), hint: hint.into() }
-}
-
-/// Endings of packed texts.
-pub(super) const PACKED: [&str; 3] = [".gz", ".zst", ".zstd"];
-
-/// A file's name without the ending that says how it is packed.
-pub(super) fn unpacked_name(name: &str) -> &str {
-    PACKED.iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(name)
-}
-
 /// Whether a file's name says that tabs separate its fields.
 pub(super) fn is_tab(path: &Path) -> bool {
     matches!(&*extension(path), "tsv" | "tab")
@@ -598,31 +567,4 @@ pub(super) fn text_bytes(path: &Path) -> Result<(Vec<u8>, Option<Packing>), Pair
     let mut bytes = Vec::new();
     open_plain(path)?.read_to_end(&mut bytes).map_err(|error| io_error(path, error))?;
     unpack(path, bytes)
-}
-
-/// Runs a reader of polars; neither its errors nor its panics on damaged bytes leave here as such.
-pub(super) fn guard<T>(
-    path: &Path,
-    format: &'static str,
-    read: impl FnOnce() -> PolarsResult<T>,
-) -> Result<T, PairsError> {
-    let detail = match panics::caught(read) {
-        Ok(Ok(value)) => return Ok(value),
-        Ok(Err(error)) => shorten_message(&error.to_string()),
-        Err(panicked) if panicked.is_out_of_threads => {
-            return Err(PairsError::NoThreads { path: path.into(), detail: panicked.message });
-        }
-        Err(panicked) => format!("its content contradicts itself ({})", panicked.message),
-    };
-    Err(damaged(
-        path,
-        format,
-        detail,
-        "the file is damaged or was not written as its name says; write it again",
-    ))
-}
-
-/// The first line of a library's message, at most 200 characters.
-fn shorten_message(text: &str) -> String {
-    text.lines().find(|line| !line.trim().is_empty()).unwrap_or("unknown").trim().chars().take(200).collect()
 }

@@ -68,7 +68,6 @@ impl Accumulator {
     }
 
     /// Adds `sign` times the vectors of a column to the rows from `start` on; returns the row after.
-    #[allow(clippy::too_many_lines)] // steps that share their locals
     fn add(
         &mut self,
         frame: &DataFrame,
@@ -102,37 +101,7 @@ impl Accumulator {
             }
             other => return Err(wrong(other)),
         };
-        // Where each vector lies in the flat values of its chunk; `None` for a null.
-        let mut spans: Vec<Vec<Option<(usize, usize)>>> = Vec::new();
-        let inner = if let Ok(list) = series.list() {
-            for chunk in list.downcast_iter() {
-                let ends = chunk.offsets().iter().zip(chunk.offsets().iter().skip(1)).enumerate();
-                spans.push(
-                    ends.map(|(i, (&from, &to))| {
-                        let valid = chunk.validity().is_none_or(|bits| bits.get(i).unwrap_or(false));
-                        valid.then_some((from as usize, (to - from) as usize))
-                    })
-                    .collect(),
-                );
-            }
-            list.get_inner()
-        } else if let Ok(array) = series.array() {
-            let width = array.width();
-            for chunk in array.downcast_iter() {
-                let rows = chunk.values().len().checked_div(width).unwrap_or(0);
-                spans.push(
-                    (0..rows)
-                        .map(|i| {
-                            let valid = chunk.validity().is_none_or(|bits| bits.get(i).unwrap_or(false));
-                            valid.then_some((i * width, width))
-                        })
-                        .collect(),
-                );
-            }
-            array.get_inner()
-        } else {
-            return Err(wrong(series.dtype()));
-        };
+        let (inner, spans) = spans(&series).ok_or_else(|| wrong(series.dtype()))?;
         let mut row = start;
         if let Ok(values) = inner.f32() {
             for (chunk, spans) in values.downcast_iter().zip(&spans) {
@@ -219,6 +188,36 @@ impl Accumulator {
         }
         Ok(())
     }
+}
+
+/// Where each vector of a chunk lies in its flat values; `None` for a null.
+type Spans = Vec<Option<(usize, usize)>>;
+
+/// The flat values of a column of lists or arrays, and the spans of each chunk.
+fn spans(series: &Series) -> Option<(Series, Vec<Spans>)> {
+    let mut spans = Vec::new();
+    if let Ok(list) = series.list() {
+        for chunk in list.downcast_iter() {
+            let ends = chunk.offsets().iter().zip(chunk.offsets().iter().skip(1)).enumerate();
+            let span = |(i, (&from, &to)): (usize, (&i64, &i64))| {
+                let valid = chunk.validity().is_none_or(|bits| bits.get(i).unwrap_or(false));
+                valid.then_some((from as usize, (to - from) as usize))
+            };
+            spans.push(ends.map(span).collect());
+        }
+        return Some((list.get_inner(), spans));
+    }
+    let array = series.array().ok()?;
+    let width = array.width();
+    for chunk in array.downcast_iter() {
+        let rows = chunk.values().len().checked_div(width).unwrap_or(0);
+        let span = |i: usize| {
+            let valid = chunk.validity().is_none_or(|bits| bits.get(i).unwrap_or(false));
+            valid.then_some((i * width, width))
+        };
+        spans.push((0..rows).map(span).collect());
+    }
+    Some((array.get_inner(), spans))
 }
 
 /// Numbers that vectors are made of.

@@ -4,6 +4,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, Normal};
 
+use crate::context::Cancel;
 use crate::matrix::Matrix;
 use crate::pairs::MISSING;
 use crate::statistics::multiplicity::holm;
@@ -213,7 +214,7 @@ fn add_common(z: &[f64], y: &[f64], eta: &mut [f64]) -> f64 {
 /// in the feature.
 const VAGUE: f64 = 10.0;
 
-/// Tests and measures every feature of `family` on the labels `rows`.
+/// Tests and measures every feature of `family` on the labels `rows`; once somebody wants it to stop, no more of them.
 pub(super) fn measure(
     columns: &Matrix,
     family: &[usize],
@@ -221,6 +222,7 @@ pub(super) fn measure(
     labels: &Labelled,
     rows: &[u32],
     min_pairs: usize,
+    cancel: &Cancel,
 ) -> Vec<Heterogeneity> {
     let y: Vec<f64> = rows.iter().map(|&row| labels.y[row as usize]).collect();
     let annotator: Vec<u32> = rows.iter().map(|&row| labels.annotator[row as usize]).collect();
@@ -234,6 +236,7 @@ pub(super) fn measure(
         }
     }
     let mut found: Vec<Heterogeneity> = (family.par_iter())
+        .take_any_while(|_| !cancel.requested())
         .map(|&feature| {
             let scaled = Scaled::new(columns, feature, labels, rows);
             let z = &scaled.z;

@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::constitution::choose::{Chooser, Constraints, LONGEST};
 use crate::constitution::select::Tested;
+use crate::context::{Cancel, Stopped};
 use crate::describe::Described;
 use crate::effects::Outcome;
 use crate::pairs::Pairs;
@@ -75,6 +76,8 @@ pub struct Options {
     pub seed: u64,
     /// Correlation from which on two features say the same.
     pub redundant_above: f64,
+    /// Whether to stop.
+    pub cancel: Cancel,
 }
 
 /// Why there is nothing to personalise.
@@ -106,12 +109,21 @@ pub enum PersonalizeError {
         /// What.
         why: String,
     },
+    /// Somebody asked to stop.
+    #[error("stopped; nothing was written")]
+    Stopped,
     /// All labels are the same, or there are none.
     #[error("the labels cannot be modelled: {why}\nhint: `wimhf analyze` says what the dataset holds")]
     NoLabels {
         /// Why.
         why: String,
     },
+}
+
+impl From<Stopped> for PersonalizeError {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
+    }
 }
 
 /// A personal weight of one annotator.
@@ -222,7 +234,7 @@ pub fn personalize(
     options: &Options,
 ) -> Result<Personalization, PersonalizeError> {
     let labels = Labelled::new(pairs, &options.by);
-    let tested = Tested::new(described);
+    let tested = Tested::new(described, &options.cancel);
     let job = Job { labels: &labels, described, tested: &tested, options };
     job.run()
 }
@@ -232,11 +244,15 @@ pub const MIN_PAIRS: usize = 8;
 
 /// How the annotators of a run differ, for its report: the tests, without weighing what weights are worth. `None`
 /// where fewer than two annotators have [`MIN_PAIRS`] labels, or the labels cannot be modelled.
+///
+/// # Errors
+/// [`Stopped`].
 pub fn differences(
     pairs: &Pairs,
     described: &Described,
     config: &crate::config::Config,
-) -> Option<Personalization> {
+    cancel: &Cancel,
+) -> Result<Option<Personalization>, Stopped> {
     let options = Options {
         by: Names::annotators(pairs),
         by_name: "annotator_id".into(),
@@ -247,8 +263,12 @@ pub fn differences(
         evaluate: false,
         seed: config.seed,
         redundant_above: config.principles.redundant_above,
+        cancel: cancel.clone(),
     };
-    personalize(pairs, described, &options).ok().filter(|found| found.annotators_enough > 1)
+    match personalize(pairs, described, &options) {
+        Err(PersonalizeError::Stopped) => Err(Stopped),
+        found => Ok(found.ok().filter(|found| found.annotators_enough > 1)),
+    }
 }
 
 struct Job<'a> {
@@ -267,12 +287,13 @@ impl Job<'_> {
         if labelled == 0 {
             return Err(PersonalizeError::NoAnnotators { by: options.by_name.clone() });
         }
-        let base = self.base(&rows);
+        let base = self.base(&rows)?;
         let failed = |outcome: Outcome| PersonalizeError::NoLabels {
             why: outcome.note().unwrap_or("they could not be fitted").into(),
         };
         let population = self.population(&base, &rows).map_err(failed)?;
         let mut tests = self.tests(&population, &rows);
+        options.cancel.check()?;
         for test in &mut tests {
             let feature = &self.described.features[test.feature];
             test.feature_id.clone_from(&feature.feature_id);
@@ -297,6 +318,7 @@ impl Job<'_> {
             }
             false => Evaluation::default(),
         };
+        options.cancel.check()?;
         let mut groups = heterogeneity::group_tests(&tests, &options.groups, labels, options.seed);
         for test in &mut groups {
             test.groups.sort_by(|a, b| b.annotators.cmp(&a.annotators).then(a.value.cmp(&b.value)));
@@ -338,14 +360,14 @@ impl Job<'_> {
     }
 
     /// The principles that everybody's labels support.
-    fn base(&self, rows: &[u32]) -> Vec<usize> {
+    fn base(&self, rows: &[u32]) -> Result<Vec<usize>, Stopped> {
         let sample = self.labels.sample(rows);
         if sample.is_empty() {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         let chooser = Chooser::new(self.tested, &sample, self.options.redundant_above);
-        let chosen = chooser.choose(&sample, LONGEST, false, &Constraints::default());
-        chosen.articles.iter().map(|article| article.feature).collect()
+        let chosen = chooser.choose(&sample, LONGEST, false, &Constraints::default())?;
+        Ok(chosen.articles.iter().map(|article| article.feature).collect())
     }
 
     fn population(&self, features: &[usize], rows: &[u32]) -> Result<Population, Outcome> {
@@ -376,8 +398,9 @@ impl Job<'_> {
     fn tests(&self, population: &Population, rows: &[u32]) -> Vec<Heterogeneity> {
         let columns = &self.tested.columns;
         let (labels, options) = (self.labels, self.options);
-        let mut tests =
-            heterogeneity::measure(columns, &self.family(rows), population, labels, rows, options.min_pairs);
+        let family = self.family(rows);
+        let (least, cancel) = (options.min_pairs, &options.cancel);
+        let mut tests = heterogeneity::measure(columns, &family, population, labels, rows, least, cancel);
         heterogeneity::mark_subjective(&mut tests, columns, population, labels, rows, options.alpha);
         tests
     }
@@ -434,9 +457,9 @@ impl Job<'_> {
         AnnotatorWeights::new(name, own.len(), self.options.min_pairs, &belief, features)
     }
 
-    /// Steps 1–3 on the labels of other annotators.
+    /// Steps 1–3 on the labels of other annotators; nothing once somebody wants it to stop.
     fn learn(&self, train: &[u32]) -> Option<Learned> {
-        let base = self.base(train);
+        let base = self.base(train).ok()?;
         let population = self.population(&base, train).ok()?;
         let tests = self.tests(&population, train);
         let allowed = self.allowed(&tests);

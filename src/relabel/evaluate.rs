@@ -138,7 +138,10 @@ struct Condition {
 ///
 /// # Errors
 /// [`EvaluateError`].
-#[allow(clippy::too_many_lines)] // steps that share their locals
+#[allow(
+    clippy::too_many_lines,
+    reason = "a loop over probes, conditions and sets with one table of what was before"
+)]
 pub fn evaluate(
     run: &Run,
     source: &Source,

@@ -147,7 +147,6 @@ impl Default for Settings {
 ///
 /// # Errors
 /// [`RelabelError`].
-#[allow(clippy::too_many_lines)] // steps that share their locals
 pub fn decide(
     run: &Run,
     source: &Source,
@@ -173,6 +172,39 @@ pub fn decide(
     let mut found: BTreeMap<u32, Decision> = BTreeMap::new();
     let mut decisions = Decisions { labels: judged.len(), ..Decisions::default() };
 
+    by_rules(run, pairs, activations, settings, reader, &judged, (&mut found, &mut decisions));
+    if settings.safety {
+        by_safety(run, pairs, activations, settings, reader, &judged, (&mut found, &mut decisions))?;
+    }
+
+    let mut marked: Vec<Decision> = found.into_values().collect();
+    let all = marked.len();
+    marked.retain(|decision| {
+        let by_rule = decision.rules.iter().any(|rule| rule != SAFETY);
+        decision.score >= settings.min_score.unwrap_or(if by_rule { 0.0 } else { SURE })
+    });
+    marked.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.judgement.cmp(&b.judgement)));
+    marked.truncate(settings.top.unwrap_or(usize::MAX));
+    decisions.left_out = all - marked.len();
+    decisions.marked = marked;
+    Ok(decisions)
+}
+
+/// A label that is a preference: judgement, pair, whether A won.
+type Judged = (u32, u32, bool);
+/// The decisions so far by judgement, and what is counted on the way.
+type SoFar<'a> = (&'a mut BTreeMap<u32, Decision>, &'a mut Decisions);
+
+/// Marks what goes against the user's rules.
+fn by_rules(
+    run: &Run,
+    pairs: &Pairs,
+    activations: &Matrix,
+    settings: &Settings,
+    reader: &Reader,
+    judged: &[Judged],
+    (found, decisions): SoFar<'_>,
+) {
     // Strength of a rule: |z| as a share of the largest.
     let mut against: BTreeMap<u32, f64> = BTreeMap::new();
     for rule in &settings.rules {
@@ -217,44 +249,42 @@ pub fn decide(
         }
     }
     found.retain(|judgement, _| against.get(judgement).is_none_or(|balance| *balance > 0.0));
+}
 
-    if settings.safety {
-        let bank = run.bank()?;
-        let features = safety_features(&run.features);
-        if features.is_empty() {
-            return Err(RelabelError::NoSafetyFeature);
-        }
-        decisions.safety_features =
-            features.iter().map(|&(f, weight)| (run.features[f].feature_id.clone(), weight)).collect();
-        decisions.weights.clone_from(&features);
-        let unsafe_ones = safety(pairs, activations, &judged, &run.features, &features, reader, &bank);
-        decisions.harmless = unsafe_ones.harmless;
-        decisions.safer = unsafe_ones.safer;
-        for hit in unsafe_ones.hits {
-            *decisions.by_rule.entry(SAFETY.into()).or_default() += 1;
-            let decision = found.entry(hit.judgement).or_insert_with(|| Decision {
-                judgement: hit.judgement,
-                pair: hit.pair,
-                action: settings.action,
-                rules: Vec::new(),
-                reason: String::new(),
-                score: 0.0,
-            });
-            add_reason(decision, SAFETY, &hit.reason, hit.score);
-        }
+/// Marks what the preset finds.
+fn by_safety(
+    run: &Run,
+    pairs: &Pairs,
+    activations: &Matrix,
+    settings: &Settings,
+    reader: &Reader,
+    judged: &[Judged],
+    (found, decisions): SoFar<'_>,
+) -> Result<(), RelabelError> {
+    let bank = run.bank()?;
+    let features = safety_features(&run.features);
+    if features.is_empty() {
+        return Err(RelabelError::NoSafetyFeature);
     }
-
-    let mut marked: Vec<Decision> = found.into_values().collect();
-    let all = marked.len();
-    marked.retain(|decision| {
-        let by_rule = decision.rules.iter().any(|rule| rule != SAFETY);
-        decision.score >= settings.min_score.unwrap_or(if by_rule { 0.0 } else { SURE })
-    });
-    marked.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.judgement.cmp(&b.judgement)));
-    marked.truncate(settings.top.unwrap_or(usize::MAX));
-    decisions.left_out = all - marked.len();
-    decisions.marked = marked;
-    Ok(decisions)
+    decisions.safety_features =
+        features.iter().map(|&(f, weight)| (run.features[f].feature_id.clone(), weight)).collect();
+    decisions.weights.clone_from(&features);
+    let unsafe_ones = safety(pairs, activations, judged, &run.features, &features, reader, &bank);
+    decisions.harmless = unsafe_ones.harmless;
+    decisions.safer = unsafe_ones.safer;
+    for hit in unsafe_ones.hits {
+        *decisions.by_rule.entry(SAFETY.into()).or_default() += 1;
+        let decision = found.entry(hit.judgement).or_insert_with(|| Decision {
+            judgement: hit.judgement,
+            pair: hit.pair,
+            action: settings.action,
+            rules: Vec::new(),
+            reason: String::new(),
+            score: 0.0,
+        });
+        add_reason(decision, SAFETY, &hit.reason, hit.score);
+    }
+    Ok(())
 }
 
 fn add_reason(decision: &mut Decision, rule: &str, reason: &str, score: f64) {
@@ -363,7 +393,7 @@ struct Safety {
     safer: Vec<(u32, bool)>,
 }
 
-#[allow(clippy::too_many_lines)] // steps that share their locals
+#[allow(clippy::too_many_lines, reason = "one chain of probabilities, read from top to bottom")]
 fn safety(
     pairs: &Pairs,
     activations: &Matrix,

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::decisions::{Decisions, prefers_a, relabelled};
+use crate::context::Cancel;
 use crate::effects::table::{LabelledSample, one_by_one};
 use crate::matrix::Matrix;
 use crate::pairs::{Pairs, Split};
@@ -80,7 +81,8 @@ pub fn preview(
     let features: Vec<_> = chosen.iter().map(|&feature| run.features[feature].clone()).collect();
     let effects = |pairs: &Pairs| {
         let labels = LabelledSample::on(pairs, &source.sides, &[Split::Test]);
-        let effects = one_by_one(&columns, &features, &labels.sample);
+        // A few columns: over before anybody could want it to stop.
+        let effects = one_by_one(&columns, &features, &labels.sample, &Cancel::default()).unwrap_or_default();
         let figures = effects.into_iter().map(|effect| {
             let win = effect.win;
             Some([win.value, win.low, win.high]).filter(|figure| figure.iter().all(|x| x.is_finite()))

@@ -77,7 +77,6 @@ pub fn page(input: Input<'_>) -> String {
     Document { title: &title, style: STYLE, script: SCRIPT, data: Some(&data), body: &body }.render()
 }
 
-#[allow(clippy::too_many_lines)] // steps that share their locals
 fn body_into(out: &mut String, input: Input<'_>, data: &Value) -> std::fmt::Result {
     let differing: Vec<&Row> = input.known.iter().filter(|row| row.differs).collect();
     write!(
@@ -132,6 +131,33 @@ fn body_into(out: &mut String, input: Input<'_>, data: &Value) -> std::fmt::Resu
          <output id=\"principles-count\" class=\"soft\"></output></div>\n",
         BLANK_BELOW * 100.0
     )?;
+    table(out, input, data)?;
+    panel(out);
+    learned(out, input)?;
+    out.push_str("<h2 id=\"made\">How this was made</h2>\n<dl>");
+    for (index, part) in input.parts.iter().enumerate() {
+        write!(
+            out,
+            "<dt>{}</dt><dd>{} labels, ties left out{}</dd>",
+            escape(&part.name),
+            thousands(input.labels(index)),
+            if input.anonymise { String::new() } else { format!(", of {}", escape(&part.dataset)) }
+        )?;
+    }
+    write!(out, "<dt>Program</dt><dd>wimhf {}</dd>", env!("CARGO_PKG_VERSION"))?;
+    out.push_str(
+        "<dt>Test</dt><dd>that the effects are equal in all parts: Wald, F, with the covariance of effects that share prompts or annotators; \
+         corrected by Holm over the concepts. In each part the intervals are clustered by prompt and annotator.</dd>",
+    );
+    for note in input.notes {
+        write!(out, "<dt>Note</dt><dd>{}</dd>", escape(note))?;
+    }
+    out.push_str("</dl>\n</main>\n<footer><p>Associations in the labels at hand, never causes. This file needs no network and sends nothing.</p></footer>");
+    Ok(())
+}
+
+/// Every concept with a cell for each part.
+fn table(out: &mut String, input: Input<'_>, data: &Value) -> std::fmt::Result {
     let sort = |key: &str, class: &str, name: &str, sorted: &str| {
         format!(
             "<th scope=\"col\" class=\"{class}\"{sorted}><button type=\"button\" class=\"sort\" data-key=\"{key}\">{name}</button></th>"
@@ -191,27 +217,6 @@ fn body_into(out: &mut String, input: Input<'_>, data: &Value) -> std::fmt::Resu
         )?;
     }
     out.push_str("</tbody></table></div>\n");
-    panel(out);
-    learned(out, input)?;
-    out.push_str("<h2 id=\"made\">How this was made</h2>\n<dl>");
-    for (index, part) in input.parts.iter().enumerate() {
-        write!(
-            out,
-            "<dt>{}</dt><dd>{} labels, ties left out{}</dd>",
-            escape(&part.name),
-            thousands(input.labels(index)),
-            if input.anonymise { String::new() } else { format!(", of {}", escape(&part.dataset)) }
-        )?;
-    }
-    write!(out, "<dt>Program</dt><dd>wimhf {}</dd>", env!("CARGO_PKG_VERSION"))?;
-    out.push_str(
-        "<dt>Test</dt><dd>that the effects are equal in all parts: Wald, F, with the covariance of effects that share prompts or annotators; \
-         corrected by Holm over the concepts. In each part the intervals are clustered by prompt and annotator.</dd>",
-    );
-    for note in input.notes {
-        write!(out, "<dt>Note</dt><dd>{}</dd>", escape(note))?;
-    }
-    out.push_str("</dl>\n</main>\n<footer><p>Associations in the labels at hand, never causes. This file needs no network and sends nothing.</p></footer>");
     Ok(())
 }
 

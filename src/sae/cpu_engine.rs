@@ -286,7 +286,10 @@ impl Fused {
     }
 
     /// Fills the columns' gradients, with the decoder's made orthogonal to it.
-    #[allow(clippy::too_many_lines)] // steps that share their locals
+    #[allow(
+        clippy::too_many_lines,
+        reason = "one step by hand, forward and back: each part reads what the one before left"
+    )]
     fn gradients(&mut self, source: &dyn Source, index: &[u32], dead: usize) -> Result<f64, SaeError> {
         let (n, stride, features) = (index.len(), self.stride, self.features);
         let planes = self.prefixes.len() + 1;

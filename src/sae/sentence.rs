@@ -139,7 +139,7 @@ pub(crate) fn features_for(train: &[u32], most: usize) -> usize {
 ///
 /// # Errors
 /// Those of [`train_resumable`](super::train_resumable).
-#[allow(clippy::too_many_arguments)] // see `train_resumable`
+#[allow(clippy::too_many_arguments, reason = "see `train_resumable`")]
 pub fn train_sentences(
     vectors: &dyn Deltas,
     train: &[u32],

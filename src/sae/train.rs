@@ -133,7 +133,7 @@ pub fn train(
 ///
 /// # Errors
 /// Those of [`train`]; [`SaeError::File`] where the checkpoint cannot be written.
-#[allow(clippy::too_many_arguments)] // data, three sets of rows, how, where, and who listens
+#[allow(clippy::too_many_arguments, reason = "data, three sets of rows, how, where, and who listens")]
 pub fn train_resumable(
     deltas: &dyn Deltas,
     train: &[u32],
@@ -178,7 +178,7 @@ pub fn train_resumable(
 }
 
 /// [`fit`], with a driver's failure as an error; the checkpoint goes when training ends.
-#[allow(clippy::too_many_arguments)] // see `train_resumable`
+#[allow(clippy::too_many_arguments, reason = "see `train_resumable`")]
 pub(super) fn fit_guarded(
     rows: &Rows<'_>,
     validation: &[u32],
@@ -307,8 +307,11 @@ impl Source for Rows<'_> {
 }
 
 /// The training loop; θ is still open in what it returns, and the bias in the scale of `rows`.
-#[allow(clippy::too_many_arguments)] // see `train_resumable`
-#[allow(clippy::too_many_lines)] // steps that share their locals
+#[allow(clippy::too_many_arguments, reason = "see `train_resumable`")]
+#[allow(
+    clippy::too_many_lines,
+    reason = "the loop of training: what is carried from epoch to epoch stands in one place"
+)]
 fn fit(
     rows: &Rows<'_>,
     validation: &[u32],

@@ -10,19 +10,20 @@
 //! is measured first, with weights and penalty from the run's `train` and `describe` labels, on `held_out` ones. Then it
 //! is fitted again on all labels, and the slope that makes the probabilities honest comes from scores that each fifth
 //! of the labels gets from the other four. Both stand in `RUN/score/weights.json`, so that other programs can apply
-//! them.
+//! them. `analyze` makes them, its last stage; a run of a version that did not gets them when it is first scored.
 
 pub mod drift;
 pub mod scorer;
 pub mod stream;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use polars::prelude::*;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::context::{Cancel, Stopped};
 use crate::describe::{Feature, FeatureSource};
 use crate::effects::auc;
 use crate::effects::clusters::Clusters;
@@ -30,11 +31,11 @@ use crate::effects::logistic::Outcome;
 use crate::effects::penalised::{Penalty, fit};
 use crate::matrix::Matrix;
 use crate::run::{Run, RunError};
-use crate::store::{Estimate, StoreError, write_json};
+use crate::store::{Estimate, Manifest, StoreError, write_json};
 use crate::suggest::nearest;
 
 /// Version of `weights.json`.
-const SCHEMA_VERSION: u64 = 2;
+pub const SCHEMA_VERSION: u64 = 2;
 /// Penalties to choose from, as scikit-learn's C over standardised columns; `None` is no feature at all.
 const CS: [Option<f64>; 9] =
     [None, Some(1e-4), Some(3e-4), Some(0.001), Some(0.003), Some(0.01), Some(0.03), Some(0.1), Some(1.0)];
@@ -81,6 +82,9 @@ pub enum ScoreError {
         "the run was made from vectors in `{a}` and `{b}`; `{path}` has no such columns\nhint: add them, made by the same embedder"
     )]
     NoVectors { path: String, a: String, b: String },
+    /// Somebody asked to stop.
+    #[error("stopped; what was written by then stays")]
+    Stopped,
     #[error(transparent)]
     Finished(#[from] RunError),
     #[error(transparent)]
@@ -89,7 +93,22 @@ pub enum ScoreError {
     Run(#[from] StoreError),
 }
 
+impl From<Stopped> for ScoreError {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
+    }
+}
+
 impl ScoreError {
+    /// Whether somebody asked to stop.
+    pub fn is_stop(&self) -> bool {
+        match self {
+            Self::Stopped => true,
+            Self::Finished(error) => error.is_stop(),
+            _ => false,
+        }
+    }
+
     /// Whether the user can mend it (exit code 2) rather than we (exit code 1).
     pub fn is_users(&self) -> bool {
         match self {
@@ -171,27 +190,77 @@ pub struct Quality {
     pub calibration_error: f64,
 }
 
+/// Where the weights stand in a run.
+pub const WEIGHTS: &str = "score/weights.json";
+
+/// A run as far as weights need it.
+#[derive(Debug, Clone, Copy)]
+pub struct Learned<'a> {
+    /// The run directory, with its pairs and activations.
+    pub path: &'a Path,
+    /// What `run.json` says: the stages up to the principles are done.
+    pub manifest: &'a Manifest,
+    /// Every feature, themes included.
+    pub features: &'a [Feature],
+    /// `[pairs, features]`
+    pub activations: &'a Matrix,
+}
+
 impl Weights {
-    /// Those of the run, read or made now and kept.
+    /// Those of the run; of a run without any they are made now, and kept where that is possible.
     ///
     /// # Errors
     /// [`ScoreError::NoLabels`], or where a file of the run cannot be read.
     pub fn of(run: &Run) -> Result<Self, ScoreError> {
-        let path = run.path.join("score").join("weights.json");
-        let stages = &run.manifest.stages;
-        let fingerprint = stages
-            .iter()
-            .find(|stage| stage.name == "principles")
-            .map(|stage| stage.fingerprint.clone())
-            .unwrap_or_default();
+        let path = run.path.join(WEIGHTS);
         if let Ok(bytes) = std::fs::read(&path)
             && let Ok(kept) = serde_json::from_slice::<Self>(&bytes)
             && kept.schema_version == SCHEMA_VERSION
-            && kept.fingerprint == fingerprint
+            && kept.fingerprint == fingerprint(&run.manifest)
         {
             return Ok(kept);
         }
-        let made = Self::make(run, fingerprint)?;
+        let activations = run.activations()?;
+        let Run { path, manifest, features, .. } = run;
+        let made =
+            Self::fit(Learned { path, manifest, features, activations: &activations }, &run.context.cancel)?;
+        // A disk that nothing can be written to keeps nobody from scoring: the next call makes them again.
+        let _ = made.keep(&run.path);
+        Ok(made)
+    }
+
+    /// From the labels of a run whose pairs and activations stand in their files.
+    ///
+    /// # Errors
+    /// As for [`Self::of`], and [`ScoreError::Stopped`].
+    pub fn fit(run: Learned<'_>, cancel: &Cancel) -> Result<Self, ScoreError> {
+        let labels = RunLabels::read(run.path, run.manifest.seed)?;
+        let (activations, features) = (run.activations, run.features);
+        let found = features.iter().filter(|feature| feature.source.is_found()).count();
+        let delta: Vec<f32> = labels.length.iter().map(|lengths| lengths.delta).collect();
+        let looks = drift::BaselineStats::of(activations, &delta, found, run.manifest.metrics.nmse);
+        let all: Vec<usize> = (0..activations.cols).collect();
+        let full = labels.fit(activations, &all, true, cancel)?;
+        let of_vectors = |column: &usize| features[*column].source == FeatureSource::Difference;
+        let of_vectors: Vec<usize> = all.iter().copied().filter(of_vectors).collect();
+        let vectors = labels.fit(activations, &of_vectors, false, cancel)?;
+        Ok(Self {
+            schema_version: SCHEMA_VERSION,
+            fingerprint: fingerprint(run.manifest),
+            formula: "score = length * (words in A - words in B) + length_ratio * log((1 + words in A) / (1 + words in B)) + sum(weights * activations); P(A preferred) = 1 / (1 + exp(-slope * score))".into(),
+            features: features.iter().map(|feature| feature.feature_id.clone()).collect(),
+            full,
+            vectors,
+            looks,
+        })
+    }
+
+    /// Writes them into a run directory.
+    ///
+    /// # Errors
+    /// Where that is not possible.
+    pub fn keep(&self, run: &Path) -> Result<(), StoreError> {
+        let path = run.join(WEIGHTS);
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(|source| StoreError::Io {
                 action: "make the folder",
@@ -199,31 +268,14 @@ impl Weights {
                 source,
             })?;
         }
-        write_json(&path, &made)?;
-        Ok(made)
+        write_json(&path, self)
     }
+}
 
-    fn make(run: &Run, fingerprint: String) -> Result<Self, ScoreError> {
-        let labels = RunLabels::read(run)?;
-        let activations = run.activations()?;
-        let found = run.features.iter().filter(|feature| feature.source.is_found()).count();
-        let delta: Vec<f32> = labels.length.iter().map(|lengths| lengths.delta).collect();
-        let looks = drift::BaselineStats::of(&activations, &delta, found, run.manifest.metrics.nmse);
-        let all: Vec<usize> = (0..activations.cols).collect();
-        let full = labels.fit(&activations, &all, true)?;
-        let of_vectors = |column: &usize| run.features[*column].source == FeatureSource::Difference;
-        let of_vectors: Vec<usize> = all.iter().copied().filter(of_vectors).collect();
-        let vectors = labels.fit(&activations, &of_vectors, false)?;
-        Ok(Self {
-            schema_version: SCHEMA_VERSION,
-            fingerprint,
-            formula: "score = length * (words in A - words in B) + length_ratio * log((1 + words in A) / (1 + words in B)) + sum(weights * activations); P(A preferred) = 1 / (1 + exp(-slope * score))".into(),
-            features: run.features.iter().map(|feature| feature.feature_id.clone()).collect(),
-            full,
-            vectors,
-            looks,
-        })
-    }
+/// Of the stage that the weights are made from.
+fn fingerprint(manifest: &Manifest) -> String {
+    let stage = manifest.stages.iter().find(|stage| stage.name == "principles");
+    stage.map(|stage| stage.fingerprint.clone()).unwrap_or_default()
 }
 
 /// The run's own labels, `[labels]`, from its `pairs.parquet`.
@@ -239,8 +291,8 @@ struct RunLabels {
 }
 
 impl RunLabels {
-    fn read(run: &Run) -> Result<Self, ScoreError> {
-        let path = run.path.join("pairs.parquet");
+    fn read(run: &Path, seed: u64) -> Result<Self, ScoreError> {
+        let path = run.join("pairs.parquet");
         let failed = |message: String| StoreError::Content { path: path.clone(), message };
         let open = |path: &std::path::Path, columns: &[&str]| -> Result<DataFrame, StoreError> {
             let io = |source| StoreError::Io { action: "read", path: path.into(), source };
@@ -254,7 +306,7 @@ impl RunLabels {
         // Runs of older versions have neither of the last two.
         let table = open(&path, &names).or_else(|_| open(&path, &names[..5]))?;
         let has = |name: &str| table.column(name).is_ok();
-        let ids = open(&run.path.join("activations.parquet"), &["pair_id"])?;
+        let ids = open(&run.join("activations.parquet"), &["pair_id"])?;
         let text = |table: &DataFrame, name: &str| -> Result<StringChunked, StoreError> {
             let column = table.column(name).map_err(|error| failed(error.to_string()))?;
             Ok(column.str().map_err(|error| failed(error.to_string()))?.clone())
@@ -291,7 +343,7 @@ impl RunLabels {
                 log_ratio: ratio.get(row).copied().flatten().unwrap_or(0.0) as f32,
             });
             let group = prompt.as_ref().and_then(|prompt| prompt.get(row)).unwrap_or(id);
-            found.group.push(crate::rng::of_content(run.manifest.seed, "score folds", &[group]));
+            found.group.push(crate::rng::of_content(seed, "score folds", &[group]));
             found.held_out.push(side.get(row) == Some("held_out"));
             found.annotator.push(match who.get(row) {
                 Some(name) => *people.entry(name).or_insert(next),
@@ -313,23 +365,31 @@ impl RunLabels {
     }
 
     /// Weights of `columns`, with or without length: measured, then fitted on all labels.
-    fn fit(&self, activations: &Matrix, columns: &[usize], length: bool) -> Result<Fitted, ScoreError> {
+    fn fit(
+        &self,
+        activations: &Matrix,
+        columns: &[usize],
+        length: bool,
+        cancel: &Cancel,
+    ) -> Result<Fitted, ScoreError> {
         if columns.is_empty() && !length {
             return Ok(Fitted { weights: vec![0.0; activations.cols], ..Fitted::default() });
         }
-        let job = Job { labels: self, activations, columns, length };
+        let job = Job { labels: self, activations, columns, length, cancel };
         let (explore, held_out) = (self.usable(|held_out| !held_out), self.usable(|held_out| held_out));
-        let c = job.strength(&explore);
+        let c = job.strength(&explore)?;
         let tried = job.weights(&explore, c).map_err(|outcome| ScoreError::NoLabels(why(outcome)))?;
         let (scores, labels) = job.scores(&tried, &held_out);
         let quality = self.quality(&held_out, &scores, &labels, job.slope(&explore, c));
 
         let all = self.usable(|_| true);
-        let c = job.strength(&all);
+        let c = job.strength(&all)?;
         let mut fitted = job.weights(&all, c).map_err(|outcome| ScoreError::NoLabels(why(outcome)))?;
         fitted.c = c;
         fitted.held_out = quality;
         fitted.slope = job.slope(&all, c);
+        // Once somebody wants it to stop, parts are left out.
+        cancel.check()?;
         Ok(fitted)
     }
 
@@ -375,6 +435,7 @@ struct Job<'a> {
     activations: &'a Matrix,
     columns: &'a [usize],
     length: bool,
+    cancel: &'a Cancel,
 }
 
 impl Job<'_> {
@@ -440,11 +501,13 @@ impl Job<'_> {
         (rows.iter().map(score).collect(), rows.iter().map(|&row| self.labels.label[row]).collect())
     }
 
-    /// Scores and labels of every row, from weights that the other parts made; prompts stay together.
+    /// Scores and labels of every row, from weights that the other parts made; prompts stay together. `None` where they
+    /// make none, or somebody wants it to stop.
     fn crossed(&self, rows: &[usize], c: Option<f64>) -> Option<(Vec<f64>, Vec<f64>)> {
         let parts: Option<Vec<_>> = (0..FOLDS)
             .into_par_iter()
             .map(|number| {
+                self.cancel.check().ok()?;
                 let (left, rest): (Vec<usize>, Vec<usize>) =
                     rows.iter().partition(|&&row| self.labels.group[row] % FOLDS == number);
                 if left.is_empty() {
@@ -462,7 +525,7 @@ impl Job<'_> {
     }
 
     /// The C that predicts best.
-    fn strength(&self, rows: &[usize]) -> Option<f64> {
+    fn strength(&self, rows: &[usize]) -> Result<Option<f64>, Stopped> {
         let step = rows.len().div_ceil(TUNED_ON).max(1);
         let rows: Vec<usize> = rows.iter().copied().step_by(step).collect();
         let mut best = (f64::INFINITY, None);
@@ -475,8 +538,9 @@ impl Job<'_> {
                 best = (loss, c);
             }
         }
+        self.cancel.check()?;
         // Too few labels to compare on: a penalty that lets little through.
-        if best.0.is_infinite() { Some(0.01) } else { best.1 }
+        Ok(if best.0.is_infinite() { Some(0.01) } else { best.1 })
     }
 
     /// What makes the probabilities honest: from scores of labels that did not make them.

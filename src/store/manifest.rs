@@ -194,7 +194,8 @@ pub struct SourceRecord {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StageRecord {
-    /// `pairs`, `embed`, `sae`, `describe`, `themes`, `effects`, `principles`, `report`.
+    /// `pairs`, `embed`, `sentences`, `sae`, `describe`, `themes`, `effects`, `principles`, `report`, `annotated_pairs`,
+    /// `score`.
     pub name: String,
     /// Wall-clock seconds of the run that did it.
     pub seconds: f64,

@@ -566,3 +566,70 @@ print('ok')
     let out = python(dir.path(), script, &[env!("CARGO_BIN_EXE_wimhf"), sample()]);
     assert_eq!(out.trim(), "ok");
 }
+
+/// What scoring needs is made by `analyze`: a run is scored where nothing can be written, with the bytes of a run of a
+/// version that made the weights when it was first scored.
+#[test]
+fn a_run_that_cannot_be_written_to_is_scored() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = copy_of_sample_run(dir.path());
+    let weights = path.join("score/weights.json");
+    let made = std::fs::read(&weights).expect("`analyze` makes the weights");
+    let record = json(&path.join("run.json"));
+    let stage = record["stages"].as_array().unwrap().iter().find(|stage| stage["name"] == "score").unwrap();
+    assert_eq!(stage["outputs"][0]["file"], "score/weights.json");
+    assert_eq!(stage["outputs"][0]["sha256"].as_str().map(str::len), Some(64));
+    let score = |out: &str| {
+        done(dir.path(), &["score", "run", &data("sample.parquet"), "--out", out, "--explain"]);
+        std::fs::read(dir.path().join(out)).unwrap()
+    };
+    let before = crate::util::contents(&path);
+    let scored = score("new.parquet");
+    assert!(before == crate::util::contents(&path), "scoring to elsewhere writes nothing into the run");
+
+    // An older run, and a file where the folder of the weights would be: nobody can write there, whatever his rights.
+    let stages = record["stages"].as_array().unwrap().iter().filter(|stage| stage["name"] != "score");
+    let stages: Vec<serde_json::Value> = stages.cloned().collect();
+    let old = serde_json::Value::Object(
+        record
+            .as_object()
+            .unwrap()
+            .iter()
+            .map(|(name, value)| {
+                (name.clone(), if name == "stages" { stages.clone().into() } else { value.clone() })
+            })
+            .collect(),
+    );
+    std::fs::write(path.join("run.json"), old.to_string()).unwrap();
+    std::fs::remove_dir_all(path.join("score")).unwrap();
+    std::fs::write(path.join("score"), "in the way").unwrap();
+    assert!(score("old.parquet") == scored, "weights made while scoring are those of `analyze`");
+    std::fs::remove_file(path.join("score")).unwrap();
+    assert!(score("older.parquet") == scored);
+    assert_eq!(std::fs::read(&weights).unwrap(), made, "they are kept where that is possible");
+
+    // The same call of `analyze` adds the stage, and a damaged file is made again.
+    for _ in 0..2 {
+        done(
+            dir.path(),
+            &["analyze", &data("sample.parquet"), "--seed", "1", "--device", "cpu", "--out", "run"],
+        );
+        assert_eq!(std::fs::read(&weights).unwrap(), made);
+        std::fs::write(&weights, "{}").unwrap();
+    }
+}
+
+/// A dataset without labels is analysed to its end; there is nothing to score by, and who scores is told so.
+#[test]
+fn a_run_without_labels_has_no_weights() {
+    let dir = tempfile::tempdir().unwrap();
+    small(&dir.path().join("labelled.parquet"), 200, |_| 1.0);
+    let table = parquet(&dir.path().join("labelled.parquet")).drop("label").unwrap();
+    write(&dir.path().join("plain.parquet"), table);
+    let output = analyze(dir.path(), &["plain.parquet", "--features", "8", "--active", "2", "--out", "run"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(!dir.path().join("run/score/weights.json").exists());
+    let refused = run(dir.path(), &["score", "run", "plain.parquet", "--out", "o.parquet"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(stderr(&refused).contains("no labels to learn from"), "{}", stderr(&refused));
+}

@@ -22,6 +22,7 @@ fn options(source: &Source) -> Options {
         evaluate: true,
         seed: 1,
         redundant_above: 0.7,
+        cancel: wimhf::Cancel::default(),
     }
 }
 

@@ -167,3 +167,70 @@ fn ctrl_c_ends_with_130_and_the_next_call_goes_on() {
     let again = analyze(dir.path(), &["d.parquet", "--out", "run"]);
     assert!(again.status.success(), "{}", stderr(&again));
 }
+
+/// Asks to stop once a stage has begun.
+struct StopIn<'a> {
+    stage: &'a str,
+    cancel: wimhf::Cancel,
+}
+
+impl wimhf::Observer for StopIn<'_> {
+    fn stage(&mut self, name: &str, _: usize) {
+        if name == self.stage {
+            self.cancel.request();
+        }
+    }
+}
+
+/// Whoever asks to stop while a stage is under way is not kept waiting for its end: every stage looks, and leaves no
+/// half of itself. The same call then goes on, and what comes out is what comes out in one go.
+#[test]
+fn every_stage_stops_where_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("d.parquet");
+    small(&file, 400, |i| f64::from(u8::from(i % 3 == 0)));
+    let request = |out: &str| {
+        let mut request = wimhf::AnalyzeRequest::new(&file.display().to_string(), dir.path().join(out));
+        request.device = wimhf::sae::DeviceChoice::Cpu;
+        (request.config.sae.features, request.config.sae.active) = (Some(8), Some(2));
+        request
+    };
+    let stages =
+        ["embed", "sentences", "sae", "describe", "themes", "effects", "principles", "report", "score"];
+    for stage in stages {
+        let request = request("stopped");
+        let mut stop = StopIn { stage, cancel: request.context().cancel.clone() };
+        let error = wimhf::analyze(&request, &mut stop).map(|_| ()).expect_err(stage);
+        assert_eq!(error.kind, wimhf::ErrorKind::Cancelled, "{stage}: {error}");
+        let done: Vec<String> =
+            statuses(&dir.path().join("stopped")).into_iter().map(|(name, _)| name).collect();
+        assert!(!done.iter().any(|name| name == stage), "{stage} was finished: {done:?}");
+    }
+    wimhf::analyze(&request("stopped"), &mut ()).unwrap();
+    wimhf::analyze(&request("whole"), &mut ()).unwrap();
+    let (stopped, whole) = (contents(&dir.path().join("stopped")), contents(&dir.path().join("whole")));
+    assert!(stopped.keys().eq(whole.keys()));
+    for (file, content) in &whole {
+        // The page says how long stages took.
+        let same = file.ends_with("report.html") || stopped[file] == *content;
+        assert!(same, "{}", file.display());
+    }
+}
+
+/// The verbs on a finished run that take long look, too.
+#[test]
+fn verbs_stop_where_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = crate::util::copy_of_sample_run(dir.path());
+    let run = wimhf::Run::open(&path).unwrap();
+    let before = contents(&path);
+    run.context.cancel.request();
+    let page = run.report(&wimhf::ops::report::ReportRequest::default()).map(|_| ());
+    let constitution = run.constitution(&wimhf::ConstitutionRequest::default(), &mut ()).map(|_| ());
+    let personal = run.personalize(&wimhf::PersonalizeRequest::default()).map(|_| ());
+    for (verb, outcome) in [("report", page), ("constitution", constitution), ("personalize", personal)] {
+        let error = outcome.expect_err(verb);
+        assert_eq!(error.kind, wimhf::ErrorKind::Cancelled, "{verb}: {error}");
+    }
+    assert!(before == contents(&path), "nothing was written");
+}

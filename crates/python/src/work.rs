@@ -29,7 +29,7 @@ pub fn work<T: Send>(
     job: impl FnOnce(&Context, &mut dyn Observer) -> Result<T, Error> + Send,
 ) -> PyResult<T> {
     not_forked().map_err(|error| exception(&error))?;
-    let context = Context::from_environment();
+    let context = environment();
     let cancel = context.cancel.clone();
     let watcher = watcher.map(|watcher| watcher.clone().unbind());
     let (outcome, raised) = py.detach(|| {
@@ -56,9 +56,15 @@ pub fn work<T: Send>(
     settled(outcome)
 }
 
+/// What the process's environment says now.
+fn environment() -> Context {
+    wimhf::limits::set(|name| std::env::var(name).ok());
+    Context::from_environment()
+}
+
 /// Runs what is over in a moment and starts no threads, without the interpreter's lock.
 pub fn moment<T: Send>(py: Python<'_>, job: impl FnOnce(&Context) -> Result<T, Error> + Send) -> PyResult<T> {
-    let context = Context::from_environment();
+    let context = environment();
     settled(py.detach(|| catch_unwind(AssertUnwindSafe(|| job(&context)))))
 }
 

@@ -32,7 +32,7 @@ const READING: &str = include_str!("../../../data/reading.csv");
 /// Cues of unsafe requests, in the same form.
 const UNSAFE_PROMPTS: &str = include_str!("../../../data/unsafe_prompts.toml");
 /// Pairs read between two calls of the progress function.
-const BLOCK: usize = 2048;
+const BLOCK: usize = 256;
 /// Compiled size of one concept's patterns: what one loop over words needs, many times over.
 const PATTERN_BYTES: usize = 32 << 20;
 

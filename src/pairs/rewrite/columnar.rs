@@ -8,11 +8,12 @@ use polars_arrow::datatypes::Metadata;
 use polars_arrow::io::ipc::write::{StreamWriter, WriteOptions};
 use polars_parquet::write::KeyValue;
 
-use super::undo::{Record, record_path, rows_path, sha256_file};
-use super::{Action, Changes, RewriteError, Target};
+use super::changes::{self, Action, Changes, Edit, RewriteError, Target};
+use super::record::{Record, record_path, rows_path, sha256_file};
+use crate::pairs::container::guard;
 use crate::pairs::error::PairsError;
 use crate::pairs::features;
-use crate::pairs::table::{Container, Table, guard};
+use crate::pairs::table::{Container, Table};
 use crate::store::{StoreError, write_file, write_json};
 
 /// Writes `table` with `changes` to `to`, and the record and the changed rows beside it.
@@ -198,12 +199,12 @@ fn turn(column: &Column, target: &Target, changes: &Changes) -> Result<Column, R
     let texts = column.cast(&DataType::String).map_err(failed(&target.path))?;
     let texts = texts.str().map_err(failed(&target.path))?;
     let mut turned: Vec<Option<String>> = texts.iter().map(|text| text.map(str::to_owned)).collect();
-    let turning = |mark: &super::Edit| matches!(mark.action, Action::Flip | Action::Tie);
+    let turning = |mark: &Edit| matches!(mark.action, Action::Flip | Action::Tie);
     for (&row, mark) in changes.marks.iter().filter(|(_, mark)| turning(mark)) {
         let Some(slot) = turned.get_mut(row as usize) else { continue };
         // A missing label is a tie, and its own opposite.
         let Some(text) = slot.as_deref() else { continue };
-        let new = super::turned(text, mark.action, &target.codes)
+        let new = changes::turned(text, mark.action, &target.codes)
             .ok_or_else(|| wrong(row as usize, text.to_owned()))?;
         *slot = Some(new);
     }

@@ -1,8 +1,9 @@
 //! Rows of CSV and TSV by their bytes, in the dialect that they were read in.
 
-use super::Target;
-use super::text::{Parts, TextEdit};
+use super::changes::Target;
+use super::edit::TextEdit;
 use crate::pairs::dialect::{Dialect, Record};
+use crate::pairs::pieces::Parts;
 
 /// Where the columns stand that a change touches.
 #[derive(Debug, Default)]

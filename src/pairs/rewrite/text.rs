@@ -3,10 +3,13 @@
 use std::io::Write;
 use std::path::Path;
 
-use super::undo::{Record, Restore, record_path, sha256};
-use super::{Action, Changes, Edit, RewriteError, Target, csv, json};
+use super::changes::{ADDED, Action, Changes, RewriteError, Target};
+use super::edit::TextEdit;
+use super::record::{Record, Restore, record_path, sha256};
+use super::{csv, json};
 use crate::pairs::dialect::Dialect;
 use crate::pairs::error::PairsError;
+use crate::pairs::pieces::{self, Parts};
 use crate::pairs::table::{Packing, text_bytes};
 use crate::store::{StoreError, write_bytes, write_json};
 
@@ -16,53 +19,6 @@ pub(super) enum Format {
     Csv(Dialect),
     JsonLines,
     JsonArray,
-}
-
-/// A text taken apart. All of it together is the text again.
-#[derive(Debug, Default, PartialEq)]
-pub(in crate::pairs) struct Parts<'a> {
-    /// What stands before the first row: byte order mark, header, opening bracket.
-    pub head: &'a [u8],
-    /// Each row, and what stands between it and the next one or the end.
-    pub rows: Vec<(&'a [u8], &'a [u8])>,
-}
-
-/// What is done to one row: the fields to add, and whether the first and second response change places.
-pub(super) struct TextEdit<'a> {
-    pub mark: Option<&'a Edit>,
-    pub target: &'a Target,
-    pub weight: Option<f64>,
-}
-
-impl TextEdit<'_> {
-    /// The action's name, `keep` for none.
-    pub fn action(&self) -> &'static str {
-        self.mark.map_or("keep", |mark| mark.action.name())
-    }
-
-    pub fn rule(&self) -> &str {
-        self.mark.map_or("", |mark| mark.rule.as_str())
-    }
-
-    /// The score as it is written.
-    pub fn score(&self) -> String {
-        self.mark.map_or_else(|| "0.0".to_owned(), |mark| format!("{:?}", mark.score))
-    }
-
-    pub fn flips(&self) -> bool {
-        self.mark.is_some_and(|mark| mark.action == Action::Flip)
-    }
-
-    /// What the label becomes; `Err` with the label where it has no such form.
-    pub fn label(&self, label: &str) -> Result<Option<String>, String> {
-        match self.mark {
-            Some(mark) if matches!(mark.action, Action::Flip | Action::Tie) => {
-                let turned = super::turned(label, mark.action, &self.target.codes);
-                turned.map(Some).ok_or_else(|| label.to_owned())
-            }
-            _ => Ok(None),
-        }
-    }
 }
 
 impl Format {
@@ -78,8 +34,8 @@ impl Format {
     pub fn split(self, bytes: &[u8]) -> Option<Parts<'_>> {
         match self {
             Self::Csv(dialect) => Some(csv::split(bytes, dialect)),
-            Self::JsonLines => Some(json::split_lines(bytes)),
-            Self::JsonArray => json::split_array(bytes),
+            Self::JsonLines => Some(pieces::split_lines(bytes)),
+            Self::JsonArray => pieces::split_array(bytes),
         }
     }
 
@@ -162,7 +118,7 @@ pub(super) fn write(
             dropped.push(row);
             continue;
         }
-        let weight = (added.len() > super::ADDED.len())
+        let weight = (added.len() > ADDED.len())
             .then(|| if mark.is_some_and(|m| m.action == Action::Weight) { changes.weight } else { 1.0 });
         let edit = TextEdit { mark, target, weight };
         let edited = format.edit(&columns, content, &edit, added).map_err(|label| RewriteError::Label {

@@ -3,11 +3,11 @@
 use polars::prelude::*;
 
 use super::chosen_rejected::{columns_of, has_texts};
-use super::{ColumnMap, ExtractOptions, ExtractedPairs, FormatAdapter, find};
 use crate::pairs::ReadOptions;
 use crate::pairs::columns::Columns;
 use crate::pairs::dedup::gather;
 use crate::pairs::error::PairsError;
+use crate::pairs::format::{ColumnMap, ExtractOptions, ExtractedPairs, FormatAdapter, find, prompt};
 use crate::pairs::records::lists;
 use crate::pairs::texts::{self, Texts};
 
@@ -33,7 +33,7 @@ impl FormatAdapter for Alternatives {
         let more = lists.map(|(a, b)| vec![a, b]).or_else(outputs)?;
         let taken: Vec<&str> = more.iter().map(String::as_str).collect();
         Some(ColumnMap {
-            prompt: super::prompt(columns, &taken),
+            prompt: prompt(columns, &taken),
             more,
             ranked: true,
             certain: true,

@@ -6,9 +6,9 @@ use polars::prelude::*;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{ColumnMap, FormatAdapter};
 use crate::pairs::ReadOptions;
 use crate::pairs::columns::Columns;
+use crate::pairs::format::{ColumnMap, FormatAdapter};
 
 pub(super) struct AnnotatedPairs;
 

@@ -4,9 +4,10 @@ use polars::prelude::*;
 use serde_json::{Map, Value};
 
 use super::argilla::first_choice;
-use super::{ColumnMap, FormatAdapter, paired};
+use super::paired;
 use crate::pairs::ReadOptions;
 use crate::pairs::columns::Columns;
+use crate::pairs::format::{ColumnMap, FormatAdapter};
 use crate::pairs::literal::WRAPPED;
 
 pub(super) struct LabelStudio;

@@ -2,10 +2,10 @@
 
 use polars::prelude::DataFrame;
 
-use super::{ColumnMap, FormatAdapter, find, numbers};
 use crate::pairs::ReadOptions;
 use crate::pairs::columns::Columns;
 use crate::pairs::error::PairsError;
+use crate::pairs::format::{ColumnMap, FormatAdapter, find, numbers};
 use crate::pairs::texts::{self, Cells, Texts};
 
 pub(super) struct Arena;

@@ -3,11 +3,12 @@
 use polars::prelude::*;
 use serde_json::Value;
 
-use super::{ColumnMap, ExtractOptions, ExtractedPairs, FormatAdapter, find, paired};
+use super::paired;
 use crate::pairs::ReadOptions;
 use crate::pairs::columns::Columns;
 use crate::pairs::dedup::gather;
 use crate::pairs::error::PairsError;
+use crate::pairs::format::{ColumnMap, ExtractOptions, ExtractedPairs, FormatAdapter, find};
 use crate::pairs::records::json_of;
 use crate::pairs::texts::Texts;
 

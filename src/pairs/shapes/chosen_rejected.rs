@@ -3,10 +3,10 @@
 
 use polars::prelude::{DataFrame, DataType};
 
-use super::{ColumnMap, FormatAdapter};
 use crate::pairs::ReadOptions;
 use crate::pairs::columns::Columns;
 use crate::pairs::error::PairsError;
+use crate::pairs::format::{ColumnMap, FormatAdapter, prompt};
 use crate::pairs::texts::Texts;
 
 pub(super) struct ChosenRejected;
@@ -64,7 +64,7 @@ impl FormatAdapter for ChosenRejected {
             return None;
         }
         Some(ColumnMap {
-            prompt: super::prompt(columns, &[&first, &second]),
+            prompt: prompt(columns, &[&first, &second]),
             first,
             second,
             chosen_first: true,

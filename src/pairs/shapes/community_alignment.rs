@@ -2,10 +2,10 @@
 
 use polars::prelude::*;
 
-use super::{ColumnMap, ExtractOptions, ExtractedPairs, FormatAdapter};
 use crate::pairs::ReadOptions;
 use crate::pairs::columns::Columns;
 use crate::pairs::error::PairsError;
+use crate::pairs::format::{ColumnMap, ExtractOptions, ExtractedPairs, FormatAdapter};
 use crate::pairs::ranked::{Dialogue, Rankings};
 use crate::pairs::texts;
 

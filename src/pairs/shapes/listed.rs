@@ -3,10 +3,10 @@
 
 use polars::prelude::*;
 
-use super::{ColumnMap, ExtractOptions, ExtractedPairs, FormatAdapter, find};
 use crate::pairs::ReadOptions;
 use crate::pairs::columns::Columns;
 use crate::pairs::error::PairsError;
+use crate::pairs::format::{ColumnMap, ExtractOptions, ExtractedPairs, FormatAdapter, find, prompt};
 use crate::pairs::ranked::Rankings;
 use crate::pairs::records::{Records, lists, numbers_in};
 
@@ -94,7 +94,7 @@ impl FormatAdapter for Listed {
             }
         };
         Some(ColumnMap {
-            prompt: super::prompt(columns, &[more.first().map_or("", String::as_str)]),
+            prompt: prompt(columns, &[more.first().map_or("", String::as_str)]),
             more,
             label,
             ranked: true,

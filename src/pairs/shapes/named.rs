@@ -1,9 +1,9 @@
 //! Formats whose rows are pairs: a table of the columns' published names.
 
-use super::{Choice, ColumnMap, FormatAdapter, LabelPair};
 use crate::pairs::ReadOptions;
 use crate::pairs::codes::Codes;
 use crate::pairs::columns::Columns;
+use crate::pairs::format::{Choice, ColumnMap, FormatAdapter, LABEL, LabelPair, one_hot, prompt};
 
 /// A format that is told by its columns' names and needs nothing else.
 pub(super) struct Named {
@@ -148,7 +148,7 @@ impl FormatAdapter for Named {
     fn recognise(&self, columns: &Columns, _: &ReadOptions) -> Option<ColumnMap> {
         let (first, second) = (columns.find(&[self.first])?, columns.find(&[self.second])?);
         let mut plan = ColumnMap {
-            prompt: columns.find(self.prompt).or_else(|| super::prompt(columns, &[&first, &second])),
+            prompt: columns.find(self.prompt).or_else(|| prompt(columns, &[&first, &second])),
             first,
             second,
             annotator: columns.find(self.annotator),
@@ -160,7 +160,7 @@ impl FormatAdapter for Named {
                 if std::ptr::eq(self, &raw const OWN) {
                     plan.certain = plan.label.is_some() && columns.find(self.prompt).is_some();
                     let free = |name: &String| *name != plan.first && *name != plan.second;
-                    plan.label = plan.label.or_else(|| columns.find(&super::LABEL[..SURE]).filter(free));
+                    plan.label = plan.label.or_else(|| columns.find(&LABEL[..SURE]).filter(free));
                     if plan.label.is_none() {
                         plan.label_pair = super::paired::label_pair_of(columns, &plan.first, &plan.second);
                     }
@@ -179,7 +179,7 @@ impl FormatAdapter for Named {
                 (!plan.choices.is_empty()).then_some(())?;
             }
             Label::OneHot(name) => {
-                plan.label_pair = Some(super::one_hot(columns, &columns.find(&[name])?)?);
+                plan.label_pair = Some(one_hot(columns, &columns.find(&[name])?)?);
                 plan.certain = true;
             }
             Label::Scores(one, other) => {

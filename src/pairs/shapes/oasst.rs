@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use polars::prelude::*;
 use serde::Deserialize;
 
-use super::{ColumnMap, ExtractOptions, ExtractedPairs, FormatAdapter};
 use crate::pairs::ReadOptions;
 use crate::pairs::columns::Columns;
 use crate::pairs::error::PairsError;
+use crate::pairs::format::{ColumnMap, ExtractOptions, ExtractedPairs, FormatAdapter, keys, numbers};
 use crate::pairs::ranked::{Dialogue, Rankings};
 use crate::pairs::texts;
 
@@ -49,12 +49,12 @@ impl FormatAdapter for OpenAssistant {
         plan: &ColumnMap,
         how: &ExtractOptions<'_>,
     ) -> Result<ExtractedPairs, PairsError> {
-        let key = |at| super::keys(plan.column(frame, at, how.path)?, how.path);
+        let key = |at| keys(plan.column(frame, at, how.path)?, how.path);
         let (id, parent, role) = (key(0)?, key(1)?, key(3)?);
         let text = texts::text(plan.column(frame, 2, how.path)?, how.path)?;
-        let rank = super::numbers(plan.label_column(frame, how.path)?, how.path)?;
+        let rank = numbers(plan.label_column(frame, how.path)?, how.path)?;
         let deleted = match plan.more.get(4) {
-            Some(_) => super::numbers(plan.column(frame, 4, how.path)?, how.path)?,
+            Some(_) => numbers(plan.column(frame, 4, how.path)?, how.path)?,
             None => Vec::new(),
         };
         let is_assistant = |row: usize| role.get(row) == Some("assistant");

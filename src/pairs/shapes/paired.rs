@@ -2,10 +2,12 @@
 
 use polars::prelude::{DataFrame, DataType};
 
-use super::{ColumnMap, ExtractOptions, ExtractedPairs, FormatAdapter, LABEL, LabelPair};
 use crate::pairs::ReadOptions;
 use crate::pairs::columns::Columns;
 use crate::pairs::error::PairsError;
+use crate::pairs::format::{
+    ColumnMap, ExtractOptions, ExtractedPairs, FormatAdapter, LABEL, LabelPair, one_hot, prompt,
+};
 use crate::pairs::texts::Texts;
 
 pub(super) struct Paired;
@@ -196,7 +198,7 @@ fn plan(columns: &Columns) -> Option<ColumnMap> {
     let taken = |name: &&String| **name == only.first || **name == only.second;
     let free: Vec<(String, DataType)> = columns.0.iter().filter(|(name, _)| !taken(&name)).cloned().collect();
     let free = Columns(free);
-    let prompt = super::prompt(&free, &[]);
+    let prompt = prompt(&free, &[]);
     let scalar = |name: &String| free.dtype(name).is_some_and(|dtype| !matches!(dtype, DataType::Struct(_)));
     let label = LABEL
         .iter()
@@ -230,11 +232,8 @@ fn outcomes(columns: &Columns) -> Option<LabelPair> {
             matches!(word.as_str(), "winner" | "wins" | "win" | "preferred" | "better" | "prefer")
         })
     };
-    let found = columns
-        .0
-        .iter()
-        .filter(|(name, _)| says(name))
-        .find_map(|(name, _)| super::one_hot(columns, name))?;
+    let found =
+        columns.0.iter().filter(|(name, _)| says(name)).find_map(|(name, _)| one_hot(columns, name))?;
     (counts(&found.first) && counts(&found.second)).then_some(found)
 }
 

@@ -2,10 +2,10 @@
 
 use polars::prelude::DataFrame;
 
-use super::{ColumnMap, ExtractOptions, ExtractedPairs, FormatAdapter};
 use crate::pairs::ReadOptions;
 use crate::pairs::columns::Columns;
 use crate::pairs::error::PairsError;
+use crate::pairs::format::{ColumnMap, ExtractOptions, ExtractedPairs, FormatAdapter};
 use crate::pairs::ranked::{Dialogue, Rankings, position_of_best};
 use crate::pairs::records::Records;
 

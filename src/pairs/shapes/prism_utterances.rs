@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use polars::prelude::DataFrame;
 
-use super::{ColumnMap, ExtractOptions, ExtractedPairs, FormatAdapter};
 use crate::pairs::ReadOptions;
 use crate::pairs::columns::Columns;
 use crate::pairs::error::PairsError;
+use crate::pairs::format::{ColumnMap, ExtractOptions, ExtractedPairs, FormatAdapter, keys, numbers};
 use crate::pairs::ranked::{Dialogue, Rankings, position_of_best};
 use crate::pairs::texts;
 
@@ -47,13 +47,13 @@ impl FormatAdapter for PrismUtterances {
     ) -> Result<ExtractedPairs, PairsError> {
         let prompt = texts::text(plan.column(frame, 0, how.path)?, how.path)?;
         let response = texts::text(plan.column(frame, 1, how.path)?, how.path)?;
-        let conversation = super::keys(plan.column(frame, 2, how.path)?, how.path)?;
-        let turn = super::numbers(plan.column(frame, 3, how.path)?, how.path)?;
+        let conversation = keys(plan.column(frame, 2, how.path)?, how.path)?;
+        let turn = numbers(plan.column(frame, 3, how.path)?, how.path)?;
         let chosen = match plan.more.get(3) {
-            Some(_) => super::numbers(plan.column(frame, 4, how.path)?, how.path)?,
+            Some(_) => numbers(plan.column(frame, 4, how.path)?, how.path)?,
             None => Vec::new(),
         };
-        let score = super::numbers(plan.label_column(frame, how.path)?, how.path)?;
+        let score = numbers(plan.label_column(frame, how.path)?, how.path)?;
 
         // Conversations in the order of the file, their rows by turn.
         let mut order: Vec<Vec<u32>> = Vec::new();

@@ -4,10 +4,12 @@ use std::collections::HashMap;
 
 use polars::prelude::*;
 
-use super::{ANNOTATOR, Choice, ColumnMap, ExtractOptions, ExtractedPairs, FormatAdapter};
 use crate::pairs::ReadOptions;
 use crate::pairs::columns::Columns;
 use crate::pairs::error::PairsError;
+use crate::pairs::format::{
+    ANNOTATOR, Choice, ColumnMap, ExtractOptions, ExtractedPairs, FormatAdapter, find, keys, numbers, prompt,
+};
 use crate::pairs::ranked::Rankings;
 use crate::pairs::texts;
 
@@ -40,7 +42,7 @@ impl FormatAdapter for Scored {
 
     fn recognise(&self, columns: &Columns, options: &ReadOptions) -> Option<ColumnMap> {
         let response = columns.find(&["response", "completion", "answer", "output", "generation"])?;
-        let prompt = options.prompt_column.clone().or_else(|| super::prompt(columns, &[&response]))?;
+        let prompt = options.prompt_column.clone().or_else(|| prompt(columns, &[&response]))?;
         let number = |name: &String| columns.dtype(name).is_some_and(|dtype| !dtype.is_nested());
         let mut plan = ColumnMap {
             prompt: Some(prompt),
@@ -69,15 +71,15 @@ impl FormatAdapter for Scored {
         how: &ExtractOptions<'_>,
     ) -> Result<ExtractedPairs, PairsError> {
         let name = plan.more.first().map_or("", String::as_str);
-        let response = texts::text(super::find(frame, name, how.path)?, how.path)?;
+        let response = texts::text(find(frame, name, how.path)?, how.path)?;
         let prompt = match plan.prompt_cells(frame, how.path)? {
             Some(cells) => cells.into_text(),
             None => StringChunked::full_null("prompt".into(), frame.height()),
         };
-        let score = super::numbers(plan.label_column(frame, how.path)?, how.path)?;
+        let score = numbers(plan.label_column(frame, how.path)?, how.path)?;
         let lower_is_better = plan.label.as_deref().is_some_and(|name| name.to_lowercase().contains("rank"));
         let annotator = match plan.annotator.as_deref().map(|name| frame.column(name)) {
-            Some(Ok(column)) => Some(super::keys(column, how.path)?),
+            Some(Ok(column)) => Some(keys(column, how.path)?),
             _ => None,
         };
         let mut groups: Vec<Vec<u32>> = Vec::new();

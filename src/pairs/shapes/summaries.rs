@@ -2,11 +2,11 @@
 
 use polars::prelude::*;
 
-use super::{ColumnMap, ExtractOptions, ExtractedPairs, FormatAdapter, find};
 use crate::pairs::ReadOptions;
 use crate::pairs::codes::Codes;
 use crate::pairs::columns::Columns;
 use crate::pairs::error::PairsError;
+use crate::pairs::format::{ColumnMap, ExtractOptions, ExtractedPairs, FormatAdapter, find};
 use crate::pairs::records::Records;
 use crate::pairs::texts::{self, Texts};
 

@@ -2,10 +2,10 @@
 
 use polars::prelude::DataFrame;
 
-use super::{Choice, ColumnMap, ExtractOptions, ExtractedPairs, FormatAdapter};
 use crate::pairs::ReadOptions;
 use crate::pairs::columns::Columns;
 use crate::pairs::error::PairsError;
+use crate::pairs::format::{Choice, ColumnMap, ExtractOptions, ExtractedPairs, FormatAdapter};
 use crate::pairs::ranked::Rankings;
 use crate::pairs::records::Records;
 use crate::pairs::texts;

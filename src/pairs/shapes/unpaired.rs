@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use polars::prelude::*;
 
-use super::{ColumnMap, ExtractOptions, ExtractedPairs, FormatAdapter, find};
 use crate::config::Pairing;
 use crate::pairs::ReadOptions;
 use crate::pairs::columns::Columns;
 use crate::pairs::error::PairsError;
+use crate::pairs::format::{ColumnMap, ExtractOptions, ExtractedPairs, FormatAdapter, find, keys, prompt};
 use crate::pairs::labels;
 use crate::pairs::ranked::Rankings;
 use crate::pairs::texts;
@@ -61,7 +61,7 @@ impl FormatAdapter for Unpaired {
             Some(_) => return None,
             None => columns.find(&["label", "kto_tag", "thumb", "is_good", "feedback", "desirable"])?,
         };
-        let prompt = super::prompt(columns, &[&response, &label]);
+        let prompt = prompt(columns, &[&response, &label]);
         // A conversation that ends with its answer is no prompt of it.
         Some(ColumnMap {
             prompt: Some(prompt?),
@@ -143,7 +143,7 @@ impl FormatAdapter for Unpaired {
 
 /// Up or down, for every row; a word that is neither is asked about.
 fn thumbs(column: &Column, path: &str) -> Result<Vec<Option<bool>>, PairsError> {
-    let keys = super::keys(column, path)?;
+    let keys = keys(column, path)?;
     let read = |text: &str| {
         let text = text.trim().to_lowercase();
         match (GOOD.contains(&&*text), BAD.contains(&&*text)) {

@@ -161,6 +161,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure>
             return if code == 0 { Ok(()) } else { Err(Failure { code, message: String::new() }) };
         }
     };
+    wimhf::limits::set(|name| std::env::var(name).ok());
     let context = Context::from_environment();
     stop_on_ctrl_c(context.cancel.clone());
     match arguments.command {
