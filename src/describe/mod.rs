@@ -30,6 +30,7 @@ pub mod sentence_features;
 mod setting;
 pub mod user_concepts;
 
+use crate::config::DescribeConfig;
 use crate::context::{Cancel, Stopped};
 use crate::matrix::Matrix;
 use crate::pairs::Pairs;
@@ -61,9 +62,9 @@ pub fn describe(setting: &Setting<'_>, found: &Found<'_>) -> Result<Described, c
 
     let said = says::sentences(setting, found, &phrases, &clear, &sides.open);
     cancel.check()?;
+    let mut offers: Vec<Vec<Offer>> = said.iter().map(|said| said.offers(setting.bank)).collect();
+    let tests = (found.learned + found.difference.cols).max(1) as f64;
     let mut features = Vec::new();
-    let mut offers = Vec::new();
-    let mut fits = Vec::new();
     for (index, said) in said.iter().enumerate() {
         cancel.check()?;
         let column = present(&graded.column(index), &presence.column(index));
@@ -74,11 +75,10 @@ pub fn describe(setting: &Setting<'_>, found: &Found<'_>) -> Result<Described, c
             examples: strongest(&column, &sides.held_out, 10),
             ..Feature::default()
         };
-        offers.push(said.offers(setting.bank));
         let named: Vec<u32> = said.phrases.iter().map(|(phrase, _)| *phrase).collect();
         let [fidelity, everywhere] = phrases.fidelity(&named, &column, &sides.read_held_out);
         said.name(&mut feature, setting.bank, Some(fidelity).filter(|c| c.r.is_finite() && c.p.is_finite()));
-        fits.push(everywhere.r >= EVERYWHERE);
+        feature.keep(setting.config, tests, everywhere.r >= EVERYWHERE);
         features.push(feature);
     }
 
@@ -108,44 +108,31 @@ pub fn describe(setting: &Setting<'_>, found: &Found<'_>) -> Result<Described, c
             setting::fidelity(&column, &read, 1.0, &sides.held_out)
         });
         called.said.name(&mut feature, setting.bank, fidelity);
+        feature.keep(setting.config, tests, true);
         features.push(feature);
-    }
-
-    let found_count = features.len().max(1) as f64;
-    fits.resize(features.len(), true);
-    for (feature, fits) in features.iter_mut().zip(fits) {
-        feature.kept = fits
-            && !feature.description.is_empty()
-            && feature.recurs(setting.config)
-            && feature.fidelity.is_some_and(|f| {
-                f.r >= setting.config.min_fidelity && f.p * found_count < setting.config.alpha
-            });
-        if !feature.kept {
-            feature.silence();
-        }
     }
     features.extend(dictionary(found, &clear, &graded, &presence, &sides));
     features.extend(known(setting, found.known, &sides));
 
-    let learned = found.learned;
-    let sign_of = |matrix: &Matrix, levels: &[f32]| Matrix {
-        values: (matrix.values.iter().enumerate())
-            .map(|(at, &z)| {
-                let least = levels.get(at % matrix.cols.max(1)).copied().unwrap_or(0.0);
-                if z == 0.0 || z.abs() < least { 0.0 } else { z.signum() }
-            })
-            .collect(),
-        cols: matrix.cols,
-    };
     let parts = |sentences: &Matrix, difference: &Matrix, known: &Matrix| {
-        let (first, second) = (sentences.columns(0, learned), sentences.columns(learned, sentences.cols));
+        let first = sentences.columns(0, found.learned);
+        let second = sentences.columns(found.learned, sentences.cols);
         beside(&beside(&beside(&first, difference), &second), known)
     };
     let activations = parts(&graded, &difference, found.known);
-    let presence = parts(&presence, &sign_of(&difference, &levels), &sign_of(found.known, &[]));
+    let presence = parts(&presence, &signs(&difference, &levels), &signs(found.known, &[]));
     let mut described = Described { features, activations, presence, flipped, offers };
     described.mark_redundant(setting.pairs, &sides.choose, setting.redundant_above, cancel)?;
     Ok(described)
+}
+
+/// The sign of each activation that reaches the level of its column (0 where there is none), else 0.
+fn signs(matrix: &Matrix, levels: &[f32]) -> Matrix {
+    let sign = |(at, &z): (usize, &f32)| {
+        let least = levels.get(at % matrix.cols.max(1)).copied().unwrap_or(0.0);
+        if z == 0.0 || z.abs() < least { 0.0 } else { z.signum() }
+    };
+    Matrix { values: matrix.values.iter().enumerate().map(sign).collect(), cols: matrix.cols }
 }
 
 /// The clear level of every sentence feature: the data's for what was learned here (`learned` of them), the
@@ -189,6 +176,17 @@ fn middle(z: &[f32]) -> f32 {
 }
 
 impl Feature {
+    /// Keeps its words where they `fit`, are true on held-out pairs beyond chance over so many `tests`, and it recurs.
+    fn keep(&mut self, config: &DescribeConfig, tests: f64, fit: bool) {
+        self.kept = fit
+            && !self.description.is_empty()
+            && self.recurs(config)
+            && self.fidelity.is_some_and(|f| f.r >= config.min_fidelity && f.p * tests < config.alpha);
+        if !self.kept {
+            self.silence();
+        }
+    }
+
     /// Words that do not hold are worse than none; what it was read off stays.
     fn silence(&mut self) {
         self.describer = "none".into();

@@ -6,7 +6,6 @@ use rand::RngExt;
 use super::known::ConceptBank;
 use super::sentence_features::{SentenceMaterial, SentenceModels};
 use super::*;
-use crate::config::DescribeConfig;
 use crate::context::{Cancel, Context, Observer};
 use crate::embed::{BundledEmbedder, Embedder};
 use crate::pairs::Split;
