@@ -9,7 +9,7 @@ use crate::export::comparison as record;
 use crate::featurizer::SentenceReader;
 use crate::matrix::Matrix;
 use crate::pairs::{self, PairsError};
-use crate::report::comparison as page;
+use crate::report::{comparison as page, mask};
 use crate::run::{Run, RunError, Source};
 use crate::sae::DeviceChoice;
 use crate::store::{StoreError, output, write_bytes, write_json};
@@ -134,7 +134,15 @@ pub fn compare(runs: &[&Run], request: &CompareRequest) -> Result<Comparison, Co
     }
     let surety = |row: &Row| (row.p_holm.unwrap_or(2.0), row.p.unwrap_or(2.0));
     known.sort_by(|a, b| surety(a).partial_cmp(&surety(b)).unwrap_or(std::cmp::Ordering::Equal));
-    let learned = if request.by.is_none() { learned(&opened, &parts)? } else { Vec::new() };
+    let mut learned = if request.by.is_none() { learned(&opened, &parts)? } else { Vec::new() };
+    if request.anonymise {
+        // A learned feature is named by words of the data.
+        for (row, words, _) in &mut learned {
+            for text in [&mut row.description, &mut row.clause, words] {
+                *text = mask(text).into_owned();
+            }
+        }
+    }
     if request.by.is_none() && learned.is_empty() {
         notes.push("no learned features match: only runs over the same embedder can share them".into());
     }

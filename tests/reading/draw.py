@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Draws what readers read: pairs, each with descriptions that may be true of one of its responses.
 
-    draw.py OUT NAME=RUN=DATASET... [--fired 24] [--silent 16] [--readers 6] [--seed 1] [--sources known]
+    draw.py OUT NAME=RUN=DATASET... [--fired 26] [--silent 16] [--readers 6] [--seed 1] [--sources known]
 
 For every feature that has words, pairs in which the program finds it in one response alone (`fired`) and pairs in which it
 finds it in neither or both although their words are like those of the former (`silent`; a logistic regression on TF-IDF
@@ -73,13 +73,14 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("out", type=pathlib.Path)
     parser.add_argument("sets", nargs="+")
-    parser.add_argument("--fired", type=int, default=24)
+    parser.add_argument("--fired", type=int, default=26)
     parser.add_argument("--silent", type=int, default=16)
     parser.add_argument("--readers", type=int, default=6)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--sources", default="known")
     parser.add_argument("--features", type=int, help="so many of each set and source, at random")
     parser.add_argument("--held-out", action="store_true", help="held-out pairs alone")
+    parser.add_argument("--only", help="these features alone, by commas")
     parser.add_argument("--not-in", nargs="*", default=[], help="key.parquet of earlier readings: other pairs")
     options = parser.parse_args()
     rng = random.Random(options.seed)
@@ -103,6 +104,8 @@ def main():
         chosen = s["features"].filter(
             pl.col("kept") & (pl.col("description") != "") & pl.col("source").is_in(sources)
         )
+        if options.only:
+            chosen = chosen.filter(pl.col("feature_id").is_in(options.only.split(",")))
         # What another feature says is not printed.
         if options.features:
             chosen = chosen.filter(pl.col("redundant_with").is_null())
