@@ -4,7 +4,7 @@
 verdicts_mend.csv: pairs read before the detectors and their words were mended; verdicts_report.csv: other pairs, read
 afterwards. Both hold ids and verdicts (`read`: 1 where the reader saw it in A alone, −1 in B alone, 0 neither or both), no texts;
 `draw.py` finds the texts again. Precision counts the pairs of the second half in which the program finds the concept
-today; recall the pairs of both halves in which the reader saw it.
+today (of both, where the second has fewer than ten); recall the pairs of both halves in which the reader saw it.
 """
 
 import csv
@@ -29,10 +29,9 @@ def main():
             if now is None or not row["feature"].startswith("known_"):
                 continue
             now, read = int(now), int(row["read"])
-            of = counts.setdefault(row["feature"].removeprefix("known_"), dict(right=0, n=0, found=0, of=0))
-            if half == "report" and now:
-                of["n"] += 1
-                of["right"] += now == read
+            of = counts.setdefault(row["feature"].removeprefix("known_"), dict(mend=[], report=[], found=0, of=0))
+            if now:
+                of[half].append(now == read)
             if read:
                 of["of"] += 1
                 of["found"] += now == read
@@ -41,8 +40,10 @@ def main():
         table.writerow(["concept", "right", "n", "found", "of"])
         for concept in sorted(counts):
             row = counts[concept]
-            table.writerow([concept, row["right"], row["n"], row["found"], row["of"]])
-    holds = [c for c, row in counts.items() if row["n"] >= 10 and row["right"] >= 0.8 * row["n"]]
+            # What is too rare for a second half is counted in both.
+            row["read"] = row["report"] if len(row["report"]) >= 10 else row["mend"] + row["report"]
+            table.writerow([concept, sum(row["read"]), len(row["read"]), row["found"], row["of"]])
+    holds = [c for c, row in counts.items() if row["read"] and sum(row["read"]) >= 0.8 * len(row["read"])]
     print(len(counts), "concepts read;", len(holds), "hold:", " ".join(sorted(holds)))
 
 
