@@ -114,7 +114,7 @@ fn nothing_confirmed_is_no_claim_that_there_is_nothing() {
         "labels from",
         "The best lead",
         "would have been confirmed in four cases of five",
-        "Length, tested by itself",
+        "The longer response wins",
     ] {
         assert!(said.contains(part), "{part} is missing from {said}");
     }
