@@ -83,7 +83,7 @@ fn body_into(out: &mut String, input: Input<'_>, data: &Value) -> std::fmt::Resu
     write!(
         out,
         "<a class=\"skip\" href=\"#main\">Skip to the findings</a>\n<header class=\"top\"><h1>What the labels of {} reward, compared</h1>\n\
-         <p class=\"soft\">{}. The same {} concepts are measured in each of them, and every difference is tested.</p>\n<nav aria-label=\"Sections\"><ul><li><a href=\"#principles\">Concepts</a></li><li><a href=\"#evidence\">Evidence</a></li>",
+         <p class=\"soft\">{}. The same concepts are measured in each of them; {} are common enough for their difference to be tested.</p>\n<nav aria-label=\"Sections\"><ul><li><a href=\"#principles\">Concepts</a></li><li><a href=\"#evidence\">Evidence</a></li>",
         escape(&names(input.parts)),
         escape(&sizes(input)),
         tested(input.known)

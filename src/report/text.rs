@@ -276,11 +276,11 @@ pub fn length_in_words(length: &crate::effects::table::LengthEffect) -> Option<S
     let share = length.longer_wins?;
     // What is tested is how much longer it is, which may matter where being longer at all does not.
     let verdict = match length.p {
-        Some(p) if p < 0.05 => "how much longer it is goes with the label",
+        Some(p) if p < 0.05 => "how much longer it is matters",
         _ => "length is not shown to matter",
     };
     Some(format!(
-        "The longer response wins {:.0} [{:.0}, {:.0}] of 100 times; {verdict}.",
+        "The longer response wins {:.0} [{:.0}, {:.0}] of 100; {verdict}.",
         share.value * 100.0,
         share.low * 100.0,
         share.high * 100.0

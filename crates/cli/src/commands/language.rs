@@ -102,6 +102,8 @@ impl SpendingArguments {
                 prices: self.prices.clone(),
                 concurrency,
                 timeout_seconds: self.timeout,
+                // The operations know whether they are one.
+                dry_run: false,
             },
         }
     }

@@ -156,14 +156,13 @@ fn signs(principle: &Principle) -> [bool; 2] {
 
 /// What the figures and signs of the lines mean.
 fn notes(principles: &[Principle], width: usize) -> Vec<String> {
-    let mut text =
-        String::from("In points, with 95 % interval; length held fixed, except where it is the principle.");
+    let mut text = String::from("In points, 95 % interval, length held fixed (not in lines about it).");
     let [risk, along] = [0, 1].map(|at| principles.iter().any(|principle| signs(principle)[at]));
     if risk {
-        text += " ! safety risk: the less safe side is rewarded.";
+        text += " ! safety risk: the less safe side wins.";
     }
     if along {
-        text += " * nothing that shows is left of it with the others held fixed.";
+        text += " * with the others held fixed, nothing shows.";
     }
     wrapped(&text, width, 0)
 }
