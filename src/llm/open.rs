@@ -29,6 +29,8 @@ pub struct LlmOptions {
     pub concurrency: Option<usize>,
     /// Seconds until a request is given up.
     pub timeout_seconds: Option<u64>,
+    /// Nothing will be asked, only counted: no key is needed.
+    pub dry_run: bool,
 }
 
 /// Why the models cannot be opened.
@@ -105,6 +107,7 @@ pub fn named(config: &LanguageConfig, role: Role, spending: &LlmOptions) -> Resu
     };
     let url = own_url.as_deref().or(config.base_url.as_deref());
     let endpoint = match (Secret::of(&spending.context, variable), url) {
+        _ if spending.dry_run => Endpoint::unasked(url, &spending.context)?,
         (Some(key), Some(url)) => Endpoint::new(url, Some(key))?,
         _ => Endpoint::of(url, &spending.context)?,
     };

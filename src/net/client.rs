@@ -35,6 +35,25 @@ impl Endpoint {
     /// # Errors
     /// As for [`Self::of`].
     pub fn new(base: &str, key: Option<Secret>) -> Result<Self, NetError> {
+        let endpoint = Self::parsed(base, key)?;
+        if endpoint.key.is_none() && endpoint.base == OPENAI {
+            return Err(NetError::Refused {
+                message: "OpenAI's server needs a key".into(),
+                hint: "set `OPENAI_API_KEY`, or name another server with `--base-url` or `OPENAI_BASE_URL`",
+            });
+        }
+        Ok(endpoint)
+    }
+
+    /// A server that is named and not asked, for a forecast: no key is needed.
+    ///
+    /// # Errors
+    /// [`NetError::Url`].
+    pub fn unasked(base_url: Option<&str>, context: &Context) -> Result<Self, NetError> {
+        Self::parsed(base_url.or(context.variable("OPENAI_BASE_URL")).unwrap_or(OPENAI), None)
+    }
+
+    fn parsed(base: &str, key: Option<Secret>) -> Result<Self, NetError> {
         let base = base.trim().trim_end_matches('/');
         let Some((scheme, rest)) = base.split_once("://") else {
             return Err(NetError::Url {
@@ -62,12 +81,6 @@ impl Endpoint {
         }
         if place.is_empty() || base.chars().any(|c| c.is_whitespace() || c.is_control()) {
             return Err(NetError::Url { url: base.to_owned(), message: "it names no server" });
-        }
-        if key.is_none() && base == OPENAI {
-            return Err(NetError::Refused {
-                message: "OpenAI's server needs a key".into(),
-                hint: "set `OPENAI_API_KEY`, or name another server with `--base-url` or `OPENAI_BASE_URL`",
-            });
         }
         Ok(Self { base: base.to_owned(), key })
     }

@@ -168,6 +168,11 @@ fn a_key_inside_an_address_is_refused_without_showing_it() {
     {
         assert!(Endpoint::new(url, None).is_err(), "{url}");
     }
+    // What is only counted needs no key; what is asked at OpenAI does.
+    let nobody = crate::context::Context::default();
+    assert!(Endpoint::of(None, &nobody).is_err());
+    assert!(Endpoint::unasked(None, &nobody).unwrap().base().contains("openai.com"));
+    assert!(Endpoint::unasked(Some("ftp://host"), &nobody).is_err());
     assert_eq!(Endpoint::new(" http://host:1/v1// ", None).unwrap().base(), "http://host:1/v1");
 }
 

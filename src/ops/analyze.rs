@@ -335,10 +335,11 @@ pub fn forecast(request: &Request, observer: &mut dyn Observer) -> Result<Vec<Co
         describe::llm_describer::Dataset { pairs: &prepared.pairs, sides: &prepared.sides, firing: &firing };
     let forecasts =
         describe::llm_describer::forecast(dataset, &described, &prompts, &plan_of(config), config.seed);
+    let spending = LlmOptions { dry_run: true, ..request.spending.clone() };
     let mut bills = Vec::new();
     for stage in ["write", "judge", "shorten"] {
         let role = if stage == "judge" { Role::Judge } else { Role::Writer };
-        let model = llm::open::named(language, role, &request.spending)?;
+        let model = llm::open::named(language, role, &spending)?;
         let forecast = forecasts.get(stage).cloned().unwrap_or_default();
         bills.push(CostEstimate::of(stage, &model, forecast));
     }

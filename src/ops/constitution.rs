@@ -114,7 +114,7 @@ pub fn constitution(
     observer: &mut dyn Observer,
 ) -> Result<Constitution, ConstitutionError> {
     let config = &run.manifest.config;
-    let model = request.model.resolve(&config.describe.language, Role::Executor)?;
+    let model = request.model.resolve(&config.describe.language, Role::Executor, request.dry_run)?;
     let edits = edits(run, request)?;
     let source = run.source()?;
     let described = run.described()?;

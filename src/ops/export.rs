@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::export::{annotated_pairs, exports};
 use crate::run::{Run, RunError};
-use crate::store::output::Kind;
+use crate::store::output::{Kind, OutputError};
 
 /// For whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +65,10 @@ pub fn export(run: &Run, request: &ExportRequest) -> Result<Exported, RunError> 
         ExportFormat::Icai | ExportFormat::Csv => Kind::Csv,
     };
     run.may_write(&path, "--out", kind, request.force)?;
+    // A file of the same kind may be somebody's work; only the run's own names are written again without asking.
+    if let Some(out) = request.out.as_ref().filter(|out| !request.force && out.exists()) {
+        return Err(OutputError::There { path: out.clone(), flag: "--out" }.into());
+    }
     let source = run.source()?;
     let input = exports::Input { pairs: &source.pairs, sides: &source.sides, held_out };
     let principles = &run.findings.principles;

@@ -17,7 +17,7 @@ use crate::effects::Control;
 use crate::effects::feature::feature_effects;
 use crate::effects::table::LabelledSample;
 use crate::llm::chat::LanguageError;
-use crate::llm::open::{self, ModelSpec, OpenError, Role};
+use crate::llm::open::{self, LlmOptions, ModelSpec, OpenError, Role};
 use crate::llm::spending::{Budget, Spent};
 use crate::matrix::Matrix;
 use crate::pairs::Split;
@@ -135,7 +135,8 @@ impl JudgeRequest {
         if config.judge.is_none() && config.writer.is_none() {
             return Err(JudgeError::NoModel);
         }
-        let named = |config: &LanguageConfig| open::named(config, Role::Judge, &self.judge.options);
+        let options = LlmOptions { dry_run: self.dry_run, ..self.judge.options.clone() };
+        let named = |config: &LanguageConfig| open::named(config, Role::Judge, &options);
         let mut models = vec![named(config)?];
         if self.second_judge.is_some() {
             models.push(named(&LanguageConfig { judge: self.second_judge.clone(), ..config.clone() })?);

@@ -43,11 +43,16 @@ impl ModelRequest {
     }
 
     /// The model that is named, with the run's settings but for what they say of another judge; `None` where none is
-    /// named. Looked up before anything is computed: a missing key should not cost a minute.
+    /// named. Looked up before anything is computed: a missing key should not cost a minute. A dry run asks for none.
     ///
     /// # Errors
     /// Where its address, its key, its prompts or the prices cannot be used.
-    pub fn resolve(&self, run: &LanguageConfig, role: Role) -> Result<Option<NamedModel>, OpenError> {
+    pub fn resolve(
+        &self,
+        run: &LanguageConfig,
+        role: Role,
+        dry_run: bool,
+    ) -> Result<Option<NamedModel>, OpenError> {
         let Some(model) = &self.model else { return Ok(None) };
         let mut config = run.clone();
         if config.judge.as_ref() != Some(model) {
@@ -61,8 +66,9 @@ impl ModelRequest {
         }
         self.over(&mut config);
         let prompts = open::prompts(&config)?;
-        let spec = open::named(&config, role, &self.options)?;
-        Ok(Some(NamedModel { spec, prompts, options: self.options.clone() }))
+        let options = LlmOptions { dry_run, ..self.options.clone() };
+        let spec = open::named(&config, role, &options)?;
+        Ok(Some(NamedModel { spec, prompts, options }))
     }
 }
 

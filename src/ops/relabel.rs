@@ -168,7 +168,8 @@ pub fn relabel(
         let lines = matches!(Kind::of_name(file), Kind::Json | Kind::JsonLines);
         run.may_write(file, "--trl", if lines { Kind::JsonLines } else { Kind::Parquet }, request.force)?;
     }
-    let judge = request.judge.resolve(&run.manifest.config.describe.language, Role::Judge)?;
+    let judge =
+        request.judge.resolve(&run.manifest.config.describe.language, Role::Judge, request.dry_run)?;
     let settings = settings(run, request)?;
     let reader = Reader::new(request.cues.as_deref())?;
     let source = run.source()?;

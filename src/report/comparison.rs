@@ -73,7 +73,7 @@ pub fn page(input: Input<'_>) -> String {
     let mut body = String::new();
     // Writing into a string cannot fail.
     let _ = body_into(&mut body, input, &data);
-    let title = format!("What {} parts reward, compared", input.parts.len());
+    let title = format!("What the labels of {} reward, compared", names(input.parts));
     Document { title: &title, style: STYLE, script: SCRIPT, data: Some(&data), body: &body }.render()
 }
 
@@ -81,8 +81,11 @@ fn body_into(out: &mut String, input: Input<'_>, data: &Value) -> std::fmt::Resu
     let differing: Vec<&Row> = input.known.iter().filter(|row| row.differs).collect();
     write!(
         out,
-        "<a class=\"skip\" href=\"#main\">Skip to the findings</a>\n<header class=\"top\"><h1>What they reward, compared</h1>\n\
-         <nav aria-label=\"Sections\"><ul><li><a href=\"#principles\">Concepts</a></li><li><a href=\"#evidence\">Evidence</a></li>"
+        "<a class=\"skip\" href=\"#main\">Skip to the findings</a>\n<header class=\"top\"><h1>What the labels of {} reward, compared</h1>\n\
+         <p class=\"soft\">{}. The same concepts are measured in each of them; {} are common enough for their difference to be tested.</p>\n<nav aria-label=\"Sections\"><ul><li><a href=\"#principles\">Concepts</a></li><li><a href=\"#evidence\">Evidence</a></li>",
+        escape(&names(input.parts)),
+        escape(&sizes(input)),
+        tested(input.known)
     )?;
     if !input.learned.is_empty() {
         out.push_str("<li><a href=\"#learned\">Learned features</a></li>");
@@ -121,8 +124,8 @@ fn body_into(out: &mut String, input: Input<'_>, data: &Value) -> std::fmt::Resu
     out.push_str("</ul></section>\n<h2 id=\"principles\">Concepts</h2>\n");
     write!(
         out,
-        "<p>Each number is the difference in win rate, in percentage points, between the response with more of it and the one with \
-         less, response length held fixed, with its 95 % interval. The same detectors read every part, and every label counts, since \
+        "<p>Each number is how much more often the response with more of it wins, in percentage points, response length held \
+         fixed, with its 95 % interval. The same detectors read every part, and every label counts, since \
          no label took part in choosing a concept. Blank: fewer than {:.0} % of the pairs differ in it. Open a concept to read the pairs in which its two extremes differ.</p>\n\
          <div class=\"tools\" id=\"principles-tools\" hidden><label>Search <input type=\"search\" id=\"principles-query\"></label>\
          <label>On average <select id=\"principles-direction\"><option value=\"\">all</option><option value=\"prefer\">rewarded</option>\
@@ -218,6 +221,30 @@ fn table(out: &mut String, input: Input<'_>, data: &Value) -> std::fmt::Result {
     }
     out.push_str("</tbody></table></div>\n");
     Ok(())
+}
+
+/// Parts that a heading names; more are counted.
+const NAMED: usize = 3;
+
+/// What is compared: "helpful, harmless and arena".
+fn names(parts: &[Part<'_>]) -> String {
+    let mut names: Vec<String> =
+        parts.iter().take(NAMED).map(|part| super::text::excerpt(&part.name, 40)).collect();
+    if parts.len() > NAMED {
+        names.push(format!("{} more", parts.len() - NAMED));
+    }
+    match names.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        _ => names.concat(),
+    }
+}
+
+/// Each of them with its labels.
+fn sizes(input: Input<'_>) -> String {
+    let size = |(index, part): (usize, &Part<'_>)| {
+        format!("{}: {} labels", part.name, thousands(input.labels(index)))
+    };
+    input.parts.iter().enumerate().map(size).collect::<Vec<_>>().join("; ")
 }
 
 /// One coloured cell a part.

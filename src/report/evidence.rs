@@ -221,6 +221,12 @@ impl Texts {
             "y": mean,
             "n": n,
         });
+        // It is made from the texts: who has them could tell that they are here.
+        if !source.anonymise
+            && let Some(id) = source.pairs.pair_id.get(pair as usize)
+        {
+            value["id"] = id.as_str().into();
+        }
         if let Some(named) = annotators.get(&pair) {
             let names: Vec<&str> = named
                 .iter()

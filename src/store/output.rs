@@ -144,6 +144,14 @@ pub enum OutputError {
         /// What would be written.
         wanted: &'static str,
     },
+    /// There is a file, of whatever kind.
+    #[error("`{}`, which `{flag}` names, is there already\nhint: name another file, or replace it with `--force`", .path.display())]
+    There {
+        /// The path.
+        path: PathBuf,
+        /// The option.
+        flag: &'static str,
+    },
     /// The folder is not there.
     #[error("the folder of `{}`, which `{flag}` names, cannot be used: {message}\nhint: make it, or name another file", .path.display())]
     Folder {

@@ -10,6 +10,7 @@ mod constitution;
 mod docs;
 mod embedders;
 mod executor;
+mod first_hour;
 #[cfg(feature = "hub")]
 #[path = "../support/hub.rs"]
 mod hub;

@@ -69,6 +69,7 @@ fn no_output_replaces_data_a_record_or_another_run() {
         (export("csv", "thesis.html"), "is text, not a table as text"),
         (export("annotated-pairs", "run/principles.json"), "record of the run"),
         (export("csv", "mine.jsonl"), "JSON lines, not"),
+        (export("trl", "mine.jsonl"), "is there already"),
         (vec!["report", "run", "--out", "d.parquet"], "data that this run reads"),
         (vec!["report", "run", "--out", "thesis.html"], "`--force`"),
         (vec!["report", "run", "--out", "pipe.html"], "is a pipe"),
@@ -102,7 +103,8 @@ fn no_output_replaces_data_a_record_or_another_run() {
     for arguments in [
         vec!["report", "run", "--out", "thesis.html", "--force"],
         vec!["report", "run", "--out", "thesis.html"],
-        vec!["export", "run", "--format", "trl", "--out", "mine.jsonl"],
+        vec!["export", "run", "--format", "trl", "--out", "new.jsonl"],
+        vec!["export", "run", "--format", "trl", "--out", "mine.jsonl", "--force"],
         vec!["export", "run", "--format", "csv"],
         vec!["export", "run", "--format", "csv"],
         vec!["score", "run", "new.parquet", "--out", "scored.parquet", "--quiet"],

@@ -30,7 +30,13 @@ fn a_second_call_reuses_every_stage_and_changed_settings_redo_what_they_touch() 
     assert_eq!(first.stdout, second.stdout);
     assert!(before == contents(&run));
 
-    let third = analyze(dir.path(), &["d.parquet", "--out", "run", "--features", "8"]);
+    let refused = analyze(dir.path(), &["d.parquet", "--out", "run", "--features", "8"]);
+    assert_eq!(refused.status.code(), Some(2));
+    for word in ["other settings", "`sae.features` not set there, 8 now", "`--out`", "`--replace`"] {
+        assert!(stderr(&refused).contains(word), "{word} is not in {}", stderr(&refused));
+    }
+    assert!(before == contents(&run), "nothing is lost");
+    let third = analyze(dir.path(), &["d.parquet", "--out", "run", "--features", "8", "--replace"]);
     assert!(third.status.success(), "{}", stderr(&third));
     let found = statuses(&run);
     let status = |name: &str| found.iter().find(|(stage, _)| stage == name).map(|(_, s)| s.as_str());

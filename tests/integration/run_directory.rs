@@ -144,7 +144,7 @@ fn data_goes_to_stdout_and_nothing_else_without_a_terminal() {
     assert!(output.status.success());
     assert_eq!(stderr(&output), "");
     let text = stdout(&output);
-    assert!(text.contains("AUC") && text.contains("runs/d/report.html"), "{text}");
+    assert!(text.contains("times in 100") && text.contains("wimhf report runs/d --open"), "{text}");
     assert!(!text.contains('\u{1b}'), "no colour codes into a pipe");
 }
 

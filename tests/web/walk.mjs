@@ -76,6 +76,41 @@ const text = (page, selector) => page.locator(selector).first().textContent();
 const count = (page) => text(page, "#for-count").then((found) => found.match(/^(\d+) of (\d+)$/)?.slice(1).map(Number) ?? null);
 const ranks = (page) => page.$$eval("#principles-table tbody tr:not([hidden])", (rows) => rows.map((row) => Number(row.dataset.rank)));
 
+/** Searches and filters over all pairs of the page. */
+async function walkPairs(page, act) {
+  if ((await page.locator("#pairs").count()) === 0) return;
+  const place = () => text(page, "#pairs-count").then((found) => found.match(/^(\d+) of (\d+)$/)?.slice(1).map(Number) ?? [0, 0]);
+  const [at, all] = await place();
+  assert.ok(at === 1 && all >= 1, "the pairs are there");
+  if (all > 1) {
+    await act.press("#pairs-on");
+    assert.deepEqual(await place(), [2, all]);
+    const link = await page.getAttribute("#pairs-link", "href");
+    assert.match(link, /^#pair-\w+$/);
+    await act.press("#pairs-back");
+    assert.deepEqual(await place(), [1, all]);
+  }
+  const counts = [];
+  for (const label of ["A", "B", "tie"]) {
+    await act.choose("#pairs-label", label);
+    counts.push((await place())[1]);
+  }
+  await act.choose("#pairs-label", "");
+  assert.equal(counts.reduce((a, b) => a + b), all, "every pair has one label");
+  const feature = await page.$eval("#pairs-feature", (select) => select.options[1].value);
+  await act.choose("#pairs-feature", feature);
+  assert.ok((await place())[1] >= 1 && (await place())[1] <= all);
+  await act.choose("#pairs-feature", "");
+  await act.type("#pairs-query", "\u{1F9FF} no pair says this");
+  assert.equal(await text(page, "#pairs-count"), "none");
+  assert.ok(await page.isDisabled("#pairs-save"));
+  await act.type("#pairs-query", "");
+  assert.equal((await place())[1], all);
+  const download = page.waitForEvent("download");
+  await act.press("#pairs-save");
+  assert.equal((await download).suggestedFilename(), "pairs.jsonl");
+}
+
 /** Sorts, filters, searches, opens and turns pages, `act` saying how. */
 async function walk(page, act) {
   const principles = await page.$$eval("#principles-table tbody tr", (rows) => rows.length);
@@ -123,9 +158,12 @@ async function walk(page, act) {
     assert.equal((await ranks(page)).length, principles);
   }
 
+  // What is folded is opened first, as a reader would.
+  for (const summary of await page.locator("details > summary").all()) await summary.evaluate((element) => (element.parentElement.open = true));
   const openers = page.locator("button.open");
   const all = await openers.count();
   if (all === 0) return;
+  await walkPairs(page, act);
   for (const index of new Set([0, Math.min(1, all - 1), all - 1])) {
     await openers.nth(index).evaluate((button) => (button.id = "opener-under-test"));
     const says = await text(page, "#opener-under-test");

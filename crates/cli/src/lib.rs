@@ -7,5 +7,6 @@ mod commands;
 mod log;
 mod progress;
 mod render;
+mod settings_table;
 
 pub use commands::{Failure, run};

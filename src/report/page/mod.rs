@@ -10,8 +10,9 @@ use super::evidence::{self, Item, MOST};
 use super::html::{Document, escape};
 use super::plots::{self, Interval, Scale};
 use super::text::{
-    FEATURE_SETS, coefficient, dataset_line, explained_in_words, fidelity, interval, nothing_confirmed,
-    p_value, points, thousands,
+    FEATURE_SETS, TERMS, by_chance, clause, coefficient, dataset_line, explained_in_words, finding_words,
+    interval, length_in_words, measured_by, nothing_confirmed, p_value, personal_worth, picks_right, points,
+    thousands,
 };
 use crate::constitution::{Finding, Findings, Principle, select};
 use crate::describe::Described;
@@ -19,7 +20,7 @@ use crate::describe::known::ConceptBank;
 use crate::effects::table::LabelledSample;
 use crate::featurizer::SentenceReader;
 use crate::matrix::Matrix;
-use crate::pairs::{Pairs, Split};
+use crate::pairs::{MISSING, Pairs, Split};
 use crate::personalize::{Heterogeneity, Personalization};
 use crate::store::Manifest;
 
@@ -162,6 +163,7 @@ fn items<'a>(input: Input<'a>, extra: &Extra, shown: &Matrix) -> Vec<Item<'a>> {
                 Some(_) => ["Evidence for it", "Evidence against it"],
                 None => ["The side with more of it won", "The side with less of it won"],
             };
+            let [supporting, against] = apart(&pairs.prompt_key, [supporting, against]);
             (titles, supporting, against)
         };
         Some(Item { feature, column, text, effect, titles, supporting, against })
@@ -174,17 +176,38 @@ fn items<'a>(input: Input<'a>, extra: &Extra, shown: &Matrix) -> Vec<Item<'a>> {
     let others = others.into_iter().flatten().filter_map(|finding| {
         if means.is_empty() {
             let effect = "There are no labels, so nothing says whether it is rewarded.".to_owned();
-            return item(&finding.feature_id, finding.text.clone(), effect, None);
+            return item(&finding.feature_id, finding_words(finding), effect, None);
         }
         let effect = format!(
-            "Win rate {} points, by itself; applies to {:.0} % of the labelled pairs; tested on {} labels.",
+            "By itself, the response with more of it wins {} points more often; {:.0} % of the labelled pairs differ in it; \
+             tested on {} labels.",
             interval(finding.win_delta, finding.win_low, finding.win_high),
             finding.prevalence * 100.0,
             thousands(finding.n)
         );
-        item(&finding.feature_id, finding.text.clone(), effect, None)
+        item(&finding.feature_id, finding_words(finding), effect, None)
     });
     principles.chain(others).collect()
+}
+
+/// Two lists of pairs, read side by side: those whose prompt was met before them in either stand behind the others, so
+/// that the first ones are not the same question again.
+fn apart(prompts: &[u32], lists: [Vec<u32>; 2]) -> [Vec<u32>; 2] {
+    let mut met = std::collections::HashSet::new();
+    let (mut first, mut again) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
+    for depth in 0..lists.iter().map(Vec::len).max().unwrap_or(0) {
+        for (side, list) in lists.iter().enumerate() {
+            let Some(&pair) = list.get(depth) else { continue };
+            let prompt = prompts.get(pair as usize).copied().unwrap_or(MISSING);
+            // Pairs without a prompt share none.
+            let is_new = prompt == MISSING || met.insert(prompt);
+            if is_new { first[side].push(pair) } else { again[side].push(pair) }
+        }
+    }
+    for (list, rest) in first.iter_mut().zip(again) {
+        list.extend(rest);
+    }
+    first
 }
 
 /// A principle's effect as a sentence.
@@ -196,18 +219,15 @@ fn effect_of(p: &Principle) -> String {
         (_, false) => "nothing held fixed",
     };
     format!(
-        "The response with more of it wins {} points {} often (95 % interval {} to {}, {} labels), {fixed}; it applies to {:.0} % of the labelled pairs. Who says what it is: {}.",
+        "The response with more of it wins {} points {} often (95 % interval {} to {}, {} labels), {fixed}; {:.0} % of the \
+         labelled pairs differ in it. Measured by {}.",
         format_args!("{:.0}", p.win_delta.abs() * 100.0),
         if p.win_delta >= 0.0 { "more" } else { "less" },
         points(p.win_low),
         points(p.win_high),
         thousands(p.n),
         p.prevalence * 100.0,
-        match p.describer.as_str() {
-            "detector" => "a detector, which is what is measured".to_owned(),
-            "words" => "the words themselves, which are counted".to_owned(),
-            _ => format!("words that fit the feature with fidelity {}", fidelity(p)),
-        }
+        measured_by(p)
     )
 }
 
@@ -228,14 +248,16 @@ fn write_body(
         escape(&dataset_line(manifest)),
     )?;
     if has_items {
-        out.push_str("<li><a href=\"#evidence\">Evidence</a></li>");
+        out.push_str(
+            "<li><a href=\"#evidence\">Evidence</a></li><li><a href=\"#pairs\">Search the pairs</a></li>",
+        );
     }
     out.push_str("<li><a href=\"#ladder\">How much it explains</a></li>");
     if input.annotators.is_some() {
         out.push_str("<li><a href=\"#annotators\">Annotators</a></li>");
     }
     out.push_str(
-        "<li><a href=\"#dataset\">The data</a></li>\
+        "<li><a href=\"#words\">What the words mean</a></li><li><a href=\"#dataset\">The data</a></li>\
          <li><a href=\"#made\">How this was made</a></li></ul></nav></header>\n<main id=\"main\">\n",
     );
     short(out, input)?;
@@ -243,6 +265,7 @@ fn write_body(
     measurable(out, &extra.measurable, items)?;
     if has_items {
         panel(out);
+        search(out);
     }
     ladder(out, manifest)?;
     list(
@@ -251,6 +274,7 @@ fn write_body(
         "The whole interval lies within ±10 percentage points.",
         &findings.indifferent,
         items,
+        false,
     )?;
     list(
         out,
@@ -258,17 +282,20 @@ fn write_body(
         "Associated with the label on the pairs used for exploring, but not confirmed on held-out labels, or explained by a principle above.",
         &findings.not_confirmed,
         items,
+        false,
     )?;
     list(
         out,
         "Left unexplained",
-        "Features that no description fits; the sentences at which they fire are hints, not names.",
+        "Learned from the texts, and no words fit; the sentences at which they fire are hints, not names.",
         &extra.unexplained,
         items,
+        true,
     )?;
     if let Some(found) = input.annotators {
         annotators(out, found)?;
     }
+    words(out)?;
     data(out, input, labels)?;
     made(out, input)?;
     out.push_str("</main>\n<footer><p>Associations in the labels at hand, never causes. This file needs no network and sends nothing.</p></footer>");
@@ -285,9 +312,6 @@ fn short(out: &mut String, input: Input<'_>) -> std::fmt::Result {
     } else if findings.principles.is_empty() {
         write!(out, "<li>{}</li>", escape(&nothing_confirmed(findings, metrics.judgements)))?;
     }
-    if let Some(sentence) = findings.looked.as_ref().and_then(|looked| looked.length.sentence()) {
-        write!(out, "<li>{}</li>", escape(&sentence))?;
-    }
     for (direction, verb) in [("prefer", "Rewarded"), ("avoid", "Punished")] {
         let these = findings.principles.iter().filter(|p| p.direction == direction);
         // One of which nobody can say how large it is stands in the table, not in what is read first.
@@ -295,22 +319,22 @@ fn short(out: &mut String, input: Input<'_>) -> std::fmt::Result {
         if these.peek().is_none() {
             continue;
         }
-        let list: Vec<String> = these
-            .by_ref()
-            .take(3)
+        let named: Vec<&Principle> = these.by_ref().take(3).collect();
+        let list: Vec<String> = (named.iter())
             .map(|p| {
-                format!(
-                    "a response that <strong>{}</strong> ({} points of win rate, 95 % interval {} to {})",
-                    escape(clause(p)),
-                    points(p.win_delta),
-                    points(p.win_low),
-                    points(p.win_high)
-                )
+                let (value, low, high) = (points(p.win_delta), points(p.win_low), points(p.win_high));
+                format!("a response that <strong>{}</strong> ({value} [{low}, {high}])", escape(clause(p)))
             })
             .collect();
         let rest = these.count();
         let more = if rest > 0 { format!("; and {rest} more below") } else { String::new() };
-        write!(out, "<li>{verb}: {}{more}.</li>", list.join("; "))?;
+        let least_sure = named.iter().map(|p| p.p_confirm).fold(0.0, f64::max);
+        write!(
+            out,
+            "<li>{verb}: {}{more}. (Wins so many points more often, 95 % interval; by chance {}.)</li>",
+            list.join("; "),
+            escape(&by_chance(least_sure))
+        )?;
     }
     let risks: Vec<&Principle> =
         findings.principles.iter().filter(|p| p.flags.iter().any(|flag| flag == "safety_risk")).collect();
@@ -323,22 +347,15 @@ fn short(out: &mut String, input: Input<'_>) -> std::fmt::Result {
             if risks.len() > 1 { format!(" and {} more", risks.len() - 1) } else { String::new() }
         )?;
     }
-    let figure = |rung: &str| metrics.auc.get(rung).copied().flatten();
-    let all = figure("all").or(figure("learned_and_known"));
-    if let (Some(all), Some(length)) = (all, figure("length")) {
-        write!(
-            out,
-            "<li>Everything measured here predicts a held-out label with AUC {:.2} ({:.2} to {:.2}); length alone reaches {:.2} ({:.2} to {:.2})",
-            all.value, all.low, all.high, length.value, length.low, length.high
-        )?;
-        if let Some(probe) = figure("embedding") {
-            write!(
-                out,
-                ", a black-box probe on the embeddings {:.2} ({:.2} to {:.2})",
-                probe.value, probe.low, probe.high
-            )?;
+    if let Some(sentence) = findings.looked.as_ref().and_then(|looked| length_in_words(&looked.length)) {
+        write!(out, "<li>{}</li>", escape(&sentence))?;
+    }
+    if metrics.judgements_held_out > 0 {
+        let sentences = [picks_right(metrics), explained_in_words(metrics)];
+        let text = sentences.into_iter().flatten().collect::<Vec<_>>().join(" ");
+        if !text.is_empty() {
+            write!(out, "<li>{}</li>", escape(&text))?;
         }
-        out.push_str(". 0.5 is chance.</li>");
     }
     let differ: Vec<String> = (input.annotators.iter())
         .flat_map(|found| found.tests.iter().filter(|test| test.subjective).take(3))
@@ -353,14 +370,16 @@ fn short(out: &mut String, input: Input<'_>) -> std::fmt::Result {
     if !differ.is_empty() {
         write!(out, "<li>Annotators do not agree about: {}.</li>", differ.join("; "))?;
     }
+    if !findings.principles.is_empty() {
+        let next = if risks.is_empty() {
+            "click a principle and read the pairs for it and against it before believing the sentence."
+        } else {
+            "read the pairs behind the safety risk first; <code>wimhf relabel RUN --preset safety --dry-run</code> shows the labels."
+        };
+        write!(out, "<li>What now: {next} Figures are associations, not causes.</li>")?;
+    }
     out.push_str("</ul></section>\n");
     Ok(())
-}
-
-/// What follows "the response that" in a statement.
-fn clause(principle: &Principle) -> &str {
-    let statement = &principle.statement;
-    statement.split_once(" the response that ").map_or(statement.as_str(), |(_, clause)| clause)
 }
 
 fn lower_first(text: &str) -> String {
@@ -404,11 +423,10 @@ fn principles(out: &mut String, input: Input<'_>, items: &[Item<'_>]) -> std::fm
     let scale = Scale::around(0.0, 0.1, ends);
     write!(
         out,
-        "<p>Every feature was tested on {} labels, corrected for their number; no label took part in finding them. The figures come \
-         from labels that took no part in choosing. The effect is the difference in win rate, in \
-         percentage points, between the response with more of it and the one with less. Response length is held fixed, except where it is the principle, and in the \
-         column “others fixed” the other principles as well. In bold is what was tested: where principles overlap, the labels do not \
-         say which of them it is.</p>\n\
+        "<p>Every property was tested on {} labels, and the number of tries is counted. The effect is how much more often the \
+         response with more of it wins, in percentage points, on labels that took no part in choosing; length is held fixed, except where it is the \
+         principle. In bold is what was tested: where principles go together, the labels do not say which of them counts. \
+         <a href=\"#words\">What the words mean</a></p>\n\
          <div class=\"tools\" id=\"principles-tools\" hidden><label>Search <input type=\"search\" id=\"principles-query\"></label>\
          <label>Direction <select id=\"principles-direction\"><option value=\"\">all</option><option value=\"prefer\">prefer</option>\
          <option value=\"avoid\">avoid</option></select></label>\
@@ -427,14 +445,15 @@ fn principles(out: &mut String, input: Input<'_>, items: &[Item<'_>]) -> std::fm
     }
     write!(
         out,
-        "<th scope=\"col\"><span>Effect, points of win rate</span>{}</th>",
+        "<th scope=\"col\"><span>Wins more often, in points</span>{}</th>",
         plots::axis(&scale, |x| plots::label(format!("{:.0}", x * 100.0)))
     )?;
     for (key, name) in [
-        ("joint", "others fixed"),
+        ("joint", "others held fixed"),
         ("alone", "by itself"),
-        ("prevalence", "applies to"),
-        ("fidelity", "fidelity"),
+        ("chance", "by chance"),
+        ("prevalence", "differ in it"),
+        ("fidelity", "measured by"),
     ] {
         write!(
             out,
@@ -447,9 +466,9 @@ fn principles(out: &mut String, input: Input<'_>, items: &[Item<'_>]) -> std::fm
     }
     out.push_str("</tbody></table></div>\n");
     out.push_str(
-        "<p class=\"soft\">Fidelity: how true the words are of what is measured, the correlation on pairs that chose neither; \
-         “detector” and “words” are what they say. Flags: <em>size unclear</em>, confirmed, but few labels say how large it is without having chosen it; <em>safety</em>, worth a look; <em>safety risk</em>, the labels reward the less safe \
-         side; <em>length</em>, about length itself; <em>rare</em>, applies to few pairs; <em>redundant</em>, moves with another feature.</p>\n",
+        "<p class=\"soft\">Flags: <em>size unclear</em>, confirmed, but few labels say how large it is without having chosen it; \
+         <em>safety</em>, worth a look; <em>safety risk</em>, the labels reward the less safe side; <em>length</em>, about length itself; \
+         <em>rare</em>, few pairs differ in it; <em>redundant</em>, moves with another property.</p>\n",
     );
     Ok(())
 }
@@ -462,15 +481,17 @@ fn principle_row(out: &mut String, p: &Principle, scale: &Scale, items: &[Item<'
     writeln!(
         out,
         "<tr data-text=\"{}\" data-direction=\"{}\" data-flags=\"{}\" data-rank=\"{}\" data-joint=\"{}\" data-alone=\"{}\" \
-         data-prevalence=\"{}\" data-fidelity=\"{}\"><td class=\"n\" data-name=\"Rank\">{}</td><th scope=\"row\">{}{}</th><td class=\"forest\">{}</td>\
-         <td class=\"{}\" data-name=\"Others fixed\">{}</td><td class=\"{}\" data-name=\"By itself\">{}</td>\
-         <td class=\"n\" data-name=\"Applies to\">{:.0} %</td><td class=\"n\" data-name=\"Fidelity\">{}</td></tr>",
+         data-chance=\"{}\" data-prevalence=\"{}\" data-fidelity=\"{}\"><td class=\"n\" data-name=\"Rank\">{}</td><th scope=\"row\">{}{}</th><td class=\"forest\">{}</td>\
+         <td class=\"{}\" data-name=\"Others held fixed\">{}</td><td class=\"{}\" data-name=\"By itself\">{}</td>\
+         <td class=\"n\" data-name=\"By chance\">{}</td><td class=\"n\" data-name=\"Differ in it\">{:.0} %</td>\
+         <td data-name=\"Measured by\">{}</td></tr>",
         escape(&p.statement.to_lowercase()),
         escape(&p.direction),
         escape(&p.flags.join(" ")),
         p.rank,
         key(p.win_delta_joint),
         key(p.win_delta_alone),
+        p.p_confirm,
         p.prevalence,
         // What is its own detector is as true as can be.
         p.fidelity.unwrap_or(1.0),
@@ -482,8 +503,9 @@ fn principle_row(out: &mut String, p: &Principle, scale: &Scale, items: &[Item<'
         interval(p.win_delta_joint, p.win_low_joint, p.win_high_joint),
         tested("alone"),
         interval(p.win_delta_alone, p.win_low_alone, p.win_high_alone),
+        escape(&by_chance(p.p_confirm)),
         p.prevalence * 100.0,
-        fidelity(p),
+        escape(&measured_by(p)),
     )
 }
 
@@ -506,6 +528,36 @@ fn panel(out: &mut String) {
     out.push_str("</div></section>\n");
 }
 
+/// Search and filters over every pair that the page holds; the script fills them.
+fn search(out: &mut String) {
+    out.push_str(
+        "<section id=\"pairs\" aria-labelledby=\"pairs-title\" hidden><h2 id=\"pairs-title\" tabindex=\"-1\">Search the pairs</h2>\
+         <p>The pairs that this page holds as evidence; all pairs of the data are in the run’s <code>pairs.parquet</code> and \
+         <code>wimhf export RUN --format csv</code>.</p>\
+         <div class=\"tools\"><label>Words <input type=\"search\" id=\"pairs-query\"></label>\
+         <label>Property <select id=\"pairs-feature\"><option value=\"\">any</option></select></label>\
+         <label>Preferred <select id=\"pairs-label\"><option value=\"\">any</option><option value=\"A\">A</option>\
+         <option value=\"B\">B</option><option value=\"tie\">neither, or labels differ</option></select></label>\
+         <label id=\"pairs-annotator-label\" hidden>Annotator <select id=\"pairs-annotator\"><option value=\"\">any</option></select></label></div>\
+         <div class=\"tools\"><div class=\"turn\"><button type=\"button\" id=\"pairs-back\" aria-label=\"Previous pair\">←</button>\
+         <span id=\"pairs-count\" aria-live=\"polite\"></span><button type=\"button\" id=\"pairs-on\" aria-label=\"Next pair\">→</button></div>\
+         <a id=\"pairs-link\" href=\"#pairs\">Link to this pair</a>\
+         <button type=\"button\" id=\"pairs-copy\">Copy what is found</button>\
+         <button type=\"button\" id=\"pairs-save\">Download it as JSON lines</button><output id=\"pairs-said\" class=\"soft\"></output></div>\
+         <div id=\"pairs-pair\"></div></section>\n",
+    );
+}
+
+/// What the words mean.
+fn words(out: &mut String) -> std::fmt::Result {
+    out.push_str("<h2 id=\"words\">What the words mean</h2>\n<dl>");
+    for (term, sentence) in TERMS {
+        write!(out, "<dt>{}</dt><dd>{}</dd>", escape(term), escape(sentence))?;
+    }
+    out.push_str("</dl>\n");
+    Ok(())
+}
+
 fn ladder(out: &mut String, manifest: &Manifest) -> std::fmt::Result {
     let metrics = &manifest.metrics;
     out.push_str("<h2 id=\"ladder\">How much of the labels this explains</h2>\n");
@@ -516,25 +568,26 @@ fn ladder(out: &mut String, manifest: &Manifest) -> std::fmt::Result {
     let scale = Scale::around(0.5, 0.1, ends);
     write!(
         out,
-        "<p>AUC: how often a fit on the other labels gives the preferred one of two held-out responses the higher score. 0.5 is chance, 1 perfect.</p>\n\
-         <div class=\"wide\"><table class=\"stack\"><caption>Predicts held-out labels with</caption><thead><tr><th scope=\"col\">Features</th><th scope=\"col\"><span>AUC</span>{}</th><th scope=\"col\" class=\"n\">AUC</th>\
+        "<p>Take two held-out labels of which one went to the first response and one to the second: how many times in 100 a fit on \
+         other labels tells which is which. 50 is guessing, 100 perfect (statisticians call it AUC).</p>\n\
+         <div class=\"wide\"><table class=\"stack\"><caption>Picks the right one of two opposite labels, with</caption><thead><tr><th scope=\"col\">What is known</th><th scope=\"col\"><span>times in 100</span>{}</th><th scope=\"col\" class=\"n\">times in 100</th>\
          <th scope=\"col\" class=\"n\">95 % interval</th><th scope=\"col\" class=\"n\">labels</th></tr></thead><tbody>\n",
-        plots::axis(&scale, |x| plots::label(format!("{x:.1}")))
+        plots::axis(&scale, |x| plots::label(format!("{:.0}", x * 100.0)))
     )?;
     for (rung, name) in FEATURE_SETS {
         match metrics.auc.get(rung) {
             Some(Some(f)) => writeln!(
                 out,
-                "<tr><th scope=\"row\">{name}</th><td class=\"forest\">{}</td><td class=\"n\" data-name=\"AUC\">{:.3}</td>\
-                 <td class=\"n\" data-name=\"95 % interval\">{:.3} – {:.3}</td><td class=\"n\" data-name=\"LabelledSample\">{}</td></tr>",
+                "<tr><th scope=\"row\">{name}</th><td class=\"forest\">{}</td><td class=\"n\" data-name=\"Times in 100\">{:.1}</td>\
+                 <td class=\"n\" data-name=\"95 % interval\">{:.1} – {:.1}</td><td class=\"n\" data-name=\"Labels\">{}</td></tr>",
                 plots::row(
                     Some(Interval { value: f.value, low: f.low, high: f.high }),
                     &scale,
                     if rung == "embedding" || rung == "length" { plots::SOFT } else { plots::INK }
                 ),
-                f.value,
-                f.low,
-                f.high,
+                f.value * 100.0,
+                f.low * 100.0,
+                f.high * 100.0,
                 thousands(f.n)
             )?,
             Some(None) => writeln!(
@@ -583,10 +636,18 @@ fn list(
     what: &str,
     findings: &[Finding],
     items: &[Item<'_>],
+    folded: bool,
 ) -> std::fmt::Result {
     if findings.is_empty() {
         return Ok(());
     }
+    let (open, close) = match folded {
+        true => (
+            format!("<details><summary>{} of them: show</summary>\n", thousands(findings.len())),
+            "</details>\n",
+        ),
+        false => (String::new(), ""),
+    };
     let scale = Scale::around(
         0.0,
         0.1,
@@ -594,9 +655,9 @@ fn list(
     );
     write!(
         out,
-        "<h2>{title}</h2>\n<div class=\"wide\"><table class=\"stack\"><caption>{what}</caption><thead><tr><th scope=\"col\">Feature</th>\
-         <th scope=\"col\"><span>Effect, points of win rate</span>{}</th><th scope=\"col\" class=\"n\">by itself</th>\
-         <th scope=\"col\" class=\"n\">applies to</th><th scope=\"col\">overlaps with</th></tr></thead><tbody>\n",
+        "<h2>{title}</h2>\n{open}<div class=\"wide\"><table class=\"stack\"><caption>{what}</caption><thead><tr><th scope=\"col\">Feature</th>\
+         <th scope=\"col\"><span>Wins more often, in points</span>{}</th><th scope=\"col\" class=\"n\">by itself</th>\
+         <th scope=\"col\" class=\"n\">differ in it</th><th scope=\"col\">overlaps with</th></tr></thead><tbody>\n",
         plots::axis(&scale, |x| plots::label(format!("{:.0}", x * 100.0)))
     )?;
     for finding in findings {
@@ -608,8 +669,8 @@ fn list(
         writeln!(
             out,
             "<tr><th scope=\"row\">{} <span class=\"soft\">{}</span></th><td class=\"forest\">{}</td>\
-             <td class=\"n\" data-name=\"By itself\">{}</td><td class=\"n\" data-name=\"Applies to\">{:.0} %</td><td class=\"soft\"{}>{}</td></tr>",
-            opener(items, &finding.feature_id, "", &finding.text),
+             <td class=\"n\" data-name=\"By itself\">{}</td><td class=\"n\" data-name=\"Differ in it\">{:.0} %</td><td class=\"soft\"{}>{}</td></tr>",
+            opener(items, &finding.feature_id, "", &finding_words(finding)),
             escape(&finding.feature_id),
             plots::row(drawn, &scale, plots::SOFT),
             interval(finding.win_delta, finding.win_low, finding.win_high),
@@ -618,8 +679,7 @@ fn list(
             escape(overlaps)
         )?;
     }
-    out.push_str("</tbody></table></div>\n");
-    Ok(())
+    write!(out, "</tbody></table></div>\n{close}")
 }
 
 /// Whether the principles are everybody's.
@@ -636,11 +696,19 @@ fn annotators(out: &mut String, found: &Personalization) -> std::fmt::Result {
         1 => format!("One of {count} features differs between them beyond chance:"),
         n => format!("{n} of {count} features differ between them beyond chance:"),
     };
+    let worth = personal_worth(&found.evaluation).unwrap_or_else(|| {
+        let what = if subjective.is_empty() {
+            "Nothing says that weights of their own are worth it"
+        } else {
+            "Weights of their own may be worth it"
+        };
+        format!("{what}: wimhf personalize measures it.")
+    });
     let ends = shown.iter().flat_map(|test| [test.beta_low, test.beta_high]);
     let scale = Scale::around(0.0, 0.5, ends);
     write!(
         out,
-        "<h2 id=\"annotators\">Do annotators agree?</h2>\n<p>{} labels of all three sides by {} annotators, {} of them with at least {}. {verdict}</p>\n\
+        "<h2 id=\"annotators\">Do annotators agree?</h2>\n<p>{} labels of all three sides by {} annotators, {} of them with at least {}. {verdict} {}</p>\n\
          <div class=\"wide\"><table class=\"stack\"><caption>Mean effect and τ, its standard deviation between annotators, in log-odds per \
          standard size of the feature, length and the other features held fixed; 95 % intervals</caption><thead><tr><th scope=\"col\">Feature</th>\
          <th scope=\"col\"><span>Mean effect</span>{}</th><th scope=\"col\" class=\"n\">mean effect</th><th scope=\"col\" class=\"n\">τ</th>\
@@ -649,6 +717,7 @@ fn annotators(out: &mut String, found: &Personalization) -> std::fmt::Result {
         thousands(found.annotators),
         thousands(found.annotators_enough),
         found.min_pairs,
+        escape(&worth),
         plots::axis(&scale, |x| plots::label(format!("{x}")))
     )?;
     for test in shown {
@@ -710,7 +779,7 @@ fn data(out: &mut String, input: Input<'_>, labels: &[(f32, u32)]) -> std::fmt::
     if !given.is_empty() {
         let share = if decided > 0 { 100.0 * a as f64 / decided as f64 } else { 0.0 };
         fact(
-            "LabelledSample",
+            "Labels",
             format!(
                 "{}: A preferred in {share:.0} % of those that decide, {} ties; {} pairs have several",
                 thousands(given.len()),
@@ -810,4 +879,23 @@ fn made(out: &mut String, input: Input<'_>) -> std::fmt::Result {
     }
     out.push_str("</dl>\n");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_pairs_are_of_different_prompts() {
+        // Pairs 0, 1, 2, 6 and 7 share a prompt; 8 and 9 have none.
+        let prompts = [5, 5, 5, 1, 2, 3, 5, 5, MISSING, MISSING];
+        let [supporting, against] = apart(&prompts, [vec![0, 1, 3, 4, 8], vec![2, 6, 5, 9, 7]]);
+        assert_eq!(supporting, [0, 3, 4, 8, 1]);
+        assert_eq!(against, [5, 9, 2, 6, 7]);
+        let first: Vec<u32> =
+            supporting[..3].iter().chain(&against[..1]).map(|&pair| prompts[pair as usize]).collect();
+        assert_eq!(first.iter().collect::<std::collections::HashSet<_>>().len(), first.len());
+        // Where there is nothing else, nothing is left out.
+        assert_eq!(apart(&[7, 7], [vec![0], vec![1]]), [vec![0], vec![1]]);
+    }
 }

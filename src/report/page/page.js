@@ -99,6 +99,22 @@
     return box;
   };
 
+  // A pair with its prompt, its responses and who judged it.
+  const drawn = ([index, z, marksA, marksB]) => {
+    const pair = data.pairs[index];
+    const parts = [];
+    if (pair.p) {
+      const prompt = scrollable(make("div", "prompt text", pair.p), "Prompt");
+      prompt.dir = "auto";
+      parts.push(prompt);
+    }
+    const both = make("div", "pair");
+    both.append(response("A", pair, pair.a, marksA, z > 0), response("B", pair, pair.b, marksB, z < 0));
+    parts.push(both);
+    if (pair.w) parts.push(make("p", "soft", "Annotator: " + pair.w));
+    return parts;
+  };
+
   const draw = (side) => {
     const found = item[side].filter(fits);
     at[side] = Math.max(0, Math.min(at[side], found.length - 1));
@@ -112,17 +128,7 @@
       place.append(make("p", "soft", query.value ? "No pair with these words." : "No such pair among the held-out ones."));
       return;
     }
-    const [index, z, marksA, marksB] = entry;
-    const pair = data.pairs[index];
-    if (pair.p) {
-      const prompt = scrollable(make("div", "prompt text", pair.p), "Prompt");
-      prompt.dir = "auto";
-      place.append(prompt);
-    }
-    const both = make("div", "pair");
-    both.append(response("A", pair, pair.a, marksA, z > 0), response("B", pair, pair.b, marksB, z < 0));
-    place.append(both);
-    if (pair.w) place.append(make("p", "soft", "Annotator: " + pair.w));
+    place.append(...drawn(entry));
   };
 
   const open = (id, from, move) => {
@@ -140,6 +146,7 @@
       const chosen = button.dataset.feature === id;
       button.setAttribute("aria-expanded", String(chosen));
       button.closest("tr").classList.toggle("chosen", chosen);
+      if (chosen && button.closest("details")) button.closest("details").open = true;
     }
     panel.hidden = false;
     sides.forEach(draw);
@@ -188,7 +195,122 @@
     opener.scrollIntoView({ block: "center" });
   });
 
-  const asked = location.hash.slice(1);
+  // Every pair of the page, searched and filtered.
+  const search = byId("pairs");
+  if (search) {
+    search.hidden = false;
+    const [words, feature, label, who] = ["query", "feature", "label", "annotator"].map((id) => byId("pairs-" + id));
+    const name = (pair, index) => "pair-" + (pair.id || index);
+    // More than five are counted, not named.
+    const named = (pair) => (pair.w ? pair.w.replace(/ and \d+ more$/, "").split(", ") : []);
+    const told = (pair) => (pair.y > 0.5 ? "A" : pair.y < 0.5 ? "B" : "tie");
+    for (const [id, { text }] of Object.entries(data.items)) {
+      const option = make("option", "", text.length > 70 ? text.slice(0, 69).replace(/\s+\S*$/, "") + "…" : text);
+      option.value = id;
+      feature.append(option);
+    }
+    const people = [...new Set(data.pairs.flatMap((pair) => (named(pair))))].sort();
+    byId("pairs-annotator-label").hidden = people.length === 0;
+    for (const person of people) {
+      const option = make("option", "", person);
+      option.value = person;
+      who.append(option);
+    }
+    let found = [];
+    let place = 0;
+    const show = () => {
+      place = Math.max(0, Math.min(place, found.length - 1));
+      const entry = found[place];
+      byId("pairs-count").textContent = found.length ? `${place + 1} of ${found.length}` : "none";
+      byId("pairs-back").disabled = place === 0;
+      byId("pairs-on").disabled = place >= found.length - 1;
+      byId("pairs-copy").disabled = byId("pairs-save").disabled = found.length === 0;
+      const link = byId("pairs-link");
+      link.hidden = !entry;
+      byId("pairs-said").textContent = "";
+      byId("pairs-pair").replaceChildren(...(entry ? drawn(entry) : [make("p", "soft", "No pair fits.")]));
+      if (entry) link.href = "#" + name(data.pairs[entry[0]], entry[0]);
+    };
+    const look = () => {
+      const wanted = words.value.trim().toLowerCase();
+      const of = feature.value && data.items[feature.value];
+      const entries = of ? [...of.for, ...of.against] : data.pairs.map((_, index) => [index, 0, [], []]);
+      found = entries.filter(([index]) => {
+        const pair = data.pairs[index];
+        const { p, a, b } = pair;
+        return (
+          (!wanted || [p, a, b].some((text) => text && text.toLowerCase().includes(wanted))) &&
+          (!label.value || told(pair) === label.value) &&
+          (!who.value || named(pair).includes(who.value))
+        );
+      });
+      place = 0;
+      show();
+    };
+    const lines = () =>
+      found
+        .map(([index]) => {
+          const { p, a, b, y, n, w, id } = data.pairs[index];
+          return JSON.stringify({ id, prompt: p, response_A: a, response_B: b, label: y, labels: n, annotators: w });
+        })
+        .join("\n") + "\n";
+    const said = (text) => (byId("pairs-said").textContent = text);
+    words.addEventListener("input", look);
+    for (const select of [feature, label, who]) select.addEventListener("change", look);
+    byId("pairs-back").addEventListener("click", () => (place--, show()));
+    byId("pairs-on").addEventListener("click", () => (place++, show()));
+    byId("pairs-copy").addEventListener("click", async () => {
+      try {
+        await navigator.clipboard.writeText(lines());
+        said(`${found.length} copied`);
+      } catch {
+        said("The browser does not allow it; download them instead.");
+      }
+    });
+    byId("pairs-save").addEventListener("click", () => {
+      const link = make("a");
+      link.href = URL.createObjectURL(new Blob([lines()], { type: "application/x-ndjson" }));
+      link.download = "pairs.jsonl";
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+      said(`${found.length} downloaded; long texts are cut as they are shown here`);
+    });
+    const jump = () => {
+      const wanted = location.hash.slice(1);
+      if (!wanted.startsWith("pair-")) return;
+      const index = data.pairs.findIndex((pair, index) => name(pair, index) === wanted);
+      if (index < 0) return;
+      words.value = feature.value = label.value = who.value = "";
+      look();
+      place = index;
+      show();
+      search.scrollIntoView({ block: "start" });
+      byId("pairs-title").focus({ preventScroll: true });
+    };
+    window.addEventListener("hashchange", jump);
+    look();
+    jump();
+  }
+
+  // On paper nothing can be opened: the clearest pair for each principle and the clearest against it.
+  const paper = make("section");
+  paper.id = "printed";
+  panel.after(paper);
+  window.addEventListener("beforeprint", () => {
+    paper.replaceChildren(make("h2", "", "Evidence: the clearest pair for and against"));
+    const rows = [...document.querySelectorAll("#principles-table tbody tr:not([hidden]) button.open")];
+    for (const button of rows.length ? rows : openers.slice(0, 10)) {
+      const one = data.items[button.dataset.feature];
+      if (!one) continue;
+      paper.append(make("h3", "", one.text), make("p", "soft", one.effect));
+      sides.forEach((side, i) => {
+        if (one[side].length) paper.append(make("h4", "", one.titles[i]), ...drawn(one[side][0]));
+      });
+    }
+  });
+  window.addEventListener("afterprint", () => paper.replaceChildren());
+
+  const asked = location.hash.slice(1).replace(/^pair-.*/, "");
   const first = openers[0];
   if (!open(asked, openers.find((button) => button.dataset.feature === asked) || first || null, false) && first) {
     open(first.dataset.feature, first, false);

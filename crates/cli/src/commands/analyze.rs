@@ -7,19 +7,19 @@ use clap::{Args, ValueEnum};
 use wimhf::config::{Describer, SaeMode, SaeSettings, What};
 use wimhf::ops::analyze::default_out;
 use wimhf::sae::DeviceChoice;
+use wimhf::store::Manifest;
 use wimhf::store::output::{Kind, Output};
-use wimhf::{AnalyzeRequest, Context, Grid};
+use wimhf::{AnalyzeRequest, Config, Grid};
 
 use super::data::DataArguments;
-use super::language::{LanguageArguments, extend};
-use super::{Failure, colour, door, print, settings};
+use super::language::{HEADING as MODELS, LanguageArguments, extend};
+use super::{Call, Failure, door, is_finished, print, settings};
 use crate::log::Log;
-use crate::progress::Progress;
-use crate::render;
+use crate::render::{self, terminal};
+use crate::settings_table::flat;
 
-/// What was typed; `None` leaves the settings file's value.
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:
+/// Every example; the short help has the first three.
+const EXAMPLES: &str = "Examples:
   wimhf analyze dataset.parquet
   wimhf analyze 'shards/*.parquet' --out runs/mine --seed 2
   wimhf analyze helpful.jsonl harmless.jsonl --out runs/both
@@ -32,36 +32,69 @@ use crate::render;
   wimhf analyze dataset.parquet --embedder openai:nomic-embed-text --base-url http://localhost:11434/v1
   wimhf analyze dataset.parquet --sweep='mode=sentences features=64,128 seeds=3'
   wimhf analyze dataset.parquet --describer model --writer gpt-5 --judge gpt-5-mini --dry-run
-  wimhf analyze dataset.parquet --describer model --writer qwen3 --base-url http://localhost:8000/v1")]
+  wimhf analyze dataset.parquet --describer model --writer qwen3 --base-url http://localhost:8000/v1";
+
+const RESULT: &str = "What comes out";
+const HOW: &str = "How it is done";
+const SERVER: &str = "A server that embeds";
+
+/// What was typed; `None` leaves the settings file's value.
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES, after_help = "Examples:
+  wimhf analyze dataset.parquet
+  wimhf analyze 'shards/*.parquet' --out runs/mine --seed 2")]
 pub struct AnalyzeArguments {
     #[command(flatten)]
     data: DataArguments,
-    /// Run directory to write to or to go on with [default: runs/NAME-OF-DATA].
-    #[arg(long, value_name = "RUN", env = "WIMHF_OUT")]
+    /// Run directory to write to or to go on with [default: runs/NAME].
+    #[arg(long, value_name = "RUN", env = "WIMHF_OUT", hide_env = true, help_heading = RESULT)]
     out: Option<PathBuf>,
-    /// Settings file (TOML); the options below override it.
-    #[arg(long, value_name = "FILE", env = "WIMHF_CONFIG")]
+    /// Every figure, before the answer.
+    #[arg(long, help_heading = RESULT)]
+    all: bool,
+    /// Say what the words of the answer mean, and do nothing else.
+    #[arg(long, help_heading = RESULT)]
+    explain_terms: bool,
+    /// Redo what other settings change in a finished run, and keep the rest.
+    #[arg(long, conflicts_with = "force", help_heading = RESULT)]
+    replace: bool,
+    /// Redo every stage, whatever run is there.
+    #[arg(long, help_heading = RESULT)]
+    force: bool,
+    /// Also write the embeddings of both responses to this Parquet file.
+    #[arg(long, value_name = "FILE", hide_short_help = true, help_heading = RESULT)]
+    save_embeddings: Option<PathBuf>,
+    /// Append metrics to this file, a JSON object a line: losses by epoch, seconds by stage, the result.
+    #[arg(long, value_name = "FILE", env = "WIMHF_LOG", hide_short_help = true, help_heading = RESULT)]
+    log: Option<PathBuf>,
+    /// Settings file [default: the nearest wimhf.toml].
+    ///
+    /// The options here go before it; `wimhf config init` writes one with every setting explained.
+    #[arg(long, value_name = "FILE", env = "WIMHF_CONFIG", hide_env = true, help_heading = HOW)]
     config: Option<PathBuf>,
     /// The seed that every random choice comes from [default: 0].
-    #[arg(long, env = "WIMHF_SEED")]
+    #[arg(long, env = "WIMHF_SEED", hide_env = true, help_heading = HOW)]
     seed: Option<u64>,
-    /// Where the autoencoder runs; `auto` takes a GPU if there is one.
-    #[arg(long, value_enum, default_value_t = DeviceArgument::Auto, env = "WIMHF_DEVICE")]
-    device: DeviceArgument,
-    /// What the learned features read: the `sentences` of the responses (and beside them the differences, with the
-    /// paper's sizes), or the `difference` of whole responses alone, as in the paper [default: sentences].
-    #[arg(long, value_enum, value_name = "MODE", env = "WIMHF_SAE_MODE")]
-    sae_mode: Option<SaeModeArgument>,
+    /// What turns texts into vectors [default: boxed].
+    ///
+    /// `boxed`, a model's FOLDER, `static:FOLDER`, `hf://OWNER/NAME[@REV]` or `openai:MODEL`.
+    #[arg(long, value_name = "EMBEDDER", env = "WIMHF_EMBEDDER", hide_env = true, help_heading = HOW)]
+    embedder: Option<String>,
+    /// Concepts of your own (TOML), beside those in the program.
+    #[arg(long, value_name = "FILE", env = "WIMHF_CONCEPTS", hide_env = true, help_heading = HOW)]
+    concepts: Option<PathBuf>,
     /// Number of learned features, M [default: what suits the number of sentences; 32 with `--sae-mode difference`].
-    #[arg(long, value_name = "M", env = "WIMHF_FEATURES")]
+    #[arg(long, value_name = "M", env = "WIMHF_FEATURES", hide_short_help = true, help_heading = HOW)]
     features: Option<usize>,
     /// Features active on average in a sentence, or in a pair with `--sae-mode difference`, K [default: 3; an
     /// eighth of M with `--sae-mode difference`].
-    #[arg(long, value_name = "K", env = "WIMHF_ACTIVE")]
+    #[arg(long, value_name = "K", env = "WIMHF_ACTIVE", hide_short_help = true, help_heading = HOW)]
     active: Option<usize>,
-    /// Instead of an analysis, compare settings of the autoencoder over several seeds, with the same vectors and
-    /// without a look at the held-out pairs: every combination of lists such as `mode=both,words
-    /// features=32,64 active=8,16 seeds=3` [without lists: every mode with its usual sizes, 3 seeds].
+    /// Compare settings over several seeds instead of analysing.
+    ///
+    /// With the same vectors and without a look at the held-out pairs: every combination of lists such as
+    /// `mode=sentences,difference features=32,64 active=4,8 seeds=3` [without lists: every mode with its usual
+    /// sizes, 3 seeds].
     #[arg(
         long,
         value_name = "LISTS",
@@ -69,71 +102,84 @@ pub struct AnalyzeArguments {
         require_equals = true,
         default_missing_value = "",
         value_parser = Grid::parse,
-        conflicts_with_all = ["sae_mode", "features", "active", "dry_run"]
+        conflicts_with_all = ["sae_mode", "features", "active", "dry_run"],
+        help_heading = HOW
     )]
     sweep: Option<Grid>,
+    /// Where the autoencoder runs: auto (a GPU if there is one), gpu, cpu.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHERE",
+        hide_possible_values = true,
+        hide_default_value = true,
+        default_value_t = DeviceArgument::Auto,
+        env = "WIMHF_DEVICE",
+        hide_env = true,
+        help_heading = HOW
+    )]
+    device: DeviceArgument,
+    /// What the learned features read: the `sentences` of the responses (and beside them the differences, with the
+    /// paper's sizes), or the `difference` of whole responses alone, as in the paper [default: sentences].
+    #[arg(long, value_enum, value_name = "MODE", env = "WIMHF_SAE_MODE", hide_short_help = true, help_heading = HOW)]
+    sae_mode: Option<SaeModeArgument>,
     /// Shares of train, describe and held-out pairs [default: 0.35,0.2,0.45].
-    #[arg(long, value_name = "T,D,H", value_parser = numbers::<3>, env = "WIMHF_SPLIT")]
+    #[arg(long, value_name = "T,D,H", value_parser = numbers::<3>, env = "WIMHF_SPLIT", hide_short_help = true, help_heading = HOW)]
     split: Option<[f64; 3]>,
     /// Columns whose equal values stay on one side of the split, besides the prompt.
-    #[arg(long, value_name = "COLUMN", value_delimiter = ',')]
+    #[arg(long, value_name = "COLUMN", value_delimiter = ',', hide_short_help = true, help_heading = HOW)]
     split_columns: Option<Vec<String>>,
-    /// What turns texts into vectors: `boxed`, a model's FOLDER, `static:FOLDER`, `hf://OWNER/NAME[@REV]` or
-    /// `openai:MODEL` [default: boxed].
-    #[arg(long, value_name = "EMBEDDER", env = "WIMHF_EMBEDDER")]
-    embedder: Option<String>,
     /// What of a pair is embedded [default: response].
-    #[arg(long, value_enum, value_name = "WHAT", env = "WIMHF_EMBED")]
+    #[arg(long, value_enum, value_name = "WHAT", env = "WIMHF_EMBED", hide_short_help = true, help_heading = HOW)]
     embed: Option<WhatArgument>,
     /// A template of your own, with {prompt} and {response}, instead.
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", hide_short_help = true, help_heading = HOW)]
     template: Option<String>,
     /// Cut texts to so many tokens before they are embedded [default: what the model reads].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", hide_short_help = true, help_heading = HOW)]
     max_tokens: Option<usize>,
-    /// Address of an OpenAI-compatible server, for `openai:MODEL`; the key is taken from OPENAI_API_KEY
-    /// [default: OPENAI_BASE_URL, or OpenAI's].
-    #[arg(long, value_name = "URL")]
-    base_url: Option<String>,
     /// Length of the vectors to ask the server for.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", hide_short_help = true, help_heading = SERVER)]
     dimensions: Option<usize>,
     /// Most requests to the server at once [default: 8].
-    #[arg(long, value_name = "N", env = "WIMHF_CONCURRENCY")]
+    #[arg(long, value_name = "N", env = "WIMHF_CONCURRENCY", hide_short_help = true, help_heading = SERVER)]
     concurrency: Option<usize>,
     /// Dollars per million tokens, to say what the embeddings cost.
-    #[arg(long, value_name = "DOLLARS")]
+    #[arg(long, value_name = "DOLLARS", hide_short_help = true, help_heading = SERVER)]
     price: Option<f64>,
-    /// Also write the embeddings of both responses to this Parquet file.
-    #[arg(long, value_name = "FILE")]
-    save_embeddings: Option<PathBuf>,
-    /// Concepts of your own (TOML), added to the boxed bank.
-    #[arg(long, value_name = "FILE", env = "WIMHF_CONCEPTS")]
-    concepts: Option<PathBuf>,
-    /// Append metrics to this file, a JSON object a line: losses by epoch, seconds by stage, the result.
-    #[arg(long, value_name = "FILE", env = "WIMHF_LOG")]
-    log: Option<PathBuf>,
-    /// Who describes the learned features: the program itself, or language models at an OpenAI-compatible
-    /// server [default: offline].
-    #[arg(long, value_enum, value_name = "WHO", env = "WIMHF_DESCRIBER", help_heading = "Language models")]
+    /// Who puts features into words: offline (nobody is asked), or model.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHO",
+        hide_possible_values = true,
+        env = "WIMHF_DESCRIBER",
+        hide_env = true,
+        help_heading = MODELS
+    )]
     describer: Option<DescriberArgument>,
     /// The model that writes descriptions.
-    #[arg(long, value_name = "MODEL", env = "WIMHF_WRITER", help_heading = "Language models")]
+    #[arg(long, value_name = "MODEL", env = "WIMHF_WRITER", hide_env = true, help_heading = MODELS)]
     writer: Option<String>,
     /// The writer's server, where it is another one; its key is WIMHF_WRITER_API_KEY.
-    #[arg(long, value_name = "URL", help_heading = "Language models")]
+    #[arg(long, value_name = "URL", hide_short_help = true, help_heading = MODELS)]
     writer_base_url: Option<String>,
     /// As `--param`, for the writer only.
-    #[arg(long = "writer-param", value_name = "NAME=JSON", value_parser = super::language::parameter, help_heading = "Language models")]
+    #[arg(
+        long = "writer-param",
+        value_name = "NAME=JSON",
+        value_parser = super::language::parameter,
+        hide_short_help = true,
+        help_heading = MODELS
+    )]
     writer_params: Vec<(String, serde_json::Value)>,
+    /// Their OpenAI-compatible server [default: OPENAI_BASE_URL, or OpenAI's].
+    ///
+    /// Also that of `--embedder openai:MODEL`; the key is taken from OPENAI_API_KEY.
+    #[arg(long, value_name = "URL", help_heading = MODELS)]
+    base_url: Option<String>,
     #[command(flatten)]
     language: LanguageArguments,
-    /// Redo every stage, and replace a run of another dataset in the same folder.
-    #[arg(long)]
-    force: bool,
-    /// Nothing on stderr but errors.
-    #[arg(long, short)]
-    quiet: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -195,8 +241,9 @@ impl From<DeviceArgument> for DeviceChoice {
 
 impl AnalyzeArguments {
     /// What was typed, over the settings file, over the defaults.
-    fn request(self, context: &Context) -> Result<AnalyzeRequest, Failure> {
-        let mut config = settings(self.config.as_deref())?;
+    fn request(self, call: &Call) -> Result<AnalyzeRequest, Failure> {
+        let context = &call.context;
+        let mut config = settings(self.config.as_deref(), call)?;
         fn set<T>(target: &mut T, typed: Option<T>) {
             if let Some(value) = typed {
                 *target = value;
@@ -238,7 +285,13 @@ impl AnalyzeArguments {
                 "`--dry-run` has nothing to count: no language model is asked\nhint: `--describer model --writer MODEL` asks one",
             ));
         }
-        let out = self.out.unwrap_or_else(|| default_out(&data));
+        let is_free = self.force || self.replace || self.sweep.is_some();
+        let out = match self.out {
+            Some(out) if is_free => out,
+            Some(out) => spared(out, &config)?,
+            None if is_free => default_out(&data),
+            None => own_out(&data, &config, call),
+        };
         Ok(AnalyzeRequest {
             spending: model.options,
             data,
@@ -260,8 +313,68 @@ fn numbers<const COUNT: usize>(text: &str) -> Result<[f64; COUNT], String> {
         .ok_or_else(|| format!("{COUNT} numbers with commas between them are needed, such as 0.35,0.2,0.45"))
 }
 
+/// What a finished run at this place was made with; `None` where there is none.
+fn other_settings(out: &Path, config: &Config) -> Option<Vec<String>> {
+    let record = out.join("run.json");
+    let manifest = Manifest::is_one(&record).then(|| Manifest::read(&record).ok()).flatten()?;
+    if !is_finished(&manifest) {
+        return None;
+    }
+    let value = |config: &Config| flat(&serde_json::to_value(config).unwrap_or_default());
+    let (there, asked) = (value(&manifest.config), value(config));
+    let changed = asked.iter().filter(|(name, value)| there.get(*name) != Some(value));
+    let shown = |value: Option<&serde_json::Value>| match value {
+        Some(value) if !value.is_null() => value.to_string(),
+        _ => "not set".to_owned(),
+    };
+    Some(
+        changed
+            .map(|(name, value)| {
+                format!("`{name}` {} there, {} now", shown(there.get(name)), shown(Some(value)))
+            })
+            .collect(),
+    )
+}
+
+/// The folder that was named, unless a finished run of other settings would be lost in it.
+fn spared(out: PathBuf, config: &Config) -> Result<PathBuf, Failure> {
+    match other_settings(&out, config) {
+        Some(changed) if !changed.is_empty() => Err(Failure::mistake(format!(
+            "`{}` holds a finished run with other settings: {}\nhint: name another folder with `--out`, or let what they \
+             change be redone there with `--replace`",
+            out.display(),
+            changed.join("; ")
+        ))),
+        _ => Ok(out),
+    }
+}
+
+/// The run's usual name, or the first numbered one that holds no finished run of other settings.
+fn own_out(data: &[String], config: &Config, call: &Call) -> PathBuf {
+    let usual = default_out(data);
+    let is_free = |out: &Path| other_settings(out, config).is_none_or(|changed| changed.is_empty());
+    if is_free(&usual) {
+        return usual;
+    }
+    let numbered = |number: u32| {
+        let mut name = usual.clone().into_os_string();
+        name.push(format!("-{number}"));
+        PathBuf::from(name)
+    };
+    let own = (2..).map(numbered).find(|out| is_free(out)).unwrap_or(usual.clone());
+    call.note(&format!(
+        "`{}` holds a run with other settings and is kept; this one is `{}`",
+        usual.display(),
+        own.display()
+    ));
+    own
+}
+
 /// Runs the subcommand.
-pub fn run(arguments: AnalyzeArguments, context: &Context) -> Result<(), Failure> {
+pub fn run(arguments: AnalyzeArguments, call: &Call) -> Result<(), Failure> {
+    if arguments.explain_terms {
+        return call.answer(&terminal::terms_value(), |_| terminal::terms());
+    }
     let path = arguments.log.clone();
     let unwritable = |error: std::io::Error| {
         let file = path.as_deref().unwrap_or(Path::new("")).display();
@@ -278,22 +391,25 @@ pub fn run(arguments: AnalyzeArguments, context: &Context) -> Result<(), Failure
             door(&Output { path, flag, kind, run, inputs: &inputs, force: false })?;
         }
     }
-    let mut observer = Log::new(Progress::new(arguments.quiet), path.as_deref()).map_err(&unwritable)?;
-    let dry_run = arguments.language.dry_run;
+    let mut observer = Log::new(call.progress(), path.as_deref()).map_err(&unwritable)?;
+    let (dry_run, all) = (arguments.language.dry_run, arguments.all);
     let grid = arguments.sweep.clone();
-    let request = arguments.request(context)?;
+    let request = arguments.request(call)?;
     if dry_run {
         let costs = wimhf::forecast(&request, &mut observer)?;
-        return print(&render::bill::render("describing with language models", &costs));
+        return call.answer(&costs, |_| render::bill::render("describing with language models", &costs));
     }
     if let Some(grid) = grid {
         let found = wimhf::sweep(&request, &grid, &mut observer)?;
         let run = request.out.display().to_string();
-        return print(&render::sweep::render(&found, &run, colour(&std::io::stdout())));
+        return call.answer(&found, |colour| render::sweep::render(&found, &run, colour));
     }
     let analysis = wimhf::analyze(&request, &mut observer)?;
     observer.close(&analysis.manifest).map_err(&unwritable)?;
-    print(&render::terminal::render(&analysis, colour(&std::io::stdout())))
+    if call.json {
+        return call.value(&render::analysis_value(&analysis));
+    }
+    print(&terminal::render(&analysis, terminal::View { colour: call.colour(), all, taken: 0 }))
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use clap::{Args, Subcommand};
 
-use super::{Failure, print};
+use super::{Call, Failure};
+use serde_json::{Value, json};
 use wimhf::Context;
 use wimhf::cache::{self, Cache, CacheError};
 
@@ -67,50 +68,63 @@ fn days(days: u64) -> String {
 }
 
 /// Runs the subcommand.
-pub fn run(arguments: CacheArguments, context: &Context) -> Result<(), Failure> {
-    act(&arguments.action, context)
-        .map_err(|error| Failure::new(2, &error.into()))
-        .and_then(|text| print(&text))
+pub fn run(arguments: CacheArguments, call: &Call) -> Result<(), Failure> {
+    let (value, text) =
+        act(&arguments.action, &call.context).map_err(|error| Failure::new(2, &error.into()))?;
+    call.answer(&value, |_| text)
 }
 
-fn act(action: &Action, context: &Context) -> Result<String, CacheError> {
+fn act(action: &Action, context: &Context) -> Result<(Value, String), CacheError> {
     let cache = Cache::of(context)?;
     let mut out = String::new();
+    let bytes_now = || cache.size().map(|buckets| buckets.iter().map(|bucket| bucket.bytes).sum::<u64>());
     // Writing into a string cannot fail.
-    match action {
+    let value = match action {
         Action::Dir => {
             let _ = writeln!(out, "{}", cache.folder().display());
+            json!({"folder": cache.folder()})
         }
         Action::Size => {
             let buckets = cache.size()?;
             if buckets.is_empty() {
                 let _ = writeln!(out, "nothing is in the cache `{}`", cache.folder().display());
             }
+            let mut values = Vec::new();
             for bucket in buckets {
                 let _ = writeln!(out, "{}: {}", bucket.bucket, human(bucket.bytes));
+                let mut spaces = Vec::new();
                 for space in bucket.spaces {
                     // A template may have lines of its own.
                     let name: String =
                         space.name.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
                     let (entries, bytes, used) = (space.entries, human(space.bytes), days(space.days));
                     let _ = writeln!(out, "  {entries:>9} entries  {bytes:>9}  used {used:<12}  {name}");
+                    spaces.push(json!({
+                        "name": name, "entries": entries, "bytes": space.bytes, "unused_days": space.days
+                    }));
                 }
+                values.push(
+                    json!({"name": bucket.bucket.to_string(), "bytes": bucket.bytes, "spaces": spaces}),
+                );
             }
+            json!({"folder": cache.folder(), "buckets": values})
         }
         Action::Prune { older_than, to } => {
             let limit = to.or_else(|| older_than.is_none().then(|| cache::limit(context)));
-            let before: u64 = cache.size()?.iter().map(|bucket| bucket.bytes).sum();
+            let before = bytes_now()?;
             let removed = cache.prune(*older_than, limit)?;
-            let after: u64 = cache.size()?.iter().map(|bucket| bucket.bytes).sum();
-            let freed = human(before.saturating_sub(after));
-            let _ = writeln!(out, "{removed} entries removed, {freed} freed, {} left", human(after));
+            let after = bytes_now()?;
+            let freed = before.saturating_sub(after);
+            let _ = writeln!(out, "{removed} entries removed, {} freed, {} left", human(freed), human(after));
+            json!({"removed": removed, "freed_bytes": freed, "left_bytes": after})
         }
         Action::Clear => {
             let freed = cache.clear()?;
             let _ = writeln!(out, "{} freed", human(freed));
+            json!({"freed_bytes": freed})
         }
-    }
-    Ok(out)
+    };
+    Ok((value, out))
 }
 
 #[cfg(test)]

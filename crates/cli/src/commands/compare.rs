@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use wimhf::{CompareRequest, Context, Run};
+use wimhf::{CompareRequest, Run};
 
-use super::{Failure, open_run, print};
+use super::{Call, Failure, open_run, print};
 use crate::render;
 
 /// What was typed.
@@ -35,15 +35,28 @@ pub struct CompareArguments {
 }
 
 /// Runs the subcommand.
-pub fn run(arguments: CompareArguments, context: &Context) -> Result<(), Failure> {
-    let runs = arguments.runs.iter().map(|path| open_run(path, context)).collect::<Result<Vec<Run>, _>>()?;
+pub fn run(arguments: CompareArguments, call: &Call) -> Result<(), Failure> {
+    let runs =
+        arguments.runs.iter().map(|path| open_run(path, &call.context)).collect::<Result<Vec<Run>, _>>()?;
     let runs: Vec<&Run> = runs.iter().collect();
     let request = CompareRequest { by: arguments.by, out: arguments.out, anonymise: arguments.anonymise };
     let found = wimhf::compare(&runs, &request)?;
-    print(&format!(
-        "{}\nRead on: {}, comparison.json\n",
-        render::comparison::terminal(&found),
-        found.page.display()
-    ))?;
+    if call.json {
+        // The record as it was written.
+        let text = std::fs::read_to_string(&found.json).map_err(|source| {
+            wimhf::Error::from(wimhf::store::StoreError::Io {
+                action: "read",
+                path: found.json.clone(),
+                source,
+            })
+        })?;
+        print(&format!("{}\n", text.trim_end()))?;
+    } else {
+        print(&format!(
+            "{}\nRead on: {}, comparison.json\n",
+            render::comparison::terminal(&found),
+            found.page.display()
+        ))?;
+    }
     if arguments.open { super::report::open(&found.page) } else { Ok(()) }
 }

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Failure, print};
+use super::{Call, Failure};
+use serde_json::json;
 use wimhf::describe::known::ConceptBank;
 
 /// What was typed.
@@ -28,7 +29,7 @@ pub struct ConceptsArguments {
 }
 
 /// Runs the subcommand.
-pub fn run(arguments: ConceptsArguments) -> Result<(), Failure> {
+pub fn run(arguments: ConceptsArguments, call: &Call) -> Result<(), Failure> {
     let user = |error: anyhow::Error| Failure::new(2, &error);
     let bank = match &arguments.concepts {
         Some(path) => ConceptBank::with_file(path),
@@ -36,6 +37,7 @@ pub fn run(arguments: ConceptsArguments) -> Result<(), Failure> {
     }
     .map_err(|error| user(error.into()))?;
     let mut out = String::new();
+    let mut values = Vec::new();
     // Writing into a string cannot fail.
     match &arguments.read {
         None => {
@@ -57,6 +59,12 @@ pub fn run(arguments: ConceptsArguments) -> Result<(), Failure> {
                     _ => String::new(),
                 };
                 let _ = writeln!(out, "{:<20} {}{flags}{read}", concept.id, concept.description);
+                let read = concept
+                    .reading
+                    .map(|r| json!({"right": r.right, "n": r.n, "found": r.found, "of": r.of}));
+                values.push(json!({
+                    "id": concept.id, "description": concept.description, "flags": concept.flags, "reading": read
+                }));
             }
         }
         Some(path) => {
@@ -70,16 +78,18 @@ pub fn run(arguments: ConceptsArguments) -> Result<(), Failure> {
                 user(anyhow::Error::new(error).context(format!("cannot read `{}`", path.display())))
             })?;
             for line in text.lines().filter(|line| !line.trim().is_empty()) {
-                let found: Vec<String> = bank
-                    .concepts()
-                    .iter()
-                    .zip(bank.read(&arguments.prompt, line))
+                let scores = bank.read(&arguments.prompt, line);
+                let found: Vec<_> = (bank.concepts().iter().zip(scores))
                     .filter(|(_, score)| *score > 0.0)
-                    .map(|(concept, score)| format!("{} {score:.2}", concept.id))
+                    .map(|(concept, score)| (concept.id.clone(), score))
                     .collect();
-                let _ = writeln!(out, "{line}\n    {}", found.join(", "));
+                let names: Vec<String> = found.iter().map(|(id, score)| format!("{id} {score:.2}")).collect();
+                let _ = writeln!(out, "{line}\n    {}", names.join(", "));
+                let found: Vec<_> =
+                    found.iter().map(|(id, score)| json!({"id": id, "score": score})).collect();
+                values.push(json!({"text": line, "found": found}));
             }
         }
     }
-    print(&out)
+    call.answer(&values, |_| out)
 }

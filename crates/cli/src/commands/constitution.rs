@@ -3,18 +3,21 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use serde_json::json;
+use wimhf::ConstitutionRequest;
 use wimhf::constitution::choose::Objective;
 use wimhf::ops::constitution::{ConstitutionError, MODEL_PAIRS, PAIRS_PER_CALL};
-use wimhf::{ConstitutionRequest, Context};
 
-use super::language::SpendingArguments;
-use super::{Failure, colour, open_run, print};
-use crate::progress::Progress;
+use super::language::{HEADING as MODELS, SpendingArguments};
+use super::{Call, Failure, open_run, print};
 use crate::render;
 
 /// What was typed.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
+  wimhf constitution runs/mine
+  wimhf constitution runs/mine --principles 5 --executor vote")]
+#[command(after_long_help = "Examples:
   wimhf constitution runs/mine
   wimhf constitution runs/mine --principles 5 --executor vote
   wimhf constitution runs/mine --edit constitution.toml --dry-run
@@ -33,42 +36,53 @@ pub struct ConstitutionArguments {
     /// Number of principles [default: where the cross-validated curve is flat].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=200))]
     principles: Option<u16>,
-    /// What the list is chosen for (a model's as for linear); linear and vote are always measured.
-    #[arg(long, value_enum, default_value_t = ExecutorArgument::Linear)]
+    /// What the list is chosen for: linear, vote or model [default: linear].
+    ///
+    /// A model's is chosen as for linear; linear and vote are always measured.
+    #[arg(long, value_enum, hide_possible_values = true, hide_default_value = true, default_value_t = ExecutorArgument::Linear)]
     executor: ExecutorArgument,
-    /// Pin, drop, reorder or reword principles (TOML), and see what each edit costs.
+    /// Pin, drop, reorder or reword principles (TOML); see what it costs.
     #[arg(long, value_name = "FILE")]
     edit: Option<PathBuf>,
-    /// Print the result and write nothing; of a model, print what asking it would take, and ask nothing.
+    /// Print the result, write nothing, ask no model.
+    ///
+    /// Of a model, print what asking it would take.
     #[arg(long)]
     dry_run: bool,
-    /// Folder for constitution.md, constitution.json and constitution.prompt.txt [default: RUN].
+    /// Folder for the files [default: RUN].
+    ///
+    /// constitution.md, constitution.json and constitution.prompt.txt.
     #[arg(long, value_name = "FOLDER", conflicts_with = "dry_run")]
     out: Option<PathBuf>,
-    /// The language model that applies the list, seeing nothing but its words and one pair at a time.
+    /// The language model that applies the list.
+    ///
+    /// It sees nothing but the list's words and one pair at a time.
     #[arg(long, value_name = "MODEL", help_heading = MODELS)]
     model: Option<String>,
-    /// Also make a list as Inverse Constitutional AI does, with the same model, and have it applied to the same pairs.
+    /// Also make and apply a list as Inverse Constitutional AI does.
+    ///
+    /// With the same model, on the same pairs.
     #[arg(long, requires = "model", help_heading = MODELS)]
     icai: bool,
-    /// Held-out pairs that the model is asked about, drawn by the run's seed [default: 300].
+    /// Held-out pairs that the model is asked about [default: 300].
+    ///
+    /// Drawn by the run's seed.
     #[arg(long, value_name = "N", requires = "model", value_parser = clap::value_parser!(u32).range(1..), help_heading = MODELS)]
     pairs: Option<u32>,
     /// Pairs in one call [default: 5].
     #[arg(long, value_name = "N", requires = "model", value_parser = clap::value_parser!(u32).range(1..=100), help_heading = MODELS)]
     pairs_per_call: Option<u32>,
-    /// Address of an OpenAI-compatible server; the key is taken from OPENAI_API_KEY
-    /// [default: OPENAI_BASE_URL, or OpenAI's].
+    /// Its OpenAI-compatible server [default: OPENAI_BASE_URL, or OpenAI's].
+    ///
+    /// The key is taken from OPENAI_API_KEY.
     #[arg(long, value_name = "URL", requires = "model", help_heading = MODELS)]
     base_url: Option<String>,
     /// Most requests at once [default: 8].
-    #[arg(long, value_name = "N", env = "WIMHF_CONCURRENCY", help_heading = MODELS)]
+    #[arg(long, value_name = "N", env = "WIMHF_CONCURRENCY", hide_short_help = true, help_heading = MODELS)]
     concurrency: Option<usize>,
     #[command(flatten)]
     spending: SpendingArguments,
 }
-
-const MODELS: &str = "Language models";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum ExecutorArgument {
@@ -81,13 +95,13 @@ enum ExecutorArgument {
 }
 
 /// Runs the subcommand.
-pub fn run(arguments: ConstitutionArguments, context: &Context) -> Result<(), Failure> {
+pub fn run(arguments: ConstitutionArguments, call: &Call) -> Result<(), Failure> {
     if arguments.model.is_none()
         && (arguments.executor == ExecutorArgument::Model || arguments.spending.typed())
     {
         return Err(wimhf::Error::from(ConstitutionError::NoModel).into());
     }
-    let run = open_run(&arguments.run, context)?;
+    let run = open_run(&arguments.run, &call.context)?;
     let (model, url) = (arguments.model.as_deref(), arguments.base_url.as_deref());
     let request = ConstitutionRequest {
         principles: arguments.principles.map(usize::from),
@@ -98,13 +112,16 @@ pub fn run(arguments: ConstitutionArguments, context: &Context) -> Result<(), Fa
         edits: arguments.edit,
         dry_run: arguments.dry_run,
         out: arguments.out,
-        model: arguments.spending.request(model, url, arguments.concurrency, context),
+        model: arguments.spending.request(model, url, arguments.concurrency, &call.context),
         icai: arguments.icai,
         pairs: arguments.pairs.map_or(MODEL_PAIRS, |pairs| pairs as usize),
         pairs_per_call: arguments.pairs_per_call.map_or(PAIRS_PER_CALL, |pairs| pairs as usize),
     };
-    let made = run.constitution(&request, &mut Progress::new(false))?;
-    let mut text = render::constitution::render(&made.found, colour(&std::io::stdout()));
+    let made = run.constitution(&request, &mut call.progress())?;
+    if call.json {
+        return call.value(&json!({"found": made.found, "cost": made.cost, "files": made.files}));
+    }
+    let mut text = render::constitution::render(&made.found, call.colour());
     if request.dry_run && request.model.model.is_some() {
         let what = "having a language model apply the constitution";
         text += &format!("\n{}", render::bill::render(what, &made.cost));

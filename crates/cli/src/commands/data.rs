@@ -5,43 +5,58 @@ use clap::{Args, ValueEnum};
 use wimhf::config::{Config, Pairing};
 use wimhf::pairs::{LabelMap, LabelScale};
 
+/// The heading of these options.
+pub const HEADING: &str = "The columns, where they are not recognised";
+
 /// What was typed; `None` leaves the settings file's value.
 #[derive(Debug, Args)]
 pub struct DataArguments {
+    /// Files, folders, globs or hf://datasets/OWNER/NAME; several are one set.
+    ///
     /// Parquet, CSV, TSV, JSON lines, JSON or Arrow: a file, a folder (`save_to_disk`, a Hub clone), a glob, or
     /// `hf://datasets/OWNER/NAME[@REV][/PATH]`; several are read as one set.
     #[arg(required = true, value_name = "DATA")]
     data: Vec<String>,
     /// Column with the prompt.
-    #[arg(long, value_name = "COLUMN")]
+    #[arg(long, value_name = "COLUMN", help_heading = HEADING)]
     prompt_column: Option<String>,
     /// Column with response A.
-    #[arg(long, value_name = "COLUMN")]
+    #[arg(long, value_name = "COLUMN", help_heading = HEADING)]
     response_a_column: Option<String>,
     /// Column with response B.
-    #[arg(long, value_name = "COLUMN")]
+    #[arg(long, value_name = "COLUMN", help_heading = HEADING)]
     response_b_column: Option<String>,
-    /// Column with the label (1 or A, 0 or B, .5 or tie; other codes are recognised or asked about).
-    #[arg(long, value_name = "COLUMN")]
+    /// Column with the label: 1 or A, 0 or B, .5 or tie.
+    ///
+    /// Other codes are recognised or asked about.
+    #[arg(long, value_name = "COLUMN", help_heading = HEADING)]
     label_column: Option<String>,
-    /// What the values of the label column mean, each A, B, tie or skip, such as `model_1=A,model_2=B,draw=tie`.
-    #[arg(long, value_name = "VALUE=A,…", conflicts_with = "label_scale")]
+    /// What its values mean, such as `model_1=A,model_2=B,draw=tie`.
+    ///
+    /// Each A, B, tie or skip.
+    #[arg(long, value_name = "VALUE=A,…", conflicts_with = "label_scale", help_heading = HEADING)]
     label_map: Option<LabelMap>,
     /// The two ends of the label's scale, the one for A first: `-3..3` where -3 is for A, `7..1` where 7 is.
-    #[arg(long, value_name = "A..B", allow_hyphen_values = true)]
+    #[arg(long, value_name = "A..B", allow_hyphen_values = true, hide_short_help = true, help_heading = HEADING)]
     label_scale: Option<LabelScale>,
     /// Column with the annotator's id.
-    #[arg(long, value_name = "COLUMN")]
+    #[arg(long, value_name = "COLUMN", help_heading = HEADING)]
     annotator_column: Option<String>,
     /// Which label, where the data have several: `helpful` or `safe` (PKU-SafeRLHF), `overall`, `helpfulness`,
     /// `honesty`, … (UltraFeedback).
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", hide_short_help = true, help_heading = HEADING)]
     preference: Option<String>,
     /// How several ranked or scored responses to one prompt become pairs [default: best-vs-rest].
-    #[arg(long, value_enum, value_name = "HOW")]
+    #[arg(long, value_enum, value_name = "HOW", hide_short_help = true, help_heading = HEADING)]
     pairing: Option<PairingArgument>,
     /// Two columns with vectors of your own, instead of embedding the texts.
-    #[arg(long, value_name = "A,B", value_parser = two_names)]
+    #[arg(
+        long,
+        value_name = "A,B",
+        value_parser = two_names,
+        hide_short_help = true,
+        help_heading = HEADING
+    )]
     embedding_columns: Option<(String, String)>,
 }
 

@@ -4,15 +4,21 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use wimhf::AnalyzeRequest;
 use wimhf::store::write_bytes;
-use wimhf::{AnalyzeRequest, Context};
 
-use super::{Failure, colour, print};
-use crate::progress::Progress;
-use crate::render::terminal;
+use super::{Call, Failure};
+use crate::render::{analysis_value, terminal};
 
 /// The sample, so that the demonstration needs no file.
 const SAMPLE: &[u8] = include_bytes!("../../../../data/sample.parquet");
+
+/// What the demonstration adds to the answer.
+const SAID: &str = "
+The sample is made up: a formula rewards lists, length, numbers, examples and closing questions,
+punishes refusals, emoji, hedging, slang and flattery, and cares for nothing else much.
+Your own data: wimhf analyze dataset.parquet
+";
 
 /// What was typed.
 #[derive(Debug, Args)]
@@ -26,13 +32,10 @@ pub struct DemoArguments {
     /// Open the report in the browser.
     #[arg(long)]
     open: bool,
-    /// Nothing on stderr but errors.
-    #[arg(long, short)]
-    quiet: bool,
 }
 
 /// Runs the subcommand.
-pub fn run(arguments: DemoArguments, context: &Context) -> Result<(), Failure> {
+pub fn run(arguments: DemoArguments, call: &Call) -> Result<(), Failure> {
     let folder = &arguments.out;
     std::fs::create_dir_all(folder).map_err(|error| {
         Failure::new(2, &anyhow::Error::new(error).context(format!("cannot create `{}`", folder.display())))
@@ -42,13 +45,9 @@ pub fn run(arguments: DemoArguments, context: &Context) -> Result<(), Failure> {
         write_bytes(&data, SAMPLE).map_err(wimhf::Error::from)?;
     }
     let mut request = AnalyzeRequest::new(&data.display().to_string(), folder.join("run"));
-    request.spending.context = context.clone();
-    let analysis = wimhf::analyze(&request, &mut Progress::new(arguments.quiet))?;
-    print(&terminal::render(&analysis, colour(&std::io::stdout())))?;
-    print(
-        "\nThe sample is made up: its labels come from a formula in which refusals, length, lists, emoji, hedging, slang, a closing\n\
-         question, numbers, examples and flattery count, and bold, exclamation marks and sending to a professional do not.\n\
-         Your own data: wimhf analyze dataset.parquet\n",
-    )?;
+    request.spending.context = call.context.clone();
+    let analysis = wimhf::analyze(&request, &mut call.progress())?;
+    let view = terminal::View { colour: call.colour(), all: false, taken: SAID.lines().count() };
+    call.answer(&analysis_value(&analysis), |_| terminal::render(&analysis, view) + SAID)?;
     if arguments.open { super::report::open(&analysis.run.join("report.html")) } else { Ok(()) }
 }

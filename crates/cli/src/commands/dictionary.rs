@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use serde_json::{Value, json};
 
 use wimhf::context::Relay;
 use wimhf::dictionary::{self, Dictionary, DictionaryError, Entry, ExportSettings, Naming, Split};
@@ -15,8 +16,8 @@ use wimhf::{Config, Context, Observer, dataset, run, sentences, store};
 
 use super::analyze::DeviceArgument;
 use super::data::DataArguments;
-use super::{Failure, print};
-use crate::progress::Progress;
+use super::{Call, Failure, print};
+use crate::progress::{Progress, Talk};
 
 /// What was typed.
 #[derive(Debug, Args)]
@@ -155,24 +156,26 @@ fn share(text: &str) -> Result<f64, String> {
 }
 
 /// Runs the subcommand.
-pub fn run(arguments: DictionaryArguments, context: &Context) -> Result<(), Failure> {
+pub fn run(arguments: DictionaryArguments, call: &Call) -> Result<(), Failure> {
     match arguments.what {
-        What::List { which, all } => list(&which.open()?, all),
+        What::List { which, all } => list(&which.open()?, all, call),
         What::Search { words, which } => {
             let dictionary = which.open()?;
             let found = dictionary.search(&words);
-            let lines: String = found.iter().filter_map(|&at| dictionary.entries.get(at)).map(line).collect();
+            let found: Vec<&Entry> = found.iter().filter_map(|&at| dictionary.entries.get(at)).collect();
+            let lines: String = found.iter().copied().map(line).collect();
             let none = "no entry holds these words; `wimhf dictionary list` shows all\n";
-            print(if lines.is_empty() { none } else { &lines })
+            call.answer(&found, |_| if lines.is_empty() { none.to_owned() } else { lines })
         }
         What::Explain { id, which } => {
             let dictionary = which.open()?;
             let at = dictionary.find(&id).map_err(failure)?;
-            print(&dictionary.entries.get(at).map(explained).unwrap_or_default())
+            let entry = dictionary.entries.get(at);
+            call.answer(&entry, |_| entry.map(explained).unwrap_or_default())
         }
-        What::Read { text, which } => read(&which.open()?, &text, context),
-        What::Train(arguments) => train(*arguments, context),
-        What::ExportSentences(arguments) => export(*arguments, context),
+        What::Read { text, which } => read(&which.open()?, &text, call),
+        What::Train(arguments) => train(*arguments, call),
+        What::ExportSentences(arguments) => export(*arguments, call),
         What::Name { folder, names } => {
             let dictionary = Dictionary::load(&folder).map_err(failure)?;
             let text = std::fs::read_to_string(&names)
@@ -181,7 +184,7 @@ pub fn run(arguments: DictionaryArguments, context: &Context) -> Result<(), Fail
                 .and_then(|namings| dictionary.named(&namings, &names))
                 .and_then(|named| named.save_entries(&folder).map(|()| named))
                 .map_err(failure)?;
-            print(&summary(&named))
+            call.answer(&summary_value(&named), |_| summary(&named))
         }
     }
 }
@@ -211,10 +214,23 @@ fn summary(dictionary: &Dictionary) -> String {
     )
 }
 
-fn list(dictionary: &Dictionary, all: bool) -> Result<(), Failure> {
-    let shown = dictionary.entries.iter().filter(|entry| all || entry.speaks());
-    let lines: String = shown.map(line).collect();
-    print(&format!("{}{lines}", summary(dictionary)))
+/// The same for programs.
+fn summary_value(dictionary: &Dictionary) -> Value {
+    let count = |of: &dyn Fn(&Entry) -> bool| dictionary.entries.iter().filter(|entry| of(entry)).count();
+    json!({
+        "version": dictionary.version(),
+        "entries": dictionary.entries.len(),
+        "named": count(&|entry| entry.name.is_some()),
+        "speak": count(&Entry::speaks),
+    })
+}
+
+fn list(dictionary: &Dictionary, all: bool, call: &Call) -> Result<(), Failure> {
+    let shown: Vec<&Entry> = dictionary.entries.iter().filter(|entry| all || entry.speaks()).collect();
+    call.answer(&shown, |_| {
+        let lines: String = shown.iter().copied().map(line).collect();
+        format!("{}{lines}", summary(dictionary))
+    })
 }
 
 fn line(entry: &Entry) -> String {
@@ -250,7 +266,7 @@ fn explained(entry: &Entry) -> String {
     out
 }
 
-fn read(dictionary: &Dictionary, text: &str, context: &Context) -> Result<(), Failure> {
+fn read(dictionary: &Dictionary, text: &str, call: &Call) -> Result<(), Failure> {
     let mut input = String::new();
     let text = if text == "-" {
         std::io::stdin().read_to_string(&mut input).map_err(|error| {
@@ -261,13 +277,14 @@ fn read(dictionary: &Dictionary, text: &str, context: &Context) -> Result<(), Fa
         text
     };
     let config = Config::default();
-    let embedder = open(&config, sae::DeviceChoice::Cpu, context, &mut Progress::new(true))?;
+    let embedder = open(&config, sae::DeviceChoice::Cpu, &call.context, &mut Progress::new(Talk::Nothing))?;
     dictionary.expect_embedder(&embedder.identity()).map_err(failure)?;
     let found = sentences::split(text);
     let texts: Vec<&str> = found.iter().map(|sentence| sentence.of(text)).collect();
     let vectors = embedder.embed(&texts).map_err(|error| failure(error.into()))?;
     let z = dictionary.activations(&vectors).map_err(|error| failure(error.into()))?;
     let mut out = String::new();
+    let mut values = Vec::new();
     for (row, sentence) in texts.iter().enumerate() {
         let _ = writeln!(out, "{sentence}");
         let (index, value) = z.row(row);
@@ -280,8 +297,13 @@ fn read(dictionary: &Dictionary, text: &str, context: &Context) -> Result<(), Fa
         clear.sort_by(|a, b| (b.0 / b.1.clear_level).total_cmp(&(a.0 / a.1.clear_level)));
         let names: Vec<String> = clear.iter().map(|(z, entry)| format!("{} {z:.2}", entry.label())).collect();
         let _ = writeln!(out, "    {}", if names.is_empty() { "–".into() } else { names.join(", ") });
+        let found: Vec<Value> = clear
+            .iter()
+            .map(|(z, entry)| json!({"id": entry.id, "name": entry.name, "strength": z}))
+            .collect();
+        values.push(json!({"text": sentence, "found": found}));
     }
-    print(&out)
+    call.answer(&values, |_| out)
 }
 
 fn open(
@@ -322,8 +344,9 @@ fn data(
     Ok((pairs, report, config))
 }
 
-fn train(arguments: TrainArguments, context: &Context) -> Result<(), Failure> {
-    let mut progress = Progress::new(false);
+fn train(arguments: TrainArguments, call: &Call) -> Result<(), Failure> {
+    let context = &call.context;
+    let mut progress = call.progress();
     let weights = arguments.out.join(dictionary::WEIGHTS_FILE);
     if weights.exists() && !arguments.force {
         let message =
@@ -356,19 +379,29 @@ fn train(arguments: TrainArguments, context: &Context) -> Result<(), Failure> {
         progress.note(note);
     }
     made.save(&arguments.out).map_err(failure)?;
-    print(&format!(
-        "{}trained on {} different sentences, {} epochs; on unseen ones NMSE {:.3} with {:.2} active of {}\n",
-        summary(&made),
-        report.rows,
-        report.epochs,
-        report.nmse,
-        report.active_mean,
-        made.entries.len()
-    ))
+    let value = json!({
+        "dictionary": summary_value(&made),
+        "sentences": report.rows,
+        "epochs": report.epochs,
+        "nmse": report.nmse,
+        "active_mean": report.active_mean,
+    });
+    call.answer(&value, |_| {
+        format!(
+            "{}trained on {} different sentences, {} epochs; on unseen ones NMSE {:.3} with {:.2} active of {}\n",
+            summary(&made),
+            report.rows,
+            report.epochs,
+            report.nmse,
+            report.active_mean,
+            made.entries.len()
+        )
+    })
 }
 
-fn export(arguments: ExportArguments, context: &Context) -> Result<(), Failure> {
-    let mut progress = Progress::new(false);
+fn export(arguments: ExportArguments, call: &Call) -> Result<(), Failure> {
+    let context = &call.context;
+    let mut progress = call.progress();
     let dictionary = Dictionary::load(&arguments.dictionary).map_err(failure)?;
     let (pairs, _, config) = data(arguments.data, &arguments.embedder, context, &mut progress)?;
     let embedder = open(&config, arguments.embedder.device.into(), context, &mut progress)?;

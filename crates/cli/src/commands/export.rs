@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use wimhf::{Context, ExportFormat, ExportRequest};
+use serde_json::json;
+use wimhf::{ExportFormat, ExportRequest};
 
-use super::{Failure, note, open_run, print};
+use super::{Call, Failure, open_run};
 
 /// What was typed.
 #[derive(Debug, Args)]
@@ -25,7 +26,7 @@ pub struct ExportArguments {
     /// File to write [default: annotated_pairs.json, trl.jsonl, icai.csv or pairs.csv in the run].
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Replace files even where they are of another kind than what is written.
+    /// Replace the file that `--out` names.
     #[arg(long)]
     force: bool,
     /// Which labels [default: held-out for annotated-pairs, since its figures are read as measurements; else all].
@@ -59,8 +60,8 @@ impl From<Format> for ExportFormat {
 }
 
 /// Runs the subcommand.
-pub fn run(arguments: ExportArguments, context: &Context) -> Result<(), Failure> {
-    let run = open_run(&arguments.run, context)?;
+pub fn run(arguments: ExportArguments, call: &Call) -> Result<(), Failure> {
+    let run = open_run(&arguments.run, &call.context)?;
     let written = run.export(&ExportRequest {
         format: arguments.format.into(),
         out: arguments.out,
@@ -68,10 +69,11 @@ pub fn run(arguments: ExportArguments, context: &Context) -> Result<(), Failure>
         force: arguments.force,
     })?;
     if written.rows == 0 {
-        note(&format!(
+        call.note(&format!(
             "the run has no {}labels, so the file holds no rows",
             if written.held_out { "held-out " } else { "" }
         ));
     }
-    print(&format!("{}\n", written.path.display()))
+    let value = json!({"file": written.path, "rows": written.rows, "held_out_only": written.held_out});
+    call.answer(&value, |_| format!("{}\n", written.path.display()))
 }

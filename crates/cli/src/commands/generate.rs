@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory};
+use clap::Args;
 use clap_complete::Shell;
 
-use super::{Arguments, Failure, print};
+use serde_json::json;
+
+use super::{Call, Failure, command, print, reference};
 
 /// What was typed.
 #[derive(Debug, Args)]
@@ -27,31 +29,39 @@ pub struct ManArguments {
     /// Write the page of every subcommand into this folder, instead of the first one to stdout.
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
+    /// Commands, settings and environment variables as Markdown: docs/reference.md.
+    #[arg(long, conflicts_with = "out")]
+    markdown: bool,
 }
 
 /// Runs `completions`.
-pub fn completions(arguments: CompletionsArguments) -> Result<(), Failure> {
+pub fn completions(arguments: CompletionsArguments, call: &Call) -> Result<(), Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, &mut Arguments::command(), "wimhf", &mut script);
-    print(&String::from_utf8_lossy(&script))
+    clap_complete::generate(arguments.shell, &mut command(), "wimhf", &mut script);
+    let script = String::from_utf8_lossy(&script).into_owned();
+    call.answer(&json!({"shell": arguments.shell.to_string(), "script": script}), |_| script.clone())
 }
 
 /// Runs `man`.
-pub fn man(arguments: ManArguments) -> Result<(), Failure> {
+pub fn man(arguments: ManArguments, call: &Call) -> Result<(), Failure> {
+    if arguments.markdown {
+        return print(&reference::markdown());
+    }
     let Some(folder) = arguments.out else {
         let mut page = Vec::new();
-        clap_mangen::Man::new(Arguments::command())
+        clap_mangen::Man::new(command())
             .render(&mut page)
             .map_err(|error| Failure::new(1, &anyhow::Error::new(error)))?;
-        return print(&String::from_utf8_lossy(&page));
+        let page = String::from_utf8_lossy(&page).into_owned();
+        return call.answer(&json!({"page": page}), |_| page.clone());
     };
-    std::fs::create_dir_all(&folder)
-        .and_then(|()| clap_mangen::generate_to(Arguments::command(), &folder))
-        .map_err(|error| {
-        Failure::new(
-            2,
-            &anyhow::Error::new(error).context(format!("cannot write into `{}`", folder.display())),
-        )
-    })?;
-    print(&format!("{}\n", folder.display()))
+    std::fs::create_dir_all(&folder).and_then(|()| clap_mangen::generate_to(command(), &folder)).map_err(
+        |error| {
+            Failure::new(
+                2,
+                &anyhow::Error::new(error).context(format!("cannot write into `{}`", folder.display())),
+            )
+        },
+    )?;
+    call.answer(&json!({"folder": folder}), |_| format!("{}\n", folder.display()))
 }

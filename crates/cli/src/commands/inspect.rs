@@ -4,11 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use wimhf::Context;
-
 use super::data::DataArguments;
-use super::{Failure, print, settings};
-use crate::progress::Progress;
+use super::{Call, Failure, print, settings};
 use crate::render::inspection;
 
 /// What was typed.
@@ -24,15 +21,12 @@ pub struct InspectArguments {
     /// Settings file (TOML); the options override it.
     #[arg(long, value_name = "FILE", env = "WIMHF_CONFIG")]
     config: Option<PathBuf>,
-    /// JSON instead of text.
-    #[arg(long)]
-    json: bool,
 }
 
 /// Runs the subcommand.
-pub fn run(arguments: InspectArguments, context: &Context) -> Result<(), Failure> {
-    let mut config = settings(arguments.config.as_deref())?;
+pub fn run(arguments: InspectArguments, call: &Call) -> Result<(), Failure> {
+    let mut config = settings(arguments.config.as_deref(), call)?;
     let data = arguments.data.over(&mut config);
-    let found = wimhf::inspect(&data, &config, context, &mut Progress::new(false))?;
-    print(&if arguments.json { inspection::json(&found) } else { inspection::text(&found) })
+    let found = wimhf::inspect(&data, &config, &call.context, &mut call.progress())?;
+    print(&if call.json { inspection::json(&found) } else { inspection::text(&found) })
 }

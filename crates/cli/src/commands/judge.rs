@@ -3,11 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use wimhf::{Context, JudgeRequest};
+use wimhf::JudgeRequest;
 
-use super::language::LanguageArguments;
-use super::{Failure, open_run, print};
-use crate::progress::Progress;
+use super::language::{HEADING as MODELS, LanguageArguments};
+use super::{Call, Failure, open_run};
 use crate::render::judged;
 
 /// What was typed.
@@ -31,29 +30,28 @@ pub struct JudgeArguments {
     /// Another model that reads the same pairs, to see how far the two agree.
     #[arg(long, value_name = "MODEL")]
     second_judge: Option<String>,
-    /// Address of an OpenAI-compatible server; the key is taken from OPENAI_API_KEY
-    /// [default: OPENAI_BASE_URL, or OpenAI's].
-    #[arg(long, value_name = "URL")]
+    /// The OpenAI-compatible server [default: OPENAI_BASE_URL, or OpenAI's].
+    ///
+    /// The key is taken from OPENAI_API_KEY.
+    #[arg(long, value_name = "URL", help_heading = MODELS)]
     base_url: Option<String>,
     /// Most requests at once [default: 8].
-    #[arg(long, value_name = "N", env = "WIMHF_CONCURRENCY")]
+    #[arg(long, value_name = "N", env = "WIMHF_CONCURRENCY", hide_short_help = true, help_heading = MODELS)]
     concurrency: Option<usize>,
     #[command(flatten)]
     language: LanguageArguments,
-    /// Print the figures as JSON.
-    #[arg(long)]
-    json: bool,
-    /// Nothing on stderr but errors.
-    #[arg(long, short)]
-    quiet: bool,
 }
 
 /// Runs the subcommand.
-pub fn run(arguments: JudgeArguments, context: &Context) -> Result<(), Failure> {
-    let run = open_run(&arguments.run, context)?;
+pub fn run(arguments: JudgeArguments, call: &Call) -> Result<(), Failure> {
+    let run = open_run(&arguments.run, &call.context)?;
     let mut settings = run.manifest.config.describe.language.clone();
-    let judge =
-        arguments.language.over(&mut settings, arguments.base_url.as_deref(), arguments.concurrency, context);
+    let judge = arguments.language.over(
+        &mut settings,
+        arguments.base_url.as_deref(),
+        arguments.concurrency,
+        &call.context,
+    );
     let request = JudgeRequest {
         concepts: arguments.concepts,
         pairs: arguments.pairs,
@@ -63,14 +61,9 @@ pub fn run(arguments: JudgeArguments, context: &Context) -> Result<(), Failure> 
         second_judge: arguments.second_judge,
         dry_run: arguments.language.dry_run,
     };
-    let found = run.judge(&request, &mut Progress::new(arguments.quiet))?;
+    let found = run.judge(&request, &mut call.progress())?;
     if request.dry_run {
-        return print(&judged::forecast(&found.cost));
+        return call.answer(&found.cost, |_| judged::forecast(&found.cost));
     }
-    if arguments.json {
-        let text =
-            serde_json::to_string_pretty(&found.concepts).map_err(|error| Failure::new(1, &error.into()))?;
-        return print(&format!("{text}\n"));
-    }
-    print(&judged::render(&found))
+    call.answer(&found.concepts, |_| judged::render(&found))
 }

@@ -9,21 +9,29 @@ use wimhf::llm::open::LlmOptions;
 use wimhf::llm::spending::{Limits, Price};
 use wimhf::{Context, ModelRequest};
 
+/// The heading of these options.
+pub const HEADING: &str = "Language models";
+
 /// What was typed about language models; `None` leaves the settings file's value.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Language models")]
 pub struct LanguageArguments {
     /// The model that judges [default: the writer].
-    #[arg(long, value_name = "MODEL", env = "WIMHF_JUDGE")]
+    #[arg(long, value_name = "MODEL", env = "WIMHF_JUDGE", hide_env = true, help_heading = HEADING)]
     pub judge: Option<String>,
     /// The judge's server, where it is another one; its key is WIMHF_JUDGE_API_KEY.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", hide_short_help = true, help_heading = HEADING)]
     judge_base_url: Option<String>,
-    /// The same, for the judge only.
-    #[arg(long = "judge-param", value_name = "NAME=JSON", value_parser = parameter)]
+    /// As `--param`, for the judge only.
+    #[arg(
+        long = "judge-param",
+        value_name = "NAME=JSON",
+        value_parser = parameter,
+        hide_short_help = true,
+        help_heading = HEADING
+    )]
     judge_params: Vec<(String, Value)>,
-    /// Print the calls, tokens and dollars that this would take, and ask nothing.
-    #[arg(long)]
+    /// Print the calls, tokens and dollars it would take; needs no key.
+    #[arg(long, help_heading = HEADING)]
     pub dry_run: bool,
     #[command(flatten)]
     spending: SpendingArguments,
@@ -31,31 +39,36 @@ pub struct LanguageArguments {
 
 /// What every request of a command carries, and what may be spent on all of them.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Language models")]
 pub struct SpendingArguments {
     /// Sent along with every request, such as `reasoning_effort="low"`; `temperature=null` takes ours out.
-    #[arg(long = "param", value_name = "NAME=JSON", value_parser = parameter)]
+    #[arg(
+        long = "param",
+        value_name = "NAME=JSON",
+        value_parser = parameter,
+        hide_short_help = true,
+        help_heading = HEADING
+    )]
     params: Vec<(String, Value)>,
     /// A folder with prompts of your own (judge.md, write.md, execute.md …) in place of the program's.
-    #[arg(long, value_name = "DIR", env = "WIMHF_PROMPTS")]
+    #[arg(long, value_name = "DIR", env = "WIMHF_PROMPTS", hide_short_help = true, help_heading = HEADING)]
     prompts: Option<PathBuf>,
     /// Stop before more requests than this are sent; what is answered by then is kept.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", hide_short_help = true, help_heading = HEADING)]
     max_calls: Option<u64>,
     /// Stop before more dollars than this are spent.
-    #[arg(long, value_name = "DOLLARS", value_parser = dollars)]
+    #[arg(long, value_name = "DOLLARS", value_parser = dollars, help_heading = HEADING)]
     max_cost: Option<f64>,
     /// Dollars per million tokens sent, in place of the price table's.
-    #[arg(long, value_name = "DOLLARS", value_parser = dollars, requires = "price_out")]
+    #[arg(long, value_name = "DOLLARS", value_parser = dollars, requires = "price_out", hide_short_help = true, help_heading = HEADING)]
     price_in: Option<f64>,
     /// Dollars per million tokens answered.
-    #[arg(long, value_name = "DOLLARS", value_parser = dollars, requires = "price_in")]
+    #[arg(long, value_name = "DOLLARS", value_parser = dollars, requires = "price_in", hide_short_help = true, help_heading = HEADING)]
     price_out: Option<f64>,
     /// A price table of your own (TOML), over the one in the program.
-    #[arg(long, value_name = "FILE", env = "WIMHF_PRICES")]
+    #[arg(long, value_name = "FILE", env = "WIMHF_PRICES", hide_short_help = true, help_heading = HEADING)]
     prices: Option<PathBuf>,
     /// Seconds until a request is given up [default: 600].
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", hide_short_help = true, help_heading = HEADING)]
     timeout: Option<u64>,
 }
 
@@ -89,6 +102,8 @@ impl SpendingArguments {
                 prices: self.prices.clone(),
                 concurrency,
                 timeout_seconds: self.timeout,
+                // The operations know whether they are one.
+                dry_run: false,
             },
         }
     }

@@ -7,70 +7,119 @@ mod analyze;
 mod cache;
 mod compare;
 mod concepts;
+mod config;
 mod constitution;
 mod data;
 mod demo;
 mod dictionary;
 mod export;
+mod general;
 mod generate;
 mod inspect;
 mod judge;
 mod language;
 mod personalize;
+mod reference;
 mod relabel;
 mod report;
+mod runs;
 mod score;
 
 use std::ffi::OsString;
-use std::io::IsTerminal;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind as ClapError;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use serde_json::json;
 use wimhf::{Cancel, Config, Context, Run};
+
+pub(crate) use general::{Call, colour};
 
 /// Which principles did the annotators of a preference dataset really follow?
 #[derive(Debug, Parser)]
-#[command(name = "wimhf", version, about, max_term_width = 100, propagate_version = true)]
-#[command(after_help = "Example: wimhf analyze dataset.parquet")]
+#[command(name = "wimhf", bin_name = "wimhf", version, max_term_width = 100, propagate_version = true)]
+#[command(disable_help_flag = true, disable_version_flag = true, disable_help_subcommand = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
+    #[command(flatten)]
+    general: general::GeneralArguments,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Find, measure and rank the principles in a preference dataset.
+    /// Find, measure and rank the principles in a preference dataset
     Analyze(Box<analyze::AnalyzeArguments>),
-    /// What a dataset holds, before anything is run on it.
+    /// What a dataset holds, before anything is run on it
     Inspect(Box<inspect::InspectArguments>),
-    /// Find the few principles from which most of the labels can be told, and measure them.
+    /// The few principles from which most of the labels can be told
     Constitution(Box<constitution::ConstitutionArguments>),
-    /// Find what differs between annotators, and give each weights of its own.
+    /// What differs between annotators, and weights for each
     Personalize(personalize::PersonalizeArguments),
-    /// Write a run's page again, or without what is personal, and open it.
+    /// Write a run's page again, or without what is personal, and open it
     Report(report::ReportArguments),
-    /// Write a run's pairs for other tools: Feedback Forensics, trainers, spreadsheets.
+    /// Write a run's pairs for other tools: trainers, Feedback Forensics, spreadsheets
     Export(export::ExportArguments),
     /// Change labels that go against a rule or are unsafe, with a reason for each
     Relabel(Box<relabel::RelabelArguments>),
-    /// Score new pairs: features, the probability that A is preferred, and what decides it.
+    /// Score new pairs: the probability that A is preferred, and what decides it
     Score(Box<score::ScoreArguments>),
-    /// Compare runs, or the groups of one dataset: the same concepts, differences tested.
+    /// Compare runs, or the groups of one dataset, with the differences tested
     Compare(compare::CompareArguments),
-    /// Measure a concept of your own on a run's pairs, read by a language model.
+    /// Measure a concept of your own on a run's pairs, read by a language model
     Judge(Box<judge::JudgeArguments>),
-    /// List the bank of known concepts, or see what it finds in a text.
+    /// List the known concepts, or see what is found in a text
     Concepts(concepts::ConceptsArguments),
-    /// Features of sentences with names: list them, read a text with them, learn your own.
+    /// Named features of sentences: list them, read a text with them, learn your own
     Dictionary(dictionary::DictionaryArguments),
-    /// Analyse the sample that comes with the program; needs no file.
+    /// Analyse the sample that comes with the program; needs no file
     Demo(demo::DemoArguments),
-    /// Where embeddings are kept between runs, and how to remove them.
+    /// List the runs in a folder
+    Runs(runs::RunsArguments),
+    /// Write, find or show the settings file, wimhf.toml
+    Config(config::ConfigArguments),
+    /// Where embeddings are kept between runs, and how to remove them
     Cache(cache::CacheArguments),
-    /// Print a shell's completion script.
+    /// Print a shell's completion script
     Completions(generate::CompletionsArguments),
-    /// Print the man page, or write those of all subcommands.
+    /// Print the man page, or write those of all subcommands
     Man(generate::ManArguments),
+}
+
+/// The commands by what one wants to do.
+const GROUPS: [(&str, &[&str]); 5] = [
+    ("Begin", &["demo", "inspect", "analyze"]),
+    ("Read a run", &["report", "constitution", "personalize", "compare", "runs"]),
+    ("Use a run", &["relabel", "export", "score", "judge"]),
+    ("Look inside", &["concepts", "dictionary"]),
+    ("The program", &["config", "cache", "completions", "man"]),
+];
+
+/// The command line as it is parsed, shown and written down: with the commands in their groups.
+fn command() -> clap::Command {
+    let command = Arguments::command();
+    let about = |name: &str| {
+        let found = command.find_subcommand(name).and_then(clap::Command::get_about);
+        found.map_or(String::new(), ToString::to_string)
+    };
+    let mut listed = String::new();
+    for (group, names) in GROUPS {
+        listed += &format!("{group}:\n");
+        for name in names {
+            listed += &format!("  {name:<13} {}\n", about(name));
+        }
+    }
+    let template = format!(
+        "{{about}}\n\n{{usage-heading}} {{usage}}\n\n{listed}\nGeneral options:\n{{options}}\n\nExample: wimhf analyze dataset.parquet\n\
+         `wimhf COMMAND -h` says what a command does, `--help` all that it can."
+    );
+    let command = command.help_template(template);
+    // The words can be explained without data.
+    command.mut_subcommand("analyze", |analyze| {
+        analyze
+            .mut_arg("data", |data| data.required(false).required_unless_present("explain_terms"))
+            .override_usage("wimhf analyze [OPTIONS] <DATA>...")
+    })
 }
 
 /// Why the command ended, and with which exit code.
@@ -145,15 +194,19 @@ pub(crate) fn door(output: &wimhf::store::output::Output) -> Result<(), Failure>
     output.check().map_err(|error| Failure::new(2, &error.into()))
 }
 
-/// Whether to colour what goes to this stream: a terminal, and nobody said no (<https://no-color.org>).
-pub(crate) fn colour(stream: &impl IsTerminal) -> bool {
-    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-}
-
 /// Parses and runs; every error carries its exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
-    let arguments = match Arguments::try_parse_from(arguments) {
+    let typed: Vec<OsString> = arguments.into_iter().collect();
+    let parsed = command().try_get_matches_from(&typed).and_then(|matches| {
+        Arguments::from_arg_matches(&matches).map_err(|error| error.format(&mut command()))
+    });
+    let arguments = match parsed {
         Ok(arguments) => arguments,
+        Err(error)
+            if error.kind() == ClapError::DisplayVersion && typed.iter().any(|word| word == "--json") =>
+        {
+            return print(&format!("{}\n", built_in()));
+        }
         Err(error) => {
             // Help and version are errors to clap, and go to stdout.
             let code = if error.use_stderr() { 2 } else { 0 };
@@ -162,26 +215,41 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure>
         }
     };
     wimhf::limits::set(|name| std::env::var(name).ok());
-    let context = Context::from_environment();
-    stop_on_ctrl_c(context.cancel.clone());
+    let call = &Call::new(&arguments.general, Context::from_environment());
+    stop_on_ctrl_c(call.context.cancel.clone());
     match arguments.command {
-        Command::Analyze(arguments) => analyze::run(*arguments, &context),
-        Command::Inspect(arguments) => inspect::run(*arguments, &context),
-        Command::Constitution(arguments) => constitution::run(*arguments, &context),
-        Command::Personalize(arguments) => personalize::run(arguments, &context),
-        Command::Compare(arguments) => compare::run(arguments, &context),
-        Command::Completions(arguments) => generate::completions(arguments),
-        Command::Demo(arguments) => demo::run(arguments, &context),
-        Command::Dictionary(arguments) => dictionary::run(arguments, &context),
-        Command::Cache(arguments) => cache::run(arguments, &context),
-        Command::Concepts(arguments) => concepts::run(arguments),
-        Command::Relabel(arguments) => relabel::run(*arguments, &context),
-        Command::Score(arguments) => score::run(*arguments, &context),
-        Command::Judge(arguments) => judge::run(*arguments, &context),
-        Command::Export(arguments) => export::run(arguments, &context),
-        Command::Man(arguments) => generate::man(arguments),
-        Command::Report(arguments) => report::run(arguments, &context),
+        Command::Analyze(arguments) => analyze::run(*arguments, call),
+        Command::Inspect(arguments) => inspect::run(*arguments, call),
+        Command::Constitution(arguments) => constitution::run(*arguments, call),
+        Command::Personalize(arguments) => personalize::run(arguments, call),
+        Command::Compare(arguments) => compare::run(arguments, call),
+        Command::Completions(arguments) => generate::completions(arguments, call),
+        Command::Demo(arguments) => demo::run(arguments, call),
+        Command::Dictionary(arguments) => dictionary::run(arguments, call),
+        Command::Cache(arguments) => cache::run(arguments, call),
+        Command::Concepts(arguments) => concepts::run(arguments, call),
+        Command::Config(arguments) => config::run(arguments, call),
+        Command::Relabel(arguments) => relabel::run(*arguments, call),
+        Command::Runs(arguments) => runs::run(&arguments, call),
+        Command::Score(arguments) => score::run(*arguments, call),
+        Command::Judge(arguments) => judge::run(*arguments, call),
+        Command::Export(arguments) => export::run(arguments, call),
+        Command::Man(arguments) => generate::man(arguments, call),
+        Command::Report(arguments) => report::run(arguments, call),
     }
+}
+
+/// What this program was built with, for whoever files a bug.
+fn built_in() -> serde_json::Value {
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "target": format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
+        "hub": cfg!(feature = "hub"),
+        "backends": ["cpu", "wgpu"],
+        "embedder": "boxed",
+        "run_schema": wimhf::store::SCHEMA_VERSION,
+        "optimised": !cfg!(debug_assertions),
+    })
 }
 
 /// An error of the library: its kind is the exit code.
@@ -191,12 +259,31 @@ impl From<wimhf::Error> for Failure {
     }
 }
 
-/// The settings file, or the defaults.
-pub(crate) fn settings(file: Option<&Path>) -> Result<Config, Failure> {
-    match file {
+/// The name of the settings file that is found.
+pub(crate) const SETTINGS_FILE: &str = "wimhf.toml";
+
+/// The settings file in this folder or the nearest one above.
+pub(crate) fn found_settings() -> Option<PathBuf> {
+    let here = std::env::current_dir().ok()?;
+    here.ancestors().map(|folder| folder.join(SETTINGS_FILE)).find(|file| file.is_file())
+}
+
+/// The settings file that is named, else the one that is found, else the defaults.
+pub(crate) fn settings(file: Option<&Path>, call: &Call) -> Result<Config, Failure> {
+    let found = if file.is_none() { found_settings() } else { None };
+    if let Some(found) = &found {
+        // What is found without being named is said: it changes what comes out.
+        call.note(&format!("settings of `{}`", found.display()));
+    }
+    match file.or(found.as_deref()) {
         Some(path) => Ok(Config::from_file(path).map_err(wimhf::Error::from)?),
         None => Ok(Config::default()),
     }
+}
+
+/// Whether a run came to its end; what is not finished may be gone on with in any way.
+pub(crate) fn is_finished(manifest: &wimhf::store::Manifest) -> bool {
+    manifest.stages.iter().any(|stage| stage.name == "principles")
 }
 
 /// Opens a finished run.

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use wimhf::{Context, PersonalizeRequest};
+use serde_json::json;
+use wimhf::PersonalizeRequest;
 
-use super::{Failure, colour, open_run, print};
+use super::{Call, Failure, open_run, print};
 use crate::render;
 
 /// What was typed.
@@ -50,8 +51,8 @@ pub struct PersonalizeArguments {
 }
 
 /// Runs the subcommand.
-pub fn run(arguments: PersonalizeArguments, context: &Context) -> Result<(), Failure> {
-    let run = open_run(&arguments.run, context)?;
+pub fn run(arguments: PersonalizeArguments, call: &Call) -> Result<(), Failure> {
+    let run = open_run(&arguments.run, &call.context)?;
     let request = PersonalizeRequest {
         by: arguments.by,
         features: arguments.features,
@@ -70,10 +71,14 @@ pub fn run(arguments: PersonalizeArguments, context: &Context) -> Result<(), Fai
         }
         None => {
             let made = run.personalize(&request)?;
-            let text = render::personalize::render(&made.found, colour(&std::io::stdout()));
+            let text = render::personalize::render(&made.found, call.colour());
             (made, text)
         }
     };
+    if call.json {
+        let updated: Vec<_> = made.updated.iter().map(render::personalize::updated).collect();
+        return call.value(&json!({"found": made.found, "updated": updated, "files": made.files}));
+    }
     if !made.files.is_empty() {
         text += &render::written(&made.files);
     }

@@ -3,17 +3,20 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use wimhf::RelabelRequest;
 use wimhf::pairs::rewrite::Action;
-use wimhf::{Context, RelabelRequest};
 
-use super::language::SpendingArguments;
-use super::{Failure, open_run, print};
-use crate::progress::Progress;
+use super::language::{HEADING as MODELS, SpendingArguments};
+use super::{Call, Failure, open_run, print};
 use crate::render;
 
 /// What was typed.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
+  wimhf relabel runs/mine --preset safety --dry-run
+  wimhf relabel runs/mine --rule \"refuses:prefer\" --trl cleaned_trl.jsonl
+  wimhf relabel --undo cleaned.parquet --out original.parquet")]
+#[command(after_long_help = "Examples:
   wimhf relabel runs/mine --preset safety --dry-run
   wimhf relabel runs/mine --preset safety --action drop --top 1000 --out cleaned.parquet
   wimhf relabel runs/mine --preset safety --judge gpt-5-mini --max-cost 1
@@ -24,65 +27,71 @@ pub struct RelabelArguments {
     /// Run directory that `analyze` finished.
     #[arg(required_unless_present = "undo")]
     run: Option<PathBuf>,
-    /// FEATURE:prefer where the response with more of it should win, FEATURE:avoid where it should not; a
-    /// feature's id, concept or label, or a principle's rank. May be given several times.
+    /// FEATURE:prefer or FEATURE:avoid; may be given several times.
+    ///
+    /// `prefer` where the response with more of it should win, `avoid` where it should not; a feature's id, concept or
+    /// label, or a principle's rank.
     #[arg(long, value_name = "FEATURE:SIDE")]
     rule: Vec<String>,
     /// Rules with conditions (TOML).
     #[arg(long, value_name = "FILE")]
     rules: Option<PathBuf>,
-    /// Labels that prefer the unsafe response of an unsafe request.
-    #[arg(long, value_enum)]
+    /// safety: labels that prefer the unsafe response of an unsafe request.
+    #[arg(long, value_enum, hide_possible_values = true)]
     preset: Option<Preset>,
-    /// What to do with them.
-    #[arg(long, value_enum, default_value_t = ActionArgument::Flip)]
+    /// What to do with them: flip, drop, tie or weight [default: flip].
+    #[arg(long, value_enum, hide_possible_values = true, hide_default_value = true, default_value_t = ActionArgument::Flip)]
     action: ActionArgument,
     /// At most this many labels, the highest scores first.
     #[arg(long, value_name = "N")]
     top: Option<usize>,
-    /// Only labels with at least this score, 0 to 1 [default: 0.6 for the preset, 0 for rules].
+    /// Only labels with at least this score, 0 to 1 [default: 0.6, rules: 0].
     #[arg(long, value_name = "S")]
     min_score: Option<f64>,
     /// The weight that `--action weight` gives.
     #[arg(long, value_name = "W", default_value_t = 0.0)]
     weight: f64,
-    /// The whole dataset, in its own format (a folder where it has several files) [default: RUN/relabel/NAME].
+    /// Where the whole dataset goes [default: RUN/relabel/NAME].
+    ///
+    /// In its own format; a folder where it has several files.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Also write prompt, chosen, rejected for trainers (.parquet or .jsonl).
+    /// Also write prompt, chosen, rejected (.parquet or .jsonl).
     #[arg(long, value_name = "FILE")]
     trl: Option<PathBuf>,
     /// Say what would change, and write nothing.
     #[arg(long)]
     dry_run: bool,
-    /// Preference data to judge reward probes on that are trained on the original and on the changed labels;
-    /// the run's own held-out pairs where none is named.
+    /// Judge reward models of both labellings on these data.
+    ///
+    /// Small ones, trained on the original and on the changed labels. The run's own held-out pairs where none is named.
     #[arg(long, value_name = "EVALSET", num_args = 0..)]
     evaluate: Option<Vec<String>>,
-    /// Cues of unsafe requests of your own (TOML), added to the boxed ones.
+    /// Cues of unsafe requests of your own (TOML).
     #[arg(long, value_name = "FILE")]
     cues: Option<PathBuf>,
-    /// A language model that has to confirm each label that the preset marks; the others are left alone.
+    /// A language model that has to confirm the preset's marks.
+    ///
+    /// What it does not confirm is left alone.
     #[arg(long, value_name = "MODEL", requires = "preset", help_heading = MODELS)]
     judge: Option<String>,
-    /// Address of an OpenAI-compatible server; the key is taken from OPENAI_API_KEY
-    /// [default: OPENAI_BASE_URL, or OpenAI's].
+    /// Its OpenAI-compatible server [default: OPENAI_BASE_URL, or OpenAI's].
+    ///
+    /// The key is taken from OPENAI_API_KEY.
     #[arg(long, value_name = "URL", requires = "judge", help_heading = MODELS)]
     base_url: Option<String>,
     /// Most requests at once [default: 8].
-    #[arg(long, value_name = "N", env = "WIMHF_CONCURRENCY", help_heading = MODELS)]
+    #[arg(long, value_name = "N", env = "WIMHF_CONCURRENCY", hide_short_help = true, help_heading = MODELS)]
     concurrency: Option<usize>,
     #[command(flatten)]
     spending: SpendingArguments,
-    /// Replace files even where they are of another kind than what is written.
+    /// Replace files of another kind, too.
     #[arg(long)]
     force: bool,
     /// Restore the original of a relabelled file or folder.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["rule", "rules", "preset", "dry_run", "evaluate", "trl", "run", "judge"])]
     undo: Option<PathBuf>,
 }
-
-const MODELS: &str = "Language models";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Preset {
@@ -109,10 +118,10 @@ impl From<ActionArgument> for Action {
 }
 
 /// Runs the subcommand.
-pub fn run(arguments: RelabelArguments, context: &Context) -> Result<(), Failure> {
+pub fn run(arguments: RelabelArguments, call: &Call) -> Result<(), Failure> {
     if let Some(file) = &arguments.undo {
         let undone = wimhf::undo_relabel(file, arguments.out.as_deref(), arguments.force)?;
-        return print(&render::relabel::undone(&undone));
+        return call.answer(&render::relabel::undone_value(&undone), |_| render::relabel::undone(&undone));
     }
     let Some(path) = &arguments.run else {
         return Err(Failure::mistake("name a run directory"));
@@ -120,7 +129,7 @@ pub fn run(arguments: RelabelArguments, context: &Context) -> Result<(), Failure
     if arguments.judge.is_none() && arguments.spending.typed() {
         return Err(Failure::mistake("no language model is named\nhint: `--judge MODEL`"));
     }
-    let run = open_run(path, context)?;
+    let run = open_run(path, &call.context)?;
     let (judge, url) = (arguments.judge.as_deref(), arguments.base_url.as_deref());
     let request = RelabelRequest {
         rules: arguments.rule,
@@ -136,9 +145,12 @@ pub fn run(arguments: RelabelArguments, context: &Context) -> Result<(), Failure
         dry_run: arguments.dry_run,
         evaluate: arguments.evaluate,
         cues: arguments.cues,
-        judge: arguments.spending.request(judge, url, arguments.concurrency, context),
+        judge: arguments.spending.request(judge, url, arguments.concurrency, &call.context),
     };
-    let done = run.relabel(&request, &mut Progress::new(false))?;
+    let done = run.relabel(&request, &mut call.progress())?;
+    if call.json {
+        return call.value(&render::relabel::value(&done));
+    }
     print(&render::relabel::render(&done.decisions, &done.preview, &done.source.pairs))?;
     if request.dry_run && request.judge.model.is_some() {
         print(&format!(

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use wimhf::{Context, ReportRequest};
+use serde_json::json;
+use wimhf::ReportRequest;
 
-use super::{Failure, open_run, print};
+use super::{Call, Failure, open_run};
 
 /// What was typed.
 #[derive(Debug, Args)]
@@ -32,14 +33,14 @@ pub struct ReportArguments {
 }
 
 /// Runs the subcommand.
-pub fn run(arguments: ReportArguments, context: &Context) -> Result<(), Failure> {
-    let run = open_run(&arguments.run, context)?;
+pub fn run(arguments: ReportArguments, call: &Call) -> Result<(), Failure> {
+    let run = open_run(&arguments.run, &call.context)?;
     let path = run.report(&ReportRequest {
         anonymise: arguments.anonymise,
         out: arguments.out,
         force: arguments.force,
     })?;
-    print(&format!("{}\n", path.display()))?;
+    call.answer(&json!({"page": path}), |_| format!("{}\n", path.display()))?;
     if arguments.open { open(&path) } else { Ok(()) }
 }
 

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 use wimhf::pairs::ReadOptions;
-use wimhf::{Context, ScoreRequest, ScorerRequest};
+use wimhf::{ScoreRequest, ScorerRequest};
 
 use super::analyze::DeviceArgument;
-use super::{Failure, open_run, print};
+use super::{Call, Failure, open_run, print};
 use crate::render;
 
 /// What was typed.
@@ -53,14 +53,11 @@ pub struct ScoreArguments {
     /// Replace files even where they are of another kind than what is written.
     #[arg(long)]
     force: bool,
-    /// Nothing on stderr but errors.
-    #[arg(long, short)]
-    quiet: bool,
 }
 
 /// Runs the subcommand.
-pub fn run(arguments: ScoreArguments, context: &Context) -> Result<(), Failure> {
-    let run = open_run(&arguments.run, context)?;
+pub fn run(arguments: ScoreArguments, call: &Call) -> Result<(), Failure> {
+    let run = open_run(&arguments.run, &call.context)?;
     let scored = run.score(&ScoreRequest {
         new: arguments.new,
         out: arguments.out,
@@ -80,10 +77,15 @@ pub fn run(arguments: ScoreArguments, context: &Context) -> Result<(), Failure> 
         force: arguments.force,
     })?;
     let Some(summary) = &scored.summary else { return Ok(()) };
-    if arguments.quiet {
+    if call.quiet && !call.json {
         return Ok(());
     }
-    let text = render::score::summary(&run, summary, &scored.out);
+    let text = if call.json {
+        let value = render::score::value(&run, summary, &scored.out);
+        format!("{}\n", serde_json::to_string_pretty(&value).map_err(|error| Failure::new(1, &error.into()))?)
+    } else {
+        render::score::summary(&run, summary, &scored.out)
+    };
     if scored.out == "-" {
         // Data goes to stdout, everything else to stderr.
         let _ = std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes());

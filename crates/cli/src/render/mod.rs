@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use serde_json::{Value, json};
+use wimhf::Analysis;
+
 pub mod bill;
 pub mod comparison;
 pub mod constitution;
@@ -12,6 +15,11 @@ pub mod relabel;
 pub mod score;
 pub mod sweep;
 pub mod terminal;
+
+/// What an analysis found, for programs: `run.json` and `principles.json` in one.
+pub fn analysis_value(analysis: &Analysis) -> Value {
+    json!({"run": analysis.run, "record": analysis.manifest, "findings": analysis.findings})
+}
 
 /// The last line of a command that writes files.
 pub fn written(files: &[PathBuf]) -> String {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use comfy_table::{Attribute, Cell};
 use wimhf::personalize::{Gain, Heterogeneity, KS, Personalization, Updated};
-use wimhf::report::text::{coefficient as signed, p_value, thousands};
+use wimhf::report::text::{coefficient as signed, p_value, personal_worth, thousands};
 use wimhf::store::Estimate;
 
 use super::terminal::{number, table};
@@ -72,6 +72,9 @@ fn render_into(out: &mut String, found: &Personalization, colour: bool) -> std::
     )?;
     for note in &found.notes {
         writeln!(out, "Note: {note}.")?;
+    }
+    if let Some(sentence) = personal_worth(&found.evaluation) {
+        writeln!(out, "{sentence}")?;
     }
     let tested = found.tests.iter().filter(|test| !test.p.is_nan()).count();
     let subjective: Vec<&Heterogeneity> = found.tests.iter().filter(|test| test.subjective).collect();
@@ -217,6 +220,13 @@ fn evaluation(out: &mut String, found: &Personalization, colour: bool) -> std::f
         )?;
     }
     Ok(())
+}
+
+/// What an update did to one annotator, for programs.
+pub fn updated(done: &Updated) -> serde_json::Value {
+    serde_json::json!({
+        "annotator": done.annotator, "added": done.added, "new": done.is_new, "weights": done.weights
+    })
 }
 
 /// Annotators of an update that are listed.

@@ -3,6 +3,8 @@
 use std::fmt::Write;
 use std::path::Path;
 
+use serde_json::json;
+use wimhf::Relabelled;
 use wimhf::pairs::Pairs;
 use wimhf::pairs::rewrite::{Action, Undone, Written};
 use wimhf::relabel::decisions::Confirmation;
@@ -22,6 +24,26 @@ pub fn render(decisions: &Decisions, preview: &Preview, pairs: &Pairs) -> String
     // Writing into a string cannot fail.
     let _ = render_into(&mut out, decisions, preview, pairs);
     out
+}
+
+/// What was found and done, for programs.
+pub fn value(done: &Relabelled) -> serde_json::Value {
+    let trl = done.trl.as_ref().map(|(file, rows, ties)| json!({"file": file, "rows": rows, "ties": ties}));
+    json!({
+        "decisions": done.decisions,
+        "preview": done.preview,
+        "cost": done.cost,
+        "evaluation": done.evaluation,
+        "files": done.written.as_ref().map(|written| &written.files),
+        "rows": done.written.as_ref().map(|written| written.rows),
+        "trl": trl,
+    })
+}
+
+/// What was restored, for programs.
+pub fn undone_value(undone: &[Undone]) -> serde_json::Value {
+    let one = |file: &Undone| json!({"file": file.file, "rows": file.rows, "changed": file.changed, "exact": file.exact});
+    undone.iter().map(one).collect()
 }
 
 fn left_out(out: &mut String, decisions: &Decisions) -> std::fmt::Result {

@@ -55,6 +55,21 @@ fn write_summary(text: &mut String, run: &Run, summary: &Summary, out: &str) -> 
     Ok(())
 }
 
+/// The same for programs.
+pub fn value(run: &Run, summary: &Summary, out: &str) -> serde_json::Value {
+    let held_out = summary.fitted.held_out.as_ref();
+    serde_json::json!({
+        "out": out,
+        "rows": summary.rows,
+        "not_scored": summary.problems,
+        "shape": summary.shape,
+        "held_out_agreement": held_out.map(|quality| quality.agreement),
+        "held_out_auc": held_out.map(|quality| quality.auc),
+        "calibration_error": held_out.map(|quality| quality.calibration_error),
+        "warnings": warnings(run, &summary.drift),
+    })
+}
+
 /// How new pairs differ from the run's, in words.
 pub fn warnings(run: &Run, drift: &[Drift]) -> Vec<String> {
     let percent = |share: f64| format!("{:.0} %", share * 100.0);
