@@ -8,6 +8,7 @@ use polars::prelude::*;
 use polars_arrow::io::ipc::read::{StreamReader, StreamState, read_stream_metadata};
 use sha2::{Digest, Sha256};
 
+use super::arrow_size::arrow_bytes;
 use super::columns::{Columns, shorten};
 use super::dialect::{self, Dialect, Flaw};
 use super::error::PairsError;
@@ -88,7 +89,7 @@ impl Table {
     }
 
     fn open_binary(path: &Path, format: &'static str, content: Content) -> Result<Self, PairsError> {
-        let file = File::open(path).map_err(|error| io_error(path, error))?;
+        let file = crate::limits::open(path).map_err(|error| io_error(path, error))?;
         let ipc = matches!(content, Content::Ipc);
         let (schema, features) = guard(path, format, || {
             if ipc {
@@ -107,11 +108,8 @@ impl Table {
             .iter_values()
             .map(|field| (field.name.to_string(), DataType::from_arrow_field(field)))
             .collect();
-        let fields: usize = columns.iter().map(|(_, dtype)| fields(dtype)).sum();
-        COLUMNS.check(fields as u64).map_err(|too_much| over(path, too_much))?;
-        if format == "Parquet" {
-            check_unpacked(path)?;
-        }
+        check_columns(path, &columns)?;
+        check_unpacked(path, if ipc { arrow_bytes } else { limits::parquet_bytes })?;
         Ok(Self {
             path: path.into(),
             columns: Columns(columns),
@@ -125,11 +123,13 @@ impl Table {
     }
 
     fn open_stream(path: &Path) -> Result<Self, PairsError> {
-        let file = File::open(path).map_err(|error| io_error(path, error))?;
+        let file = crate::limits::open(path).map_err(|error| io_error(path, error))?;
         let metadata = guard(path, "Arrow stream", || read_stream_metadata(&mut BufReader::new(file)))?;
-        let columns = (metadata.schema.iter_values())
+        let columns: Vec<(String, DataType)> = (metadata.schema.iter_values())
             .map(|field| (field.name.to_string(), DataType::from_arrow_field(field)))
             .collect();
+        check_columns(path, &columns)?;
+        check_unpacked(path, arrow_bytes)?;
         let features = metadata.custom_schema_metadata.as_ref().and_then(features::of_arrow);
         Ok(Self {
             path: path.into(),
@@ -226,7 +226,7 @@ impl Table {
 
     /// The named columns, which must be there, in the given order.
     pub fn load(&self, names: &[String]) -> Result<DataFrame, PairsError> {
-        let open = || File::open(&self.path).map_err(|error| io_error(&self.path, error));
+        let open = || crate::limits::open(&self.path).map_err(|error| io_error(&self.path, error));
         match &self.content {
             Content::Parquet => {
                 let file = open()?;
@@ -264,7 +264,7 @@ impl Table {
 
     /// Columns of an Arrow stream.
     fn load_stream(&self, names: &[String]) -> Result<DataFrame, PairsError> {
-        let file = File::open(&self.path).map_err(|error| io_error(&self.path, error))?;
+        let file = crate::limits::open(&self.path).map_err(|error| io_error(&self.path, error))?;
         guard(&self.path, "Arrow stream", || {
             let mut file = BufReader::new(file);
             let metadata = read_stream_metadata(&mut file)?;
@@ -277,7 +277,8 @@ impl Table {
             let empty = DataFrame::empty_with_schema(&Schema::from_iter(fields));
             let mut whole: Option<DataFrame> = None;
             for state in StreamReader::new(file, metadata, Some(wanted)) {
-                let StreamState::Some(batch) = state? else { continue };
+                // Waiting is the end, told or not: a file has no more to come, and the reader would say so for ever.
+                let StreamState::Some(batch) = state? else { break };
                 let part = DataFrame::from(batch);
                 whole = Some(match whole {
                     None => part,
@@ -317,6 +318,11 @@ fn fields(dtype: &DataType) -> usize {
     }
 }
 
+fn check_columns(path: &Path, columns: &[(String, DataType)]) -> Result<(), PairsError> {
+    let fields: usize = columns.iter().map(|(_, dtype)| fields(dtype)).sum();
+    COLUMNS.check(fields as u64).map_err(|too_much| over(path, too_much))
+}
+
 /// JSON that is nested too deep, or has too many fields, is refused before anything is made of it: parsers need stack or
 /// memory for each level, and time for each field.
 fn check_json(path: &Path, bytes: &[u8]) -> Result<(), PairsError> {
@@ -335,12 +341,12 @@ fn check_texts(path: &Path, packed: u64, frame: &DataFrame) -> Result<(), PairsE
     limits::unpacked(packed, bytes).map_err(|too_much| over(path, too_much))
 }
 
-/// Looks at how large a Parquet file says that it becomes, before it does.
-fn check_unpacked(path: &Path) -> Result<(), PairsError> {
+/// Looks at how large a file says that it becomes, before it does.
+fn check_unpacked(path: &Path, becomes: fn(File) -> Option<u64>) -> Result<(), PairsError> {
     let file = open_plain(path)?;
     let packed = file.metadata().map_or(0, |meta| meta.len());
-    // What this reader does not understand, polars says in its own words.
-    let bytes = limits::parquet_bytes(file).unwrap_or(0);
+    // What cannot be understood here, the reader says in its own words.
+    let bytes = becomes(file).unwrap_or(0);
     limits::unpacked(packed, bytes).map_err(|too_much| over(path, too_much))
 }
 
@@ -622,7 +628,11 @@ pub(super) fn guard<T>(
     ))
 }
 
-/// The first line of a library's message, at most 200 characters.
+/// The first line of a library's message, at most 200 characters, as far as it is in words: what follows is how the
+/// library's own types print, or control characters of the file's.
 fn shorten_message(text: &str) -> String {
-    text.lines().find(|line| !line.trim().is_empty()).unwrap_or("unknown").trim().chars().take(200).collect()
+    let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or("unknown").trim();
+    let words = line.split(" {").next().unwrap_or(line).trim_end_matches(" Error");
+    let plain: String = words.chars().filter(|c| !c.is_control()).take(200).collect();
+    plain.trim_end_matches([' ', ':']).to_owned()
 }

@@ -184,7 +184,7 @@ impl Weights {
             .find(|stage| stage.name == "principles")
             .map(|stage| stage.fingerprint.clone())
             .unwrap_or_default();
-        if let Ok(bytes) = std::fs::read(&path)
+        if let Ok(bytes) = crate::limits::read(&path)
             && let Ok(kept) = serde_json::from_slice::<Self>(&bytes)
             && kept.schema_version == SCHEMA_VERSION
             && kept.fingerprint == fingerprint
@@ -244,7 +244,7 @@ impl RunLabels {
         let failed = |message: String| StoreError::Content { path: path.clone(), message };
         let open = |path: &std::path::Path, columns: &[&str]| -> Result<DataFrame, StoreError> {
             let io = |source| StoreError::Io { action: "read", path: path.into(), source };
-            let file = std::fs::File::open(path).map_err(io)?;
+            let file = crate::limits::open(path).map_err(io)?;
             let names = columns.iter().map(|name| (*name).to_owned()).collect();
             let read = ParquetReader::new(file).with_columns(Some(names)).finish();
             read.map_err(|error| StoreError::Content { path: path.into(), message: error.to_string() })
@@ -569,7 +569,7 @@ impl Person {
             return Err(ScoreError::NoWeights(path));
         }
         let bad = |message: String| ScoreError::Weights { path: path.clone(), message };
-        let file = std::fs::File::open(&path).map_err(|error| bad(error.to_string()))?;
+        let file = crate::limits::open(&path).map_err(|error| bad(error.to_string()))?;
         let table = ParquetReader::new(file).finish().map_err(|error| bad(error.to_string()))?;
         let column = |name: &str, to: &DataType| {
             table.column(name).and_then(|column| column.cast(to)).map_err(|error| bad(error.to_string()))

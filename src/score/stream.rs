@@ -195,7 +195,7 @@ impl Source {
             message,
             hint: hint.to_owned(),
         };
-        let open = || File::open(path).map_err(|error| input(error.to_string(), "check the path"));
+        let open = || crate::limits::open(path).map_err(|error| input(error.to_string(), "check the path"));
         if path.is_dir() {
             return Err(input("it is a folder".into(), "name one file"));
         }
@@ -501,12 +501,21 @@ fn failed(path: &Path, error: PolarsError) -> SinkError {
             path: path.into(),
             source: std::io::Error::new(error.kind(), error.to_string()),
         }),
-        error => SinkError::Failed(crate::store::StoreError::Table {
-            action: "write",
-            path: path.into(),
-            message: error.to_string(),
-        }),
+        error => {
+            let (action, path, message) = ("write", path.into(), error.to_string());
+            SinkError::Failed(match os_error(&message) {
+                Some(source) => crate::store::StoreError::Io { action, path, source },
+                None => crate::store::StoreError::Table { action, path, message },
+            })
+        }
     }
+}
+
+/// What the system said, where polars has put it into a text: the user can act on that, and on nothing around it.
+fn os_error(text: &str) -> Option<std::io::Error> {
+    let (_, number) = text.rsplit_once("(os error ")?;
+    let number = number.split_once(')')?.0.parse().ok()?;
+    Some(std::io::Error::from_raw_os_error(number))
 }
 
 #[cfg(test)]

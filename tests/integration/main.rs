@@ -10,6 +10,7 @@ mod constitution;
 mod docs;
 mod embedders;
 mod executor;
+mod fuzz;
 #[cfg(feature = "hub")]
 #[path = "../support/hub.rs"]
 mod hub;
@@ -31,4 +32,7 @@ mod server;
 mod servers;
 mod statistics;
 mod sweep;
+#[path = "../../fuzz/targets.rs"]
+#[allow(dead_code)]
+mod targets;
 mod util;

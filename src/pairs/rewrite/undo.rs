@@ -129,7 +129,7 @@ fn hex(bytes: &[u8]) -> String {
 
 pub(super) fn sha256_file(path: &Path) -> Result<String, StoreError> {
     let io = |source| StoreError::Io { action: "read", path: path.into(), source };
-    let mut file = std::fs::File::open(path).map_err(io)?;
+    let mut file = crate::limits::open(path).map_err(io)?;
     let mut hash = Sha256::new();
     let mut block = vec![0; 1 << 20];
     loop {
@@ -176,7 +176,7 @@ fn undo_one(file: &Path, out: &Path) -> Result<Undone, RewriteError> {
     if !path.exists() {
         return Err(RewriteError::NoRecord { path: file.into(), record: path });
     }
-    let bytes = std::fs::read(&path).map_err(io)?;
+    let bytes = crate::limits::read(&path).map_err(io)?;
     let record: Record = serde_json::from_slice(&bytes)
         .map_err(|error| StoreError::Content { path: path.clone(), message: error.to_string() })?;
     if record.schema_version != SCHEMA_VERSION || sha256_file(file)? != record.written_sha256 {
@@ -196,7 +196,7 @@ fn undo_one(file: &Path, out: &Path) -> Result<Undone, RewriteError> {
     let Some(format) = format else {
         let original = Path::new(&record.location);
         if original.is_file() && sha256_file(original)? == record.original_sha256 {
-            let bytes = std::fs::read(original).map_err(io)?;
+            let bytes = crate::limits::read(original).map_err(io)?;
             write_bytes(out, &bytes)?;
             return Ok(undone);
         }
