@@ -34,6 +34,10 @@ const fn size(what: &'static str, most: u64, variable: &'static str) -> Limit {
 
 /// Levels of lists and objects in a JSON value of a dataset. Conversations have four or five.
 pub const JSON_DEPTH: Limit = count("levels of nesting", 64, "WIMHF_MAX_JSON_DEPTH");
+/// Empty lists and objects of a JSON text that is made of little else: each takes a hundred times its size.
+pub const EMPTY: Limit = count("empty lists and objects", 1_000_000, "WIMHF_MAX_EMPTY");
+/// A text with fewer bytes for each of them is made of little else.
+const EMPTY_BYTES: u64 = 8;
 /// Columns of a table, those in objects included. What is beyond is no preference dataset.
 pub const COLUMNS: Limit = count("columns", 4096, "WIMHF_MAX_COLUMNS");
 /// Bytes that a compressed file may become.
@@ -60,7 +64,8 @@ pub const TEXT: Limit = size("of text", 4 << 20, "WIMHF_MAX_TEXT");
 pub const FILES: Limit = count("files", 100_000, "WIMHF_MAX_FILES");
 
 /// Every limit, for the documentation.
-pub const ALL: [Limit; 12] = [
+pub const ALL: [Limit; 13] = [
+    EMPTY,
     TEXT,
     LINE,
     JSON_DEPTH,
@@ -275,14 +280,15 @@ pub fn hint(error: &std::io::Error) -> String {
     format!("\nhint: {hint}")
 }
 
-/// The levels of nesting of a JSON text, counted without reading it: brackets outside of strings.
-/// `Err` as soon as there are more than the limit.
+/// The levels of nesting of a JSON text, counted without reading it: brackets outside of strings; and how many lists and
+/// objects are empty. `Err` as soon as there are more levels than the limit.
 ///
 /// # Errors
 /// The byte at which there are too many, with the limit.
 pub fn json_depth(text: &[u8]) -> Result<(), (usize, TooMuch)> {
     let most = JSON_DEPTH.most();
     let (mut depth, mut inside, mut escaped) = (0_u64, false, false);
+    let (mut empty, mut last) = (0_u64, 0_u8);
     for (at, byte) in text.iter().enumerate() {
         match byte {
             _ if escaped => escaped = false,
@@ -294,9 +300,19 @@ pub fn json_depth(text: &[u8]) -> Result<(), (usize, TooMuch)> {
                     return Err((at, JSON_DEPTH.exceeded()));
                 }
             }
-            b']' | b'}' if !inside => depth = depth.saturating_sub(1),
+            b']' | b'}' if !inside => {
+                depth = depth.saturating_sub(1);
+                empty += u64::from(matches!(last, b'[' | b'{'));
+            }
             _ => {}
         }
+        if !byte.is_ascii_whitespace() {
+            last = if inside { b'"' } else { *byte };
+        }
+    }
+    // Some here and there say nothing; where they are most of a file, memory is all that they are for.
+    if empty.saturating_mul(EMPTY_BYTES) > text.len() as u64 {
+        EMPTY.check(empty).map_err(|too_much| (text.len(), too_much))?;
     }
     Ok(())
 }
@@ -505,6 +521,16 @@ mod tests {
             let line = format!("| `{}` | {shown} |", limit.variable);
             assert!(page.contains(&line), "{line}");
         }
+    }
+
+    #[test]
+    fn empty_lists_count_where_there_is_little_else() {
+        let many = format!("[{}1]", "[ ],".repeat(1_100_000));
+        assert!(json_depth(many.as_bytes()).unwrap_err().1.to_string().contains("1100000 empty lists"));
+        assert!(json_depth(&many.as_bytes()[..3_000_000]).is_ok());
+        let rows = "{\"tags\":[],\"text\":\"a few words\"}".repeat(1_100_000);
+        assert!(json_depth(rows.as_bytes()).is_ok());
+        assert!(json_depth(format!("{{\"a\":\"{}\"}}", "[]".repeat(1_100_000)).as_bytes()).is_ok());
     }
 
     #[test]

@@ -49,6 +49,18 @@ impl Panicked {
     }
 }
 
+impl Panicked {
+    /// Its words in brackets, for a message about a file, as far as they are words: how the types of a library print
+    /// says nothing to a reader. Empty where nothing is left.
+    pub fn aside(&self) -> String {
+        let inner = ["unwrap()", "Err(", "ErrString(", "Some(", " {", "assertion"];
+        match inner.iter().any(|part| self.message.contains(part)) {
+            true => String::new(),
+            false => format!(" ({})", self.message),
+        }
+    }
+}
+
 /// Sets the hook once and for all: threads that swap each other's hooks would lose one.
 pub fn set_hook() {
     static HOOK: Once = Once::new();
@@ -90,6 +102,9 @@ mod tests {
         assert_eq!(caught(|| 3), Ok(3));
         let said = caught(|| std::panic::panic_any("index out\nof bounds")).unwrap_err();
         assert_eq!((said.message.as_str(), said.is_out_of_threads), ("index out of bounds", false));
+        assert_eq!(said.aside(), " (index out of bounds)");
+        let said = caught(|| Err::<(), _>("x").unwrap()).unwrap_err();
+        assert_eq!(said.aside(), "");
         let words = "called `Result::unwrap()` on an `Err` value: ThreadPoolBuildError { kind: IOError(Os { code: 11, kind: WouldBlock, message: \"Resource temporarily unavailable\" }) }";
         let said = caught(|| std::panic::panic_any(words.to_owned())).unwrap_err();
         assert_eq!((said.message.as_str(), said.is_out_of_threads), (NO_THREADS, true));

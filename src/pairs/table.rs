@@ -104,10 +104,7 @@ impl Table {
                 Ok((schema, pairs.and_then(|pair| pair.value.clone())))
             }
         })?;
-        let columns: Vec<(String, DataType)> = schema
-            .iter_values()
-            .map(|field| (field.name.to_string(), DataType::from_arrow_field(field)))
-            .collect();
+        let columns = types(path, format, schema.iter_values())?;
         check_columns(path, &columns)?;
         check_unpacked(path, if ipc { arrow_bytes } else { limits::parquet_bytes })?;
         Ok(Self {
@@ -125,9 +122,7 @@ impl Table {
     fn open_stream(path: &Path) -> Result<Self, PairsError> {
         let file = crate::limits::open(path).map_err(|error| io_error(path, error))?;
         let metadata = guard(path, "Arrow stream", || read_stream_metadata(&mut BufReader::new(file)))?;
-        let columns: Vec<(String, DataType)> = (metadata.schema.iter_values())
-            .map(|field| (field.name.to_string(), DataType::from_arrow_field(field)))
-            .collect();
+        let columns = types(path, "Arrow stream", metadata.schema.iter_values())?;
         check_columns(path, &columns)?;
         check_unpacked(path, arrow_bytes)?;
         let features = metadata.custom_schema_metadata.as_ref().and_then(features::of_arrow);
@@ -316,6 +311,24 @@ fn fields(dtype: &DataType) -> usize {
         DataType::Array(inner, _) => fields(inner),
         _ => 1,
     }
+}
+
+/// Columns and their types; polars gives up on those that it does not know.
+fn types<'a>(
+    path: &Path,
+    format: &'static str,
+    fields: impl Iterator<Item = &'a ArrowField>,
+) -> Result<Vec<(String, DataType)>, PairsError> {
+    let of = |field: &ArrowField| match panics::caught(|| DataType::from_arrow_field(field)) {
+        Ok(dtype) => Ok((field.name.to_string(), dtype)),
+        Err(_) => Err(damaged(
+            path,
+            format,
+            format!("column `{}` is of a type that is not read", shorten(&field.name)),
+            "leave the column out, or write it as text or numbers",
+        )),
+    };
+    fields.map(of).collect()
 }
 
 fn check_columns(path: &Path, columns: &[(String, DataType)]) -> Result<(), PairsError> {
@@ -618,7 +631,7 @@ pub(super) fn guard<T>(
         Err(panicked) if panicked.is_out_of_threads => {
             return Err(PairsError::NoThreads { path: path.into(), detail: panicked.message });
         }
-        Err(panicked) => format!("its content contradicts itself ({})", panicked.message),
+        Err(panicked) => format!("its content contradicts itself{}", panicked.aside()),
     };
     Err(damaged(
         path,

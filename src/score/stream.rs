@@ -176,7 +176,7 @@ fn guard<T>(path: &str, hint: &str, read: impl FnOnce() -> PolarsResult<T>) -> R
             message: panicked.message,
             hint: panics::THREADS_HINT.to_owned(),
         }),
-        Err(panicked) => Err(input(format!("it is damaged ({})", panicked.message))),
+        Err(panicked) => Err(input(format!("it is damaged, or has a type that is not read{}", panicked.aside()))),
     }
 }
 
@@ -250,7 +250,7 @@ impl Source {
         let inner: Box<dyn Read + Send> = Box::new(BufReader::with_capacity(1 << 20, inner));
         let mut forward = Forward { inner, at: 0 };
         let metadata = guard(name, hint, || read_stream_metadata(&mut forward))?;
-        let schema = Arc::new(Schema::from_arrow_schema(&metadata.schema));
+        let schema = guard(name, hint, || Ok(Arc::new(Schema::from_arrow_schema(&metadata.schema))))?;
         let reader = Box::new(StreamReader::new(forward, metadata, None));
         Ok(Self::Arrow { path: name.to_owned(), hint, reader, schema, left: None })
     }

@@ -196,7 +196,8 @@ fn undo_one(file: &Path, out: &Path) -> Result<Undone, RewriteError> {
     let Some(format) = format else {
         let original = Path::new(&record.location);
         if original.is_file() && sha256_file(original)? == record.original_sha256 {
-            let bytes = crate::limits::read(original).map_err(io)?;
+            let bytes = crate::limits::read_file(original, crate::limits::UNPACKED)
+                .map_err(|error| io(error.into()))?;
             write_bytes(out, &bytes)?;
             return Ok(undone);
         }
