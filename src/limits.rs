@@ -275,6 +275,7 @@ pub fn hint(error: &std::io::Error) -> String {
         // Kinds without a name: a link that leads to itself, too many open files.
         _ if error.raw_os_error() == Some(40) => "the link leads to itself; name the file that is meant",
         _ if matches!(error.raw_os_error(), Some(23 | 24)) => "raise the limit on open files (`ulimit -n`)",
+        _ if error.raw_os_error().is_some() => "check the disk that it lies on, or name another place",
         _ => return String::new(),
     };
     format!("\nhint: {hint}")

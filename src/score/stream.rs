@@ -176,7 +176,9 @@ fn guard<T>(path: &str, hint: &str, read: impl FnOnce() -> PolarsResult<T>) -> R
             message: panicked.message,
             hint: panics::THREADS_HINT.to_owned(),
         }),
-        Err(panicked) => Err(input(format!("it is damaged, or has a type that is not read{}", panicked.aside()))),
+        Err(panicked) => {
+            Err(input(format!("it is damaged, or has a type that is not read{}", panicked.aside())))
+        }
     }
 }
 

@@ -4,8 +4,10 @@
 #![forbid(unsafe_code)]
 
 mod commands;
+mod confined;
 mod log;
 mod progress;
 mod render;
 
 pub use commands::{Failure, run};
+pub use confined::in_child;

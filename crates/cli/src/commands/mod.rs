@@ -230,8 +230,9 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     use std::io::Write;
     let mut out = std::io::stdout().lock();
     match out.write_all(printable(text).as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Failure::new(1, &anyhow::Error::new(error).context("cannot write to stdout")))
+        Err(source) if source.kind() != std::io::ErrorKind::BrokenPipe => {
+            let failed = wimhf::store::StoreError::Io { action: "write", path: "stdout".into(), source };
+            Err(Failure::new(2, &failed.into()))
         }
         _ => Ok(()),
     }
