@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The settings file cannot be read.
-    #[error("cannot read the settings file `{path}`: {source}")]
+    #[error("cannot read the settings file `{path}`: {}{}", crate::limits::said(.source), crate::limits::hint(.source))]
     Read {
         /// The file.
         path: PathBuf,
@@ -19,7 +19,9 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// The settings file is not valid TOML of the known keys.
-    #[error("the settings file `{path}` is not usable: {message}")]
+    #[error(
+        "the settings file `{path}` is not usable: {message}\nhint: its keys are those of `config` in a run's `run.json`, written as TOML"
+    )]
     Parse {
         /// The file.
         path: PathBuf,
@@ -336,7 +338,7 @@ impl Default for PrincipleConfig {
 impl Config {
     /// Reads a settings file.
     pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
+        let text = crate::limits::read_to_string(path)
             .map_err(|source| ConfigError::Read { path: path.into(), source })?;
         toml::from_str(&text).map_err(|error| ConfigError::Parse {
             path: path.into(),

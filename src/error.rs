@@ -3,6 +3,7 @@
 //! Inside, every stage has an enum of its own. Their texts name options as the command has them (`--label-column`);
 //! each door shows them as its users type them: [`Error::render`].
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::config::ConfigError;
@@ -80,6 +81,8 @@ pub struct Error {
 impl Error {
     /// From a text as the enums have it: the sentence, then `hint:` on a line of its own.
     pub fn new(kind: ErrorKind, text: &str) -> Self {
+        let text = shortened(text);
+        let text = &*printable(&text);
         let (what, hint) = match text.split_once("\nhint: ") {
             Some((what, hint)) => (what, Some(hint.trim().to_owned())),
             None => (text, None),
@@ -108,6 +111,46 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// The longest piece between backticks that is shown whole: paths may be long.
+const MOST_QUOTED: usize = 1000;
+
+/// A text whose quoted pieces are no longer than a path may sensibly be: what was typed is known to who typed it.
+fn shortened(text: &str) -> Cow<'_, str> {
+    if text.len() <= MOST_QUOTED {
+        return Cow::Borrowed(text);
+    }
+    let short = |(place, piece): (usize, &str)| match piece.char_indices().nth(MOST_QUOTED) {
+        Some((at, _)) if place % 2 == 1 => format!("{}…", piece.get(..at).unwrap_or_default()),
+        _ => piece.to_owned(),
+    };
+    Cow::Owned(text.split('`').enumerate().map(short).collect::<Vec<_>>().join("`"))
+}
+
+/// A text without what would command a terminal: names of files and columns, and what servers say, come from anybody.
+/// Colours are ours and stay; marks that turn the direction of writing are spelt out, too.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let is_odd = |c: char| (c.is_control() && !matches!(c, '\n' | '\t')) || turns(c);
+    if !text.contains(is_odd) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let colour = rest.strip_prefix("\u{1b}[").and_then(|code| {
+            let end = code.find(|c: char| !c.is_ascii_digit() && c != ';')?;
+            code.get(end..)?.starts_with('m').then_some(end + 3)
+        });
+        let length = colour.unwrap_or(c.len_utf8());
+        match is_odd(c) && colour.is_none() {
+            true => out.extend(c.escape_unicode()),
+            false => out.push_str(rest.get(..length).unwrap_or_default()),
+        }
+        rest = rest.get(length..).unwrap_or_default();
+    }
+    Cow::Owned(out)
+}
 
 /// Where an option's name begins and ends: `--` after a boundary, then letters and single hyphens.
 fn option_at(text: &str, from: usize) -> Option<(usize, usize)> {
@@ -341,6 +384,17 @@ mod tests {
         assert!(error.to_string().contains("`--label-column label`"));
         let python = error.render(Door::Python);
         assert!(python.ends_with("name it with `label_column label` (well--known stays)"), "{python}");
+    }
+
+    #[test]
+    fn nothing_in_a_message_commands_a_terminal() {
+        assert!(matches!(printable("a\tb\né 🙂"), Cow::Borrowed(_)));
+        assert_eq!(printable("\u{1b}]0;x\u{7}\u{202e}y"), "\\u{1b}]0;x\\u{7}\\u{202e}y");
+        assert_eq!(printable("\u{1b}[1;31mred\u{1b}[0m \u{1b}[2J"), "\u{1b}[1;31mred\u{1b}[0m \\u{1b}[2J");
+        let long = format!("no `{}` in `x`", "y".repeat(5000));
+        assert_eq!(Error::new(ErrorKind::Input, &long).what.len(), 1000 + "no `…` in `x`".len());
+        let error = Error::new(ErrorKind::Input, "no `\u{1b}[2J`\nhint: \u{9b}");
+        assert_eq!(error.to_string(), "no `\\u{1b}[2J`\nhint: \\u{9b}");
     }
 
     #[test]

@@ -347,7 +347,7 @@ impl Hub {
         let file = variable("HF_TOKEN_PATH").map(PathBuf::from).or(home.map(|home| home.join("token")));
         let token = Secret::of(context, "HF_TOKEN")
             .or_else(|| Secret::of(context, "HUGGING_FACE_HUB_TOKEN"))
-            .or_else(|| std::fs::read_to_string(file?).ok().map(|text| Secret::new(&text)))
+            .or_else(|| crate::limits::read_to_string(file?).ok().map(|text| Secret::new(&text)))
             .filter(|token| !token.is_empty());
         let offline = variable("HF_HUB_OFFLINE")
             .is_some_and(|value| matches!(&*value.trim().to_ascii_lowercase(), "1" | "true" | "yes" | "on"));
@@ -412,7 +412,7 @@ impl Hub {
     fn cached(&self, place: &Place, revision: &str) -> Option<Found> {
         let repository = self.cache.repo(place.repository(revision));
         let folder = self.cache.path().join(place.repository(revision).folder_name());
-        let commit = std::fs::read_to_string(folder.join("refs").join(revision))
+        let commit = crate::limits::read_to_string(folder.join("refs").join(revision))
             .map(|text| text.trim().to_owned())
             .unwrap_or(revision.to_owned());
         let snapshot = repository.pointer_path(&commit);
@@ -790,7 +790,7 @@ fn check(path: &Path, bytes: Option<u64>) -> Result<(), String> {
     use sha2::{Digest, Sha256};
     use std::io::Read;
     let failed = |error: std::io::Error| format!("it cannot be read again: {error}");
-    let mut file = std::fs::File::open(path).map_err(failed)?;
+    let mut file = crate::limits::open(path).map_err(failed)?;
     let length = file.metadata().map_err(failed)?.len();
     if let Some(bytes) = bytes
         && bytes != length
@@ -831,7 +831,7 @@ fn remove_parts(blobs: &Path) {
         let path = entry.path();
         let part = path.extension().is_some_and(|extension| extension == "part");
         let held =
-            || std::fs::File::open(path.with_extension("lock")).is_ok_and(|lock| lock.try_lock().is_err());
+            || crate::limits::open(path.with_extension("lock")).is_ok_and(|lock| lock.try_lock().is_err());
         if part && !held() {
             let _ = std::fs::remove_file(path);
         }

@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -36,6 +36,10 @@ const fn size(what: &'static str, most: u64, variable: &'static str) -> Limit {
 
 /// Levels of lists and objects in a JSON value of a dataset. Conversations have four or five.
 pub const JSON_DEPTH: Limit = count("levels of nesting", 64, "WIMHF_MAX_JSON_DEPTH");
+/// Empty lists and objects of a JSON text that is made of little else: each takes a hundred times its size.
+pub const EMPTY: Limit = count("empty lists and objects", 1_000_000, "WIMHF_MAX_EMPTY");
+/// A text with fewer bytes for each of them is made of little else.
+const EMPTY_BYTES: u64 = 8;
 /// Columns of a table, those in objects included. What is beyond is no preference dataset.
 pub const COLUMNS: Limit = count("columns", 4096, "WIMHF_MAX_COLUMNS");
 /// Bytes that a compressed file may become.
@@ -56,12 +60,27 @@ pub const LINE: Limit = size("in one line", 256 << 20, "WIMHF_MAX_LINE");
 pub const CERTIFICATES: Limit = size("of certificates", 16 << 20, "WIMHF_MAX_CERTIFICATES");
 /// Bytes of a record that this program writes itself (`run.json` …) and reads whole.
 pub const RECORD: Limit = size("in a record", 1 << 30, "WIMHF_MAX_RECORD");
+/// Bytes of a text that a user writes by hand: settings, concepts, rules, prompts. Each of them takes many times its size.
+pub const TEXT: Limit = size("of text", 4 << 20, "WIMHF_MAX_TEXT");
 /// Files that one name, folder or pattern may stand for.
 pub const FILES: Limit = count("files", 100_000, "WIMHF_MAX_FILES");
 
 /// Every limit, for the documentation.
-pub const ALL: [Limit; 11] =
-    [LINE, JSON_DEPTH, COLUMNS, UNPACKED, RATIO, DIMENSIONS, VECTORS, ANSWER, CERTIFICATES, RECORD, FILES];
+pub const ALL: [Limit; 13] = [
+    EMPTY,
+    TEXT,
+    LINE,
+    JSON_DEPTH,
+    COLUMNS,
+    UNPACKED,
+    RATIO,
+    DIMENSIONS,
+    VECTORS,
+    ANSWER,
+    CERTIFICATES,
+    RECORD,
+    FILES,
+];
 
 /// Where nobody said otherwise.
 const UNSAID: u64 = u64::MAX;
@@ -206,14 +225,90 @@ pub fn read_file(path: &Path, limit: Limit) -> Result<Vec<u8>, ReadError> {
     Ok(bytes)
 }
 
-/// The levels of nesting of a JSON text, counted without reading it: brackets outside of strings.
-/// `Err` as soon as there are more than the limit.
+impl From<ReadError> for std::io::Error {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Io(error) => error,
+            ReadError::NotAFile(_) => Self::new(ErrorKind::InvalidInput, error),
+            ReadError::TooMuch(too_much) => Self::new(ErrorKind::FileTooLarge, too_much),
+        }
+    }
+}
+
+/// [`std::fs::File::open`] for every file that a user may have named or changed: see [`open_file`].
+///
+/// # Errors
+/// Those of the system; [`ErrorKind::InvalidInput`] for a pipe or a device.
+pub fn open(path: impl AsRef<Path>) -> std::io::Result<std::fs::File> {
+    Ok(open_file(path.as_ref())?)
+}
+
+/// [`std::fs::read`] of a record or a model's file, held to [`RECORD`]: see [`read_file`].
+///
+/// # Errors
+/// Those of [`open`]; [`ErrorKind::FileTooLarge`].
+pub fn read(path: impl AsRef<Path>) -> std::io::Result<Vec<u8>> {
+    Ok(read_file(path.as_ref(), RECORD)?)
+}
+
+/// [`std::fs::read_to_string`] of a text that a user wrote, held to [`TEXT`].
+///
+/// # Errors
+/// Those of [`read`]; [`ErrorKind::InvalidData`] where it is no UTF-8.
+pub fn read_to_string(path: impl AsRef<Path>) -> std::io::Result<String> {
+    let bytes = read_file(path.as_ref(), TEXT)?;
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let line = 1 + error.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count();
+        std::io::Error::new(ErrorKind::InvalidData, format!("it is not UTF-8 text, on line {line}"))
+    })
+}
+
+/// What the system said, without its number.
+pub fn said(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    match text.rfind(" (os error ") {
+        Some(at) => text.get(..at).unwrap_or(&text).to_owned(),
+        None => text,
+    }
+}
+
+/// What helps against it, as the last line of a message; empty where nobody knows.
+pub fn hint(error: &std::io::Error) -> String {
+    let too_much = error.get_ref().and_then(|inner| inner.downcast_ref::<TooMuch>());
+    if let Some(too_much) = too_much {
+        return format!("\nhint: {}", too_much.hint());
+    }
+    let hint = match error.kind() {
+        ErrorKind::PermissionDenied => "give yourself the right to it, or name another place",
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            "make room on the disk, or name another place; the same command goes on from here"
+        }
+        ErrorKind::ReadOnlyFilesystem => "the disk can only be read; name another place",
+        ErrorKind::NotFound | ErrorKind::NotADirectory => "check the name; the folder must be there",
+        ErrorKind::FileTooLarge => "a limit on the size of files is set (`ulimit -f`)",
+        ErrorKind::IsADirectory | ErrorKind::InvalidInput => "name a plain file",
+        ErrorKind::InvalidData => "write it as UTF-8 text",
+        ErrorKind::InvalidFilename => "name it shorter",
+        ErrorKind::AlreadyExists => "something else is there; name another place",
+        // Kinds without a name: a link that leads to itself, too many open files.
+        _ if error.raw_os_error() == Some(40) => "the link leads to itself; name the file that is meant",
+        _ if matches!(error.raw_os_error(), Some(23 | 24)) => "raise the limit on open files (`ulimit -n`)",
+        _ if error.raw_os_error().is_some() => "check the disk that it lies on, or name another place",
+        _ => return String::new(),
+    };
+    format!("\nhint: {hint}")
+}
+
+/// The levels of nesting of a JSON text, counted without reading it: brackets outside of strings; and how many lists and
+/// objects are empty. `Err` as soon as there are more levels than the limit.
 ///
 /// # Errors
 /// The byte at which there are too many, with the limit.
 pub fn json_depth(text: &[u8]) -> Result<(), (usize, TooMuch)> {
     let most = JSON_DEPTH.most();
     let (mut depth, mut inside, mut escaped) = (0_u64, false, false);
+    let (mut empty, mut last) = (0_u64, 0_u8);
     for (at, byte) in text.iter().enumerate() {
         match byte {
             _ if escaped => escaped = false,
@@ -225,9 +320,19 @@ pub fn json_depth(text: &[u8]) -> Result<(), (usize, TooMuch)> {
                     return Err((at, JSON_DEPTH.exceeded()));
                 }
             }
-            b']' | b'}' if !inside => depth = depth.saturating_sub(1),
+            b']' | b'}' if !inside => {
+                depth = depth.saturating_sub(1);
+                empty += u64::from(matches!(last, b'[' | b'{'));
+            }
             _ => {}
         }
+        if !byte.is_ascii_whitespace() {
+            last = if inside { b'"' } else { *byte };
+        }
+    }
+    // Some here and there say nothing; where they are most of a file, memory is all that they are for.
+    if empty.saturating_mul(EMPTY_BYTES) > text.len() as u64 {
+        EMPTY.check(empty).map_err(|too_much| (text.len(), too_much))?;
     }
     Ok(())
 }
@@ -447,6 +552,16 @@ mod tests {
             let line = format!("| `{}` | {shown} |", limit.variable);
             assert!(page.contains(&line), "{line}");
         }
+    }
+
+    #[test]
+    fn empty_lists_count_where_there_is_little_else() {
+        let many = format!("[{}1]", "[ ],".repeat(1_100_000));
+        assert!(json_depth(many.as_bytes()).unwrap_err().1.to_string().contains("1100000 empty lists"));
+        assert!(json_depth(&many.as_bytes()[..3_000_000]).is_ok());
+        let rows = "{\"tags\":[],\"text\":\"a few words\"}".repeat(1_100_000);
+        assert!(json_depth(rows.as_bytes()).is_ok());
+        assert!(json_depth(format!("{{\"a\":\"{}\"}}", "[]".repeat(1_100_000)).as_bytes()).is_ok());
     }
 
     #[test]

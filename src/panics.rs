@@ -22,6 +22,7 @@ pub struct Panicked {
     pub is_out_of_threads: bool,
 }
 
+const NO_THREADS: &str = "the system gives no more threads";
 /// What helps where the system gives no more threads.
 pub const THREADS_HINT: &str = "the system allows too few threads: raise the limit (`ulimit -u`), or use fewer with `RAYON_NUM_THREADS=1 POLARS_MAX_THREADS=1`";
 
@@ -42,7 +43,21 @@ impl Panicked {
             > 1
             || lower.contains("threadpoolbuild")
             || lower.contains("failed to spawn thread");
+        // Its own words are a structure of the standard library's.
+        let message = if is_out_of_threads { NO_THREADS.to_owned() } else { message };
         Self { message, is_out_of_threads }
+    }
+}
+
+impl Panicked {
+    /// Its words in brackets, for a message about a file, as far as they are words: how the types of a library print
+    /// says nothing to a reader. Empty where nothing is left.
+    pub fn aside(&self) -> String {
+        let inner = ["unwrap()", "Err(", "ErrString(", "Some(", " {", "assertion"];
+        match inner.iter().any(|part| self.message.contains(part)) {
+            true => String::new(),
+            false => format!(" ({})", self.message),
+        }
     }
 }
 
@@ -87,9 +102,12 @@ mod tests {
         assert_eq!(caught(|| 3), Ok(3));
         let said = caught(|| std::panic::panic_any("index out\nof bounds")).unwrap_err();
         assert_eq!((said.message.as_str(), said.is_out_of_threads), ("index out of bounds", false));
+        assert_eq!(said.aside(), " (index out of bounds)");
+        let said = caught(|| Err::<(), _>("x").unwrap()).unwrap_err();
+        assert_eq!(said.aside(), "");
         let words = "called `Result::unwrap()` on an `Err` value: ThreadPoolBuildError { kind: IOError(Os { code: 11, kind: WouldBlock, message: \"Resource temporarily unavailable\" }) }";
         let said = caught(|| std::panic::panic_any(words.to_owned())).unwrap_err();
-        assert!(said.is_out_of_threads);
+        assert_eq!((said.message.as_str(), said.is_out_of_threads), (NO_THREADS, true));
         assert!(last_place().is_some_and(|place| place.contains("panics.rs")));
     }
 }

@@ -30,6 +30,7 @@ import threading
 import time
 
 CONCURRENCY = 4
+INPUTS = ("d.jsonl", "new.jsonl", "c.toml")
 BATCH = 8
 
 
@@ -146,7 +147,7 @@ class Pipeline:
         model = ["--describer", "model", "--writer", "w", "--judge", "j", "--base-url", server.url]
         self.steps = [
             ["analyze", "d.jsonl", "--out", "run", "--device", "cpu", "--features", "8", "--active", "2", "--embedder",
-             "openai:m", "--concurrency", str(CONCURRENCY), "--quiet", *model],
+             "openai:m", "--concurrency", str(CONCURRENCY), "--config", "c.toml", "--quiet", *model],
             ["constitution", "run"],
             ["relabel", "run", "--rule", "refuses:avoid", "--out", "relabelled.jsonl", "--trl", "trl.jsonl"],
             ["personalize", "run", "--no-evaluation", "--min-pairs", "4"],
@@ -212,7 +213,7 @@ def disturb(pipeline, chance, took):
         child.communicate()
         fault, server.fault = server.fault, None
         return f"server: {fault}", CONCURRENCY * BATCH
-    files = [p for p in folder.rglob("*") if p.is_file() and p.name not in ("d.jsonl", "new.jsonl")]
+    files = [p for p in folder.rglob("*") if p.is_file() and p.name not in INPUTS]
     if not files:
         return "nothing to remove", 0
     path = chance.choice(sorted(files))
@@ -258,7 +259,7 @@ def main():
     parser.add_argument("binary")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--rows", type=int, default=120)
+    parser.add_argument("--rows", type=int, default=60)
     parser.add_argument("--keep", help="copy the folder of a failed round here")
     options = parser.parse_args()
     binary, chance = os.path.abspath(options.binary), random.Random(options.seed)
@@ -270,7 +271,9 @@ def main():
             folder = place / name
             folder.mkdir()
             dataset(folder / "d.jsonl", options.rows)
-            dataset(folder / "new.jsonl", 40)
+            dataset(folder / "new.jsonl", 20)
+            # Few questions: what matters is that none is asked twice.
+            (folder / "c.toml").write_text("[describe.language]\nchoose = 40\nmeasure = 40\npairs_per_call = 8\n")
             return Pipeline(binary, folder, Server(options.seed))
 
         reference = fresh("reference")
@@ -281,7 +284,7 @@ def main():
             took.append(time.time() - began)
             if code != 0:
                 sys.exit(f"undisturbed: {reference.steps[step][0]}: {error}")
-        wanted, inputs = reference.outputs(), [(reference.folder / n).read_bytes() for n in ("d.jsonl", "new.jsonl")]
+        wanted, inputs = reference.outputs(), [(reference.folder / n).read_bytes() for n in INPUTS]
         once = max(reference.server.answered.values())
         print(f"undisturbed: {sum(took):.1f} s, {len(reference.server.answered)} answers, each {once} time(s)")
         if once != 1:
@@ -306,7 +309,7 @@ def main():
                 wrong = {name for name in wanted if found[name] != wanted[name]}
                 assert not wrong, f"differ: {sorted(wrong)}"
                 assert not pipeline.leftovers(), f"left over: {pipeline.leftovers()}"
-                now = [(pipeline.folder / n).read_bytes() for n in ("d.jsonl", "new.jsonl")]
+                now = [(pipeline.folder / n).read_bytes() for n in INPUTS]
                 assert now == inputs, "an input has changed"
                 again = sum(times - 1 for times in pipeline.server.answered.values())
                 assert again <= may_lose, f"asked again: {again}"

@@ -11,7 +11,7 @@ pub enum CacheError {
     )]
     NoFolder,
     /// A folder or file cannot be made, read or removed.
-    #[error("cannot {action} `{path}`: {source}\nhint: `WIMHF_CACHE_DIR` names another folder for the cache")]
+    #[error("cannot {action} `{path}`: {}\nhint: `WIMHF_CACHE_DIR` names another folder for the cache", crate::limits::said(.source))]
     Io {
         /// "create", "read" …
         action: &'static str,

@@ -47,7 +47,7 @@ impl Drop for Owner {
 /// Whether an owner's process still runs. Where the file system has no locks, those that claimed in the last
 /// quarter of an hour count as alive.
 pub(super) fn is_alive(folder: &Path, name: &str, seconds: u64) -> bool {
-    let Ok(file) = File::open(folder.join(name)) else { return false };
+    let Ok(file) = crate::limits::open(folder.join(name)) else { return false };
     match file.try_lock_shared() {
         Ok(()) => false,
         Err(TryLockError::WouldBlock) => true,
@@ -58,7 +58,7 @@ pub(super) fn is_alive(folder: &Path, name: &str, seconds: u64) -> bool {
 /// Removes the files of owners that are gone.
 pub(super) fn sweep(folder: &Path) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        if let Ok(file) = File::open(entry.path())
+        if let Ok(file) = crate::limits::open(entry.path())
             && file.try_lock().is_ok()
         {
             // Still locked by us while it goes, so nobody can take it for alive.

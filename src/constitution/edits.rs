@@ -14,7 +14,7 @@ const LONGEST_STATEMENT: usize = 500;
 #[derive(Debug, thiserror::Error)]
 pub enum EditError {
     /// The file cannot be read.
-    #[error("cannot read the edits `{path}`: {source}")]
+    #[error("cannot read the edits `{path}`: {}{}", crate::limits::said(.source), crate::limits::hint(.source))]
     Read {
         /// The file.
         path: PathBuf,
@@ -61,8 +61,8 @@ impl EditFile {
     /// # Errors
     /// [`EditError::Read`] and [`EditError::Parse`].
     pub fn read(path: &Path) -> Result<Self, EditError> {
-        let text =
-            std::fs::read_to_string(path).map_err(|source| EditError::Read { path: path.into(), source })?;
+        let text = crate::limits::read_to_string(path)
+            .map_err(|source| EditError::Read { path: path.into(), source })?;
         let parse = |message: String| EditError::Parse { path: path.into(), message };
         let file: Self = toml::from_str(&text).map_err(|error| parse(error.to_string().trim_end().into()))?;
         for (name, statement) in &file.reword {

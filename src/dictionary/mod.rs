@@ -89,7 +89,7 @@ pub struct Dictionary {
 #[derive(Debug, thiserror::Error)]
 pub enum DictionaryError {
     /// A file that cannot be read.
-    #[error("cannot read `{}`: {source}\nhint: a dictionary is a folder with `{WEIGHTS_FILE}`, `{ENTRIES_FILE}` and `{CARD_FILE}`, as `wimhf dictionary train` writes it", path.display())]
+    #[error("cannot read `{}`: {}\nhint: a dictionary is a folder with `{WEIGHTS_FILE}`, `{ENTRIES_FILE}` and `{CARD_FILE}`, as `wimhf dictionary train` writes it", path.display(), crate::limits::said(.source))]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -199,7 +199,7 @@ impl Dictionary {
     pub fn load(folder: &Path) -> Result<Self, DictionaryError> {
         let read = |name: &str| {
             let path = folder.join(name);
-            std::fs::read(&path).map_err(|source| DictionaryError::Unreadable { path, source })
+            crate::limits::read(&path).map_err(|source| DictionaryError::Unreadable { path, source })
         };
         Self::from_bytes(&read(WEIGHTS_FILE)?, &read(ENTRIES_FILE)?, &read(CARD_FILE)?, folder)
     }

@@ -94,8 +94,10 @@ pub fn write_deltas(path: &Path, deltas: &Matrix) -> Result<(), EmbedError> {
 /// Where the file cannot be read or holds something else.
 pub fn read_deltas(path: &Path) -> Result<Matrix, EmbedError> {
     let damaged = |message: String| EmbedError::File(StoreError::Content { path: path.into(), message });
-    let bytes = std::fs::read(path)
-        .map_err(|source| EmbedError::File(StoreError::Io { action: "read", path: path.into(), source }))?;
+    // As large as the vectors of the run.
+    let bytes = crate::limits::read_file(path, crate::limits::VECTORS).map_err(|error| {
+        EmbedError::File(StoreError::Io { action: "read", path: path.into(), source: error.into() })
+    })?;
     let file = SafeTensors::deserialize(&bytes).map_err(|error| damaged(error.to_string()))?;
     let tensor = file.tensor("deltas").map_err(|error| damaged(error.to_string()))?;
     match (tensor.dtype(), tensor.shape()) {

@@ -167,11 +167,19 @@ impl Task {
     }
 }
 
+/// What helps against a model whose files are not as they should be, where its message does not say it.
+fn model_hint(message: &str) -> &'static str {
+    match message.contains("\nhint: ") {
+        true => "",
+        false => "\nhint: download or save the model again, or name another one with `--embedder`",
+    }
+}
+
 /// What can go wrong between a text and its vector.
 #[derive(Debug, thiserror::Error)]
 pub enum EmbedError {
     /// The model cannot be loaded or used.
-    #[error("the embedder `{embedder}` cannot be used: {message}")]
+    #[error("the embedder `{embedder}` cannot be used: {message}{hint}", hint = model_hint(.message))]
     Model {
         /// Which embedder.
         embedder: String,

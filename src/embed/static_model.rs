@@ -37,8 +37,11 @@ impl StaticEmbedder {
             if !path.is_file() {
                 return Err(wrong(format!("it has no `{name}`")));
             }
-            let bytes =
-                std::fs::read(&path).map_err(|source| StoreError::Io { action: "read", path, source })?;
+            let bytes = crate::limits::read(&path).map_err(|source| StoreError::Io {
+                action: "read",
+                path,
+                source,
+            })?;
             hash.update((bytes.len() as u64).to_le_bytes());
             hash.update(&bytes);
             Ok(bytes)

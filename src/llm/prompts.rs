@@ -23,7 +23,7 @@ const BOXED: [(&str, &str); 7] = [
 #[derive(Debug, thiserror::Error)]
 pub enum PromptError {
     /// The folder or a file cannot be read.
-    #[error("cannot read the prompt `{path}`: {source}")]
+    #[error("cannot read the prompt `{path}`: {}{}", crate::limits::said(.source), crate::limits::hint(.source))]
     Read {
         /// The file.
         path: PathBuf,
@@ -74,7 +74,7 @@ impl Prompts {
         let mut found = false;
         for (name, boxed) in BOXED {
             let path = folder.join(format!("{name}.md"));
-            let text = match std::fs::read_to_string(&path) {
+            let text = match crate::limits::read_to_string(&path) {
                 Ok(text) => text,
                 Err(source) if source.kind() == std::io::ErrorKind::NotFound => continue,
                 Err(source) => return Err(PromptError::Read { path, source }),

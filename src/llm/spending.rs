@@ -62,7 +62,7 @@ impl Prices {
     /// Where the file cannot be read or is no such table.
     pub fn with_file(path: &Path) -> Result<Self, PriceError> {
         let fail = |message: String| PriceError { path: path.into(), message };
-        let text = std::fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
+        let text = crate::limits::read_to_string(path).map_err(|error| fail(error.to_string()))?;
         let own: BTreeMap<String, Price> = toml::from_str(&text).map_err(|error| fail(error.to_string()))?;
         if let Some((model, _)) =
             own.iter().find(|(_, p)| ![p.input, p.output].iter().all(|v| v.is_finite() && *v >= 0.0))

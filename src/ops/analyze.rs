@@ -881,7 +881,7 @@ fn sentence_stage(
     if settings.mode == SaeMode::Difference {
         return Ok((SentenceModels::default(), None, print));
     }
-    stage(run, observer, "sentences", &print, 0, &[REPORT], |run, observer| {
+    stage(run, observer, "sentences", &print, 0, &[MODEL, REPORT], |run, observer| {
         let table = SentenceTable::of_pairs(pairs);
         let mut relay = Relay::silent(observer);
         let material = SentenceMaterial::new(&table, embedder, seed, request.context(), &mut relay)?;
@@ -901,6 +901,8 @@ fn sentence_stage(
             }
             // Responses without a word that the embedder knows: there is still what detectors and differences find.
             Err(SaeError::NoRows { .. }) => {
+                // A stage has all of its files, or is done anew.
+                write_bytes(&run.file(MODEL), b"")?;
                 let notes =
                     vec!["no sentence says anything to the embedder: no features of sentences".to_owned()];
                 TrainReport { notes, ..TrainReport::default() }

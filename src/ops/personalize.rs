@@ -124,7 +124,7 @@ pub fn update(
 ) -> Result<Personalized, PersonalizeFailure> {
     let path = run.path.join("personalize.json");
     let no_record = |why: String| PersonalizeError::NoRecord { path: path.clone(), why };
-    let bytes = std::fs::read(&path).map_err(|error| no_record(error.to_string()))?;
+    let bytes = crate::limits::read(&path).map_err(|error| no_record(error.to_string()))?;
     let mut found: Personalization =
         serde_json::from_slice(&bytes).map_err(|error| no_record(error.to_string()))?;
     let new = new_labels(data, &found)?;

@@ -63,7 +63,7 @@ pub(super) fn guard<T>(
         Err(panicked) if panicked.is_out_of_threads => {
             return Err(PairsError::NoThreads { path: path.into(), detail: panicked.message });
         }
-        Err(panicked) => format!("its content contradicts itself ({})", panicked.message),
+        Err(panicked) => format!("its content contradicts itself{}", panicked.aside()),
     };
     Err(damaged(
         path,
@@ -73,7 +73,11 @@ pub(super) fn guard<T>(
     ))
 }
 
-/// The first line of a library's message, at most 200 characters.
+/// The first line of a library's message, at most 200 characters, as far as it is in words: what follows is how the
+/// library's own types print, or control characters of the file's.
 fn shorten_message(text: &str) -> String {
-    text.lines().find(|line| !line.trim().is_empty()).unwrap_or("unknown").trim().chars().take(200).collect()
+    let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or("unknown").trim();
+    let words = line.split(" {").next().unwrap_or(line).trim_end_matches(" Error");
+    let plain: String = words.chars().filter(|c| !c.is_control()).take(200).collect();
+    plain.trim_end_matches([' ', ':']).to_owned()
 }

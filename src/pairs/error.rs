@@ -24,7 +24,7 @@ pub enum PairsError {
         seen: String,
     },
     /// The system refuses.
-    #[error("cannot read `{path}`: {source}\nhint: {hint}")]
+    #[error("cannot read `{path}`: {}\nhint: {hint}", crate::limits::said(.source))]
     Io {
         /// The file or folder.
         path: PathBuf,

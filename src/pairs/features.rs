@@ -27,7 +27,7 @@ pub(super) fn classes(features: Option<&str>, path: &Path) -> Classes {
         return found;
     }
     let beside = path.parent().map(|folder| folder.join("dataset_info.json"));
-    let text = beside.and_then(|path| std::fs::read_to_string(path).ok());
+    let text = beside.and_then(|path| crate::limits::read_to_string(path).ok());
     let info = text.and_then(|text| serde_json::from_str::<Value>(&text).ok());
     info.as_ref().and_then(|info| info.get("features")).map(named).unwrap_or_default()
 }

@@ -216,7 +216,7 @@ fn folder(root: &Path) -> Result<(Vec<PathBuf>, Vec<String>), PairsError> {
 fn describes(path: &Path) -> bool {
     let json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
     let small = std::fs::metadata(path).is_ok_and(|meta| meta.len() <= MAX_ABOUT);
-    let read = || serde_json::from_slice(&std::fs::read(path).ok()?).ok();
+    let read = || serde_json::from_slice(&crate::limits::read(path).ok()?).ok();
     json && small && read().is_some_and(json_rows::is_no_table)
 }
 
@@ -224,7 +224,7 @@ fn describes(path: &Path) -> bool {
 fn cached(root: &Path) -> Option<(PathBuf, String)> {
     let snapshots = root.join("snapshots");
     let revisions = folders(&snapshots)?;
-    let read = |name: &str| std::fs::read_to_string(root.join("refs").join(name)).ok();
+    let read = |name: &str| crate::limits::read_to_string(root.join("refs").join(name)).ok();
     let named = read("main").map(|commit| snapshots.join(commit.trim())).filter(|path| path.is_dir());
     if let Some(path) = named {
         let others = revisions.len().saturating_sub(1);
@@ -257,7 +257,8 @@ fn folders(path: &Path) -> Option<Vec<PathBuf>> {
 
 /// The files of a folder that `datasets` wrote with `save_to_disk`: a dataset, or several splits of one.
 fn saved(root: &Path) -> Option<(Vec<PathBuf>, Vec<String>)> {
-    let json = |path: PathBuf| serde_json::from_slice::<serde_json::Value>(&std::fs::read(path).ok()?).ok();
+    let json =
+        |path: PathBuf| serde_json::from_slice::<serde_json::Value>(&crate::limits::read(path).ok()?).ok();
     let of = |dir: &Path| -> Option<Vec<PathBuf>> {
         let state = json(dir.join("state.json"))?;
         let listed = state.get("_data_files")?.as_array()?;

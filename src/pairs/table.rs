@@ -8,6 +8,7 @@ use polars::prelude::*;
 use polars_arrow::io::ipc::read::{StreamReader, StreamState, read_stream_metadata};
 use sha2::{Digest, Sha256};
 
+use super::arrow_size::arrow_bytes;
 use super::columns::{Columns, shorten};
 pub(super) use super::container::Container;
 use super::container::{damaged, guard, io_error, unpacked_name};
@@ -16,6 +17,7 @@ use super::error::PairsError;
 use super::features::{self, Classes};
 use super::{json_rows, shapes};
 use crate::limits::{self, COLUMNS, TooMuch};
+use crate::panics;
 
 /// A file that is open for reading columns.
 pub(super) struct Table {
@@ -74,7 +76,7 @@ impl Table {
     }
 
     fn open_binary(path: &Path, format: &'static str, content: Content) -> Result<Self, PairsError> {
-        let file = File::open(path).map_err(|error| io_error(path, error))?;
+        let file = crate::limits::open(path).map_err(|error| io_error(path, error))?;
         let ipc = matches!(content, Content::Ipc);
         let (schema, features) = guard(path, format, || {
             if ipc {
@@ -89,15 +91,9 @@ impl Table {
                 Ok((schema, pairs.and_then(|pair| pair.value.clone())))
             }
         })?;
-        let columns: Vec<(String, DataType)> = schema
-            .iter_values()
-            .map(|field| (field.name.to_string(), DataType::from_arrow_field(field)))
-            .collect();
-        let fields: usize = columns.iter().map(|(_, dtype)| fields(dtype)).sum();
-        COLUMNS.check(fields as u64).map_err(|too_much| over(path, too_much))?;
-        if format == "Parquet" {
-            check_unpacked(path)?;
-        }
+        let columns = types(path, format, schema.iter_values())?;
+        check_columns(path, &columns)?;
+        check_unpacked(path, if ipc { arrow_bytes } else { limits::parquet_bytes })?;
         Ok(Self {
             path: path.into(),
             columns: Columns(columns),
@@ -111,11 +107,11 @@ impl Table {
     }
 
     fn open_stream(path: &Path) -> Result<Self, PairsError> {
-        let file = File::open(path).map_err(|error| io_error(path, error))?;
+        let file = crate::limits::open(path).map_err(|error| io_error(path, error))?;
         let metadata = guard(path, "Arrow stream", || read_stream_metadata(&mut BufReader::new(file)))?;
-        let columns = (metadata.schema.iter_values())
-            .map(|field| (field.name.to_string(), DataType::from_arrow_field(field)))
-            .collect();
+        let columns = types(path, "Arrow stream", metadata.schema.iter_values())?;
+        check_columns(path, &columns)?;
+        check_unpacked(path, arrow_bytes)?;
         let features = metadata.custom_schema_metadata.as_ref().and_then(features::of_arrow);
         Ok(Self {
             path: path.into(),
@@ -212,7 +208,7 @@ impl Table {
 
     /// The named columns, which must be there, in the given order.
     pub fn load(&self, names: &[String]) -> Result<DataFrame, PairsError> {
-        let open = || File::open(&self.path).map_err(|error| io_error(&self.path, error));
+        let open = || crate::limits::open(&self.path).map_err(|error| io_error(&self.path, error));
         match &self.content {
             Content::Parquet => {
                 let file = open()?;
@@ -250,7 +246,7 @@ impl Table {
 
     /// Columns of an Arrow stream.
     fn load_stream(&self, names: &[String]) -> Result<DataFrame, PairsError> {
-        let file = File::open(&self.path).map_err(|error| io_error(&self.path, error))?;
+        let file = crate::limits::open(&self.path).map_err(|error| io_error(&self.path, error))?;
         guard(&self.path, "Arrow stream", || {
             let mut file = BufReader::new(file);
             let metadata = read_stream_metadata(&mut file)?;
@@ -263,7 +259,8 @@ impl Table {
             let empty = DataFrame::empty_with_schema(&Schema::from_iter(fields));
             let mut whole: Option<DataFrame> = None;
             for state in StreamReader::new(file, metadata, Some(wanted)) {
-                let StreamState::Some(batch) = state? else { continue };
+                // Waiting is the end, told or not: a file has no more to come, and the reader would say so for ever.
+                let StreamState::Some(batch) = state? else { break };
                 let part = DataFrame::from(batch);
                 whole = Some(match whole {
                     None => part,
@@ -303,6 +300,29 @@ fn fields(dtype: &DataType) -> usize {
     }
 }
 
+/// Columns and their types; polars gives up on those that it does not know.
+fn types<'a>(
+    path: &Path,
+    format: &'static str,
+    fields: impl Iterator<Item = &'a ArrowField>,
+) -> Result<Vec<(String, DataType)>, PairsError> {
+    let of = |field: &ArrowField| match panics::caught(|| DataType::from_arrow_field(field)) {
+        Ok(dtype) => Ok((field.name.to_string(), dtype)),
+        Err(_) => Err(damaged(
+            path,
+            format,
+            format!("column `{}` is of a type that is not read", shorten(&field.name)),
+            "leave the column out, or write it as text or numbers",
+        )),
+    };
+    fields.map(of).collect()
+}
+
+fn check_columns(path: &Path, columns: &[(String, DataType)]) -> Result<(), PairsError> {
+    let fields: usize = columns.iter().map(|(_, dtype)| fields(dtype)).sum();
+    COLUMNS.check(fields as u64).map_err(|too_much| over(path, too_much))
+}
+
 /// JSON that is nested too deep, or has too many fields, is refused before anything is made of it: parsers need stack or
 /// memory for each level, and time for each field.
 fn check_json(path: &Path, bytes: &[u8]) -> Result<(), PairsError> {
@@ -321,12 +341,12 @@ fn check_texts(path: &Path, packed: u64, frame: &DataFrame) -> Result<(), PairsE
     limits::unpacked(packed, bytes).map_err(|too_much| over(path, too_much))
 }
 
-/// Looks at how large a Parquet file says that it becomes, before it does.
-fn check_unpacked(path: &Path) -> Result<(), PairsError> {
+/// Looks at how large a file says that it becomes, before it does.
+fn check_unpacked(path: &Path, becomes: fn(File) -> Option<u64>) -> Result<(), PairsError> {
     let file = open_plain(path)?;
     let packed = file.metadata().map_or(0, |meta| meta.len());
-    // What this reader does not understand, polars says in its own words.
-    let bytes = limits::parquet_bytes(file).unwrap_or(0);
+    // What cannot be understood here, the reader says in its own words.
+    let bytes = becomes(file).unwrap_or(0);
     limits::unpacked(packed, bytes).map_err(|too_much| over(path, too_much))
 }
 

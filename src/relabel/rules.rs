@@ -17,7 +17,7 @@ pub enum RuleError {
     )]
     Form(String),
     /// The file of rules cannot be read.
-    #[error("cannot read the rules `{path}`: {source}")]
+    #[error("cannot read the rules `{path}`: {}{}", crate::limits::said(.source), crate::limits::hint(.source))]
     Read {
         /// The file.
         path: PathBuf,
@@ -137,8 +137,8 @@ impl Rule {
     /// [`RuleError`].
     pub fn from_file(path: &Path, run: &Run) -> Result<Vec<Self>, RuleError> {
         let parse = |message: String| RuleError::Parse { path: path.into(), message };
-        let text =
-            std::fs::read_to_string(path).map_err(|source| RuleError::Read { path: path.into(), source })?;
+        let text = crate::limits::read_to_string(path)
+            .map_err(|source| RuleError::Read { path: path.into(), source })?;
         let file: File =
             toml::from_str(&text).map_err(|error| parse(error.to_string().trim_end().to_owned()))?;
         if file.rule.is_empty() {
@@ -157,7 +157,12 @@ impl Rule {
                     Name::Rank(rank) => rank.to_string(),
                     Name::Text(text) => text.clone(),
                 };
-                let feature = run.feature(&name)?;
+                let feature = run.feature(&name).map_err(|error| match error {
+                    RunError::NoFeature { .. } => {
+                        parse(error.to_string().lines().next().unwrap_or_default().into())
+                    }
+                    other => other.into(),
+                })?;
                 let prompt_matches = entry
                     .prompt_matches
                     .iter()

@@ -60,7 +60,7 @@ impl Checkpoint {
 
     /// What the file holds; `None` where there is none, or one of other work, or half a one.
     pub(super) fn load(&self) -> Option<(Progress, Arrays)> {
-        let data = std::fs::read(&self.path).ok()?;
+        let data = crate::limits::read(&self.path).ok()?;
         let (_, header) = SafeTensors::read_metadata(&data).ok()?;
         let about = header.metadata().as_ref()?.get("progress")?;
         let progress: Progress = serde_json::from_str(about).ok()?;

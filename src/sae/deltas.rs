@@ -70,7 +70,7 @@ impl DeltaFile {
     pub fn open(path: &Path) -> Result<Self, SaeError> {
         let unreadable = |source| SaeError::File { action: "read", path: path.into(), source };
         let broken = |reason: String| SaeError::Format { path: path.into(), reason };
-        let file = File::open(path).map_err(unreadable)?;
+        let file = crate::limits::open(path).map_err(unreadable)?;
         let size = file.metadata().map_err(unreadable)?.len();
         let mut length = [0; 8];
         read_at(&file, &mut length, 0).map_err(unreadable)?;

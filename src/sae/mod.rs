@@ -135,7 +135,7 @@ pub enum SaeError {
     },
     /// Nothing to learn from.
     #[error(
-        "nothing to train the autoencoder on: of {given} training rows {zero} are zero (a pair whose responses have equal vectors, or a sentence that says nothing to the embedder); use more data or another embedder"
+        "nothing to train the autoencoder on: of {given} training rows {zero} are zero (a pair whose responses have equal vectors, or a sentence that says nothing to the embedder)\nhint: use more data or another embedder"
     )]
     NoRows {
         /// Training rows given.
@@ -209,7 +209,7 @@ pub enum SaeError {
         reason: String,
     },
     /// A file that cannot be read or written.
-    #[error("cannot {action} `{}`: {source}", path.display())]
+    #[error("cannot {action} `{}`: {}{}", path.display(), crate::limits::said(.source), crate::limits::hint(.source))]
     File {
         /// "read" or "write".
         action: &'static str,

@@ -432,7 +432,7 @@ impl SentenceSae {
     /// # Errors
     /// [`SaeError::File`], [`SaeError::Format`].
     pub fn load(path: &Path) -> Result<Self, SaeError> {
-        let data = std::fs::read(path).map_err(|source| SaeError::File {
+        let data = crate::limits::read(path).map_err(|source| SaeError::File {
             action: "read",
             path: path.into(),
             source,

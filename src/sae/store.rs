@@ -1,6 +1,6 @@
 //! The autoencoder on disk: weights in safetensors, and beside them how to use these.
 
-use std::{collections::HashMap, fs, path::Path};
+use std::{collections::HashMap, path::Path};
 
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
@@ -140,7 +140,7 @@ fn bytes(values: &[f32]) -> Vec<u8> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, SaeError> {
-    fs::read(path).map_err(|source| SaeError::File { action: "read", path: path.into(), source })
+    crate::limits::read(path).map_err(|source| SaeError::File { action: "read", path: path.into(), source })
 }
 
 /// All or nothing: a reader never sees half a file, and the next run sweeps away what a killed one left.

@@ -213,7 +213,7 @@ impl Weights {
     /// [`ScoreError::NoLabels`], or where a file of the run cannot be read.
     pub fn of(run: &Run) -> Result<Self, ScoreError> {
         let path = run.path.join(WEIGHTS);
-        if let Ok(bytes) = std::fs::read(&path)
+        if let Ok(bytes) = crate::limits::read(&path)
             && let Ok(kept) = serde_json::from_slice::<Self>(&bytes)
             && kept.schema_version == SCHEMA_VERSION
             && kept.fingerprint == fingerprint(&run.manifest)
@@ -296,7 +296,7 @@ impl RunLabels {
         let failed = |message: String| StoreError::Content { path: path.clone(), message };
         let open = |path: &std::path::Path, columns: &[&str]| -> Result<DataFrame, StoreError> {
             let io = |source| StoreError::Io { action: "read", path: path.into(), source };
-            let file = std::fs::File::open(path).map_err(io)?;
+            let file = crate::limits::open(path).map_err(io)?;
             let names = columns.iter().map(|name| (*name).to_owned()).collect();
             let read = ParquetReader::new(file).with_columns(Some(names)).finish();
             read.map_err(|error| StoreError::Content { path: path.into(), message: error.to_string() })
@@ -633,7 +633,7 @@ impl Person {
             return Err(ScoreError::NoWeights(path));
         }
         let bad = |message: String| ScoreError::Weights { path: path.clone(), message };
-        let file = std::fs::File::open(&path).map_err(|error| bad(error.to_string()))?;
+        let file = crate::limits::open(&path).map_err(|error| bad(error.to_string()))?;
         let table = ParquetReader::new(file).finish().map_err(|error| bad(error.to_string()))?;
         let column = |name: &str, to: &DataType| {
             table.column(name).and_then(|column| column.cast(to)).map_err(|error| bad(error.to_string()))

@@ -176,7 +176,9 @@ fn guard<T>(path: &str, hint: &str, read: impl FnOnce() -> PolarsResult<T>) -> R
             message: panicked.message,
             hint: panics::THREADS_HINT.to_owned(),
         }),
-        Err(panicked) => Err(input(format!("it is damaged ({})", panicked.message))),
+        Err(panicked) => {
+            Err(input(format!("it is damaged, or has a type that is not read{}", panicked.aside())))
+        }
     }
 }
 
@@ -195,7 +197,7 @@ impl Source {
             message,
             hint: hint.to_owned(),
         };
-        let open = || File::open(path).map_err(|error| input(error.to_string(), "check the path"));
+        let open = || crate::limits::open(path).map_err(|error| input(error.to_string(), "check the path"));
         if path.is_dir() {
             return Err(input("it is a folder".into(), "name one file"));
         }
@@ -250,7 +252,7 @@ impl Source {
         let inner: Box<dyn Read + Send> = Box::new(BufReader::with_capacity(1 << 20, inner));
         let mut forward = Forward { inner, at: 0 };
         let metadata = guard(name, hint, || read_stream_metadata(&mut forward))?;
-        let schema = Arc::new(Schema::from_arrow_schema(&metadata.schema));
+        let schema = guard(name, hint, || Ok(Arc::new(Schema::from_arrow_schema(&metadata.schema))))?;
         let reader = Box::new(StreamReader::new(forward, metadata, None));
         Ok(Self::Arrow { path: name.to_owned(), hint, reader, schema, left: None })
     }
@@ -501,12 +503,21 @@ fn failed(path: &Path, error: PolarsError) -> SinkError {
             path: path.into(),
             source: std::io::Error::new(error.kind(), error.to_string()),
         }),
-        error => SinkError::Failed(crate::store::StoreError::Table {
-            action: "write",
-            path: path.into(),
-            message: error.to_string(),
-        }),
+        error => {
+            let (action, path, message) = ("write", path.into(), error.to_string());
+            SinkError::Failed(match os_error(&message) {
+                Some(source) => crate::store::StoreError::Io { action, path, source },
+                None => crate::store::StoreError::Table { action, path, message },
+            })
+        }
     }
+}
+
+/// What the system said, where polars has put it into a text: the user can act on that, and on nothing around it.
+fn os_error(text: &str) -> Option<std::io::Error> {
+    let (_, number) = text.rsplit_once("(os error ")?;
+    let number = number.split_once(')')?.0.parse().ok()?;
+    Some(std::io::Error::from_raw_os_error(number))
 }
 
 #[cfg(test)]

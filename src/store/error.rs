@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::limits::{hint, said};
+
 /// Version of the run directory's layout.
 pub const SCHEMA_VERSION: u64 = 2;
 
@@ -27,7 +29,7 @@ pub enum StoreError {
         what: String,
     },
     /// Parquet could not be written or read.
-    #[error("cannot {action} `{path}`: {message}")]
+    #[error("cannot {action} `{path}`: {message}{hint}", hint = if *.action == "read" { "\nhint: the file is damaged; redo the run with `--force`" } else { "" })]
     Table {
         /// "write" or "read".
         action: &'static str,
@@ -80,30 +82,6 @@ pub enum StoreError {
         /// Where and why.
         message: String,
     },
-}
-
-/// What the system said, without its number.
-pub(crate) fn said(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    match text.rfind(" (os error ") {
-        Some(at) => text.get(..at).unwrap_or(&text).to_owned(),
-        None => text,
-    }
-}
-
-/// What helps against it, as the last line of a message; empty where nobody knows.
-pub(crate) fn hint(error: &std::io::Error) -> &'static str {
-    use std::io::ErrorKind;
-    match error.kind() {
-        ErrorKind::PermissionDenied => "\nhint: give yourself the right to it, or name another place",
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-            "\nhint: make room on the disk, or name another place; the same command goes on from here"
-        }
-        ErrorKind::ReadOnlyFilesystem => "\nhint: the disk can only be read; name another place",
-        ErrorKind::NotFound => "\nhint: check the name; the folder must be there",
-        ErrorKind::FileTooLarge => "\nhint: a limit on the size of files is set (`ulimit -f`)",
-        _ => "",
-    }
 }
 
 impl StoreError {

@@ -34,7 +34,7 @@ pub fn write_matrix(
 
 /// Reads what [`write_matrix`] wrote, `[pairs, names]`.
 pub fn read_matrix(path: &Path, pairs: usize, names: &[String]) -> Result<Matrix, StoreError> {
-    let file = std::fs::File::open(path).map_err(|source| StoreError::Io {
+    let file = crate::limits::open(path).map_err(|source| StoreError::Io {
         action: "read",
         path: path.into(),
         source,

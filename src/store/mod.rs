@@ -215,7 +215,7 @@ fn open_lock(path: &Path) -> Result<File, StoreError> {
 /// SHA-256 over a file's bytes, in hex.
 fn checksum(path: &Path) -> std::io::Result<String> {
     let mut hash = Sha256::new();
-    std::io::copy(&mut File::open(path)?, &mut hash)?;
+    std::io::copy(&mut crate::limits::open(path)?, &mut hash)?;
     Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
@@ -235,8 +235,11 @@ pub fn fingerprint(stage: &str, parts: &impl Serialize) -> String {
 /// # Errors
 /// Where the file cannot be read, or holds something else.
 pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, StoreError> {
-    let bytes =
-        std::fs::read(path).map_err(|source| StoreError::Io { action: "read", path: path.into(), source })?;
+    let bytes = crate::limits::read(path).map_err(|source| StoreError::Io {
+        action: "read",
+        path: path.into(),
+        source,
+    })?;
     serde_json::from_slice(&bytes)
         .map_err(|error| StoreError::Content { path: path.into(), message: error.to_string() })
 }

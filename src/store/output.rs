@@ -193,7 +193,7 @@ impl Output<'_> {
             // The run that is about to be made.
             Err(_) if self.run.is_some_and(|run| folder == run && !run.exists()) => return Ok(()),
             Err(error) => {
-                let message = super::error::said(&error);
+                let message = crate::limits::said(&error);
                 return Err(OutputError::Folder { path: path.into(), flag, message });
             }
         };
@@ -268,6 +268,8 @@ impl Output<'_> {
         match self.kind {
             Kind::Dataset => match Kind::of_name(real) {
                 Kind::Dataset => found != Kind::Html,
+                // No dataset is called so.
+                Kind::Text => false,
                 named => found == named,
             },
             Kind::Text => matches!(found, Kind::Text | Kind::Csv),

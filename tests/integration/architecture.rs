@@ -348,3 +348,36 @@ fn a_forbidden_import_is_found() {
     // What is shown by a re-export lies where it is defined.
     assert!(faults("use crate::pairs::Row;", "pub use rows::Row;\nmod rows;").is_empty());
 }
+
+/// A pipe that is opened waits for ever and a device has no end; `limits` looks before it opens, and no other file opens
+/// anything to read.
+#[test]
+fn files_are_opened_in_one_place() {
+    let opening = ["fs::read(", "fs::read_to_string(", "File::open("];
+    let mut faults = Vec::new();
+    for folder in ["src", "crates/cli/src", "crates/python/src"] {
+        for (module, text) in House::read(&root().join(folder)).text {
+            for call in opening.iter().filter(|call| text.contains(*call)) {
+                faults.push(format!("{folder}: {}: {call}", module.join("::")));
+            }
+        }
+    }
+    assert_eq!(faults, ["src: limits: File::open("], "use `limits::open`, `read`, `read_to_string`");
+}
+
+/// `SECURITY.md` lists every file with `unsafe` in it, and why.
+#[test]
+fn unsafe_code_is_listed() {
+    let page = std::fs::read_to_string(root().join("SECURITY.md")).unwrap();
+    let mut seen = 0;
+    for folder in ["src", "crates/cli/src", "crates/python/src", "benches"] {
+        for (module, text) in House::read(&root().join(folder)).text {
+            if text.contains("unsafe {") || text.contains("unsafe fn") || text.contains("unsafe impl") {
+                let file = format!("`{folder}/{}.rs`", module.join("/"));
+                assert!(page.contains(&file), "{file} stands not in SECURITY.md");
+                seen += 1;
+            }
+        }
+    }
+    assert_eq!(seen, 4);
+}

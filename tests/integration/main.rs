@@ -11,6 +11,7 @@ mod docs;
 mod embedders;
 mod executor;
 mod first_hour;
+mod fuzz;
 #[cfg(feature = "hub")]
 #[path = "../support/hub.rs"]
 mod hub;
@@ -32,4 +33,7 @@ mod server;
 mod servers;
 mod statistics;
 mod sweep;
+#[path = "../../fuzz/targets.rs"]
+#[allow(dead_code)]
+mod targets;
 mod util;

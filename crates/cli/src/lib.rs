@@ -4,9 +4,11 @@
 #![forbid(unsafe_code)]
 
 mod commands;
+mod confined;
 mod log;
 mod progress;
 mod render;
 mod settings_table;
 
 pub use commands::{Failure, run};
+pub use confined::in_child;

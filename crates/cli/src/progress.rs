@@ -56,7 +56,7 @@ impl Progress {
 
     fn say(&self, line: &str) {
         // A closed stderr is no reason to stop the work.
-        let _ = writeln!(std::io::stderr(), "{line}");
+        let _ = writeln!(std::io::stderr(), "{}", wimhf::error::printable(line));
     }
 }
 

@@ -331,7 +331,7 @@ pub fn parquet(path: &Path) -> Result<DataFrame, Error> {
             ),
         )
     };
-    let file = std::fs::File::open(path).map_err(|error| failed(error.to_string()))?;
+    let file = wimhf::limits::open(path).map_err(|error| failed(error.to_string()))?;
     ParquetReader::new(file).finish().map_err(|error| failed(error.to_string()))
 }
 

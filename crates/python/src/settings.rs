@@ -27,7 +27,7 @@ pub fn config(file: Option<&Path>, given: &Map<String, Value>) -> Result<Config,
         Some(path) => {
             // For its errors; the text is read again, since the structure does not say what was left out.
             Config::from_file(path).map_err(Error::from)?;
-            let text = std::fs::read_to_string(path).map_err(|error| input(error.to_string()))?;
+            let text = wimhf::limits::read_to_string(path).map_err(|error| input(error.to_string()))?;
             toml::from_str(&text).map_err(|error| input(error.to_string()))?
         }
     };

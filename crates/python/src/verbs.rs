@@ -84,7 +84,7 @@ fn keep(frame: &polars::prelude::DataFrame, folder: &Path) -> Result<(PathBuf, S
     write_parquet(&path, &mut frame).map_err(Error::from)?;
     let io = |source| Error::from(StoreError::Io { action: "read", path: path.clone(), source });
     let mut hash = Sha256::new();
-    std::io::copy(&mut fs::File::open(&path).map_err(io)?, &mut hash).map_err(io)?;
+    std::io::copy(&mut wimhf::limits::open(&path).map_err(io)?, &mut hash).map_err(io)?;
     let name = hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
     Ok((path, name))
 }
@@ -198,7 +198,7 @@ pub fn analyze(
 
 /// Whether a run's record is about these files.
 fn mentions(out: &Path, made: &Made) -> bool {
-    let record = fs::read_to_string(out.join("run.json")).unwrap_or_default();
+    let record = wimhf::limits::read_to_string(out.join("run.json")).unwrap_or_default();
     made.files
         .iter()
         .any(|(file, _)| file.file_name().is_some_and(|name| record.contains(&*name.to_string_lossy())))

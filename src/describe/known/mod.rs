@@ -40,7 +40,7 @@ const PATTERN_BYTES: usize = 32 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum ConceptBankError {
     /// The file cannot be read.
-    #[error("cannot read the concepts `{path}`: {source}")]
+    #[error("cannot read the concepts `{path}`: {}{}", crate::limits::said(.source), crate::limits::hint(.source))]
     Read {
         /// The file.
         path: PathBuf,
@@ -375,7 +375,7 @@ impl ConceptBank {
     }
 
     fn extended(boxed: &str, name: &str, path: &Path) -> Result<Self, ConceptBankError> {
-        let content = std::fs::read_to_string(path)
+        let content = crate::limits::read_to_string(path)
             .map_err(|source| ConceptBankError::Read { path: path.into(), source })?;
         let own = parse(&content, path)?;
         check(&own, path)?;

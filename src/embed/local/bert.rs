@@ -60,7 +60,9 @@ impl Config {
 
     /// Multiplications per token outside the attention, for estimates of the time it takes.
     pub fn products(&self) -> usize {
-        self.num_hidden_layers * self.hidden_size * (4 * self.hidden_size + 2 * self.intermediate_size)
+        // An estimate, of numbers that may be anything.
+        let (width, inner) = (self.hidden_size as f64, self.intermediate_size as f64);
+        (self.num_hidden_layers as f64 * width * (4.0 * width + 2.0 * inner)) as usize
     }
 
     pub fn width(&self) -> usize {
@@ -165,7 +167,8 @@ impl<E: Engine> Bert<E> {
             architecture::linear(engine, weights, &parts, inputs)
         };
         let names = if kind == Kind::DistilBert { &DISTILBERT } else { &BERT };
-        let mut layers = Vec::with_capacity(config.num_hidden_layers);
+        // Not as many as the configuration promises: the weights tell how many there are.
+        let mut layers = Vec::new();
         for index in 0..config.num_hidden_layers {
             let at = |name: &str| format!("{}.{index}.{name}", names.layer);
             layers.push(Layer {

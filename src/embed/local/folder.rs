@@ -291,8 +291,8 @@ fn json<T: DeserializeOwned>(folder: &Path, path: &Path) -> Result<T, EmbedError
         message,
         hint: "download or save the model again".into(),
     };
-    let bytes =
-        std::fs::read(path).map_err(|error| failed(format!("cannot read `{}`: {error}", path.display())))?;
+    let bytes = crate::limits::read(path)
+        .map_err(|error| failed(format!("cannot read `{}`: {error}", path.display())))?;
     serde_json::from_slice(&bytes)
         .map_err(|error| failed(format!("`{}` is not what it should be: {error}", path.display())))
 }
@@ -315,7 +315,7 @@ fn hash_file(path: &Path, hash: &mut Sha256) -> Result<(), EmbedError> {
     let failed = |source: std::io::Error| {
         EmbedError::File(crate::store::StoreError::Io { action: "read", path: path.into(), source })
     };
-    let mut file = std::fs::File::open(path).map_err(failed)?;
+    let mut file = crate::limits::open(path).map_err(failed)?;
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     hash.update(name.as_bytes());
     hash.update(file.metadata().map_err(failed)?.len().to_le_bytes());

@@ -69,7 +69,9 @@ impl Config {
     }
 
     pub fn products(&self) -> usize {
-        self.num_hidden_layers * self.hidden_size * (4 * self.hidden_size + 3 * self.intermediate_size)
+        // An estimate, of numbers that may be anything.
+        let (width, inner) = (self.hidden_size as f64, self.intermediate_size as f64);
+        (self.num_hidden_layers as f64 * width * (4.0 * width + 3.0 * inner)) as usize
     }
 
     pub fn width(&self) -> usize {
@@ -131,7 +133,8 @@ impl<E: Engine> ModernBert<E> {
             let shift = weights.optional(&format!("{name}.bias"), &[size])?;
             Ok(engine.norm_weights(scale, shift, NormKind::Layer, config.norm_eps as f32))
         };
-        let mut layers = Vec::with_capacity(config.num_hidden_layers);
+        // Not as many as the configuration promises: the weights tell how many there are.
+        let mut layers = Vec::new();
         for index in 0..config.num_hidden_layers {
             let at = |name: &str| format!("layers.{index}.{name}");
             let linear = |name: &str, inputs: usize, outputs: usize| {

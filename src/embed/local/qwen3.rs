@@ -42,8 +42,10 @@ impl Config {
     }
 
     pub fn products(&self) -> usize {
-        let attention = (2 * self.num_attention_heads + 2 * self.num_key_value_heads) * self.head();
-        self.num_hidden_layers * self.hidden_size * (attention + 3 * self.intermediate_size)
+        // An estimate, of numbers that may be anything.
+        let heads = 2.0 * (self.num_attention_heads as f64 + self.num_key_value_heads as f64);
+        let (width, inner) = (self.hidden_size as f64, self.intermediate_size as f64);
+        (self.num_hidden_layers as f64 * width * (heads * self.head() as f64 + 3.0 * inner)) as usize
     }
 
     pub fn width(&self) -> usize {
@@ -100,7 +102,8 @@ impl<E: Engine> Qwen3<E> {
             let scale = weights.get(&format!("{name}.weight"), &[size])?;
             Ok(engine.norm_weights(scale, None, NormKind::Rms, config.rms_norm_eps as f32))
         };
-        let mut layers = Vec::with_capacity(config.num_hidden_layers);
+        // Not as many as the configuration promises: the weights tell how many there are.
+        let mut layers = Vec::new();
         for index in 0..config.num_hidden_layers {
             let at = |name: &str| format!("layers.{index}.{name}");
             let part = |name: &str, outputs: usize| (at(name), outputs);

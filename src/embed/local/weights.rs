@@ -1,7 +1,6 @@
 //! Weights of a model: safetensors files, a tensor at a time as `f32`.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
@@ -63,8 +62,8 @@ pub(super) fn weight_files(folder: &Path) -> Result<Vec<PathBuf>, String> {
         struct Index {
             weight_map: BTreeMap<String, String>,
         }
-        let bytes =
-            std::fs::read(&index).map_err(|error| format!("cannot read `{}`: {error}", index.display()))?;
+        let bytes = crate::limits::read(&index)
+            .map_err(|error| format!("cannot read `{}`: {error}", index.display()))?;
         let index: Index = serde_json::from_slice(&bytes)
             .map_err(|error| format!("`{}` is not an index of weights: {error}", index.display()))?;
         let mut names: Vec<String> = index.weight_map.into_values().collect();
@@ -151,7 +150,7 @@ impl Shard {
     fn open(path: &Path) -> Result<Self, String> {
         let failed = |error: std::io::Error| format!("cannot read `{}`: {error}", path.display());
         let damaged = |why: String| format!("`{}` is damaged: {why}", path.display());
-        let mut file = File::open(path).map_err(failed)?;
+        let mut file = crate::limits::open(path).map_err(failed)?;
         let size = file.metadata().map_err(failed)?.len();
         let mut length = [0; 8];
         file.read_exact(&mut length).map_err(|_| damaged(format!("it has only {size} bytes")))?;
@@ -178,7 +177,7 @@ impl Shard {
         let failed = |error: std::io::Error| format!("cannot read `{}`: {error}", self.path.display());
         let (from, to) = info.data_offsets;
         let mut bytes = vec![0; to.saturating_sub(from)];
-        let mut file = File::open(&self.path).map_err(failed)?;
+        let mut file = crate::limits::open(&self.path).map_err(failed)?;
         file.seek(SeekFrom::Start(self.offset + from as u64)).map_err(failed)?;
         file.read_exact(&mut bytes).map_err(failed)?;
         let halves = || bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));

@@ -114,7 +114,7 @@ fn hex(bytes: &[u8]) -> String {
 
 pub(super) fn sha256_file(path: &Path) -> Result<String, StoreError> {
     let io = |source| StoreError::Io { action: "read", path: path.into(), source };
-    let mut file = std::fs::File::open(path).map_err(io)?;
+    let mut file = crate::limits::open(path).map_err(io)?;
     let mut hash = Sha256::new();
     let mut block = vec![0; 1 << 20];
     loop {

@@ -60,7 +60,7 @@ fn undo_one(file: &Path, out: &Path) -> Result<Undone, RewriteError> {
     if !path.exists() {
         return Err(RewriteError::NoRecord { path: file.into(), record: path });
     }
-    let bytes = std::fs::read(&path).map_err(io)?;
+    let bytes = crate::limits::read(&path).map_err(io)?;
     let record: Record = serde_json::from_slice(&bytes)
         .map_err(|error| StoreError::Content { path: path.clone(), message: error.to_string() })?;
     if record.schema_version != SCHEMA_VERSION || sha256_file(file)? != record.written_sha256 {
@@ -80,7 +80,8 @@ fn undo_one(file: &Path, out: &Path) -> Result<Undone, RewriteError> {
     let Some(format) = format else {
         let original = Path::new(&record.location);
         if original.is_file() && sha256_file(original)? == record.original_sha256 {
-            let bytes = std::fs::read(original).map_err(io)?;
+            let bytes = crate::limits::read_file(original, crate::limits::UNPACKED)
+                .map_err(|error| io(error.into()))?;
             write_bytes(out, &bytes)?;
             return Ok(undone);
         }

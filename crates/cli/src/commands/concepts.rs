@@ -72,10 +72,11 @@ pub fn run(arguments: ConceptsArguments, call: &Call) -> Result<(), Failure> {
             let read = if path.as_os_str() == "-" {
                 std::io::stdin().read_to_string(&mut text).map(drop)
             } else {
-                std::fs::read_to_string(path).map(|content| text = content)
+                wimhf::limits::read_to_string(path).map(|content| text = content)
             };
-            read.map_err(|error| {
-                user(anyhow::Error::new(error).context(format!("cannot read `{}`", path.display())))
+            read.map_err(|source| {
+                let path = path.clone();
+                user(wimhf::store::StoreError::Io { action: "read", path, source }.into())
             })?;
             for line in text.lines().filter(|line| !line.trim().is_empty()) {
                 let scores = bank.read(&arguments.prompt, line);

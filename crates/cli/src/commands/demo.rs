@@ -41,7 +41,7 @@ pub fn run(arguments: DemoArguments, call: &Call) -> Result<(), Failure> {
         Failure::new(2, &anyhow::Error::new(error).context(format!("cannot create `{}`", folder.display())))
     })?;
     let data = folder.join("sample.parquet");
-    if std::fs::read(&data).ok().as_deref() != Some(SAMPLE) {
+    if wimhf::limits::read(&data).ok().as_deref() != Some(SAMPLE) {
         write_bytes(&data, SAMPLE).map_err(wimhf::Error::from)?;
     }
     let mut request = AnalyzeRequest::new(&data.display().to_string(), folder.join("run"));

@@ -178,7 +178,7 @@ pub fn run(arguments: DictionaryArguments, call: &Call) -> Result<(), Failure> {
         What::ExportSentences(arguments) => export(*arguments, call),
         What::Name { folder, names } => {
             let dictionary = Dictionary::load(&folder).map_err(failure)?;
-            let text = std::fs::read_to_string(&names)
+            let text = wimhf::limits::read_to_string(&names)
                 .map_err(|source| failure(DictionaryError::Unreadable { path: names.clone(), source }))?;
             let named = Naming::parse(&text, &names)
                 .and_then(|namings| dictionary.named(&namings, &names))

@@ -31,6 +31,7 @@ use std::path::{Path, PathBuf};
 use clap::error::ErrorKind as ClapError;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use serde_json::json;
+use wimhf::error::printable;
 use wimhf::{Cancel, Config, Context, Run};
 
 pub(crate) use general::{Call, colour};
@@ -168,7 +169,7 @@ impl Failure {
         // Nowhere is left to report that stderr is closed.
         let _ = std::io::Write::write_fmt(
             &mut std::io::stderr(),
-            format_args!("{on}error{off}: {}\n", self.message),
+            format_args!("{on}error{off}: {}\n", printable(&self.message)),
         );
     }
 }
@@ -309,16 +310,17 @@ fn stop_on_ctrl_c(cancel: Cancel) {
 
 /// A sentence on stderr; a closed one is no reason to stop.
 pub(crate) fn note(text: &str) {
-    let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("note: {text}\n"));
+    let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("note: {}\n", printable(text)));
 }
 
 /// Writes to stdout; a reader that has gone away (`| head`) is no error.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     use std::io::Write;
     let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Failure::new(1, &anyhow::Error::new(error).context("cannot write to stdout")))
+    match out.write_all(printable(text).as_bytes()).and_then(|()| out.flush()) {
+        Err(source) if source.kind() != std::io::ErrorKind::BrokenPipe => {
+            let failed = wimhf::store::StoreError::Io { action: "write", path: "stdout".into(), source };
+            Err(Failure::new(2, &failed.into()))
         }
         _ => Ok(()),
     }

@@ -88,7 +88,7 @@ pub fn run(arguments: ScoreArguments, call: &Call) -> Result<(), Failure> {
     };
     if scored.out == "-" {
         // Data goes to stdout, everything else to stderr.
-        let _ = std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes());
+        let _ = std::io::Write::write_all(&mut std::io::stderr(), wimhf::error::printable(&text).as_bytes());
         return Ok(());
     }
     print(&text)
