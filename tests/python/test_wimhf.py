@@ -169,7 +169,7 @@ class EveryVerbOnEveryTable(WithRuns):
             ("relabel", run, "--rule", "1:avoid", "--top", 5, "--out", at / "relabelled.parquet"),
             ("personalize", run, "--no-evaluation", "--out", at / "personal"),
             ("constitution", run, "--principles", 3, "--out", at / "constitution"),
-            ("compare", run, "--by", "annotator_id", "--out", at / "compared"),
+            ("compare", run, "--by", "model_A", "--out", at / "compared"),
         ):
             if not at.exists():
                 at.mkdir()
@@ -209,7 +209,7 @@ class EveryVerbOnEveryTable(WithRuns):
                 found = run.constitution(3, out=out / "constitution").found
                 theirs = json.loads((at / "constitution" / "constitution.json").read_text())
                 self.assertEqual({**found, "dataset": None}, {**theirs, "dataset": None})
-                found = wimhf.compare(run, by="annotator_id", out=out / "compared").found
+                found = wimhf.compare(run, by="model_A", out=out / "compared").found
                 theirs = json.loads(next((at / "compared").glob("*.json")).read_text())
                 self.assertEqual(found["concepts"], theirs["concepts"])
                 page = run.report(out=out / "page.html").read_text("utf-8")
