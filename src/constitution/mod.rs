@@ -179,6 +179,8 @@ pub struct Finding {
     pub n: usize,
     /// The principle or feature it overlaps with.
     pub overlaps: Option<String>,
+    /// Its p-value corrected (Holm) over all that was tested on all labels.
+    pub p_holm: Option<f64>,
 }
 
 /// What was tested, and what could have been seen.
@@ -227,7 +229,11 @@ pub struct Findings {
     pub candidates: usize,
     /// The same at length; `None` in files of older versions.
     pub looked: Option<Looked>,
-    /// Candidates that did not hold up, or that others explain.
+    /// Confirmed by themselves, too, and mostly what a principle says (`overlaps`).
+    pub overlapping: Vec<Finding>,
+    /// Confirmed, but readers of the words saw something else in more than one of five pairs in which it is found.
+    pub hints: Vec<Finding>,
+    /// Candidates that did not hold up.
     pub not_confirmed: Vec<Finding>,
     /// Measurable in this dataset, and at most weakly associated with the label: the interval lies within ±10 points.
     pub indifferent: Vec<Finding>,

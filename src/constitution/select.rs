@@ -147,21 +147,35 @@ pub fn select(
     fell.retain(|feature| !chosen.contains(feature));
     fell.sort_unstable();
     fell.dedup();
-    let mut not_confirmed: Vec<Finding> = (fell.into_iter())
-        .map(|feature| {
-            let mut finding = finding(feature, described, effects);
-            finding.overlaps = overlap(feature, &chosen, described, &labels.all);
-            finding
-        })
-        .collect();
-    not_confirmed.sort_by_key(|f| Reverse((f.win_delta.unwrap_or(0.0).abs() * 1e6) as u64));
+    let listed = |features: Vec<usize>| {
+        let mut found: Vec<Finding> = (features.into_iter())
+            .map(|feature| Finding {
+                overlaps: overlap(feature, &chosen, described, &labels.all),
+                p_holm: Some(family.holm[feature]).filter(|p| p.is_finite()),
+                ..finding(feature, described, effects)
+            })
+            .collect();
+        found.sort_by_key(|f| Reverse((f.win_delta.unwrap_or(0.0).abs() * 1e6) as u64));
+        found
+    };
+    let (confirmed, fell): (Vec<usize>, Vec<usize>) =
+        fell.into_iter().partition(|&feature| family.confirms(feature));
+    let misread = |&feature: &usize| {
+        described.features[feature].reading.is_some_and(|reading| !reading.holds())
+            && family.confirms(feature)
+    };
+    let hints = listed((0..described.features.len()).filter(misread).collect());
+    let (overlapping, not_confirmed) = (listed(confirmed), listed(fell));
 
-    let indifferent = indifferent(described, effects, &principles, &not_confirmed);
+    let elsewhere: Vec<&Finding> = overlapping.iter().chain(&hints).chain(&not_confirmed).collect();
+    let indifferent = indifferent(described, effects, &principles, &elsewhere);
     Ok(Findings {
         schema_version: SCHEMA_VERSION,
         principles: principles.into_iter().map(|(_, principle)| principle).collect(),
         candidates: family.tests() + candidates.len(),
         looked: Some(looked(&tested, &family, effects, candidates.len())),
+        overlapping,
+        hints,
         not_confirmed,
         indifferent,
         unexplained: unexplained(described, effects),
@@ -173,7 +187,7 @@ fn indifferent(
     described: &Described,
     effects: &EffectTable,
     principles: &[(usize, Principle)],
-    not_confirmed: &[Finding],
+    elsewhere: &[&Finding],
 ) -> Vec<Finding> {
     let in_use: Vec<&str> = principles.iter().flat_map(|(_, p)| &p.feature_ids).map(String::as_str).collect();
     let mut found: Vec<Finding> = (0..described.features.len())
@@ -186,7 +200,7 @@ fn indifferent(
             f.prevalence >= MEASURABLE
                 && f.win_low.is_some_and(|low| low > -INDIFFERENT)
                 && f.win_high.is_some_and(|high| high < INDIFFERENT)
-                && not_confirmed.iter().all(|other| other.feature_id != f.feature_id)
+                && elsewhere.iter().all(|other| other.feature_id != f.feature_id)
         })
         .collect();
     found.sort_by_key(|f| Reverse((f.prevalence * 1e6) as u64));
@@ -782,7 +796,7 @@ fn finding(index: usize, described: &Described, effects: &EffectTable) -> Findin
         win_high: effect.and_then(|e| e.win_high),
         prevalence: effects.prevalence.get(index).copied().unwrap_or(0.0),
         n: effect.map_or(0, |e| e.n),
-        overlaps: None,
+        ..Finding::default()
     }
 }
 

@@ -39,7 +39,12 @@ pub fn page(run: &Run, anonymise: bool) -> Result<String, RunError> {
                 *text = mask(text).into_owned();
             }
         }
-        let others = [&mut findings.not_confirmed, &mut findings.indifferent, &mut findings.unexplained];
+        let others = [
+            &mut findings.overlapping,
+            &mut findings.not_confirmed,
+            &mut findings.indifferent,
+            &mut findings.unexplained,
+        ];
         for finding in others.into_iter().flatten() {
             finding.text = mask(&finding.text).into_owned();
         }

@@ -172,7 +172,14 @@ fn items<'a>(input: Input<'a>, extra: &Extra, shown: &Matrix) -> Vec<Item<'a>> {
         let id = principle.feature_ids.first()?;
         item(id, principle.statement.clone(), effect_of(principle), Some(principle.direction == "prefer"))
     });
-    let others = [&extra.measurable, &findings.not_confirmed, &findings.indifferent, &extra.unexplained];
+    let others = [
+        &extra.measurable,
+        &findings.overlapping,
+        &findings.hints,
+        &findings.not_confirmed,
+        &findings.indifferent,
+        &extra.unexplained,
+    ];
     let others = others.into_iter().flatten().filter_map(|finding| {
         if means.is_empty() {
             let effect = "There are no labels, so nothing says whether it is rewarded.".to_owned();
@@ -278,8 +285,24 @@ fn write_body(
     )?;
     list(
         out,
+        "Told by a principle above",
+        "Confirmed by itself, too; the labels do not tell it apart from a principle that it moves with.",
+        &findings.overlapping,
+        items,
+        false,
+    )?;
+    list(
+        out,
+        "Hints",
+        "Confirmed, but people who read such pairs saw something else in more than one of five. Read the pairs before you use it.",
+        &findings.hints,
+        items,
+        false,
+    )?;
+    list(
+        out,
         "Did not hold up",
-        "Associated with the label on the pairs used for exploring, but not confirmed on held-out labels, or explained by a principle above.",
+        "Associated with the label on the pairs used for exploring, but not confirmed.",
         &findings.not_confirmed,
         items,
         false,

@@ -246,7 +246,14 @@ fn details(out: &mut String, analysis: &Analysis, width: usize) -> std::fmt::Res
         &findings.indifferent,
         width,
     )?;
-    list(out, "Did not hold up, or is explained by a principle above", &findings.not_confirmed, width)?;
+    list(out, "Confirmed by itself, too, and told by a principle above", &findings.overlapping, width)?;
+    list(
+        out,
+        "Hints: confirmed, but people who read such pairs saw something else in more than one of five",
+        &findings.hints,
+        width,
+    )?;
+    list(out, "Did not hold up", &findings.not_confirmed, width)?;
     list(
         out,
         "Unexplained: no words fit; the sentences at which they fire are hints, not names",
