@@ -224,8 +224,11 @@ fn correlation(x: &[f32], y: &[f32]) -> f64 {
     if xx * yy > 0.0 { xy / (xx * yy).sqrt() } else { 0.0 }
 }
 
-/// A − B of every attribute, per pair as it stands in [`Pairs`].
-fn attributes(file: &str, pairs: &Pairs) -> Result<Vec<(String, Vec<f32>)>, Box<dyn std::error::Error>> {
+/// An attribute's name, and its A − B per pair as it stands in [`Pairs`].
+type Attribute = (String, Vec<f32>);
+
+/// A − B of every attribute.
+fn attributes(file: &str, pairs: &Pairs) -> Result<Vec<Attribute>, Box<dyn std::error::Error>> {
     use polars::prelude::*;
     let frame = ParquetReader::new(std::fs::File::open(file)?).finish()?;
     let names: Vec<String> = frame

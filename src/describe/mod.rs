@@ -27,6 +27,7 @@ pub mod sentence_features;
 mod setting;
 pub mod user_concepts;
 
+use crate::config::DescribeConfig;
 use crate::context::{Cancel, Stopped};
 use crate::matrix::Matrix;
 use crate::pairs::Pairs;
@@ -95,17 +96,7 @@ pub fn describe(setting: &Setting<'_>, found: &Found<'_>) -> Result<Described, c
         features.push(feature);
     }
 
-    let found_count = features.len().max(1) as f64;
-    for feature in &mut features {
-        feature.kept = !feature.description.is_empty()
-            && feature.recurs(setting.config)
-            && feature.fidelity.is_some_and(|f| {
-                f.r >= setting.config.min_fidelity && f.p * found_count < setting.config.alpha
-            });
-        if !feature.kept {
-            feature.silence();
-        }
-    }
+    keep_true(&mut features, setting.config);
     features.extend(dictionary(found, &clear, &graded, &presence, &sides));
     features.extend(known(setting, found.known, &sides));
 
@@ -128,6 +119,19 @@ pub fn describe(setting: &Setting<'_>, found: &Found<'_>) -> Result<Described, c
     let mut described = Described { features, activations, presence, flipped, offers };
     described.mark_redundant(setting.pairs, &sides.choose, setting.redundant_above, cancel)?;
     Ok(described)
+}
+
+/// Keeps words that are true enough for how many features were looked at, and silences the others.
+fn keep_true(features: &mut [Feature], config: &DescribeConfig) {
+    let count = features.len().max(1) as f64;
+    for feature in features {
+        let is_true =
+            feature.fidelity.is_some_and(|f| f.r >= config.min_fidelity && f.p * count < config.alpha);
+        feature.kept = !feature.description.is_empty() && feature.recurs(config) && is_true;
+        if !feature.kept {
+            feature.silence();
+        }
+    }
 }
 
 /// The clear level of every sentence feature: the data's for what was learned here (`learned` of them), the
