@@ -268,9 +268,7 @@ pub fn sweep(request: &Request, grid: &Grid, observer: &mut dyn Observer) -> Res
         gather(request, observer)?;
     let config = &request.config;
     let compute = sae::choose(request.device)?;
-    for text in [Some(compute.note.clone()), left_out(grid)].into_iter().flatten() {
-        observer.note(&text);
-    }
+    [Some(compute.note.clone()), left_out(grid)].iter().flatten().for_each(|text| observer.note(text));
     keep_record(&mut run, before.filter(|_| !request.force));
     let sides = own_sides(&pairs, &sides, config)?;
     let known = concepts(&bank, &pairs, request.context(), observer)?;
