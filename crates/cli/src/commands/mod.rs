@@ -26,7 +26,7 @@ use std::io::IsTerminal;
 use std::path::Path;
 
 use clap::{Parser, Subcommand};
-use wimhf::error::printable;
+use wimhf::error::{message, printable};
 use wimhf::{Cancel, Config, Context, Run};
 
 /// Which principles did the annotators of a preference dataset really follow?
@@ -120,7 +120,7 @@ impl Failure {
         // Nowhere is left to report that stderr is closed.
         let _ = std::io::Write::write_fmt(
             &mut std::io::stderr(),
-            format_args!("{on}error{off}: {}\n", printable(&self.message)),
+            format_args!("{on}error{off}: {}\n", message(&self.message)),
         );
     }
 }
