@@ -84,12 +84,12 @@ pub fn arrow(data: &[u8], folder: &Path) -> String {
 
 /// Separated text as a dataset.
 pub fn csv(data: &[u8], folder: &Path) -> String {
-    dataset(data, folder, if data.len() % 2 == 0 { "x.csv" } else { "x.tsv" })
+    dataset(data, folder, if data.len().is_multiple_of(2) { "x.csv" } else { "x.tsv" })
 }
 
 /// JSON of any arrangement as a dataset.
 pub fn json(data: &[u8], folder: &Path) -> String {
-    dataset(data, folder, if data.len() % 2 == 0 { "x.jsonl" } else { "x.json" })
+    dataset(data, folder, if data.len().is_multiple_of(2) { "x.jsonl" } else { "x.json" })
 }
 
 /// Packed text as a dataset.

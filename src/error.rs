@@ -81,8 +81,8 @@ pub struct Error {
 impl Error {
     /// From a text as the enums have it: the sentence, then `hint:` on a line of its own.
     pub fn new(kind: ErrorKind, text: &str) -> Self {
-        let text = shortened(text);
-        let text = &*printable(&text);
+        let text = message(text);
+        let text = text.as_str();
         let (what, hint) = match text.split_once("\nhint: ") {
             Some((what, hint)) => (what, Some(hint.trim().to_owned())),
             None => (text, None),
@@ -114,6 +114,18 @@ impl std::error::Error for Error {}
 
 /// The longest piece between backticks that is shown whole: paths may be long.
 const MOST_QUOTED: usize = 1000;
+/// The longest line: a parser quotes the whole line in which it found something.
+const MOST_IN_LINE: usize = 1200;
+
+/// A text as a message: nothing in it commands a terminal, nothing fills it.
+pub fn message(text: &str) -> String {
+    let quoted = shortened(text);
+    let lines = quoted.split('\n').map(|line| match line.char_indices().nth(MOST_IN_LINE) {
+        Some((at, _)) if line.split('`').count() < 3 => format!("{}…", line.get(..at).unwrap_or_default()),
+        _ => line.to_owned(),
+    });
+    printable(&lines.collect::<Vec<_>>().join("\n")).into_owned()
+}
 
 /// A text whose quoted pieces are no longer than a path may sensibly be: what was typed is known to who typed it.
 fn shortened(text: &str) -> Cow<'_, str> {

@@ -103,7 +103,8 @@ mod tests {
         let said = caught(|| std::panic::panic_any("index out\nof bounds")).unwrap_err();
         assert_eq!((said.message.as_str(), said.is_out_of_threads), ("index out of bounds", false));
         assert_eq!(said.aside(), " (index out of bounds)");
-        let said = caught(|| Err::<(), _>("x").unwrap()).unwrap_err();
+        let said =
+            caught(|| std::panic::panic_any("called `Result::unwrap()` on an `Err` value: X")).unwrap_err();
         assert_eq!(said.aside(), "");
         let words = "called `Result::unwrap()` on an `Err` value: ThreadPoolBuildError { kind: IOError(Os { code: 11, kind: WouldBlock, message: \"Resource temporarily unavailable\" }) }";
         let said = caught(|| std::panic::panic_any(words.to_owned())).unwrap_err();

@@ -1,7 +1,7 @@
 //! How many bytes an Arrow file or stream becomes, by what its messages say: read before its columns are.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Cursor, Read, Seek, SeekFrom};
 
 use arrow_ipc::{RecordBatch, root_as_footer, root_as_message};
 
@@ -21,7 +21,20 @@ pub(super) fn arrow_bytes(mut file: File) -> Option<u64> {
     crate::panics::caught(read).ok()?
 }
 
-fn of_file(file: &mut File, size: u64) -> Option<u64> {
+/// The same of one message of a stream, with its body; 0 where it cannot be understood.
+pub(crate) fn message_bytes(bytes: &[u8]) -> u64 {
+    let size = bytes.len() as u64;
+    let read = || message(&mut Cursor::new(bytes), 0, size);
+    crate::panics::caught(read).ok().flatten().map_or(0, |(becomes, _)| becomes)
+}
+
+/// How long the body of a message is, by its metadata.
+pub(crate) fn body_length(metadata: &[u8]) -> Option<u64> {
+    let read = || root_as_message(metadata).ok().map(|message| message.bodyLength());
+    u64::try_from(crate::panics::caught(read).ok()??).ok()
+}
+
+fn of_file(file: &mut (impl Read + Seek), size: u64) -> Option<u64> {
     let end = size.checked_sub(10)?;
     let length = u64::from(u32::from_le_bytes(at(file, end, 4)?.try_into().ok()?));
     let footer = at(file, end.checked_sub(length)?, length)?;
@@ -35,7 +48,7 @@ fn of_file(file: &mut File, size: u64) -> Option<u64> {
     Some(total)
 }
 
-fn of_stream(file: &mut File, size: u64) -> Option<u64> {
+fn of_stream(file: &mut (impl Read + Seek), size: u64) -> Option<u64> {
     let (mut start, mut total) = (0, 0_u64);
     while start + 8 <= size {
         let (bytes, next) = message(file, start, size)?;
@@ -49,7 +62,7 @@ fn of_stream(file: &mut File, size: u64) -> Option<u64> {
 }
 
 /// The bytes that a message becomes, and where the next one begins; `None` there at the mark of the end.
-fn message(file: &mut File, start: u64, size: u64) -> Option<(u64, Option<u64>)> {
+fn message(file: &mut (impl Read + Seek), start: u64, size: u64) -> Option<(u64, Option<u64>)> {
     let head = at(file, start, 8)?;
     let four = |from: usize| Some(u32::from_le_bytes(head.get(from..from + 4)?.try_into().ok()?));
     // Before the first version there was no mark before the length.
@@ -74,7 +87,7 @@ fn message(file: &mut File, start: u64, size: u64) -> Option<(u64, Option<u64>)>
     Some((bytes, body.checked_add(u64::try_from(message.bodyLength()).ok()?)))
 }
 
-fn of_batch(file: &mut File, batch: &RecordBatch, body: u64) -> Option<u64> {
+fn of_batch(file: &mut (impl Read + Seek), batch: &RecordBatch, body: u64) -> Option<u64> {
     let count = |number: i64| u64::try_from(number).unwrap_or(0);
     let entries = batch.nodes().into_iter().flatten().map(|node| count(node.length()).saturating_mul(ENTRY));
     let entries = entries.fold(0, u64::saturating_add);
@@ -95,7 +108,7 @@ fn of_batch(file: &mut File, batch: &RecordBatch, body: u64) -> Option<u64> {
 }
 
 /// Some bytes of a file, which must be there.
-fn at(file: &mut File, start: u64, length: u64) -> Option<Vec<u8>> {
+fn at(file: &mut (impl Read + Seek), start: u64, length: u64) -> Option<Vec<u8>> {
     file.seek(SeekFrom::Start(start)).ok()?;
     let mut bytes = Vec::new();
     file.take(length).read_to_end(&mut bytes).ok()?;

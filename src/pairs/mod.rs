@@ -1,6 +1,6 @@
 //! What a preference dataset is: pairs of responses to a prompt, and who preferred which.
 
-mod arrow_size;
+pub(crate) mod arrow_size;
 mod codes;
 mod column;
 mod columns;

@@ -15,6 +15,7 @@ use parquet::errors::ParquetError;
 
 use super::ScoreError;
 use crate::limits::{self, LINE};
+use crate::pairs::arrow_size::{body_length, message_bytes};
 use crate::panics;
 
 /// Rows in memory at a time.
@@ -78,6 +79,60 @@ impl Seek for Forward {
         };
         std::io::copy(&mut self.by_ref().take(ahead), &mut std::io::sink())?;
         Ok(self.at)
+    }
+}
+
+/// An Arrow stream, message by message, each of them looked at before it is read: a few bytes may promise to become
+/// gigabytes.
+struct Messages<R> {
+    inner: R,
+    message: Vec<u8>,
+    at: usize,
+}
+
+impl<R: Read> Messages<R> {
+    /// Reads as many bytes as there are, up to a number.
+    fn take(&mut self, bytes: u64) -> std::io::Result<bool> {
+        let read = self.inner.by_ref().take(bytes).read_to_end(&mut self.message)?;
+        Ok(read as u64 == bytes)
+    }
+
+    /// The next message as far as it is there; what is wrong with it, its reader says.
+    fn next(&mut self) -> std::io::Result<()> {
+        self.message.clear();
+        self.at = 0;
+        if !self.take(4)? {
+            return Ok(());
+        }
+        if self.message.starts_with(&[0xff; 4]) && !self.take(4)? {
+            return Ok(());
+        }
+        let start = self.message.len();
+        let length =
+            self.message.get(start - 4..).and_then(|four| four.try_into().ok()).map(u32::from_le_bytes);
+        let length = u64::from(length.unwrap_or_default());
+        if length == 0 || !self.take(length)? {
+            return Ok(());
+        }
+        let body = body_length(self.message.get(start..).unwrap_or_default()).unwrap_or(0);
+        if self.take(body)? {
+            limits::unpacked(self.message.len() as u64, message_bytes(&self.message))
+                .map_err(|too_much| std::io::Error::new(std::io::ErrorKind::FileTooLarge, too_much))?;
+        }
+        Ok(())
+    }
+}
+
+impl<R: Read> Read for Messages<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.at == self.message.len() {
+            self.next()?;
+        }
+        let left = self.message.get(self.at..).unwrap_or_default();
+        let read = buffer.len().min(left.len());
+        buffer[..read].copy_from_slice(&left[..read]);
+        self.at += read;
+        Ok(read)
     }
 }
 
@@ -165,11 +220,21 @@ const ROWS_HINT: &str = "each line must be an object with the columns as keys";
 const STREAM_HINT: &str =
     "send an Arrow IPC stream, for example `pyarrow.ipc.new_stream(sys.stdout.buffer, schema)`";
 
+/// How to go on where a limit is exceeded.
+fn too_much(error: &std::io::Error) -> Option<String> {
+    error.get_ref()?.downcast_ref::<limits::TooMuch>().map(limits::TooMuch::hint)
+}
+
 /// Runs a reader of polars; neither its errors nor its panics on damaged bytes leave here as such.
 fn guard<T>(path: &str, hint: &str, read: impl FnOnce() -> PolarsResult<T>) -> Result<T, ScoreError> {
     let input = |message: String| ScoreError::Input { path: path.to_owned(), message, hint: hint.to_owned() };
     match panics::caught(read) {
         Ok(Ok(value)) => Ok(value),
+        Ok(Err(PolarsError::IO { error, .. })) if too_much(&error).is_some() => Err(ScoreError::Input {
+            path: path.to_owned(),
+            message: error.to_string(),
+            hint: too_much(&error).unwrap_or_default(),
+        }),
         Ok(Err(error)) => Err(input(error.to_string().lines().next().unwrap_or_default().to_owned())),
         Err(panicked) if panicked.is_out_of_threads => Err(ScoreError::Input {
             path: path.to_owned(),
@@ -249,7 +314,8 @@ impl Source {
     }
 
     fn arrow(name: &str, hint: &'static str, inner: Box<dyn Read + Send>) -> Result<Self, ScoreError> {
-        let inner: Box<dyn Read + Send> = Box::new(BufReader::with_capacity(1 << 20, inner));
+        let inner = BufReader::with_capacity(1 << 20, inner);
+        let inner: Box<dyn Read + Send> = Box::new(Messages { inner, message: Vec::new(), at: 0 });
         let mut forward = Forward { inner, at: 0 };
         let metadata = guard(name, hint, || read_stream_metadata(&mut forward))?;
         let schema = guard(name, hint, || Ok(Arc::new(Schema::from_arrow_schema(&metadata.schema))))?;

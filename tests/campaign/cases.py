@@ -10,6 +10,7 @@ import resource
 import shutil
 import socket
 import struct
+import tempfile
 
 import pyarrow as pa
 import servers
@@ -50,8 +51,17 @@ def put(**files):
     return make
 
 
+SPOOL = tempfile.TemporaryDirectory(prefix="campaign-inputs-")
+
+
 def file(name, what):
-    return lambda place: put(**{name: what})(place)
+    """Large content waits on the disk: what this process holds would count as the program's memory."""
+    if callable(what) or len(what) < 50_000:
+        return lambda place: put(**{name: what})(place)
+    kept = os.path.join(SPOOL.name, str(len(os.listdir(SPOOL.name))))
+    with open(kept, "wb") as opened:
+        opened.write(what.encode() if isinstance(what, str) else what)
+    return lambda place: put(**{name: lambda path: shutil.copyfile(kept, path)})(place)
 
 
 def inspect(kind, name, path, what, **more):
@@ -386,7 +396,7 @@ def places(_):
         yield Case(kind, f"no file named {name[:20]!r}", ["inspect", "--", name.replace("jsonl", "csv")], codes=(2,))
     yield Case(kind, "a name that is no UTF-8", ["inspect", b"\xff\xfe.jsonl"], lambda place: open(os.fsencode(place) + b"/\xff\xfe.jsonl", "wb").write(jsonl(rows(20))), codes=(0, 2))
     for name in ["", ".", "..", "/", "//", "/proc", "/dev", "/dev/stdin", "/proc/self/fd", "x" * 5000, "a/" * 2500 + "b", "[", "[]", "[!", "**", "***", "**/**/**/*.x", "{a,b}", "hf://", "hf://datasets/", "hf://datasets/../..", "hf://datasets/a/b/../../c", "http://x/y.csv", "file:///etc/passwd", "s3://a/b", "~", "-", "\\", "*/*/*/*/*.x"]:
-        yield Case(kind, f"data named {name[:20]!r}", ["inspect", "--", name], codes=(2,))
+        yield Case(kind, f"data named {name[:20]!r}", ["inspect", "--", name], codes=(0, 2) if name == ".." else (2,))
 
     def loops(place):
         (place / "loop/in").mkdir(parents=True)
@@ -666,9 +676,10 @@ def scored(pristine):
              "NaN": '{"response_A": NaN, "response_B": "b"}\n', "an answer missing": '{"response_A": "a"}\n', "both empty": '{"response_A": "", "response_B": ""}\n', "100,000 columns": "{" + ",".join(f'"c{i}":1' for i in range(100_000)) + "}\n", "columns with our names": '{"response_A": "a", "response_B": "b", "p_a": 3, "probability": "x"}\n'}
     for name, text in lines.items():
         yield Case(kind, f"lines: {name}", ["score", "run", "x.jsonl", "--out", "out.parquet", "--quiet"], file("x.jsonl", text), run=True, codes=(0, 2), writes=("out.parquet",))
-    nulls = pa.table({"response_A": pa.nulls(10_000_000, pa.string()), "response_B": pa.nulls(10_000_000, pa.string())})
-    yield Case(kind, "20 million nulls in Parquet", ["score", "run", "x.parquet", "--out", "out.parquet", "--quiet"], file("x.parquet", parquet(nulls)), run=True, codes=(2,), words=("x.parquet",))
-    yield Case(kind, "20 million nulls on stdin", argv, run=True, stdin=arrow_stream(nulls, compression="zstd"), codes=(0, 2), writes=("out.parquet",), cpu=240)
+    nulls = pa.table({"response_A": pa.nulls(1_000_000, pa.string()), "response_B": pa.nulls(1_000_000, pa.string())})
+    many = pa.table({name: pa.nulls(10_000_000, pa.string()) for name in ("response_A", "response_B")})
+    yield Case(kind, "20 million nulls in Parquet", ["score", "run", "x.parquet", "--out", "out.parquet", "--quiet"], file("x.parquet", parquet(many)), run=True, codes=(2,), words=("x.parquet",))
+    yield Case(kind, "2 million nulls on stdin", argv, run=True, stdin=arrow_stream(nulls, compression="zstd"), codes=(0, 2), writes=("out.parquet",), cpu=240)
     update = {"of other columns": table(5), "no rows": pa.table({"annotator_id": pa.array([], pa.string()), "label": pa.array([], pa.float64())}), "wrong types": pa.table({"annotator_id": [1], "label": ["x"], "length_delta": ["y"]}), "labels beyond": pa.table({"annotator_id": ["a"], "label": [7.0], "length_delta": [0.0]}),
               "not finite": pa.table({"annotator_id": ["a"], "label": [float("nan")], "length_delta": [float("inf")]})}
     for name, made in update.items():
@@ -785,7 +796,7 @@ def served(_):
     for url in ["", "x", "http://", "http://:80", "http://a b", "ftp://x", "http://127.0.0.1:1", "http://127.0.0.1:99999", "http://[::1", "http://u:p@127.0.0.1:1/v1", f"http://127.0.0.1:1/?key={KEY}", "http://127.0.0.1:1/" + "x" * 10_000, "http://\u202e/", "file:///etc/passwd", "http://127.0.0.1:1/v1#x", "HTTP://127.0.0.1:1", "https://127.0.0.1:1"]:
         yield Case(kind, f"--base-url {url[:24]!r}", ["analyze", "d.jsonl", "--out", "run2", *ANALYZE, "--embedder", "openai:m", "--base-url", url], file("d.jsonl", jsonl(rows(40))), codes=(2,), writes=("run2",), cpu=60)
     for name, value in {"empty": "", "a line break": "sk-a\nb", "control": "sk-\x01", "not ASCII": "sk-é", "huge": "s" * 100_000}.items():
-        yield Case(kind, f"a key: {name}", ["analyze", "d.jsonl", "--out", "run2", *ANALYZE, "--embedder", "openai:m", "--base-url", "URL"], file("d.jsonl", jsonl(rows(40))), codes=(0, 2), writes=("run2",), env={"OPENAI_API_KEY": value}, server=lambda: servers.start(servers.BEHAVIOURS["401 with the key"]))
+        yield Case(kind, f"a key: {name}", ["analyze", "d.jsonl", "--out", "run2", *ANALYZE, "--embedder", "openai:m", "--base-url", "URL"], file("d.jsonl", jsonl(rows(40))), codes=(0, 2), writes=("run2",), env={"OPENAI_API_KEY": value}, server=lambda: servers.start(servers.BEHAVIOURS["an empty body"]))
 
 
 KINDS = [damaged_containers, damaged_shapes, extreme_json, extreme_csv, labels, columns, bombs, ten_megabytes, places, outputs, formulas, system, damaged_runs, scored, settings, models, served]

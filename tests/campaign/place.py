@@ -269,7 +269,7 @@ def message_faults(case, outcome):
     if len(at) != 1:
         return [*found, f"{len(at)} errors: {err[-400:]}"]
     message = err[at[0] + len("error: "):]
-    if len(message) > 2500:
+    if len(message) > 4000:
         found.append(f"a message of {len(message)} characters")
     usage = "For more information, try" in message
     # "must lie between 0 and 1" says what to do, too.

@@ -10,7 +10,8 @@ const MUCH: u64 = 64 << 30;
 /// Says to the child that it is one.
 const CHILD: &str = "WIMHF_CONFINED";
 /// What the standard library says at the end; the user hears it in our words.
-const LAST_WORDS: [&str; 3] = ["memory allocation of ", "note: run with `RUST_BACKTRACE", "mimalloc: "];
+const LAST_WORDS: [&str; 4] =
+    ["memory allocation of ", "note: run with `RUST_BACKTRACE", "skipping backtrace printing", "mimalloc: "];
 
 /// Does the work of this process in a child where the address space is limited; `None` where it is not, or no child can
 /// be had.

@@ -31,7 +31,7 @@ use std::path::{Path, PathBuf};
 use clap::error::ErrorKind as ClapError;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use serde_json::json;
-use wimhf::error::printable;
+use wimhf::error::{message, printable};
 use wimhf::{Cancel, Config, Context, Run};
 
 pub(crate) use general::{Call, colour};
@@ -169,7 +169,7 @@ impl Failure {
         // Nowhere is left to report that stderr is closed.
         let _ = std::io::Write::write_fmt(
             &mut std::io::stderr(),
-            format_args!("{on}error{off}: {}\n", printable(&self.message)),
+            format_args!("{on}error{off}: {}\n", message(&self.message)),
         );
     }
 }
