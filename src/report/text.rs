@@ -393,7 +393,7 @@ pub fn wrapped(text: &str, width: usize, indent: usize) -> Vec<String> {
 pub fn personal_worth(evaluation: &crate::personalize::Evaluation) -> Option<String> {
     // Eight labels are about what somebody new can be asked for; else the next number that was measured.
     let gains = || evaluation.gains.iter().filter(|gain| gain.choice == "random" && gain.weights == "shrunk");
-    let gain = gains().find(|gain| gain.k >= 8).or_else(|| gains().last())?;
+    let gain = gains().find(|gain| gain.k >= 8).or_else(|| gains().next_back())?;
     let figure = &gain.auc_gain;
     let verdict = if figure.low <= 0.0 && figure.high >= 0.0 {
         "not shown to be worth it"

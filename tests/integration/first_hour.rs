@@ -337,6 +337,9 @@ fn runs_are_listed_and_settings_are_written_found_and_kept_apart() {
     assert_eq!(refused.status.code(), Some(2));
     assert!(stderr(&refused).contains("`seed` 0 there, 7 now"), "{}", stderr(&refused));
     assert!(!analyze(&["--seed", "0"]).contains("other settings"));
+    // How a server would be talked to is no other setting.
+    let same = analyze(&["--seed", "0", "--base-url", "http://127.0.0.1:9/v1", "--concurrency", "2"]);
+    assert!(!same.contains("`runs/d-"), "{same}");
 }
 
 #[test]

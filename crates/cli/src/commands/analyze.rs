@@ -313,7 +313,18 @@ fn numbers<const COUNT: usize>(text: &str) -> Result<[f64; COUNT], String> {
         .ok_or_else(|| format!("{COUNT} numbers with commas between them are needed, such as 0.35,0.2,0.45"))
 }
 
-/// What a finished run at this place was made with; `None` where there is none.
+/// Settings that change no result: how a server is talked to. `base_url` is recorded as the address that was really asked,
+/// none where nobody was.
+const NO_MATTER: [&str; 6] = [
+    "embed.base_url",
+    "embed.batch_texts",
+    "embed.batch_tokens",
+    "embed.concurrency",
+    "embed.price",
+    "embed.timeout_seconds",
+];
+
+/// What a finished run at this place was made with otherwise; `None` where there is none.
 fn other_settings(out: &Path, config: &Config) -> Option<Vec<String>> {
     let record = out.join("run.json");
     let manifest = Manifest::is_one(&record).then(|| Manifest::read(&record).ok()).flatten()?;
@@ -322,7 +333,13 @@ fn other_settings(out: &Path, config: &Config) -> Option<Vec<String>> {
     }
     let value = |config: &Config| flat(&serde_json::to_value(config).unwrap_or_default());
     let (there, asked) = (value(&manifest.config), value(config));
-    let changed = asked.iter().filter(|(name, value)| there.get(*name) != Some(value));
+    // Where no language model is asked, what is said about them changes nothing.
+    let is_offline =
+        [&manifest.config, config].iter().all(|one| one.describe.describer == Describer::Offline);
+    let matters =
+        |name: &str| !NO_MATTER.contains(&name) && !(is_offline && name.starts_with("describe.language."));
+    let changed =
+        asked.iter().filter(|(name, value)| matters(name.as_str()) && there.get(*name) != Some(value));
     let shown = |value: Option<&serde_json::Value>| match value {
         Some(value) if !value.is_null() => value.to_string(),
         _ => "not set".to_owned(),
