@@ -336,10 +336,10 @@ fn other_settings(out: &Path, config: &Config) -> Option<Vec<String>> {
     // Where no language model is asked, what is said about them changes nothing.
     let is_offline =
         [&manifest.config, config].iter().all(|one| one.describe.describer == Describer::Offline);
-    let matters =
-        |name: &str| !NO_MATTER.contains(&name) && !(is_offline && name.starts_with("describe.language."));
+    let is_idle =
+        |name: &str| NO_MATTER.contains(&name) || (is_offline && name.starts_with("describe.language."));
     let changed =
-        asked.iter().filter(|(name, value)| matters(name.as_str()) && there.get(*name) != Some(value));
+        asked.iter().filter(|(name, value)| !is_idle(name.as_str()) && there.get(*name) != Some(value));
     let shown = |value: Option<&serde_json::Value>| match value {
         Some(value) if !value.is_null() => value.to_string(),
         _ => "not set".to_owned(),
