@@ -114,8 +114,13 @@ pub fn select(
     let fold = crossfit::folds(pairs, &labels.all.sample);
     let mut principles = Vec::new();
     let mut fell: Vec<usize> = shadows;
+    let mut hinted: Vec<usize> = Vec::new();
     for (place, candidate) in inside.iter().enumerate() {
         cancel.check()?;
+        if tested.is_hint(candidate.feature) {
+            hinted.push(candidate.feature);
+            continue;
+        }
         let figures = match candidate.basis {
             Basis::Alone => tested.cross_fitted(candidate, &inside, &family, &labels.all, &fold),
             Basis::Joint => added.get(place - confirmed_alone).cloned(),
@@ -144,13 +149,14 @@ pub fn select(
     let chosen: Vec<usize> = principles.iter().map(|(feature, _)| *feature).collect();
     fell.extend(candidates.iter().filter(|feature| !chosen.contains(feature)));
     fell.extend(tested.associated(&labels.explore)?);
-    fell.retain(|feature| !chosen.contains(feature));
+    fell.retain(|&feature| !chosen.contains(&feature) && !tested.is_hint(feature));
     fell.sort_unstable();
     fell.dedup();
+    let standing = [&chosen[..], &hinted].concat();
     let listed = |features: Vec<usize>| {
         let mut found: Vec<Finding> = (features.into_iter())
             .map(|feature| Finding {
-                overlaps: overlap(feature, &chosen, described, &labels.all),
+                overlaps: overlap(feature, &standing, described, &labels.all),
                 p_holm: Some(family.holm[feature]).filter(|p| p.is_finite()),
                 ..finding(feature, described, effects)
             })
@@ -160,10 +166,7 @@ pub fn select(
     };
     let (confirmed, fell): (Vec<usize>, Vec<usize>) =
         fell.into_iter().partition(|&feature| family.confirms(feature));
-    let misread = |&feature: &usize| {
-        described.features[feature].reading.is_some_and(|reading| !reading.holds())
-            && family.confirms(feature)
-    };
+    let misread = |&feature: &usize| tested.is_hint(feature) && family.confirms(feature);
     let hints = listed((0..described.features.len()).filter(misread).collect());
     let (overlapping, not_confirmed) = (listed(confirmed), listed(fell));
 
@@ -340,6 +343,13 @@ impl<'a> Tested<'a> {
         self.described.features[feature].speaks()
     }
 
+    /// Whether its words were read as something else too often for a statement: it is told as a hint, and what is only its
+    /// shadow is not told in its place.
+    fn is_hint(&self, feature: usize) -> bool {
+        let feature = &self.described.features[feature];
+        feature.kept && feature.redundant_with.is_none() && feature.reading.is_some_and(|read| !read.holds())
+    }
+
     /// Features with words that are associated with the explore labels by themselves.
     fn associated(&self, explore: &LabelledSample) -> Result<Vec<usize>, Stopped> {
         let alone = self.one_by_one(&explore.sample)?;
@@ -360,7 +370,7 @@ impl<'a> Tested<'a> {
         let alone = self.one_by_one(&labels.explore.sample)?;
         let all = shown(self.described, &labels.all.sample, &self.cancel)?;
         let mut open: Vec<usize> = (0..alone.len())
-            .filter(|&feature| self.has_words(feature) && family.confirms(feature))
+            .filter(|&feature| (self.has_words(feature) || self.is_hint(feature)) && family.confirms(feature))
             // By itself it must not point the other way: nobody could follow such a principle.
             .filter(|&feature| {
                 let (beta, win) = (all[feature].beta, all[feature].win);

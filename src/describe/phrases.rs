@@ -22,6 +22,11 @@ const MOST: usize = 4;
 const RESPONSES: usize = 4;
 /// Phrases that are tried beside those that are taken: the best by themselves.
 const TRIED: usize = 100;
+/// Words that no phrase begins or ends with: what they belong to is missing.
+const JOINING: [&str; 22] = [
+    "a", "an", "and", "as", "at", "but", "by", "for", "from", "if", "in", "into", "of", "on", "or", "so",
+    "than", "that", "the", "to", "when", "with",
+];
 /// What another phrase must add to φ.
 const WORTH: f64 = 0.03;
 
@@ -116,17 +121,14 @@ impl Phrases {
             .iter()
             .map(|&slot| firing.table.of(slot as usize).iter().any(|&sentence| clear[sentence as usize]))
             .collect();
-        let mut seen: HashMap<u32, u32> = HashMap::new();
-        for &phrase in fires.iter().flat_map(|&sentence| &self.in_sentence[sentence as usize]) {
-            *seen.entry(phrase).or_default() += 1;
-        }
+        let mut seen: Vec<u32> =
+            fires.iter().flat_map(|&sentence| &self.in_sentence[sentence as usize]).copied().collect();
+        seen.sort_unstable();
+        seen.dedup();
         let scale = Phi::new(&has);
         // Ties by the phrase itself, so that the order of the rows decides nothing.
-        let mut tried: Vec<(f64, u32)> = seen
-            .into_iter()
-            .filter(|&(_, count)| count >= 2)
-            .map(|(phrase, _)| (scale.of(self.more(phrase, &has, &[])), phrase))
-            .collect();
+        let mut tried: Vec<(f64, u32)> =
+            seen.into_iter().map(|phrase| (scale.of(self.more(phrase, &has, &[])), phrase)).collect();
         tried.sort_by(|a, b| {
             b.0.total_cmp(&a.0).then_with(|| self.shown[a.1 as usize].cmp(&self.shown[b.1 as usize]))
         });
@@ -233,7 +235,11 @@ fn each(sentence: &str, stop: &HashSet<&str>, mut found: impl FnMut(&str)) {
                 }
                 phrase.push_str(word);
                 let says = phrase.chars().any(char::is_alphabetic) && phrase.chars().count() > 1;
-                if says && (length > 0 || !stop.contains(word.as_str())) {
+                let whole = match length {
+                    0 => !stop.contains(word.as_str()),
+                    _ => [&words[start], word].iter().all(|end| !JOINING.contains(&end.as_str())),
+                };
+                if says && whole {
                     found(&phrase);
                 }
             }

@@ -315,14 +315,20 @@ pub fn goes_along(principle: &crate::constitution::Principle) -> bool {
 
 /// Who says what a principle is about.
 pub fn measured_by(principle: &crate::constitution::Principle) -> String {
-    match principle.describer.as_str() {
+    let read = match principle.reading.filter(|reading| reading.n > 0) {
+        Some(reading) => format!("; readers agreed {} of {} times", reading.right, reading.n),
+        None => String::new(),
+    };
+    let measured: String = match principle.describer.as_str() {
         "detector" => "a fixed rule".into(),
+        "dictionary" => "sentences like those it was named from".into(),
         "words" => "its own words".into(),
         _ => match (principle.fidelity, principle.fidelity_low, principle.fidelity_high) {
             (Some(r), Some(low), Some(high)) => format!("words that fit, r = {r:.2} [{low:.2}, {high:.2}]"),
             _ => "words whose fit is not known".into(),
         },
-    }
+    };
+    measured + &read
 }
 
 /// A finding's words; what has none is said to have none, with its id once.

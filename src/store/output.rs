@@ -490,7 +490,7 @@ mod tests {
             ("mine.jsonl", "{\"chosen\":\"x\"}\n", Kind::Metrics, false),
             ("mine.jsonl", "{\"chosen\":\"x\"}\n", Kind::JsonLines, true),
             ("mine.jsonl", "{\"chosen\":\"x\"}\n", Kind::Dataset, true),
-            ("notes.txt", "Dear all,", Kind::Dataset, true),
+            ("notes.txt", "Dear all,", Kind::Dataset, false),
             ("notes.md", "# Dear all", Kind::Text, true),
             ("page.parquet", "<html>", Kind::Dataset, false),
             ("empty.parquet", "", Kind::Html, true),

@@ -9,12 +9,14 @@ use wimhf::Analysis;
 use wimhf::constitution::{Finding, Principle};
 use wimhf::report::text::{
     FEATURE_SETS, TERMS, by_chance, clause, columns, dataset_line, explained_in_words, finding_words,
-    goes_along, interval, length_in_words, measured_by, nothing_confirmed, picks_right, shortened, thousands,
-    times_in_100, wrapped,
+    goes_along, interval, length_in_words, measured_by, nothing_confirmed, picks_right, points, shortened,
+    thousands, times_in_100, wrapped,
 };
 
 /// Lines of the answer.
 const SCREEN: usize = 24;
+/// Hints that are named.
+const HINTS: usize = 5;
 /// Findings of each kind that are listed; the rest is counted and stands in the files.
 const LISTED: usize = 8;
 /// Columns where nobody says how many there are.
@@ -97,10 +99,14 @@ fn answer(analysis: &Analysis, view: View, width: usize) -> Vec<String> {
         head.push(String::new());
     }
     if metrics.judgements_held_out > 0 && !findings.principles.is_empty() {
-        let notes = notes(&findings.principles, width);
+        let mut notes = notes(&findings.principles, width);
+        notes.extend(hints(&findings.hints, width));
         let room = SCREEN.saturating_sub(view.taken + head.len() + tail.len() + notes.len() + 1);
         head.extend(principle_lines(&findings.principles, room.max(3), width, view.colour));
         head.extend(notes);
+        head.push(String::new());
+    } else if !findings.hints.is_empty() {
+        head.extend(hints(&findings.hints, width));
         head.push(String::new());
     }
     head.extend(tail);
@@ -165,6 +171,21 @@ fn notes(principles: &[Principle], width: usize) -> Vec<String> {
         text += " * with the others held fixed, nothing shows.";
     }
     wrapped(&text, width, 0)
+}
+
+/// What is confirmed and too often read as something else to stand in a line of its own.
+fn hints(found: &[Finding], width: usize) -> Vec<String> {
+    let named = |hint: &Finding| {
+        let text = hint.text.split(" (").next().unwrap_or_default();
+        Some(format!("{} {}", shortened(text, 40), points(hint.win_delta?)))
+    };
+    let all: Vec<String> = found.iter().take(HINTS).filter_map(named).collect();
+    if all.is_empty() {
+        return Vec::new();
+    }
+    let more = if found.len() > all.len() { "; …" } else { "" };
+    let what = "Hints, for people who read such pairs elsewhere often saw something else:";
+    wrapped(&format!("{what} {}{more}.", all.join("; ")), width, 0)
 }
 
 /// A heading and one line per principle, at most `room` lines in all.
