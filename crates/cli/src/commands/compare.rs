@@ -43,7 +43,7 @@ pub fn run(arguments: CompareArguments, call: &Call) -> Result<(), Failure> {
     let found = wimhf::compare(&runs, &request)?;
     if call.json {
         // The record as it was written.
-        let text = std::fs::read_to_string(&found.json).map_err(|source| {
+        let text = wimhf::limits::read_to_string(&found.json).map_err(|source| {
             wimhf::Error::from(wimhf::store::StoreError::Io {
                 action: "read",
                 path: found.json.clone(),
