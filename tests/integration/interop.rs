@@ -52,8 +52,10 @@ fn alone(dir: &Path, name: &str, to: &str) {
     findings["principles"].as_array_mut().unwrap().truncate(1);
     std::fs::write(&file, findings.to_string()).unwrap();
     let out = format!("{to}/annotated_pairs.json");
-    let exported =
-        wimhf(dir).args(["export", to, "--format", "annotated-pairs", "--out", &out]).output().unwrap();
+    let exported = wimhf(dir)
+        .args(["export", to, "--format", "annotated-pairs", "--out", &out, "--force"])
+        .output()
+        .unwrap();
     assert!(exported.status.success(), "{}", stderr(&exported));
 }
 
