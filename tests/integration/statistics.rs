@@ -41,7 +41,7 @@ fn where_the_longer_one_always_wins_it_is_said() {
         let length = &found["looked"]["length"];
         assert!(length["longer_wins"]["low"].as_f64().unwrap() > 0.8, "{length}");
         assert!(length["p"].as_f64().unwrap() < 1e-6, "{length}");
-        assert!(stdout(&output).contains("the longer response is preferred in"), "{}", stdout(&output));
+        assert!(stdout(&output).contains("The longer response wins"), "{}", stdout(&output));
     }
 }
 
