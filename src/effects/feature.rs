@@ -197,11 +197,12 @@ fn error_of(beta: f64, t: f64, se: f64) -> f64 {
 fn clustered(design: &Design, fitted: &Fitted, at: usize, clusters: &Clusters) -> (f64, f64) {
     let weights: Vec<f64> = (0..fitted.beta.len()).map(|j| fitted.covariance[(at, j)]).collect();
     match clusters.sandwich(None, &design.influence(fitted, &weights, None)) {
-        Some(found) => {
+        // Where the influences cancel within every cluster, rounding is all that is left of the variance.
+        Some(found) if found.variance > 1e-18 * fitted.covariance[(at, at)] => {
             let se = found.variance.sqrt();
             (se, student_p(fitted.beta[at] / se, found.df))
         }
-        None => (f64::NAN, f64::NAN),
+        _ => (f64::NAN, f64::NAN),
     }
 }
 
