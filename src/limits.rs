@@ -279,6 +279,10 @@ pub fn hint(error: &std::io::Error) -> String {
     if let Some(too_much) = too_much {
         return format!("\nhint: {}", too_much.hint());
     }
+    // An error that wraps another keeps its number in the text alone.
+    let text = error.to_string();
+    let written = || text.split(" (os error ").nth(1)?.split(')').next()?.parse().ok();
+    let code: Option<i32> = error.raw_os_error().or_else(written);
     let hint = match error.kind() {
         ErrorKind::PermissionDenied => "give yourself the right to it, or name another place",
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
@@ -292,9 +296,9 @@ pub fn hint(error: &std::io::Error) -> String {
         ErrorKind::InvalidFilename => "name it shorter",
         ErrorKind::AlreadyExists => "something else is there; name another place",
         // Kinds without a name: a link that leads to itself, too many open files.
-        _ if error.raw_os_error() == Some(40) => "the link leads to itself; name the file that is meant",
-        _ if matches!(error.raw_os_error(), Some(23 | 24)) => "raise the limit on open files (`ulimit -n`)",
-        _ if error.raw_os_error().is_some() => "check the disk that it lies on, or name another place",
+        _ if code == Some(40) => "the link leads to itself; name the file that is meant",
+        _ if matches!(code, Some(23 | 24)) => "raise the limit on open files (`ulimit -n`)",
+        _ if code.is_some() => "check the disk that it lies on, or name another place",
         _ => return String::new(),
     };
     format!("\nhint: {hint}")
