@@ -93,7 +93,8 @@ pub struct Feature {
     /// Completes "Prefer the response that …".
     pub clause: String,
     /// `detector` (is the concept itself), `words` (is a count of them), `dictionary`, `bank` (a known concept that goes
-    /// with it), `phrases` (that its responses have and others have not), `model`, or `none`.
+    /// with it), `phrases` (that its responses have and others have not), `sentences` (quoted, which a judging model found true), `model`,
+    /// or `none`.
     pub describer: String,
     /// Correlation of activation and description on held-out pairs where the feature is present in one response;
     /// `None` where the description is the detector itself, or nothing describes the feature.

@@ -7,6 +7,7 @@
 //! a phrase that stands everywhere fits what has the feature and everything else as well, and says nothing.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use rayon::prelude::*;
 
@@ -247,11 +248,9 @@ fn each(sentence: &str, stop: &HashSet<&str>, mut found: impl FnMut(&str)) {
     }
 }
 
-/// FNV-1a with a finish that spreads the last bytes.
+/// The same in every process: `DefaultHasher` begins with fixed keys.
 fn hash(phrase: &str) -> u64 {
-    let mut hash = phrase
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    hash ^= hash >> 29;
-    hash.wrapping_mul(0xbf58_476d_1ce4_e5b9)
+    let mut hasher = DefaultHasher::new();
+    phrase.hash(&mut hasher);
+    hasher.finish()
 }

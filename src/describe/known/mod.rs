@@ -330,9 +330,9 @@ fn combine(patterns: &[String]) -> Result<Option<Regex>, String> {
         .map_err(|error| error.to_string())
 }
 
-/// A bank in the program, with what readers said of it.
-fn boxed(bank: &str, path: &Path) -> Result<Vec<Entry>, ConceptBankError> {
-    let mut entries = parse(bank, path)?;
+/// The concepts in the program, with what readers said of them.
+fn concepts() -> Result<Vec<Entry>, ConceptBankError> {
+    let mut entries = parse(BOXED, Path::new("data/concepts.toml"))?;
     for row in csv::Reader::from_reader(READING.as_bytes()).into_deserialize() {
         let row: Read = row.map_err(|error| ConceptBankError::Parse {
             path: "data/reading.csv".into(),
@@ -351,7 +351,7 @@ impl ConceptBank {
     /// # Errors
     /// None in a program whose tests passed.
     pub fn boxed() -> Result<Self, ConceptBankError> {
-        Self::assemble(boxed(BOXED, Path::new("data/concepts.toml"))?, Path::new("data/concepts.toml"))
+        Self::assemble(concepts()?, Path::new("data/concepts.toml"))
     }
 
     /// The bank in the program and the user's own; a concept of the same id takes the boxed one's place.
@@ -359,7 +359,7 @@ impl ConceptBank {
     /// # Errors
     /// [`ConceptBankError`]; a concept that fails its own examples is one.
     pub fn with_file(path: &Path) -> Result<Self, ConceptBankError> {
-        Self::extended(BOXED, "data/concepts.toml", path)
+        Self::extended(concepts()?, path)
     }
 
     /// Cues of unsafe requests, flagged `strong`, `hint` or `excuse`; with the user's own, where given.
@@ -369,17 +369,17 @@ impl ConceptBank {
     pub fn unsafe_prompts(own: Option<&Path>) -> Result<Self, ConceptBankError> {
         let name = "data/unsafe_prompts.toml";
         match own {
-            Some(path) => Self::extended(UNSAFE_PROMPTS, name, path),
+            Some(path) => Self::extended(parse(UNSAFE_PROMPTS, Path::new(name))?, path),
             None => Self::assemble(parse(UNSAFE_PROMPTS, Path::new(name))?, Path::new(name)),
         }
     }
 
-    fn extended(boxed: &str, name: &str, path: &Path) -> Result<Self, ConceptBankError> {
+    /// The entries `all`, with those of a file in the place of the same ids.
+    fn extended(mut all: Vec<Entry>, path: &Path) -> Result<Self, ConceptBankError> {
         let content = crate::limits::read_to_string(path)
             .map_err(|source| ConceptBankError::Read { path: path.into(), source })?;
         let own = parse(&content, path)?;
         check(&own, path)?;
-        let mut all = self::boxed(boxed, Path::new(name))?;
         for entry in own {
             match all.iter_mut().find(|other| other.id == entry.id) {
                 Some(other) => *other = entry,
