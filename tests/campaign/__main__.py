@@ -52,6 +52,9 @@ def main():
     with tempfile.TemporaryDirectory(prefix="campaign-") as root:
         os.chmod(root, 0o755)
         root = pathlib.Path(root)
+        # Some cases run as another user, who need not be able to reach the folder of the build.
+        binary = shutil.copy(binary, root / "wimhf")
+        os.chmod(binary, 0o755)
         slots = queue.Queue()
         first = Slot(root / "0", binary)
         template(first)
