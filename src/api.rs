@@ -27,7 +27,7 @@ pub use crate::ops::inspect::Inspection;
 pub use crate::ops::judge::{JudgeRequest, Judgement};
 pub use crate::ops::models::{CostEstimate, ModelRequest};
 pub use crate::ops::personalize::{PersonalizeRequest, Personalized};
-pub use crate::ops::relabel::{RelabelRequest, Relabelled};
+pub use crate::ops::relabel::{RelabelRequest, Relabelled, Review};
 pub use crate::ops::report::ReportRequest;
 pub use crate::ops::score::{ScoreRequest, Scored, ScorerRequest};
 pub use crate::ops::sweep::{Grid, Sweep};

@@ -12,12 +12,14 @@ use crate::llm::which::Which;
 use crate::pairs::rewrite::{self, Action, RewriteError, Undone, Written};
 use crate::relabel::evaluate::{self, Table};
 use crate::relabel::preview::{self, Preview};
+use crate::relabel::review::{self, ReviewError};
 use crate::relabel::rules::{Rule, RuleError};
 use crate::relabel::unsafe_content::Reader;
 use crate::relabel::{self, Decisions, RelabelError, Settings, confirm};
+use crate::report;
 use crate::run::{Run, RunError, Source};
 use crate::store::output::{Kind, Output};
-use crate::store::{SCHEMA_VERSION, StoreError, write_json};
+use crate::store::{SCHEMA_VERSION, StoreError, write_bytes, write_json};
 
 /// Pairs in one call of the judge.
 const PAIRS_PER_CALL: usize = 5;
@@ -29,10 +31,13 @@ pub struct RelabelRequest {
     pub rules: Vec<String>,
     /// A file of rules with conditions (TOML).
     pub rules_file: Option<PathBuf>,
-    /// The preset `safety`: labels that prefer the unsafe response of an unsafe request.
+    /// The preset `safety`: labels that prefer the more harmful response.
     pub safety: bool,
-    /// What is done with a marked label.
-    pub action: Action,
+    /// What is done with a marked label; without it the marks are only laid before a person, in a table and on a page,
+    /// unless they are of the user's own rules and a file is named for the changed dataset.
+    pub action: Option<Action>,
+    /// The table of a review with a decision in each row: these are carried out, and nothing else is marked.
+    pub decisions: Option<PathBuf>,
     /// At most this many labels, the highest scores first.
     pub top: Option<usize>,
     /// Only labels with at least this score, 0 to 1.
@@ -62,7 +67,8 @@ impl Default for RelabelRequest {
             rules: Vec::new(),
             rules_file: None,
             safety: false,
-            action: Action::Flip,
+            action: None,
+            decisions: None,
             top: None,
             min_score: None,
             weight: 0.0,
@@ -88,12 +94,27 @@ pub struct Relabelled {
     pub cost: Vec<CostEstimate>,
     /// Reward probes before and after.
     pub evaluation: Option<Vec<Table>>,
-    /// The dataset as it was written; `None` in a dry run.
+    /// The dataset as it was written; `None` in a dry run or a review.
     pub written: Option<Written>,
+    /// The marks are only laid before a person, or would be outside a dry run.
+    pub proposed: bool,
+    /// What a person is to read and decide: the table and the page.
+    pub review: Option<Review>,
     /// The trainers' file, its rows and the ties that were left out.
     pub trl: Option<(PathBuf, usize, usize)>,
     /// The dataset, for showing examples.
     pub source: Source,
+}
+
+/// Marks laid before a person.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Review {
+    /// `RUN/relabel/review.csv`: a row for each mark, with both texts and a column for the decision.
+    pub table: PathBuf,
+    /// `RUN/relabel/review.html`: the same to read and click.
+    pub page: PathBuf,
+    /// Decisions of an earlier table that were kept.
+    pub kept: usize,
 }
 
 /// Why nothing was changed.
@@ -103,6 +124,16 @@ pub enum RelabelFailure {
     /// A number out of its range.
     #[error("`{option}` is {value}, but must lie between 0 and 1")]
     Range { option: &'static str, value: f64 },
+    /// A review changes nothing.
+    #[error(
+        "`{0}` names a file for the changed dataset, but the preset only proposes changes for you to read\nhint: leave it out, read `RUN/relabel/review.html`, then `--decisions FILE`; or say `--action flip` (or drop, tie, weight)"
+    )]
+    OnlyProposed(&'static str),
+    /// Two sources of decisions.
+    #[error(
+        "`--decisions` carries out what a person decided, so nothing else can be marked\nhint: leave out `--rule`, `--rules`, `--preset`, `--judge`, `--top` and `--min-score`"
+    )]
+    DecidedAndMarked,
     #[error(transparent)]
     Relabel(#[from] RelabelError),
     #[error(transparent)]
@@ -141,6 +172,12 @@ impl From<ConceptBankError> for RelabelFailure {
     }
 }
 
+impl From<ReviewError> for RelabelFailure {
+    fn from(error: ReviewError) -> Self {
+        RelabelError::from(error).into()
+    }
+}
+
 impl From<evaluate::EvaluateError> for RelabelFailure {
     fn from(error: evaluate::EvaluateError) -> Self {
         RelabelError::from(error).into()
@@ -168,13 +205,22 @@ pub fn relabel(
         let lines = matches!(Kind::of_name(file), Kind::Json | Kind::JsonLines);
         run.may_write(file, "--trl", if lines { Kind::JsonLines } else { Kind::Parquet }, request.force)?;
     }
+    let proposed = proposed(request)?;
     let judge =
         request.judge.resolve(&run.manifest.config.describe.language, Role::Judge, request.dry_run)?;
-    let settings = settings(run, request)?;
+    let mut settings = settings(run, request)?;
+    // Unread and without a judge, a label is changed only where such marks were right nearly always.
+    let unread = request.safety && !proposed && request.judge.model.is_none() && request.min_score.is_none();
+    if unread {
+        settings.preset_score = relabel::harm::sure().unwrap_or(f64::INFINITY);
+    }
     let reader = Reader::new(request.cues.as_deref())?;
     let source = run.source()?;
     let activations = run.activations()?;
-    let mut decisions = relabel::decide(run, &source, &activations, &settings, &reader)?;
+    let mut decisions = match &request.decisions {
+        Some(file) => decided(file, &source)?,
+        None => relabel::decide(run, &source, &activations, &settings, &reader)?,
+    };
     let cost = match &judge {
         Some(judge) => confirmed(judge, run, &source, &mut decisions, request.dry_run, observer)?,
         None => Vec::new(),
@@ -187,11 +233,102 @@ pub fn relabel(
         }
         _ => None,
     };
-    let mut done = Relabelled { decisions, preview, cost, evaluation, written: None, trl: None, source };
+    let mut done = Relabelled {
+        decisions,
+        preview,
+        cost,
+        evaluation,
+        written: None,
+        proposed,
+        review: None,
+        trl: None,
+        source,
+    };
     if !request.dry_run {
-        write(run, request, &changes, &mut done)?;
+        if proposed {
+            propose(run, &mut done)?;
+        } else {
+            write(run, request, &changes, &mut done)?;
+        }
     }
     Ok(done)
+}
+
+/// Whether the marks are only laid before a person. A rule of the user's own says which response should win, and a file
+/// named for the outcome says that he wants it; the preset only guesses.
+fn proposed(request: &RelabelRequest) -> Result<bool, RelabelFailure> {
+    if request.decisions.is_some() {
+        let marks = request.safety || !request.rules.is_empty() || request.rules_file.is_some();
+        let limits = request.top.is_some() || request.min_score.is_some() || request.judge.model.is_some();
+        return if marks || limits { Err(RelabelFailure::DecidedAndMarked) } else { Ok(false) };
+    }
+    let file = match (&request.out, &request.trl) {
+        (Some(_), _) => Some("--out"),
+        (None, Some(_)) => Some("--trl"),
+        (None, None) => None,
+    };
+    match (request.action, request.safety, file) {
+        (Some(_), _, _) | (None, false, Some(_)) => Ok(false),
+        (None, true, Some(flag)) if !request.dry_run => Err(RelabelFailure::OnlyProposed(flag)),
+        _ => Ok(true),
+    }
+}
+
+/// What a person decided, as marks.
+fn decided(file: &Path, source: &Source) -> Result<Decisions, RelabelFailure> {
+    let labels = &source.pairs.judgements.label;
+    let found = review::read(file, &source.pairs)?;
+    let mut decisions = Decisions {
+        labels: labels.iter().filter(|label| !label.is_nan() && **label != 0.5).count(),
+        rejected: Some(found.rejected),
+        undecided: Some(found.open),
+        ..Decisions::default()
+    };
+    for decision in &found.changes {
+        *decisions.by_rule.entry(decision.rules.join(", ")).or_default() += 1;
+    }
+    decisions.marked = found.changes;
+    Ok(decisions)
+}
+
+/// Writes the table and the page for a person. What was decided in an earlier table stays.
+fn propose(run: &Run, done: &mut Relabelled) -> Result<(), RelabelFailure> {
+    let folder = folder(run)?;
+    let (table, page) = (folder.join("review.csv"), folder.join("review.html"));
+    let (pairs, decisions) = (&done.source.pairs, &done.decisions);
+    let before = review::kept(&table);
+    let kept = decisions::write_review(&table, &decisions.marked, pairs, &before)?;
+    let name =
+        run.manifest.stages.iter().map(|stage| stage.fingerprint.as_str()).next_back().unwrap_or_default();
+    let precision = decisions.precision.as_ref().map(relabel::harm::Precision::said);
+    let html = report::review::page(name, decisions, pairs, &before, precision.as_deref());
+    write_bytes(&page, html.as_bytes())?;
+    record(&folder, None, done)?;
+    done.review = Some(Review { table, page, kept });
+    Ok(())
+}
+
+/// `RUN/relabel`, made where it is not there.
+fn folder(run: &Run) -> Result<PathBuf, StoreError> {
+    let folder = run.path.join("relabel");
+    match std::fs::create_dir_all(&folder) {
+        Ok(()) => Ok(folder),
+        Err(source) => Err(StoreError::Io { action: "make the folder", path: folder, source }),
+    }
+}
+
+/// `relabel.json`: what was marked and what changing it does.
+fn record(folder: &Path, out: Option<&Path>, done: &Relabelled) -> Result<(), StoreError> {
+    write_json(
+        &folder.join("relabel.json"),
+        &serde_json::json!({
+            "schema_version": SCHEMA_VERSION,
+            "out": out.map(|out| out.display().to_string()),
+            "decisions": done.decisions,
+            "preview": done.preview,
+            "evaluation": done.evaluation,
+        }),
+    )
 }
 
 fn settings(run: &Run, request: &RelabelRequest) -> Result<Settings, RuleError> {
@@ -205,10 +342,11 @@ fn settings(run: &Run, request: &RelabelRequest) -> Result<Settings, RuleError> 
     Ok(Settings {
         rules,
         safety: request.safety,
-        action: request.action,
+        action: request.action.unwrap_or(Action::Flip),
         top: request.top,
         min_score: request.min_score,
         weight: request.weight,
+        ..Settings::default()
     })
 }
 
@@ -249,34 +387,20 @@ fn write(
     changes: &rewrite::Changes,
     done: &mut Relabelled,
 ) -> Result<(), RelabelFailure> {
-    let folder = run.path.join("relabel");
+    let folder = folder(run)?;
     let layout = &done.source.layout;
     let out = request.out.clone().unwrap_or_else(|| default_out(&folder, run.data(), layout.files.len()));
-    std::fs::create_dir_all(&folder).map_err(|source| StoreError::Io {
-        action: "make the folder",
-        path: folder.clone(),
-        source,
-    })?;
     let only_trl = layout.files.is_empty() && request.trl.is_some();
     let written = if only_trl { Written::default() } else { rewrite::write(layout, changes, &out)? };
     let (pairs, marked) = (&done.source.pairs, &done.decisions.marked);
     if let Some(file) = &request.trl {
         let labels = relabel::relabelled(pairs, marked);
-        let weight = (request.action == Action::Weight).then_some(request.weight);
+        let weight = (request.action == Some(Action::Weight)).then_some(request.weight);
         let (rows, ties) = trl::write(file, pairs, &labels, marked, weight)?;
         done.trl = Some((file.clone(), rows, ties));
     }
     decisions::write_decisions(&folder.join("decisions.csv"), marked, pairs)?;
-    write_json(
-        &folder.join("relabel.json"),
-        &serde_json::json!({
-            "schema_version": SCHEMA_VERSION,
-            "out": out.display().to_string(),
-            "decisions": done.decisions,
-            "preview": done.preview,
-            "evaluation": done.evaluation,
-        }),
-    )?;
+    record(&folder, Some(&out), done)?;
     done.written = Some(written);
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::harm::Precision;
 use crate::pairs::Pairs;
 use crate::pairs::rewrite::Action;
 
@@ -33,7 +34,7 @@ pub struct Decisions {
     pub labels: usize,
     /// Labels that go against each rule, by its name.
     pub by_rule: BTreeMap<String, usize>,
-    /// Of the preset: labels where the safer response lost, but nothing about the request is unsafe or the refusal is no clear one.
+    /// Of the preset: labels where a refusal lost to a response that does not read as harmful.
     pub harmless: usize,
     /// Marked, but beyond `--top` or below `--min-score`.
     pub left_out: usize,
@@ -42,6 +43,17 @@ pub struct Decisions {
     /// What a judge said about what the preset marked, where one was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub confirmation: Option<Confirmation>,
+    /// Of the preset: marks that nobody confirmed and that are too seldom right to be changed unread.
+    pub unsure: usize,
+    /// Of the preset: how often such marks were right where they were read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub precision: Option<Precision>,
+    /// Of a table that a person filled in: rows whose label stays.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rejected: Option<usize>,
+    /// Of such a table: rows without a decision.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub undecided: Option<usize>,
     /// The preset's features by index into the run's.
     #[serde(skip)]
     pub weights: Vec<(usize, f64)>,

@@ -1,27 +1,24 @@
 //! Relabelling: which labels go against a rule, what is done to them, and what that changes.
 //!
 //! A rule says which response the labels should prefer: the one with more of a feature, or the one with
-//! less. The preset `safety` is a rule of its own kind: it weighs every feature that is about safety
-//! against the label, and asks how unsafe the request is:
+//! less. The preset `safety` reads how harmful both responses are in their conversation ([`harm`]) and marks the
+//! labels that prefer the more harmful one:
 //!
 //! ```text
-//! safer  = the response that refuses, within its first words, where the other one does not
-//! margin = Σ over safety features of direction · weight · (how much more the safer response has)
-//! shown  = 1 − (1 − prompt) · Π (1 − weight of what the responses show); half where the prompt has no cue
-//! unsafe = 1 − (1 − shown) · (1 − prior)
-//! prior  = s(1 − f) / f(1 − s)      s: share of the refused requests that cues tell to be unsafe; f: share of
-//!                                   unsafe requests that cues find: how likely is one that they say nothing of
-//! marked where the safer response lost, margin ≥ .5 and unsafe ≥ .55; score = unsafe · min(margin, 1)
+//! score = harm(preferred) · (1 − harm(other))
 //! ```
 //!
-//! So a refusal of a harmless wish is not touched, however much the labels mind it. Where a judge is named, it
-//! has to [`confirm`] each of these labels. Nothing is written here; [`crate::pairs::rewrite`] does that.
+//! How often such a mark is right was measured by reading ([`harm::Precision`]) and is said with it. It is a reason to
+//! read, so the preset's marks are laid before a person ([`review`]) unless somebody wants more. Where a judge is named,
+//! it has to [`confirm`] each of these labels. Nothing is written here; [`crate::pairs::rewrite`] does that.
 
 pub mod confirm;
 pub mod decisions;
 pub mod evaluate;
+pub mod harm;
 pub mod preview;
 pub mod requests;
+pub mod review;
 pub mod rules;
 pub mod unsafe_content;
 
@@ -31,7 +28,7 @@ use std::sync::LazyLock;
 use rayon::prelude::*;
 use regex::Regex;
 
-use crate::describe::known::{ConceptBank, ConceptBankError};
+use crate::describe::known::ConceptBankError;
 use crate::describe::{Feature, FeatureSource};
 use crate::matrix::Matrix;
 use crate::pairs::Pairs;
@@ -39,38 +36,20 @@ use crate::pairs::rewrite::{Action, Changes, Edit, RewriteError};
 use crate::run::{Run, RunError, Source};
 pub use decisions::{Decision, Decisions, relabelled};
 use decisions::{SAFETY, prefers_a};
+use harm::HarmReader;
 use rules::{Rule, RuleError, Should};
-use unsafe_content::{Reader, Reading};
+use unsafe_content::Reader;
 
-/// How clearly one response must be the safer one: a refusal is enough unless other features contradict it.
-pub const MARGIN: f64 = 0.5;
-/// How unsafe the exchange must be.
+/// How unsafe a request must read to be called so.
 pub const UNSAFE: f64 = 0.55;
-/// Score from which on the preset marks a label unless told otherwise: below it cue and refusal are both faint, and a
-/// label that is turned for nothing costs more than one that is left.
-pub const SURE: f64 = 0.6;
+/// Score from which on one response is held for the safer one of its pair.
+const SAFER: f64 = 0.5;
+/// Score from which on a mark of the preset is worth a person's reading.
+pub const WORTH_READING: f64 = 0.4;
 /// Weight of a feature that is about refusing.
 const REFUSING: f64 = 1.0;
 /// Weight of any other feature that is about safety.
 const OTHER: f64 = 0.25;
-/// Words in which a refusal has to begin.
-const OPENING: usize = 30;
-/// What a refusal's reason says about the request.
-const REASON: f64 = 0.3;
-/// What a harmful concept in the preferred response says about the exchange.
-const HARMFUL: f64 = 0.2;
-
-/// What is left of that where the request itself gives no cue.
-const UNPROMPTED: f64 = 0.5;
-
-/// Share of unsafe requests that the cues find, roughly; real ones hide behind harmless words.
-const FOUND: f64 = 0.6;
-/// Harmless candidates added before a share is taken.
-const SMOOTHING: f64 = 10.0;
-/// The most that a dataset says about one of its requests.
-const STRONGEST_PRIOR: f64 = 0.8;
-/// What is worth telling about that.
-const HINTED: f64 = 0.3;
 
 /// Why labels cannot be marked.
 #[derive(Debug, thiserror::Error)]
@@ -84,11 +63,6 @@ pub enum RelabelError {
     /// There are no preferences to change.
     #[error("the run's dataset has no labels, so there is nothing to relabel")]
     NoLabels,
-    /// The preset finds nothing to go by.
-    #[error(
-        "no feature of the run is about safety, so the preset has nothing to go by\nhint: name one yourself, with `--rule`"
-    )]
-    NoSafetyFeature,
     #[error(transparent)]
     Rule(#[from] RuleError),
     #[error(transparent)]
@@ -99,6 +73,8 @@ pub enum RelabelError {
     Rewrite(#[from] RewriteError),
     #[error(transparent)]
     Evaluate(#[from] evaluate::EvaluateError),
+    #[error(transparent)]
+    Review(#[from] review::ReviewError),
 }
 
 impl RelabelError {
@@ -124,8 +100,10 @@ pub struct Settings {
     pub action: Action,
     /// At most this many labels, the highest scores first.
     pub top: Option<usize>,
-    /// Only labels with at least this score; without it [`SURE`] for the preset, and any for the rules.
+    /// Only labels with at least this score; without it any for the rules.
     pub min_score: Option<f64>,
+    /// The same for the preset's marks where there is no `min_score`.
+    pub preset_score: f64,
     /// The weight for [`Action::Weight`].
     pub weight: f64,
 }
@@ -138,6 +116,7 @@ impl Default for Settings {
             action: Action::Flip,
             top: None,
             min_score: None,
+            preset_score: WORTH_READING,
             weight: 0.0,
         }
     }
@@ -179,13 +158,21 @@ pub fn decide(
 
     let mut marked: Vec<Decision> = found.into_values().collect();
     let all = marked.len();
+    // With a score of the user's own nothing else is between a mark and its label.
+    if settings.min_score.is_none() {
+        let scores = marked.iter().filter(|decision| decision.rules.iter().all(|rule| rule == SAFETY));
+        decisions.unsure = scores.filter(|decision| decision.score < settings.preset_score).count();
+    }
     marked.retain(|decision| {
         let by_rule = decision.rules.iter().any(|rule| rule != SAFETY);
-        decision.score >= settings.min_score.unwrap_or(if by_rule { 0.0 } else { SURE })
+        decision.score >= settings.min_score.unwrap_or(if by_rule { 0.0 } else { settings.preset_score })
     });
     marked.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.judgement.cmp(&b.judgement)));
     marked.truncate(settings.top.unwrap_or(usize::MAX));
-    decisions.left_out = all - marked.len();
+    decisions.left_out = all - marked.len() - decisions.unsure;
+    let by_preset = marked.iter().filter(|decision| decision.rules.iter().any(|rule| rule == SAFETY));
+    let weakest = by_preset.map(|decision| decision.score).fold(f64::INFINITY, f64::min);
+    decisions.precision = harm::precision(if decisions.unsure > 0 { WORTH_READING } else { weakest });
     decisions.marked = marked;
     Ok(decisions)
 }
@@ -251,7 +238,7 @@ fn by_rules(
     found.retain(|judgement, _| against.get(judgement).is_none_or(|balance| *balance > 0.0));
 }
 
-/// Marks what the preset finds.
+/// Marks what the preset finds: labels that prefer the more harmful of two responses.
 fn by_safety(
     run: &Run,
     pairs: &Pairs,
@@ -261,30 +248,64 @@ fn by_safety(
     judged: &[Judged],
     (found, decisions): SoFar<'_>,
 ) -> Result<(), RelabelError> {
-    let bank = run.bank()?;
     let features = safety_features(&run.features);
-    if features.is_empty() {
-        return Err(RelabelError::NoSafetyFeature);
-    }
     decisions.safety_features =
         features.iter().map(|&(f, weight)| (run.features[f].feature_id.clone(), weight)).collect();
-    decisions.weights.clone_from(&features);
-    let unsafe_ones = safety(pairs, activations, judged, &run.features, &features, reader, &bank);
-    decisions.harmless = unsafe_ones.harmless;
-    decisions.safer = unsafe_ones.safer;
-    for hit in unsafe_ones.hits {
+    decisions.weights = features;
+    // Refusals are exact where a detector reads them.
+    let refusing: Vec<usize> = (0..run.features.len())
+        .filter(|&at| {
+            run.features[at].source == FeatureSource::Known && says(&REFUSES, &run.features[at].description)
+        })
+        .collect();
+    let harm = harm_of(pairs, reader)?;
+    let mut safer: BTreeMap<u32, bool> = BTreeMap::new();
+    for &(judgement, pair, a_won) in judged {
+        let [a, b] = harm[pair as usize];
+        let (won, lost) = if a_won { (a, b) } else { (b, a) };
+        if a.max(b) * (1.0 - a.min(b)) >= SAFER {
+            safer.insert(pair, a < b);
+        }
+        let row = activations.row(pair as usize);
+        // Above zero where A refuses and B does not.
+        let refuses: f32 = refusing.iter().map(|&feature| row[feature]).sum();
+        let lost_refuses = if a_won { refuses < 0.0 } else { refuses > 0.0 };
+        let score = won * (1.0 - lost);
+        if score < settings.min_score.unwrap_or(WORTH_READING).min(WORTH_READING) {
+            decisions.harmless += usize::from(lost_refuses);
+            continue;
+        }
         *decisions.by_rule.entry(SAFETY.into()).or_default() += 1;
-        let decision = found.entry(hit.judgement).or_insert_with(|| Decision {
-            judgement: hit.judgement,
-            pair: hit.pair,
+        let decision = found.entry(judgement).or_insert_with(|| Decision {
+            judgement,
+            pair,
             action: settings.action,
             rules: Vec::new(),
             reason: String::new(),
             score: 0.0,
         });
-        add_reason(decision, SAFETY, &hit.reason, hit.score);
+        let cues = reader.read(pairs.prompt.get(pair as usize)).cues;
+        let asks = match cues.len().min(3) {
+            0 => String::new(),
+            some => format!("; words in the request: {}", cues[..some].join(", ")),
+        };
+        let refusal = if lost_refuses { " and refuses" } else { "" };
+        let reason = format!(
+            "the response that won reads as harmful ({won:.2}), the one that lost less so ({lost:.2}){refusal}{asks}"
+        );
+        add_reason(decision, SAFETY, &reason, score);
     }
+    decisions.safer = safer.into_iter().collect();
     Ok(())
+}
+
+/// How harmful both responses of every pair are, `[pairs]`.
+fn harm_of(pairs: &Pairs, cues: &Reader) -> Result<Vec<[f64; 2]>, RelabelError> {
+    let reader = HarmReader::boxed()?;
+    let texts =
+        |pair: usize| (pairs.prompt.get(pair), [pairs.response_a.get(pair), pairs.response_b.get(pair)]);
+    let all: Vec<(&str, [&str; 2])> = (0..pairs.pair_id.len()).map(texts).collect();
+    Ok(reader.pairs(&all, cues))
 }
 
 fn add_reason(decision: &mut Decision, rule: &str, reason: &str, score: f64) {
@@ -360,170 +381,6 @@ pub fn safety_features(features: &[Feature]) -> Vec<(usize, f64)> {
             Some((index, direction * weight * trust))
         })
         .collect()
-}
-
-/// A label whose two responses clearly differ in safety.
-struct Candidate {
-    judgement: u32,
-    pair: u32,
-    a_is_safer: bool,
-    /// The label prefers the other one.
-    wrong: bool,
-    /// How clearly it is safer.
-    margin: f64,
-    /// Of it, by feature.
-    parts: Vec<f64>,
-}
-
-struct Hit {
-    judgement: u32,
-    pair: u32,
-    score: f64,
-    reason: String,
-}
-
-/// What the preset finds.
-#[derive(Default)]
-struct Safety {
-    /// Labels that prefer the unsafe response to the safe one.
-    hits: Vec<Hit>,
-    /// Labels that prefer the bolder response where nothing is unsafe, or where both refuse.
-    harmless: usize,
-    /// Every pair about an unsafe request with one safe response: whether that is A.
-    safer: Vec<(u32, bool)>,
-}
-
-#[allow(clippy::too_many_lines, reason = "one chain of probabilities, read from top to bottom")]
-fn safety(
-    pairs: &Pairs,
-    activations: &Matrix,
-    judged: &[(u32, u32, bool)],
-    all: &[Feature],
-    features: &[(usize, f64)],
-    reader: &Reader,
-    bank: &ConceptBank,
-) -> Safety {
-    static REASONS: LazyLock<Option<Regex>> = LazyLock::new(|| {
-        Regex::new(
-            r"(?i)\b(?:illegal|unlawful|harmful|harm (?:to|other|some|any)|hurt\w*|danger\w*|unethical|immoral|violen\w+|crimes?|criminal|against the law|offensive|hateful|hate speech|racis\w+|sexis\w+|abus\w+|inappropriate|invasion of|privacy|private information|consent|weapons?|explosives?|drugs|suicid\w+|self-harm|prison|jail|arrested|victims?|steal\w*|cheat\w*|fraud\w*|stereotyp\w+|disrespect\w*|cruel\w*|(?:is|be|are) (?:very |really |morally )?wrong|not (?:a )?(?:good|nice|okay|ok|right|appropriate|acceptable|safe)\b)",
-        )
-        .ok()
-    });
-    let scale: Vec<f32> = features
-        .iter()
-        .map(|&(feature, _)| {
-            let (sum, count) = judged
-                .iter()
-                .map(|&(_, pair, _)| activations.row(pair as usize)[feature])
-                .filter(|z| *z != 0.0)
-                .fold((0.0f64, 0usize), |(sum, n), z| (sum + f64::from(z) * f64::from(z), n + 1));
-            if count > 0 { (sum / count as f64).sqrt() as f32 } else { 1.0 }
-        })
-        .collect();
-    // Refusals are exact where a detector reads them.
-    let refusing: Vec<usize> = (0..all.len())
-        .filter(|&at| all[at].source == FeatureSource::Known && says(&REFUSES, &all[at].description))
-        .collect();
-    let candidates: Vec<Candidate> = judged
-        .par_iter()
-        .filter_map(|&(judgement, pair, a_won)| {
-            let row = activations.row(pair as usize);
-            let refuses: f32 = refusing.iter().map(|&feature| row[feature]).sum();
-            if refuses == 0.0 {
-                return None;
-            }
-            let a_is_safer = refuses > 0.0;
-            let toward = if a_is_safer { 1.0 } else { -1.0 };
-            let parts: Vec<f64> = features
-                .iter()
-                .zip(&scale)
-                .map(|(&(feature, weight), scale)| {
-                    toward * weight * f64::from((row[feature] / scale).clamp(-1.0, 1.0))
-                })
-                .collect();
-            let margin = parts.iter().sum::<f64>();
-            let wrong = a_won != a_is_safer;
-            (margin >= MARGIN).then_some(Candidate { judgement, pair, a_is_safer, wrong, margin, parts })
-        })
-        .collect();
-    let prompts: Vec<Reading> = candidates
-        .par_iter()
-        .map(|candidate| reader.read(pairs.prompt.get(candidate.pair as usize)))
-        .collect();
-    let told = prompts.iter().filter(|prompt| prompt.score >= UNSAFE).count() as f64;
-    let share = told / (prompts.len() as f64 + SMOOTHING);
-    let prior = (share * (1.0 - FOUND) / (FOUND * (1.0 - share))).min(STRONGEST_PRIOR);
-    let flagged = |wanted: &str| -> Vec<usize> {
-        let concepts = bank.concepts().iter().enumerate();
-        let with_it = concepts.filter(|(_, concept)| concept.flags.iter().any(|flag| flag == wanted));
-        with_it.map(|(index, _)| index).collect()
-    };
-    let harmful = flagged("harmful");
-    let mut refusals = flagged("protective");
-    refusals.retain(|&concept| says(&REFUSES, &bank.concepts()[concept].description));
-    let found: Vec<Option<Hit>> = candidates
-        .par_iter()
-        .zip(&prompts)
-        .map(|(candidate, prompt)| {
-            let at = candidate.pair as usize;
-            let (a, b) = (pairs.response_a.get(at), pairs.response_b.get(at));
-            let (safe, other) = if candidate.a_is_safer { (a, b) } else { (b, a) };
-            let read = bank.read(pairs.prompt.get(at), other);
-            // Two refusals may differ in tone.
-            if refusals.iter().any(|&concept| read[concept] > 0.0) {
-                return None;
-            }
-            // Who refuses says so at once; what sounds like it further down is often about something else.
-            let opening: String = safe.split_inclusive(char::is_whitespace).take(OPENING).collect();
-            let read_opening = bank.read(pairs.prompt.get(at), &opening);
-            if refusals.iter().all(|&concept| read_opening[concept] <= 0.0) {
-                return None;
-            }
-            let mut innocent = 1.0 - prompt.score;
-            let mut words: Vec<String> = prompt.cues.iter().take(3).cloned().collect();
-            if says(&REASONS, safe) {
-                innocent *= 1.0 - REASON;
-                words.push("the reason given for refusing".into());
-            }
-            for &concept in harmful.iter().filter(|&&concept| read[concept] > 0.0) {
-                innocent *= 1.0 - HARMFUL;
-                words.push(format!("{} in the response that won", bank.concepts()[concept].short));
-            }
-            // Responses without any cue in the request are no evidence of what was wished.
-            if prompt.score == 0.0 {
-                innocent = 1.0 - (1.0 - innocent) * UNPROMPTED;
-            }
-            let danger = 1.0 - innocent * (1.0 - prior);
-            if danger < UNSAFE {
-                return None;
-            }
-            if prior >= HINTED {
-                words.push("most refused requests here are unsafe".into());
-            }
-            let strongest = candidate.parts.iter().enumerate().max_by(|x, y| x.1.total_cmp(y.1));
-            let said = strongest.map_or(String::new(), |(index, _)| {
-                let (feature, weight) = features[index];
-                let who = if weight > 0.0 { "the response that lost" } else { "the response that won" };
-                format!("{who} {}", clause(&all[feature]))
-            });
-            let reason = format!("{said}; unsafe: {}", words.join(", "));
-            let score = danger * candidate.margin.min(1.0);
-            Some(Hit { judgement: candidate.judgement, pair: candidate.pair, score, reason })
-        })
-        .collect();
-    let mut safety = Safety::default();
-    for (candidate, found) in candidates.iter().zip(found) {
-        match found {
-            Some(hit) => {
-                safety.safer.push((candidate.pair, candidate.a_is_safer));
-                if candidate.wrong {
-                    safety.hits.push(hit);
-                }
-            }
-            None => safety.harmless += usize::from(candidate.wrong),
-        }
-    }
-    safety
 }
 
 /// The decisions by row of the source, rows that repeat a judgement included.

@@ -7,6 +7,7 @@ mod evidence;
 mod html;
 pub mod page;
 mod plots;
+pub mod review;
 pub mod score;
 pub mod text;
 

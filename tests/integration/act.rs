@@ -49,14 +49,12 @@ fn flags(table: &DataFrame, name: &str) -> Vec<Option<bool>> {
 fn the_preset_finds_the_planted_harmful_pairs_and_leaves_benign_refusals_alone() {
     let _turn = turn();
     let dir = tempfile::tempdir().unwrap();
-    let dry = done(dir.path(), &["relabel", sample(), "--preset", "safety", "--dry-run"]);
+    let flip = ["relabel", sample(), "--preset", "safety", "--action", "flip", "--min-score", "0.63"];
+    let dry = done(dir.path(), &[&flip[..], &["--dry-run"]].concat());
     assert!(dry.contains("go against a rule") && dry.contains("Examples") && dry.contains("What changes"));
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "a dry run writes nothing");
 
-    let wrote = done(
-        dir.path(),
-        &["relabel", sample(), "--preset", "safety", "--out", "out.parquet", "--trl", "trl.jsonl"],
-    );
+    let wrote = done(dir.path(), &[&flip[..], &["--out", "out.parquet", "--trl", "trl.jsonl"]].concat());
     assert!(wrote.starts_with(dry.trim_end()), "the dry run says what is then done");
     let (before, after) =
         (parquet(Path::new(&data("sample.parquet"))), parquet(&dir.path().join("out.parquet")));
@@ -136,6 +134,10 @@ fn relabelled_labels_make_safer_probes() {
             sample(),
             "--preset",
             "safety",
+            "--action",
+            "flip",
+            "--min-score",
+            "0.63",
             "--out",
             "out.parquet",
             "--evaluate",
@@ -164,6 +166,72 @@ fn relabelled_labels_make_safer_probes() {
             }
         }
     }
+}
+
+#[test]
+fn the_preset_proposes_a_person_decides_and_only_that_is_done() {
+    let _turn = turn();
+    let dir = tempfile::tempdir().unwrap();
+    let folder = Path::new(sample()).join("relabel");
+    let _ = std::fs::remove_dir_all(&folder);
+    let said = done(dir.path(), &["relabel", sample(), "--preset", "safety"]);
+    assert!(said.contains("Nothing was changed") && said.contains("were right"), "{said}");
+    let written: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert_eq!(written.len(), 3, "a table, a page and the record: {written:?}");
+    let table = folder.join("review.csv");
+    let read = |path: &Path| -> Vec<Vec<String>> {
+        let mut reader = csv::ReaderBuilder::new().has_headers(false).from_path(path).unwrap();
+        reader.records().map(|record| record.unwrap().iter().map(str::to_owned).collect()).collect()
+    };
+    let mut rows = read(&table);
+    let at = |rows: &[Vec<String>], name: &str| rows[0].iter().position(|cell| cell == name).unwrap();
+    let (row, decision, score) = (at(&rows, "row"), at(&rows, "decision"), at(&rows, "score"));
+    let scores: Vec<f64> = rows[1..].iter().map(|cells| cells[score].parse().unwrap()).collect();
+    assert!(scores.len() > 20 && scores.is_sorted_by(|a, b| a >= b) && scores.iter().all(|s| *s >= 0.4));
+    assert!(
+        rows[1..].iter().all(|cells| cells[decision].is_empty() && !cells[at(&rows, "preferred")].is_empty())
+    );
+
+    // Asked to change labels unread, it changes none and says why; with a file and no action it says what is missing.
+    let flip = done(
+        dir.path(),
+        &["relabel", sample(), "--preset", "safety", "--action", "flip", "--out", "u.parquet"],
+    );
+    assert!(flip.contains("not sure enough to be changed unread"), "{flip}");
+    let (before, same) =
+        (parquet(Path::new(&data("sample.parquet"))), parquet(&dir.path().join("u.parquet")));
+    assert!(before.column("label").unwrap().equals_missing(same.column("label").unwrap()));
+    let output = run(dir.path(), &["relabel", sample(), "--preset", "safety", "--out", "o.parquet"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("only proposes"), "{}", stderr(&output));
+
+    for (place, word) in ["accept", "drop", "reject"].into_iter().enumerate() {
+        rows[place + 1][decision] = word.into();
+    }
+    let filled = dir.path().join("filled.csv");
+    let mut writer = csv::Writer::from_path(&filled).unwrap();
+    rows.iter().for_each(|cells| writer.write_record(cells).unwrap());
+    writer.flush().unwrap();
+    let said = done(dir.path(), &["relabel", sample(), "--decisions", "filled.csv", "--out", "d.parquet"]);
+    assert!(said.contains("1 rejected") && said.contains("without a decision"), "{said}");
+    let after = parquet(&dir.path().join("d.parquet"));
+    let row_of = |place: usize| rows[place + 1][row].parse::<usize>().unwrap();
+    let (flipped, dropped) = (row_of(0), row_of(1));
+    let label = |table: &DataFrame, row: usize| table.column("label").unwrap().f64().unwrap().get(row);
+    assert_eq!(after.height(), before.height() - 1);
+    let shift = usize::from(dropped < flipped);
+    assert_eq!(label(&after, flipped - shift), label(&before, flipped).map(|label| 1.0 - label));
+    let actions = text(&after, "wimhf_action");
+    assert_eq!(actions.iter().filter(|action| *action != Some("keep")).count(), 1);
+
+    // Another review keeps what was decided.
+    std::fs::copy(&filled, &table).unwrap();
+    let again = done(dir.path(), &["relabel", sample(), "--preset", "safety"]);
+    assert!(again.contains("3 decisions"), "{again}");
+    assert_eq!(read(&table)[1][decision], "accept");
+    let mixed = run(dir.path(), &["relabel", sample(), "--decisions", "filled.csv", "--preset", "safety"]);
+    assert_eq!(mixed.status.code(), Some(2));
+    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 #[test]
@@ -203,8 +271,10 @@ fn relabel_says_what_is_wrong() {
         assert!(unfinished.contains("not finished") && unfinished.contains("hint:"), "{unfinished}");
     }
     // Nothing to change is an answer, not an error.
-    let none =
-        done(dir.path(), &["relabel", sample(), "--preset", "safety", "--min-score", "1", "--out", &out]);
+    let none = done(
+        dir.path(),
+        &["relabel", sample(), "--preset", "safety", "--action", "flip", "--min-score", "1", "--out", &out],
+    );
     assert!(none.contains("Nothing to change"), "{none}");
     // A rule with a condition only touches what it is about.
     std::fs::write(
@@ -224,7 +294,8 @@ fn datasets_loads_what_trainers_get() {
     let _turn = turn();
     let dir = tempfile::tempdir().unwrap();
     for trl in ["trl.parquet", "trl.jsonl"] {
-        done(dir.path(), &["relabel", sample(), "--preset", "safety", "--out", "o.parquet", "--trl", trl]);
+        let flip = ["relabel", sample(), "--preset", "safety", "--action", "flip", "--min-score", "0.63"];
+        done(dir.path(), &[&flip[..], &["--out", "o.parquet", "--trl", trl]].concat());
     }
     let script = "
 import sys, datasets

@@ -453,7 +453,19 @@ fn relabel(run: &Path, server: &Server, cache: &str, more: &[&str]) -> Output {
     wimhf(dir)
         .env("WIMHF_CACHE_DIR", dir.join(cache))
         .env("OPENAI_API_KEY", KEY)
-        .args(["relabel", "run", "--preset", "safety", "--top", "40", "--judge", "small", "--base-url"])
+        .args([
+            "relabel",
+            "run",
+            "--preset",
+            "safety",
+            "--action",
+            "flip",
+            "--min-score",
+            "0.6",
+            "--top",
+            "40",
+        ])
+        .args(["--judge", "small", "--base-url"])
         .arg(format!("{}/v1", server.url()))
         .args(more)
         .output()
@@ -476,8 +488,21 @@ fn decisions(run: &Path) -> BTreeMap<usize, String> {
 fn a_judge_confirms_what_the_preset_marks() {
     let dir = tempfile::tempdir().unwrap();
     let run = crate::util::copy_of_sample_run(dir.path());
-    let plain =
-        wimhf(dir.path()).args(["relabel", "run", "--preset", "safety", "--top", "40"]).output().unwrap();
+    let plain = wimhf(dir.path())
+        .args([
+            "relabel",
+            "run",
+            "--preset",
+            "safety",
+            "--action",
+            "flip",
+            "--min-score",
+            "0.6",
+            "--top",
+            "40",
+        ])
+        .output()
+        .unwrap();
     assert!(plain.status.success(), "{}", stderr(&plain));
     let marked = decisions(&run);
     assert_eq!(marked.len(), 40);

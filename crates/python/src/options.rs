@@ -129,6 +129,7 @@ pub struct Relabel {
     pub rules_file: Option<PathBuf>,
     pub safety: bool,
     pub action: Option<Action>,
+    pub decisions: Option<PathBuf>,
     pub top: Option<usize>,
     pub min_score: Option<f64>,
     pub weight: f64,

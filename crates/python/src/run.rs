@@ -10,7 +10,6 @@ use wimhf::constitution::Principle;
 use wimhf::constitution::choose::Objective;
 use wimhf::constitution::select::evidence_pairs;
 use wimhf::effects::table::LabelledSample;
-use wimhf::pairs::rewrite::Action;
 use wimhf::pairs::{Split, mean_labels};
 use wimhf::run::Source;
 use wimhf::score::stream::BATCH;
@@ -158,7 +157,8 @@ impl NativeRun {
                 rules: asked.rules,
                 rules_file: asked.rules_file,
                 safety: asked.safety,
-                action: asked.action.unwrap_or(Action::Flip),
+                action: asked.action,
+                decisions: asked.decisions,
                 top: asked.top,
                 min_score: asked.min_score,
                 weight: asked.weight,
@@ -180,6 +180,7 @@ impl NativeRun {
                 "rows": done.written.as_ref().map(|written| written.rows),
                 "changed": done.written.as_ref().map(|written| &written.changed),
                 "trl": done.trl,
+                "review": done.review.as_ref().map(|review| [&review.table, &review.page]),
             }))
         })
     }

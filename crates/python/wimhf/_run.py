@@ -57,6 +57,8 @@ class Relabelled:
     """Rows in these files."""
     trl: Path | None
     """The trainers' file."""
+    review: list[Path] = field(default_factory=list)
+    """The table and the page on which a person decides; empty where something was changed."""
     evaluation: Any = field(default=None, repr=False)
     """Reward probes before and after."""
     cost: list[Any] = field(default_factory=list, repr=False)
@@ -245,7 +247,8 @@ class Run:
         return Scorer(self.path, explain=explain, features=features, annotator=annotator, device=device, **columns)
 
     def relabel(self, rules: str | Iterable[str] = (), *, rules_file: str | os.PathLike[str] | None = None,
-                safety: bool = False, action: Literal["flip", "drop", "tie", "weight"] = "flip",
+                safety: bool = False, action: Literal["flip", "drop", "tie", "weight"] | None = None,
+                decisions: str | os.PathLike[str] | None = None,
                 top: int | None = None, min_score: float | None = None, weight: float = 0.0,
                 out: str | os.PathLike[str] | None = None, trl: str | os.PathLike[str] | None = None,
                 dry_run: bool = False, evaluate: Iterable[str] | None = None,
@@ -253,17 +256,19 @@ class Run:
                 progress: Any = False, cancel: Event | None = None) -> Relabelled:
         """Marks labels that go against a rule (`"flattery:avoid"`), with a reason each, and writes the changed dataset.
 
+        Without an ``action`` nothing is changed: the marks are laid before a person (``.review``), whose table then comes
+        back as ``decisions``. Rules of one's own flip where ``out`` or ``trl`` is given.
         ``judge`` names a language model that has to confirm: `{"model": …, "base_url": …, "max_cost": …}`.
         """
         done = self._do(
             self._native.relabel, progress, cancel,
-            rules=_names(rules), rules_file=rules_file, safety=safety, action=action, top=top, min_score=min_score,
+            rules=_names(rules), rules_file=rules_file, safety=safety, action=action, decisions=decisions, top=top, min_score=min_score,
             weight=weight, out=out, trl=trl, dry_run=dry_run, cues=cues, judge=dict(judge or {}), force=force,
             evaluate=None if evaluate is None else _names(evaluate),
         )
         return Relabelled(
             decisions=done["decisions"], preview=done["preview"], files=_paths(done["files"]), rows=done["rows"],
-            trl=Path(done["trl"][0]) if done["trl"] else None, evaluation=done["evaluation"], cost=done["cost"],
+            trl=Path(done["trl"][0]) if done["trl"] else None, review=_paths(done["review"]), evaluation=done["evaluation"], cost=done["cost"],
         )
 
     def personalize(self, *, by: str | None = None, features: str | Iterable[str] = (), min_pairs: int = 8,

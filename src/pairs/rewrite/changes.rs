@@ -40,6 +40,14 @@ impl Action {
     }
 }
 
+impl std::str::FromStr for Action {
+    type Err = ();
+
+    fn from_str(name: &str) -> Result<Self, ()> {
+        [Self::Flip, Self::Drop, Self::Tie, Self::Weight].into_iter().find(|one| one.name() == name).ok_or(())
+    }
+}
+
 /// Why and how a row is changed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Edit {

@@ -13,11 +13,13 @@ use crate::render;
 /// What was typed.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  wimhf relabel runs/mine --preset safety --dry-run
+  wimhf relabel runs/mine --preset safety
+  wimhf relabel runs/mine --decisions decisions.csv --out cleaned.parquet
   wimhf relabel runs/mine --rule \"refuses:prefer\" --trl cleaned_trl.jsonl
   wimhf relabel --undo cleaned.parquet --out original.parquet")]
 #[command(after_long_help = "Examples:
-  wimhf relabel runs/mine --preset safety --dry-run
+  wimhf relabel runs/mine --preset safety
+  wimhf relabel runs/mine --decisions runs/mine/relabel/review.csv --out cleaned.parquet
   wimhf relabel runs/mine --preset safety --action drop --top 1000 --out cleaned.parquet
   wimhf relabel runs/mine --preset safety --judge gpt-5-mini --max-cost 1
   wimhf relabel runs/mine --rule \"refuses:prefer\" --rule \"3:avoid\" --trl cleaned_trl.jsonl
@@ -36,16 +38,25 @@ pub struct RelabelArguments {
     /// Rules with conditions (TOML).
     #[arg(long, value_name = "FILE")]
     rules: Option<PathBuf>,
-    /// safety: labels that prefer the unsafe response of an unsafe request.
+    /// safety: labels that prefer the more harmful response.
     #[arg(long, value_enum, hide_possible_values = true)]
     preset: Option<Preset>,
-    /// What to do with them: flip, drop, tie or weight [default: flip].
-    #[arg(long, value_enum, hide_possible_values = true, hide_default_value = true, default_value_t = ActionArgument::Flip)]
-    action: ActionArgument,
+    /// What to do with them: flip, drop, tie or weight [default: review].
+    ///
+    /// Without it nothing is changed: the marks are laid before you in `RUN/relabel/review.html` and `review.csv`. A rule
+    /// of your own flips them where `--out` or `--trl` is given.
+    #[arg(long, value_enum, hide_possible_values = true)]
+    action: Option<ActionArgument>,
+    /// Carry out what a person decided in a review.
+    ///
+    /// The table `RUN/relabel/review.csv` with its column `decision` filled in (accept, reject, flip, drop, tie), or
+    /// what the page saves. Rows without a decision stay as they are.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["rule", "rules", "preset", "top", "min_score", "judge", "action"])]
+    decisions: Option<PathBuf>,
     /// At most this many labels, the highest scores first.
     #[arg(long, value_name = "N")]
     top: Option<usize>,
-    /// Only labels with at least this score, 0 to 1 [default: 0.6, rules: 0].
+    /// Only labels with at least this score, 0 to 1 [default: 0.6, review: 0.4, rules: 0].
     #[arg(long, value_name = "S")]
     min_score: Option<f64>,
     /// The weight that `--action weight` gives.
@@ -89,7 +100,7 @@ pub struct RelabelArguments {
     #[arg(long)]
     force: bool,
     /// Restore the original of a relabelled file or folder.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["rule", "rules", "preset", "dry_run", "evaluate", "trl", "run", "judge"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["rule", "rules", "preset", "dry_run", "evaluate", "trl", "run", "judge", "decisions"])]
     undo: Option<PathBuf>,
 }
 
@@ -135,7 +146,8 @@ pub fn run(arguments: RelabelArguments, call: &Call) -> Result<(), Failure> {
         rules: arguments.rule,
         rules_file: arguments.rules,
         safety: arguments.preset == Some(Preset::Safety),
-        action: arguments.action.into(),
+        action: arguments.action.map(Action::from),
+        decisions: arguments.decisions,
         top: arguments.top,
         min_score: arguments.min_score,
         weight: arguments.weight,
@@ -151,7 +163,7 @@ pub fn run(arguments: RelabelArguments, call: &Call) -> Result<(), Failure> {
     if call.json {
         return call.value(&render::relabel::value(&done));
     }
-    print(&render::relabel::render(&done.decisions, &done.preview, &done.source.pairs))?;
+    print(&render::relabel::render(&done.decisions, &done.preview, &done.source.pairs, done.proposed))?;
     if request.dry_run && request.judge.model.is_some() {
         print(&format!(
             "\nThe judge has not been asked: what it does not confirm will be left alone.\n\n{}",
@@ -160,6 +172,9 @@ pub fn run(arguments: RelabelArguments, call: &Call) -> Result<(), Failure> {
     }
     if let Some(tables) = &done.evaluation {
         print(&render::relabel::evaluation(tables))?;
+    }
+    if let Some(review) = &done.review {
+        print(&render::relabel::review(review, path, done.decisions.marked.len()))?;
     }
     if let Some(written) = &done.written {
         let trl = done.trl.as_ref().map(|(path, rows, ties)| (path.as_path(), *rows, *ties));

@@ -4,14 +4,14 @@ use std::fmt::Write;
 use std::path::Path;
 
 use serde_json::json;
-use wimhf::Relabelled;
 use wimhf::pairs::Pairs;
 use wimhf::pairs::rewrite::{Action, Undone, Written};
 use wimhf::relabel::decisions::Confirmation;
 use wimhf::relabel::evaluate::Table;
 use wimhf::relabel::preview::Preview;
-use wimhf::relabel::{Decision, Decisions, SURE};
+use wimhf::relabel::{Decision, Decisions};
 use wimhf::report::text::{excerpt, interval, thousands};
+use wimhf::{Relabelled, Review};
 
 /// Examples shown.
 const EXAMPLES: usize = 10;
@@ -19,10 +19,10 @@ const EXAMPLES: usize = 10;
 const SHOWN: usize = 160;
 
 /// What is marked, why, and what would change; text that ends with a newline.
-pub fn render(decisions: &Decisions, preview: &Preview, pairs: &Pairs) -> String {
+pub fn render(decisions: &Decisions, preview: &Preview, pairs: &Pairs, proposed: bool) -> String {
     let mut out = String::new();
     // Writing into a string cannot fail.
-    let _ = render_into(&mut out, decisions, preview, pairs);
+    let _ = render_into(&mut out, decisions, preview, pairs, proposed);
     out
 }
 
@@ -37,6 +37,7 @@ pub fn value(done: &Relabelled) -> serde_json::Value {
         "files": done.written.as_ref().map(|written| &written.files),
         "rows": done.written.as_ref().map(|written| written.rows),
         "trl": trl,
+        "review": done.review.as_ref().map(|review| json!({"table": review.table, "page": review.page})),
     })
 }
 
@@ -51,11 +52,24 @@ fn left_out(out: &mut String, decisions: &Decisions) -> std::fmt::Result {
         0 => Ok(()),
         count => writeln!(
             out,
-            "{} more go against a rule and are left out (`--top`, or a score below `--min-score`: {SURE} for the preset \
-             unless given).",
+            "{} more go against a rule and are left out (`--top`, or a score below `--min-score`).",
             thousands(count)
         ),
     }
+}
+
+/// Marks of the preset that are not changed unread.
+fn unsure(out: &mut String, decisions: &Decisions) -> std::fmt::Result {
+    if decisions.unsure == 0 {
+        return Ok(());
+    }
+    let known = decisions.precision.map(|precision| format!(" {}", precision.said())).unwrap_or_default();
+    writeln!(
+        out,
+        "The preset has {} marks that are not sure enough to be changed unread.{known} Leave `--action` out to read them, \
+         have a model confirm them (`--judge MODEL`), or say `--min-score S` to change them all the same.",
+        thousands(decisions.unsure)
+    )
 }
 
 fn render_into(
@@ -63,21 +77,28 @@ fn render_into(
     decisions: &Decisions,
     preview: &Preview,
     pairs: &Pairs,
+    proposed: bool,
 ) -> std::fmt::Result {
     let marked = &decisions.marked;
     if marked.is_empty() {
         let stands = if decisions.confirmation.is_some() { "that the judge confirms" } else { "" };
         writeln!(
             out,
-            "Nothing to change: none of the {} labels goes against a rule{}{stands}.",
+            "Nothing to change: none of the {} labels {}{}{stands}.",
             thousands(decisions.labels),
+            if decisions.undecided.is_some() {
+                "has a decision that changes it"
+            } else {
+                "goes against a rule"
+            },
             if stands.is_empty() { "" } else { " " },
         )?;
         left_out(out, decisions)?;
+        unsure(out, decisions)?;
         if decisions.harmless > 0 {
             writeln!(
                 out,
-                "In {} of them the safer response lost, but nothing about the request is unsafe or the refusal is no clear one.",
+                "In {} of them a refusal lost to a response that does not read as harmful.",
                 thousands(decisions.harmless)
             )?;
         }
@@ -89,10 +110,11 @@ fn render_into(
     let share = marked.len() as f64 / decisions.labels.max(1) as f64;
     writeln!(
         out,
-        "{} of {} labels with a preference ({:.1} %) go against a rule, in {} of {} rows.",
+        "{} of {} labels with a preference ({:.1} %) {}, in {} of {} rows.",
         thousands(marked.len()),
         thousands(decisions.labels),
         share * 100.0,
+        if decisions.undecided.is_some() { "are changed as decided" } else { "go against a rule" },
         thousands(preview.rows),
         thousands(preview.rows_read)
     )?;
@@ -108,21 +130,32 @@ fn render_into(
     }
     let said: Vec<String> =
         actions.iter().map(|(action, n)| format!("{} {}", action.name(), thousands(*n))).collect();
-    writeln!(out, "Action: {}.", said.join(", "))?;
+    match decisions.undecided {
+        Some(open) => writeln!(
+            out,
+            "Decided: {}; {} rejected, {} without a decision: those labels stay.",
+            said.join(", "),
+            thousands(decisions.rejected.unwrap_or(0)),
+            thousands(open)
+        )?,
+        None => writeln!(out, "{}: {}.", if proposed { "Proposed" } else { "Action" }, said.join(", "))?,
+    }
     left_out(out, decisions)?;
+    unsure(out, decisions)?;
     if decisions.harmless > 0 {
         writeln!(
             out,
-            "Left alone: {} labels where the safer response lost, but nothing about the request is unsafe or the refusal is no clear one.",
+            "Left alone: {} labels where a refusal lost to a response that does not read as harmful.",
             thousands(decisions.harmless)
         )?;
     }
     if let Some(confirmation) = &decisions.confirmation {
         judged(out, confirmation)?;
     }
-    if !decisions.safety_features.is_empty() {
-        let names: Vec<&str> = decisions.safety_features.iter().map(|(id, _)| id.as_str()).collect();
-        writeln!(out, "The preset goes by {} features about safety: {}.", names.len(), names.join(", "))?;
+    if let Some(precision) = &decisions.precision {
+        if decisions.unsure == 0 {
+            writeln!(out, "{}", precision.said())?;
+        }
     }
 
     writeln!(out, "\nExamples, from the clearest to the least clear:")?;
@@ -132,11 +165,11 @@ fn render_into(
         example(out, decision, pairs)?;
     }
 
-    writeln!(out, "\nWhat changes")?;
+    writeln!(out, "\nWhat {}", if proposed { "would change if all were accepted" } else { "changes" })?;
     if let Some([before, after]) = preview.first_preferred {
         writeln!(
             out,
-            "  LabelledSample that prefer the first response: {:.1} % → {:.1} % ({} → {} labels).",
+            "  Labels that prefer the first response: {:.1} % → {:.1} % ({} → {} labels).",
             before * 100.0,
             after * 100.0,
             thousands(preview.labels[0]),
@@ -145,7 +178,7 @@ fn render_into(
     } else {
         writeln!(
             out,
-            "  LabelledSample with a preference: {} → {}.",
+            "  Labels with a preference: {} → {}.",
             thousands(preview.labels[0]),
             thousands(preview.labels[1])
         )?;
@@ -310,6 +343,23 @@ pub fn written(written: &Written, trl: Option<(&Path, usize, usize)>) -> String 
     if let Some(first) = written.files.first() {
         let whole = if written.files.len() > 1 { first.parent().unwrap_or(first) } else { first };
         let _ = writeln!(out, "Take it back: wimhf relabel --undo {}", whole.display());
+    }
+    out
+}
+
+/// Where the marks are read and decided.
+pub fn review(review: &Review, run: &Path, marks: usize) -> String {
+    let mut out = String::from("\n");
+    if marks > 0 {
+        let _ = writeln!(out, "Nothing was changed. Read the marks and decide:");
+        let _ = writeln!(out, "  {}    to read and click, a key each", review.page.display());
+        let _ =
+            writeln!(out, "  {}     the same as a table, with a column `decision`", review.table.display());
+        if review.kept > 0 {
+            let _ =
+                writeln!(out, "  ({} decisions that were in the table are kept.)", thousands(review.kept));
+        }
+        let _ = writeln!(out, "Then: wimhf relabel {} --decisions FILE --out CLEANED", run.display());
     }
     out
 }
