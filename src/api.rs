@@ -20,6 +20,7 @@ pub use crate::config::Config;
 pub use crate::context::{Cancel, Context, Observer};
 pub use crate::error::{Door, Error, ErrorKind};
 pub use crate::ops::analyze::{Analysis, Request as AnalyzeRequest};
+pub use crate::ops::audit::{AuditRequest, Audited};
 pub use crate::ops::compare::{CompareRequest, Comparison};
 pub use crate::ops::constitution::{Constitution, ConstitutionRequest};
 pub use crate::ops::export::{ExportFormat, ExportRequest, Exported};
@@ -27,6 +28,7 @@ pub use crate::ops::inspect::Inspection;
 pub use crate::ops::judge::{JudgeRequest, Judgement};
 pub use crate::ops::models::{CostEstimate, ModelRequest};
 pub use crate::ops::personalize::{PersonalizeRequest, Personalized};
+pub use crate::ops::rate::{RateRequest, Rated};
 pub use crate::ops::relabel::{RelabelRequest, Relabelled, Review};
 pub use crate::ops::report::ReportRequest;
 pub use crate::ops::score::{ScoreRequest, Scored, ScorerRequest};
@@ -145,6 +147,22 @@ impl Run {
         observer: &mut dyn Observer,
     ) -> Result<Constitution, Error> {
         Ok(ops::constitution::constitution(self, request, observer)?)
+    }
+
+    /// Which models win, and why: ratings without and with what the responses are like held fixed.
+    ///
+    /// # Errors
+    /// Where no columns name models, or there are too few comparisons.
+    pub fn models(&self, request: &RateRequest) -> Result<Rated, Error> {
+        Ok(ops::rate::rate(self, request)?)
+    }
+
+    /// Two judges on the same pairs: which features one rewards more than the other.
+    ///
+    /// # Errors
+    /// Where no judge is named, or it has judged too few of the run's pairs.
+    pub fn audit(&self, request: &AuditRequest) -> Result<Audited, Error> {
+        Ok(ops::audit::audit(self, request)?)
     }
 
     /// Concepts of the user's own, read by a language model.

@@ -13,10 +13,12 @@ use crate::hub::HubError;
 use crate::llm::chat::LanguageError;
 use crate::llm::open::OpenError;
 use crate::ops::analyze::AnalyzeError;
+use crate::ops::audit::AuditError;
 use crate::ops::compare::CompareError;
 use crate::ops::constitution::ConstitutionError;
 use crate::ops::judge::JudgeError;
 use crate::ops::personalize::PersonalizeFailure;
+use crate::ops::rate::RateError;
 use crate::ops::relabel::RelabelFailure;
 use crate::pairs::PairsError;
 use crate::pairs::rewrite::RewriteError;
@@ -350,6 +352,26 @@ impl Kind for ConstitutionError {
             Self::Open(error) => error.kind(),
             Self::Model(ByModelError::Language(error)) => error.kind(),
             Self::Model(ByModelError::Embed(error)) => error.kind(),
+        }
+    }
+}
+
+impl Kind for AuditError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Run(error) => error.kind(),
+            Self::Store(error) => error.kind(),
+            _ => ErrorKind::Input,
+        }
+    }
+}
+
+impl Kind for RateError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Run(error) => error.kind(),
+            Self::Store(error) => error.kind(),
+            _ => ErrorKind::Input,
         }
     }
 }

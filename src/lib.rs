@@ -25,7 +25,7 @@
 //!
 //! ```text
 //! order: panics limits rng suggest matrix context statistics config store cache net hub pairs sentences embed sae dictionary llm describe effects
-//!        constitution dataset run featurizer relabel personalize score compare report export ops error api
+//!        constitution dataset run featurizer relabel personalize score compare ratings audit report export ops error api
 //! ```
 
 #![forbid(unsafe_code)]
@@ -43,6 +43,7 @@
 )]
 
 pub mod api;
+pub mod audit;
 pub mod cache;
 pub mod compare;
 pub mod config;
@@ -66,6 +67,7 @@ pub mod ops;
 pub mod pairs;
 pub mod panics;
 pub mod personalize;
+pub mod ratings;
 pub mod relabel;
 pub mod report;
 pub mod rng;

@@ -41,7 +41,7 @@ pub use feature::{
     feature_effects, feature_effects_while, score_tests, unexplained,
 };
 pub use logistic::Outcome;
-pub(crate) use numeric::quantile_95;
+pub(crate) use numeric::{quantile_95, student_p};
 pub use sample::Sample;
 
 /// Why a sample cannot be formed. These are mistakes of the caller, not of the data.

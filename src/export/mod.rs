@@ -1,10 +1,12 @@
 //! Files for programs: the run's tables, and its pairs for trainers, spreadsheets and other tools.
 
 pub mod annotated_pairs;
+pub mod audit;
 pub mod comparison;
 pub mod decisions;
 pub mod exports;
 pub mod personalize;
+pub mod ratings;
 mod rows;
 pub mod tables;
 pub mod trl;

@@ -1,6 +1,7 @@
 //! One workflow a file: what each verb does, from a request to a value that knows nothing of terminals.
 
 pub mod analyze;
+pub mod audit;
 pub mod compare;
 pub mod constitution;
 pub mod export;
@@ -8,6 +9,7 @@ pub mod inspect;
 pub mod judge;
 pub mod models;
 pub mod personalize;
+pub mod rate;
 pub mod relabel;
 pub mod report;
 pub mod score;

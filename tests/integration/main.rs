@@ -21,6 +21,7 @@ mod hub_datasets;
 mod hub_models;
 mod inspect;
 mod interop;
+mod judges;
 mod language;
 mod limits;
 mod outputs;

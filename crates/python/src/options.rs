@@ -192,6 +192,27 @@ pub struct Judge {
     pub judge: Model,
 }
 
+/// `audit`.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Audit {
+    pub judge_column: Option<String>,
+    pub judge_scores: Option<(String, String)>,
+    pub judge_data: Option<String>,
+    pub against: Option<String>,
+    pub out: Option<PathBuf>,
+    pub force: bool,
+}
+
+/// `models`.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Models {
+    pub columns: Option<(String, String)>,
+    pub out: Option<PathBuf>,
+    pub force: bool,
+}
+
 /// `report`.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]

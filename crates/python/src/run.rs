@@ -14,8 +14,8 @@ use wimhf::pairs::{Split, mean_labels};
 use wimhf::run::Source;
 use wimhf::score::stream::BATCH;
 use wimhf::{
-    ConstitutionRequest, Context, Error, ErrorKind, ExportRequest, JudgeRequest, PersonalizeRequest,
-    RelabelRequest, ReportRequest, Run, ScoreRequest, Scorer,
+    AuditRequest, ConstitutionRequest, Context, Error, ErrorKind, ExportRequest, JudgeRequest,
+    PersonalizeRequest, RateRequest, RelabelRequest, ReportRequest, Run, ScoreRequest, Scorer,
 };
 
 use crate::arrow::Frame;
@@ -249,6 +249,33 @@ impl NativeRun {
                 dry_run: asked.dry_run,
             };
             text(&self.within(context).judge(&request, observer)?)
+        })
+    }
+
+    /// Two judges on the same pairs; what was found as JSON.
+    fn audit(&self, py: Python<'_>, watcher: Watcher<'_, '_>, options: &str) -> PyResult<String> {
+        work(watcher, py, |context, _| {
+            let asked = read::<options::Audit>(options)?;
+            let request = AuditRequest {
+                judge_column: asked.judge_column,
+                judge_scores: asked.judge_scores,
+                judge_data: asked.judge_data,
+                against: asked.against,
+                out: asked.out,
+                force: asked.force,
+            };
+            let audited = self.within(context).audit(&request)?;
+            text(&json!({"found": audited.found, "files": audited.files}))
+        })
+    }
+
+    /// Which models win, and why; what was found as JSON.
+    fn models(&self, py: Python<'_>, watcher: Watcher<'_, '_>, options: &str) -> PyResult<String> {
+        work(watcher, py, |context, _| {
+            let asked = read::<options::Models>(options)?;
+            let request = RateRequest { columns: asked.columns, out: asked.out, force: asked.force };
+            let rated = self.within(context).models(&request)?;
+            text(&json!({"found": rated.found, "files": rated.files}))
         })
     }
 

@@ -20,11 +20,12 @@ from typing import Any, Iterable, Literal, Mapping
 from wimhf import _wimhf
 from wimhf._errors import BudgetError, Cancelled, InputError, ModelError, RunError, WimhfError
 from wimhf._progress import Event, Watcher
-from wimhf._run import Constitution, Judgement, Personalized, Relabelled, Run, Scorer, packed
+from wimhf._run import Audit, Constitution, Judgement, Models, Personalized, Relabelled, Run, Scorer, packed
 from wimhf._table import VECTOR_COLUMNS, Table, sources, with_vectors
 
 __version__: str = _wimhf.__version__
 __all__ = [
+    "Audit",
     "BudgetError",
     "Cancelled",
     "Comparison",
@@ -33,6 +34,7 @@ __all__ = [
     "Inspection",
     "Judgement",
     "ModelError",
+    "Models",
     "Personalized",
     "Relabelled",
     "Run",

@@ -93,6 +93,36 @@ class Constitution:
 
 
 @dataclass(frozen=True)
+class Audit:
+    """Two judges on the same pairs."""
+
+    found: Mapping[str, Any]
+    """`audit.json`: agreement, and every feature with both judges."""
+    files: list[Path]
+    """What was written."""
+
+    @property
+    def features(self) -> list[dict[str, Any]]:
+        """A feature each, the surest difference first: `difference`, `judge`, `reference` with `value`, `low`, `high`."""
+        return list(self.found["features"])
+
+
+@dataclass(frozen=True)
+class Models:
+    """Which models win, and why."""
+
+    found: Mapping[str, Any]
+    """`models.json`: ratings, what length and format are worth, what each model does more of."""
+    files: list[Path]
+    """What was written."""
+
+    @property
+    def ratings(self) -> list[dict[str, Any]]:
+        """A model each, the best first: `rating`, `rating_style`, `rating_all` with `value`, `low`, `high`, and `traits`."""
+        return list(self.found["models"])
+
+
+@dataclass(frozen=True)
 class Judgement:
     """Concepts of one's own, as language models read them."""
 
@@ -293,6 +323,30 @@ class Run:
             dry_run=dry_run, out=out, model=dict(model or {}), icai=icai, pairs=pairs, pairs_per_call=pairs_per_call,
         )
         return Constitution(found=done["found"], files=_paths(done["files"]), cost=done["cost"])
+
+    def audit(self, judge_column: str | None = None, *, judge_scores: tuple[str, str] | None = None,
+              judge_data: str | os.PathLike[str] | None = None, against: str | None = None,
+              out: str | os.PathLike[str] | None = None, force: bool = False, progress: Any = False,
+              cancel: Event | None = None) -> Audit:
+        """Which features one judge rewards more than another, on the same pairs.
+
+        The judge is a label column, two columns of scores, or another dataset with the same pairs.
+        """
+        done = self._do(self._native.audit, progress, cancel, judge_column=judge_column,
+                        judge_scores=list(judge_scores) if judge_scores else None,
+                        judge_data=None if judge_data is None else os.fspath(judge_data), against=against, out=out,
+                        force=force)
+        return Audit(found=done["found"], files=_paths(done["files"]))
+
+    def models(self, columns: tuple[str, str] | None = None, *, out: str | os.PathLike[str] | None = None,
+               force: bool = False, progress: Any = False, cancel: Event | None = None) -> Models:
+        """Bradley–Terry ratings of the models, by the labels alone and with style or everything held fixed.
+
+        ``columns`` name the model of the first and of the second response; `model_a`, `model_b` and the like are found.
+        """
+        done = self._do(self._native.models, progress, cancel, columns=list(columns) if columns else None, out=out,
+                        force=force)
+        return Models(found=done["found"], files=_paths(done["files"]))
 
     def judge(self, concepts: str | Iterable[str], *, judge: Mapping[str, Any] | None = None, pairs: int = 300,
               pairs_per_call: int = 5, second_judge: str | None = None, dry_run: bool = False,

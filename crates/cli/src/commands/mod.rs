@@ -4,6 +4,7 @@
 //! Data goes to stdout, everything else to stderr.
 
 mod analyze;
+mod audit;
 mod cache;
 mod compare;
 mod concepts;
@@ -18,6 +19,7 @@ mod generate;
 mod inspect;
 mod judge;
 mod language;
+mod models;
 mod personalize;
 mod reference;
 mod relabel;
@@ -67,6 +69,10 @@ enum Command {
     Score(Box<score::ScoreArguments>),
     /// Compare runs, or the groups of one dataset, with the differences tested
     Compare(compare::CompareArguments),
+    /// Two judges on the same pairs: which features one rewards more
+    Audit(audit::AuditArguments),
+    /// Which models win, and why: ratings without and with style held fixed
+    Models(models::ModelsArguments),
     /// Measure a concept of your own on a run's pairs, read by a language model
     Judge(Box<judge::JudgeArguments>),
     /// List the known concepts, or see what is found in a text
@@ -90,7 +96,7 @@ enum Command {
 /// The commands by what one wants to do.
 const GROUPS: [(&str, &[&str]); 5] = [
     ("Begin", &["demo", "inspect", "analyze"]),
-    ("Read a run", &["report", "constitution", "personalize", "compare", "runs"]),
+    ("Read a run", &["report", "constitution", "personalize", "compare", "audit", "models", "runs"]),
     ("Use a run", &["relabel", "export", "score", "judge"]),
     ("Look inside", &["concepts", "dictionary"]),
     ("The program", &["config", "cache", "completions", "man"]),
@@ -235,6 +241,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure>
         Command::Score(arguments) => score::run(*arguments, call),
         Command::Judge(arguments) => judge::run(*arguments, call),
         Command::Export(arguments) => export::run(arguments, call),
+        Command::Audit(arguments) => audit::run(arguments, call),
+        Command::Models(arguments) => models::run(arguments, call),
         Command::Man(arguments) => generate::man(arguments, call),
         Command::Report(arguments) => report::run(arguments, call),
     }

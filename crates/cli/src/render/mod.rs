@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 use wimhf::Analysis;
 
+pub mod audit;
 pub mod bill;
 pub mod comparison;
 pub mod constitution;
 pub mod inspection;
 pub mod judged;
+pub mod models;
 pub mod personalize;
 pub mod relabel;
 pub mod score;

@@ -1,0 +1,255 @@
+//! Two judges on the pairs of a run: which features one rewards more than the other.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use crate::audit::{self, Audit, Judged, Looked};
+use crate::dataset::{locate, read_options};
+use crate::describe::FeatureSource;
+use crate::export::audit as tables;
+use crate::pairs::{self, MISSING, Pairs, PairsError, ReadOptions};
+use crate::run::{Run, RunError, Source};
+use crate::store::{StoreError, write_json};
+
+/// Whose labels are held against whose.
+#[derive(Debug, Clone, Default)]
+pub struct AuditRequest {
+    /// The judge's label column: of the run's dataset, or of `judge_data`.
+    pub judge_column: Option<String>,
+    /// Columns with the judge's scores of the first and the second response, in the run's dataset.
+    pub judge_scores: Option<(String, String)>,
+    /// A dataset with the judge's labels of the same pairs, which are joined by their texts.
+    pub judge_data: Option<String>,
+    /// Another label column of the run's dataset to hold it against; the run's own labels where none is named.
+    pub against: Option<String>,
+    /// The folder to write to; `RUN/audit` where none is given.
+    pub out: Option<PathBuf>,
+    /// Replace files that are no audit.
+    pub force: bool,
+}
+
+/// What came out, and where it was written.
+#[derive(Debug, Clone)]
+pub struct Audited {
+    /// What differs.
+    pub found: Audit,
+    /// What the judge is called.
+    pub judge: String,
+    /// What it is held against.
+    pub reference: String,
+    /// `audit.json` and `audit.csv`.
+    pub files: Vec<PathBuf>,
+}
+
+/// Why there is no audit.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // some variants are their sources
+pub enum AuditError {
+    /// No judge.
+    #[error(
+        "nothing says whose labels to look at\nhint: `--judge-column COLUMN`, `--judge-scores FIRST,SECOND`, or `--judge-data FILE` with the same pairs"
+    )]
+    NoJudge,
+    /// Too many judges.
+    #[error("`--judge-scores` are columns of the run's own dataset\nhint: leave `{0}` out")]
+    Both(&'static str),
+    /// The columns are not in one file on disk.
+    #[error(
+        "scores are read from columns of one dataset on disk, and this run has several sources or one on the Hub\nhint: put them into one file, or download the dataset"
+    )]
+    Sources,
+    /// A column of scores that are no numbers.
+    #[error(
+        "`{column}` holds `{value}` in row {row}, which is no number\nhint: `--judge-scores` wants two columns of numbers"
+    )]
+    Score { column: String, value: String, row: usize },
+    /// Nothing in common.
+    #[error(
+        "`{judge}` and `{reference}` have judged {found} pairs in common, which is too few ({of} pairs in the run)\nhint: pairs are the same where prompt and both responses are the same"
+    )]
+    Few { judge: String, reference: String, found: usize, of: usize },
+    #[error(transparent)]
+    Run(#[from] RunError),
+    #[error(transparent)]
+    Pairs(#[from] PairsError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Pairs in common below which nothing is compared.
+const FEWEST: usize = 50;
+
+/// Holds a judge's labels against the run's.
+///
+/// # Errors
+/// See [`AuditError`].
+pub fn audit(run: &Run, request: &AuditRequest) -> Result<Audited, AuditError> {
+    let folder = request.out.clone().unwrap_or_else(|| run.path.join("audit"));
+    run.may_write_into(&folder, &["audit.json", "audit.csv"], &[], request.force)?;
+    let source = run.source()?;
+    let mut notes = Vec::new();
+    let (judge, votes) = judge(run, request, &source, &mut notes)?;
+    let (reference, own) = match &request.against {
+        Some(column) => (column.clone(), relabelled(run, &source.pairs, None, Some(column), &mut notes)?),
+        None => ("the run's labels".to_owned(), means(&source.pairs)),
+    };
+    let judged = joined(&source.pairs, &own, &votes);
+    if judged.pair.len() < FEWEST {
+        let of = source.pairs.pair_id.len();
+        return Err(AuditError::Few { judge, reference, found: judged.pair.len(), of });
+    }
+    let missing = votes.iter().filter(|vote| vote.is_none()).count();
+    if missing > 0 {
+        notes.push(format!("{missing} of {} pairs have no label by {judge}", votes.len()));
+    }
+    let (activations, presence) = (run.activations()?, run.presence()?);
+    let looked: Vec<Looked> = (run.features.iter().enumerate())
+        .filter(|(_, feature)| {
+            feature.kept
+                && !feature.description.is_empty()
+                && feature.redundant_with.is_none()
+                && feature.source != FeatureSource::Theme
+        })
+        .map(|(column, feature)| Looked {
+            column,
+            feature_id: feature.feature_id.clone(),
+            description: feature.description.clone(),
+            is_length: feature.flags.iter().any(|flag| flag == "length"),
+        })
+        .collect();
+    let ids = &source.pairs.pair_id;
+    let mut found =
+        audit::audit(&judged, &presence, &activations, &looked, |pair| ids[pair as usize].clone());
+    notes.append(&mut found.notes);
+    found.notes = notes;
+    std::fs::create_dir_all(&folder).map_err(|source| StoreError::Io {
+        action: "make the folder",
+        path: folder.clone(),
+        source,
+    })?;
+    let (json, csv) = (folder.join("audit.json"), folder.join("audit.csv"));
+    write_json(&json, &tables::record(&found, &judge, &reference))?;
+    tables::write(&csv, &found)?;
+    Ok(Audited { found, judge, reference, files: vec![json, csv] })
+}
+
+/// The judge's name, and its preference for A of each pair of the run.
+fn judge(
+    run: &Run,
+    request: &AuditRequest,
+    source: &Source,
+    notes: &mut Vec<String>,
+) -> Result<(String, Vec<Option<f64>>), AuditError> {
+    if let Some((first, second)) = &request.judge_scores {
+        if request.judge_column.is_some() {
+            return Err(AuditError::Both("--judge-column"));
+        }
+        if request.judge_data.is_some() {
+            return Err(AuditError::Both("--judge-data"));
+        }
+        return Ok((format!("{first}, {second}"), scored(run, &source.pairs, first, second)?));
+    }
+    let name = match (&request.judge_data, &request.judge_column) {
+        (None, None) => return Err(AuditError::NoJudge),
+        (_, Some(column)) => column.clone(),
+        (Some(data), None) => data.clone(),
+    };
+    let column = request.judge_column.as_ref();
+    Ok((name, relabelled(run, &source.pairs, request.judge_data.as_deref(), column, notes)?))
+}
+
+/// The labels of another column or another dataset, pair by pair of the run.
+fn relabelled(
+    run: &Run,
+    pairs: &Pairs,
+    data: Option<&str>,
+    column: Option<&String>,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Option<f64>>, AuditError> {
+    let own = read_options(&run.manifest.config);
+    let named = column.cloned();
+    let (names, options) = match data {
+        Some(data) => (
+            vec![data.to_owned()],
+            ReadOptions { label_column: named, seed: own.seed, ..ReadOptions::default() },
+        ),
+        // What was said of the run's own label column is not true of this one.
+        None => (
+            run.sources(),
+            ReadOptions { label_column: named, label_map: None, label_scale: None, preference: None, ..own },
+        ),
+    };
+    let sources = locate(&names, &run.context, &mut ()).map_err(RunError::from)?;
+    let (other, _) = pairs::read_all(&sources, &options)?;
+    let other = pairs::canonical(other);
+    let votes = means(&other);
+    let place: HashMap<&str, usize> =
+        other.pair_id.iter().enumerate().map(|(at, id)| (id.as_str(), at)).collect();
+    let found: Vec<Option<f64>> =
+        pairs.pair_id.iter().map(|id| place.get(id.as_str()).and_then(|at| votes[*at])).collect();
+    let lost =
+        other.pair_id.len() - pairs.pair_id.iter().filter(|id| place.contains_key(id.as_str())).count();
+    if lost > 0 {
+        notes.push(format!("{lost} pairs that were judged are not in the run"));
+    }
+    Ok(found)
+}
+
+/// Which response has the higher score, pair by pair.
+fn scored(run: &Run, pairs: &Pairs, first: &str, second: &str) -> Result<Vec<Option<f64>>, AuditError> {
+    let sources = run.sources();
+    let data = match sources.as_slice() {
+        [one] if !one.starts_with("hf://") => one,
+        _ => return Err(AuditError::Sources),
+    };
+    let numbers = |name: &str| -> Result<Vec<Option<f64>>, AuditError> {
+        let texts = pairs::column(data, name, "--judge-scores")?;
+        let number = |(row, text): (usize, Option<String>)| match text {
+            None => Ok(None),
+            Some(text) => match text.trim().parse::<f64>() {
+                Ok(value) if value.is_finite() => Ok(Some(value)),
+                _ => Err(AuditError::Score { column: name.to_owned(), value: text, row }),
+            },
+        };
+        texts.into_iter().enumerate().map(number).collect()
+    };
+    let (one, other) = (numbers(first)?, numbers(second)?);
+    let mut sums = vec![(0.0, 0.0); pairs.pair_id.len()];
+    let judgements = &pairs.judgements;
+    for (at, &pair) in judgements.pair.iter().enumerate() {
+        let row = judgements.row[at] as usize;
+        let (Some(Some(a)), Some(Some(b))) = (one.get(row), other.get(row)) else { continue };
+        let first_wins = if a > b {
+            1.0
+        } else if a < b {
+            0.0
+        } else {
+            0.5
+        };
+        let vote = if judgements.swapped[at] { 1.0 - first_wins } else { first_wins };
+        let slot = &mut sums[pair as usize];
+        *slot = (slot.0 + vote, slot.1 + 1.0);
+    }
+    Ok(sums.into_iter().map(|(sum, n)| (n > 0.0).then(|| sum / n)).collect())
+}
+
+/// Mean preference for A, pair by pair.
+fn means(pairs: &Pairs) -> Vec<Option<f64>> {
+    pairs::mean_labels(pairs).into_iter().map(|label| (!label.is_nan()).then(|| f64::from(label))).collect()
+}
+
+/// The pairs that both have judged.
+fn joined(pairs: &Pairs, reference: &[Option<f64>], judge: &[Option<f64>]) -> Judged {
+    let mut judged = Judged::default();
+    for (pair, (own, vote)) in reference.iter().zip(judge).enumerate() {
+        let (Some(own), Some(vote)) = (own, vote) else { continue };
+        let key = pairs.prompt_key[pair];
+        judged.pair.push(pair as u32);
+        judged.reference.push(*own);
+        judged.judge.push(*vote);
+        judged.prompt.push(if key == MISSING { MISSING / 2 + pair as u32 } else { key });
+        judged.length.push(f64::from(pairs.length_delta[pair]));
+        judged.log_ratio.push(pairs.log_length_ratio.get(pair).map_or(0.0, |ratio| f64::from(*ratio)));
+    }
+    judged
+}
