@@ -304,6 +304,11 @@ pub fn hint(error: &std::io::Error) -> String {
     format!("\nhint: {hint}")
 }
 
+/// Bytes that a list or an object takes in memory while JSON becomes a table (measured).
+const OPENED_BYTES: u64 = 640;
+/// Bytes that a field takes in each row of a table, whether the row has it or not.
+const FIELD_BYTES: u64 = 16;
+
 /// The levels of nesting of a JSON text, counted without reading it: brackets outside of strings; and how many lists and
 /// objects are empty. `Err` as soon as there are more levels than the limit.
 ///
@@ -312,7 +317,7 @@ pub fn hint(error: &std::io::Error) -> String {
 pub fn json_depth(text: &[u8]) -> Result<(), (usize, TooMuch)> {
     let most = JSON_DEPTH.most();
     let (mut depth, mut inside, mut escaped) = (0_u64, false, false);
-    let (mut empty, mut last) = (0_u64, 0_u8);
+    let (mut empty, mut opened, mut last) = (0_u64, 0_u64, 0_u8);
     for (at, byte) in text.iter().enumerate() {
         match byte {
             _ if escaped => escaped = false,
@@ -320,6 +325,7 @@ pub fn json_depth(text: &[u8]) -> Result<(), (usize, TooMuch)> {
             b'"' => inside = !inside,
             b'[' | b'{' if !inside => {
                 depth += 1;
+                opened += 1;
                 if depth > most {
                     return Err((at, JSON_DEPTH.exceeded()));
                 }
@@ -338,6 +344,8 @@ pub fn json_depth(text: &[u8]) -> Result<(), (usize, TooMuch)> {
     if empty.saturating_mul(EMPTY_BYTES) > text.len() as u64 {
         EMPTY.check(empty).map_err(|too_much| (text.len(), too_much))?;
     }
+    unpacked(text.len() as u64, opened.saturating_mul(OPENED_BYTES))
+        .map_err(|too_much| (text.len(), too_much))?;
     Ok(())
 }
 
@@ -410,14 +418,14 @@ impl<'de> Visitor<'de> for Fields<'_> {
     }
 }
 
-/// Whether a JSON text, of one value or of one on each line, has more different fields than [`COLUMNS`] allows. What is
-/// no JSON is none of its business.
+/// Whether a JSON text, of one value or of one on each line, has more different fields than [`COLUMNS`] allows, or becomes
+/// too large a table: every row has a place for every field. What is no JSON is none of its business.
 ///
 /// # Errors
 /// The byte at which there are too many, with the limit.
 pub fn json_fields(text: &[u8]) -> Result<(), (usize, TooMuch)> {
     let (mut seen, most) = (HashSet::new(), COLUMNS.most());
-    let mut at = 0;
+    let (mut at, mut rows) = (0, 0_u64);
     while text.get(at..).is_some_and(|rest| !rest.trim_ascii().is_empty()) {
         let rest = text.get(at..).unwrap_or_default();
         let end = rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |end| end + 1);
@@ -430,8 +438,10 @@ pub fn json_fields(text: &[u8]) -> Result<(), (usize, TooMuch)> {
             return Err((at, COLUMNS.exceeded()));
         }
         at += part.len();
+        rows += 1;
     }
-    Ok(())
+    let table = rows.saturating_mul(seen.len() as u64).saturating_mul(FIELD_BYTES);
+    unpacked(text.len() as u64, table).map_err(|too_much| (text.len(), too_much))
 }
 
 /// Bytes that come out of a decompressor, held to [`UNPACKED`] and [`RATIO`].
@@ -591,6 +601,12 @@ mod tests {
         assert!(json_fields(rows.as_bytes()).is_err(), "a new name on every line");
         let same = "{\"x\":1}\n".repeat(10_000);
         assert!(json_fields(same.as_bytes()).is_ok());
+        let sparse: String = (0..240_000).map(|i| format!("{{\"c{}\":1}}\n", i % 4000)).collect();
+        assert!(json_fields(sparse.as_bytes()).is_err(), "a place for 4,000 fields in each of 240,000 rows");
+        let levels = format!("{}{}\n", "[".repeat(60), "]".repeat(60)).repeat(64_000);
+        assert!(json_depth(levels.as_bytes()).is_err(), "60 levels in each of 64,000 rows");
+        let talk = "{\"m\":[{\"role\":\"user\",\"content\":\"a question\"},{\"role\":\"assistant\",\"content\":\"an answer\"}]}\n";
+        assert!(json_depth(talk.repeat(100_000).as_bytes()).is_ok());
     }
 
     #[cfg(unix)]

@@ -85,7 +85,10 @@ const FEWEST: usize = 50;
 /// See [`AuditError`].
 pub fn audit(run: &Run, request: &AuditRequest) -> Result<Audited, AuditError> {
     let folder = request.out.clone().unwrap_or_else(|| run.path.join("audit"));
-    run.may_write_into(&folder, &["audit.json", "audit.csv"], &[], request.force)?;
+    // Before the work; where there is no folder yet, nothing can be replaced.
+    if folder.exists() {
+        run.may_write_into(&folder, &["audit.json", "audit.csv"], &[], request.force)?;
+    }
     let source = run.source()?;
     let mut notes = Vec::new();
     let (judge, votes) = judge(run, request, &source, &mut notes)?;
@@ -127,6 +130,7 @@ pub fn audit(run: &Run, request: &AuditRequest) -> Result<Audited, AuditError> {
         path: folder.clone(),
         source,
     })?;
+    run.may_write_into(&folder, &["audit.json", "audit.csv"], &[], request.force)?;
     let (json, csv) = (folder.join("audit.json"), folder.join("audit.csv"));
     write_json(&json, &tables::record(&found, &judge, &reference))?;
     tables::write(&csv, &found)?;

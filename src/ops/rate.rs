@@ -80,7 +80,10 @@ pub enum RateError {
 /// See [`RateError`].
 pub fn rate(run: &Run, request: &RateRequest) -> Result<Rated, RateError> {
     let folder = request.out.clone().unwrap_or_else(|| run.path.join("models"));
-    run.may_write_into(&folder, &["models.json", "models.csv"], &[], request.force)?;
+    // Before the work; where there is no folder yet, nothing can be replaced.
+    if folder.exists() {
+        run.may_write_into(&folder, &["models.json", "models.csv"], &[], request.force)?;
+    }
     let sources = run.sources();
     let data = match sources.as_slice() {
         [one] if !one.starts_with("hf://") => one,
@@ -142,6 +145,7 @@ pub fn rate(run: &Run, request: &RateRequest) -> Result<Rated, RateError> {
         path: folder.clone(),
         source,
     })?;
+    run.may_write_into(&folder, &["models.json", "models.csv"], &[], request.force)?;
     let (json, csv) = (folder.join("models.json"), folder.join("models.csv"));
     write_json(&json, &tables::record(&found, &columns))?;
     tables::write(&csv, &found)?;

@@ -200,8 +200,8 @@ pub fn nothing_confirmed(findings: &crate::constitution::Findings, labels: usize
             "together the properties tell no more than length does, as far as can be seen"
         };
         text += &format!(
-            " Many small differences may add up: {verdict} (of two opposite labels they pick the right one {} [{}, {}] times \
-             more in 100).",
+            " Many small differences may add up: {verdict} (beside length alone, of 100 times that two opposite labels are to be \
+             told apart, {} [{}, {}] are told rightly in addition).",
             tenths(minus.value * 100.0),
             tenths(minus.low * 100.0),
             tenths(minus.high * 100.0)

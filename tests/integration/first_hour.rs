@@ -369,3 +369,19 @@ fn who_hears_what_can_be_said() {
     assert!(stderr(&refused).contains("\u{1b}[1;31merror"), "{}", stderr(&refused));
     assert_eq!(call(at, &["report", "nowhere", "-q", "-v"]).status.code(), Some(2), "one or the other");
 }
+
+/// A text may hold what would command a terminal: JSON writes it its own way, and stays JSON.
+#[test]
+fn json_stays_json_whatever_the_texts_hold() {
+    let dir = tempfile::tempdir().unwrap();
+    let odd = "a\u{85}b\u{9b}31mc\u{7f}d\u{202e}e\u{1b}[31mf";
+    let line = |at: usize| {
+        let pair = serde_json::json!({"prompt": format!("p{at} {odd}"), "response_a": format!("x {odd} {at}"), "response_b": "y", "label": 1});
+        format!("{pair}\n")
+    };
+    std::fs::write(dir.path().join("d.jsonl"), (0..5).map(line).collect::<String>()).unwrap();
+    let text = ok(dir.path(), &["inspect", "d.jsonl", "--json"]);
+    assert!(!text.contains(|c: char| c.is_control() && c != '\n') && !text.contains('\u{202e}'));
+    let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert!(value.to_string().contains("x a\u{85}b\u{9b}31mc\u{7f}d\u{202e}e"), "{text}");
+}

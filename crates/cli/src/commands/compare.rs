@@ -50,7 +50,7 @@ pub fn run(arguments: CompareArguments, call: &Call) -> Result<(), Failure> {
                 source,
             })
         })?;
-        print(&format!("{}\n", text.trim_end()))?;
+        print(&format!("{}\n", super::in_ascii_where_odd(text.trim_end())))?;
     } else {
         print(&format!(
             "{}\nRead on: {}, comparison.json\n",

@@ -419,6 +419,7 @@ fn export(arguments: ExportArguments, call: &Call) -> Result<(), Failure> {
     let mut out = String::new();
     for one in &exported {
         let line = serde_json::to_string(one).map_err(|error| Failure::new(1, &error.into()))?;
+        let line = super::in_ascii_where_odd(&line);
         let _ = writeln!(out, "{line}");
     }
     print(&out)

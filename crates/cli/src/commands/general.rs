@@ -7,6 +7,7 @@ use clap::{ArgAction, Args, ValueEnum};
 use serde::Serialize;
 
 use wimhf::Context;
+use wimhf::error::printable;
 
 use super::{Failure, print};
 use crate::progress::{Progress, Talk};
@@ -123,6 +124,20 @@ impl Call {
     /// A value as JSON.
     pub fn value(&self, value: &impl Serialize) -> Result<(), Failure> {
         let text = serde_json::to_string_pretty(value).map_err(|error| Failure::new(1, &error.into()))?;
-        print(&(text + "\n"))
+        print(&(in_ascii_where_odd(&text) + "\n"))
     }
+}
+
+/// JSON in which no sign commands a terminal: such signs stand in texts only, where JSON has its own way to write them.
+pub(crate) fn in_ascii_where_odd(json: &str) -> String {
+    let odd = |c: char| !matches!(printable(c.encode_utf8(&mut [0; 4])), std::borrow::Cow::Borrowed(_));
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        match odd(c) {
+            // All of them lie below U+10000.
+            true => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            false => out.push(c),
+        }
+    }
+    out
 }

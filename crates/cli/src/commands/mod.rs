@@ -36,7 +36,7 @@ use serde_json::json;
 use wimhf::error::{message, printable};
 use wimhf::{Cancel, Config, Context, Run};
 
-pub(crate) use general::{Call, colour};
+pub(crate) use general::{Call, colour, in_ascii_where_odd};
 
 /// Which principles did the annotators of a preference dataset really follow?
 #[derive(Debug, Parser)]

@@ -82,7 +82,8 @@ pub fn run(arguments: ScoreArguments, call: &Call) -> Result<(), Failure> {
     }
     let text = if call.json {
         let value = render::score::value(&run, summary, &scored.out);
-        format!("{}\n", serde_json::to_string_pretty(&value).map_err(|error| Failure::new(1, &error.into()))?)
+        let text = serde_json::to_string_pretty(&value).map_err(|error| Failure::new(1, &error.into()))?;
+        super::in_ascii_where_odd(&text) + "\n"
     } else {
         render::score::summary(&run, summary, &scored.out)
     };

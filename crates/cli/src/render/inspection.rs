@@ -31,7 +31,7 @@ pub fn json(inspected: &wimhf::Inspection) -> String {
         embedding,
     };
     // Plain structs of numbers and texts cannot fail to be written.
-    serde_json::to_string_pretty(&document).unwrap_or_default() + "\n"
+    crate::commands::in_ascii_where_odd(&serde_json::to_string_pretty(&document).unwrap_or_default()) + "\n"
 }
 
 /// As text that ends with a newline.
