@@ -255,11 +255,11 @@ fn ordinary(columns: &[Vec<f64>], y: &[f64]) -> Option<(f64, Influence)> {
             solve(&factor, &unit)
         })
         .collect();
-    for row in 0..y.len() {
+    for (row, toward) in toward.iter().enumerate() {
         let own: Vec<f64> = (0..k).map(|j| x(row, j)).collect();
         let leverage: f64 =
             (0..k).map(|i| own[i] * (0..k).map(|j| roots[j][i] * own[j]).sum::<f64>()).sum::<f64>().max(0.0);
-        hat.push(toward[row].abs() * sigma * leverage.sqrt());
+        hat.push(toward.abs() * sigma * leverage.sqrt());
     }
     let value = residual.iter().zip(&toward).map(|(r, t)| r * t / scale[kept[0]]).collect();
     let spread = toward.iter().map(|t| t * sigma / scale[kept[0]]).collect();

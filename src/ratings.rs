@@ -19,7 +19,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::effects::clusters::Influence;
-use crate::effects::logistic::{Column, fit};
+use crate::effects::logistic::{Coefficient, Column, fit};
 use crate::effects::{Clusters, Outcome, quantile_95};
 use crate::matrix::Matrix;
 use crate::pairs::{MISSING, Pairs};
@@ -190,10 +190,11 @@ pub struct Ratings {
     coefficients: Vec<(f64, f64, usize)>,
 }
 
-/// Rates every model, with `covariates` held fixed.
-pub fn rate(battles: &Battles, covariates: &[Covariate]) -> Ratings {
-    let (n, k) = (battles.battles.len(), battles.models.len());
-    let mut values: Vec<Vec<f64>> = vec![vec![0.0; 2 * n]; k];
+/// A column for each model, 1 where it is A and −1 where it is B, then one for each covariate; and the labels. Every
+/// battle stands there a second time the other way round.
+fn design(battles: &Battles, covariates: &[Covariate]) -> (Vec<Vec<f64>>, Vec<f64>) {
+    let n = battles.battles.len();
+    let mut values: Vec<Vec<f64>> = vec![vec![0.0; 2 * n]; battles.models.len()];
     let mut y = vec![0.0; 2 * n];
     for (at, battle) in battles.battles.iter().enumerate() {
         for (row, sign) in [(at, 1.0), (n + at, -1.0)] {
@@ -207,6 +208,13 @@ pub fn rate(battles: &Battles, covariates: &[Covariate]) -> Ratings {
         let once: Vec<f64> = own.collect();
         values.push(once.iter().copied().chain(once.iter().map(|x| -x)).collect());
     }
+    (values, y)
+}
+
+/// Rates every model, with `covariates` held fixed.
+pub fn rate(battles: &Battles, covariates: &[Covariate]) -> Ratings {
+    let (n, k) = (battles.battles.len(), battles.models.len());
+    let (values, y) = design(battles, covariates);
     let names: Vec<String> = (0..values.len()).map(|at| at.to_string()).collect();
     let columns: Vec<Column<'_>> =
         names.iter().zip(&values).map(|(name, values)| Column { name, values }).collect();
@@ -245,9 +253,9 @@ pub fn rate(battles: &Battles, covariates: &[Covariate]) -> Ratings {
     };
     let mut l = Mat::<f64>::zeros(k, next);
     for model in 0..k {
-        for other in 0..k {
-            if let Some(at) = place[other] {
-                l[(model, at)] = loading(model, other) * ELO;
+        for (other, at) in place.iter().take(k).enumerate() {
+            if let Some(at) = at {
+                l[(model, *at)] = loading(model, other) * ELO;
             }
         }
     }
@@ -268,19 +276,9 @@ pub fn rate(battles: &Battles, covariates: &[Covariate]) -> Ratings {
     let ratings = (0..k)
         .map(|model| Some(estimate(MEAN + ELO * theta[model], of_ratings[(model, model)], battles_of(model))))
         .collect();
-    let (mut held, mut coefficients) = (Vec::new(), Vec::new());
-    for (at, covariate) in covariates.iter().enumerate() {
-        let coefficient = &fitted.coefficients[k + at + 1];
-        let Some(place) = place[k + at] else { continue };
-        let variance = covariance[(place, place)];
-        let scale = ELO * coefficient.sd;
-        held.push(Style {
-            feature_id: covariate.id.clone(),
-            description: covariate.description.clone(),
-            points: estimate(coefficient.value * scale, variance * scale * scale, n),
-        });
-        coefficients.push((coefficient.value, coefficient.sd, at));
-    }
+    let sized = |value: f64, variance: f64| estimate(value, variance, n);
+    let (held, coefficients) =
+        worth(&fitted.coefficients[k + 1..], covariates, &place[k..], &covariance, &sized);
     Ratings {
         ratings,
         held,
@@ -289,6 +287,28 @@ pub fn rate(battles: &Battles, covariates: &[Covariate]) -> Ratings {
         influence: influence(battles, &values, &place, &l, &model_based(), &beta),
         coefficients,
     }
+}
+
+/// What each covariate is worth, and its coefficient with its standard deviation and place.
+fn worth(
+    coefficients: &[Coefficient],
+    covariates: &[Covariate],
+    place: &[Option<usize>],
+    covariance: &Mat<f64>,
+    estimate: &impl Fn(f64, f64) -> Estimate,
+) -> (Vec<Style>, Vec<(f64, f64, usize)>) {
+    let (mut held, mut found) = (Vec::new(), Vec::new());
+    for (at, (covariate, coefficient)) in covariates.iter().zip(coefficients).enumerate() {
+        let Some(place) = place[at] else { continue };
+        let scale = ELO * coefficient.sd;
+        held.push(Style {
+            feature_id: covariate.id.clone(),
+            description: covariate.description.clone(),
+            points: estimate(coefficient.value * scale, covariance[(place, place)] * scale * scale),
+        });
+        found.push((coefficient.value, coefficient.sd, at));
+    }
+    (held, found)
 }
 
 /// What each battle adds to each rating: L Σ x (y − p).
@@ -436,48 +456,10 @@ pub fn report(input: Input<'_>) -> ModelRatings {
         notes.push(format!("{} labels compare a model with itself and are left out", battles.own));
     }
     let mut traits = traits(input, &full, all);
+    let group = |model: usize| numbers.iter().position(|number| *number == groups[model]).unwrap_or(0);
+    let fits = [&plain, &style, &full];
     let mut models: Vec<ModelRow> = (0..k)
-        .map(|model| {
-            let own =
-                || battles.battles.iter().filter(move |b| b.a as usize == model || b.b as usize == model);
-            let score = |b: &Battle| if b.a as usize == model { b.y } else { 1.0 - b.y };
-            let count = own().count();
-            let record = [
-                own().filter(|b| score(b) > 0.5).count(),
-                own().filter(|b| score(b) == 0.5).count(),
-                own().filter(|b| score(b) < 0.5).count(),
-            ];
-            let share = own().map(score).sum::<f64>() / count.max(1) as f64;
-            let [value, low, high] = wilson_of(share, count.max(1) as f64);
-            let note = match (record, count) {
-                ([_, 0, 0], _) => Some("won every battle: its rating is a lower bound".to_owned()),
-                ([0, 0, _], _) => Some("lost every battle: its rating is an upper bound".to_owned()),
-                (_, few) if few < FEW => Some(format!("few battles: {few}")),
-                _ => None,
-            };
-            let deciding = |sign: f64| -> Vec<String> {
-                let Some(adds) = plain.influence.get(model) else { return Vec::new() };
-                let mut order: Vec<usize> = (0..n).filter(|at| adds[*at] * sign > 0.0).collect();
-                order.sort_by(|x, y| (adds[*y] * sign).total_cmp(&(adds[*x] * sign)).then(x.cmp(y)));
-                let pair = |at: &usize| input.pairs.pair_id[battles.battles[*at].pair as usize].clone();
-                order.iter().take(DECIDING).map(pair).collect()
-            };
-            ModelRow {
-                model: battles.models[model].clone(),
-                battles: count,
-                record,
-                win_rate: Estimate { value, low, high, n: count },
-                rating: plain.ratings[model],
-                rating_style: style.ratings[model],
-                rating_all: full.ratings[model],
-                rank: [0; 3],
-                group: numbers.iter().position(|number| *number == groups[model]).unwrap_or(0),
-                traits: std::mem::take(&mut traits[model]),
-                wins_that_count: deciding(1.0),
-                losses_that_count: deciding(-1.0),
-                note,
-            }
-        })
+        .map(|model| model_row(input, model, fits, group(model), std::mem::take(&mut traits[model])))
         .collect();
     ranks(&mut models, &plain);
     let value = |row: &ModelRow| row.rating.map_or(f64::NEG_INFINITY, |rating| rating.value);
@@ -494,6 +476,55 @@ pub fn report(input: Input<'_>) -> ModelRatings {
         all: full.held,
         groups: numbers.len(),
         notes,
+    }
+}
+
+/// One model with its figures in each of the fits.
+fn model_row(
+    input: Input<'_>,
+    model: usize,
+    [plain, style, full]: [&Ratings; 3],
+    group: usize,
+    traits: Vec<Trait>,
+) -> ModelRow {
+    let battles = input.battles;
+    let own = || battles.battles.iter().filter(move |b| b.a as usize == model || b.b as usize == model);
+    let score = |b: &Battle| if b.a as usize == model { b.y } else { 1.0 - b.y };
+    let count = own().count();
+    let record = [
+        own().filter(|b| score(b) > 0.5).count(),
+        own().filter(|b| score(b) == 0.5).count(),
+        own().filter(|b| score(b) < 0.5).count(),
+    ];
+    let share = own().map(score).sum::<f64>() / count.max(1) as f64;
+    let [value, low, high] = wilson_of(share, count.max(1) as f64);
+    let note = match (record, count) {
+        ([_, 0, 0], _) => Some("won every battle: its rating is a lower bound".to_owned()),
+        ([0, 0, _], _) => Some("lost every battle: its rating is an upper bound".to_owned()),
+        (_, few) if few < FEW => Some(format!("few battles: {few}")),
+        _ => None,
+    };
+    let deciding = |sign: f64| -> Vec<String> {
+        let Some(adds) = plain.influence.get(model) else { return Vec::new() };
+        let mut order: Vec<usize> = (0..battles.battles.len()).filter(|at| adds[*at] * sign > 0.0).collect();
+        order.sort_by(|x, y| (adds[*y] * sign).total_cmp(&(adds[*x] * sign)).then(x.cmp(y)));
+        let pair = |at: &usize| input.pairs.pair_id[battles.battles[*at].pair as usize].clone();
+        order.iter().take(DECIDING).map(pair).collect()
+    };
+    ModelRow {
+        model: battles.models[model].clone(),
+        battles: count,
+        record,
+        win_rate: Estimate { value, low, high, n: count },
+        rating: plain.ratings[model],
+        rating_style: style.ratings[model],
+        rating_all: full.ratings[model],
+        rank: [0; 3],
+        group,
+        traits,
+        wins_that_count: deciding(1.0),
+        losses_that_count: deciding(-1.0),
+        note,
     }
 }
 

@@ -18,7 +18,7 @@ use crate::effects::Estimate;
 use crate::effects::table::LabelledSample;
 use crate::embed::{BundledEmbedder, Embedder};
 use crate::llm::answers;
-use crate::llm::chat::{Ask, ChatModel, Reply, object};
+use crate::llm::chat::{Ask, ChatModel, Legible, Reply, object};
 use crate::llm::excerpt;
 use crate::llm::prompts::{Prompt, Prompts};
 use crate::llm::spending::UsageEstimate;
@@ -181,7 +181,8 @@ impl Draw {
         let [(_, proposals), (_, votes)] = self.forecast(pairs, prompts, pairs_per_call);
         let asks = self.proposals(pairs, &prompts.get("propose"));
         progress(PROPOSE, 0, proposals.calls);
-        let readable = |_: usize, reply: &Reply| !answers::rules(&reply.text, RULES).is_empty();
+        let readable =
+            |_: usize, reply: &Reply| Legible::from(!answers::rules(&reply.text, RULES).is_empty());
         let replies =
             model.ask(&asks, &readable, &mut |done| progress(PROPOSE, done as u64, proposals.calls))?;
         let mut proposed: Vec<String> = Vec::new();

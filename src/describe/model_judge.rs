@@ -4,7 +4,7 @@ use serde_json::{Map, json};
 
 use super::judging::{Answers, Call, Judge, Question};
 use crate::llm::answers;
-use crate::llm::chat::{Ask, ChatModel, LanguageError, Reply, object};
+use crate::llm::chat::{Ask, ChatModel, LanguageError, Legible, Reply, object};
 use crate::llm::excerpt;
 use crate::llm::prompts::Prompt;
 use crate::llm::spending::UsageEstimate;
@@ -129,7 +129,8 @@ impl Judge for ModelJudge<'_> {
             .collect();
         let asks: Vec<Ask> = rendered.iter().map(|rendered| rendered.ask.clone()).collect();
         let readable = |index: usize, reply: &Reply| {
-            answers::verdicts(&reply.text, &rendered[index].names).iter().flatten().any(Option::is_some)
+            let verdicts = answers::verdicts(&reply.text, &rendered[index].names);
+            Legible::of(verdicts.iter().flatten().map(Option::is_some))
         };
         let (pairs, prompt, wording) = (self.pairs, self.prompt, self.wording);
         let parts = |index: usize| -> Vec<Ask> {

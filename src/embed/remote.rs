@@ -4,7 +4,7 @@ mod answer;
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 
@@ -54,6 +54,8 @@ pub struct RemoteEmbedder {
     tokens: AtomicU64,
     cut: AtomicU64,
     requests: AtomicU64,
+    /// Vectors of an earlier run stand in the cache.
+    known: AtomicBool,
     /// Single texts that the server refused.
     refused: AtomicU64,
     accepts: Accepts,
@@ -140,6 +142,7 @@ impl RemoteEmbedder {
             client,
             accepts,
             refused: AtomicU64::new(0),
+            known: AtomicBool::new(false),
             gate: Gate::new(policy),
             model: model.to_owned(),
             asked: settings.dimensions,
@@ -182,7 +185,7 @@ impl RemoteEmbedder {
 
     /// Whether the server has ever embedded anything.
     fn has_answered(&self) -> bool {
-        self.requests.load(Ordering::SeqCst) > 0
+        self.requests.load(Ordering::SeqCst) > 0 || self.known.load(Ordering::SeqCst)
     }
 
     fn vectors(&self, texts: &[&str]) -> Result<Vectors, NetError> {
@@ -529,6 +532,8 @@ impl Embedder for RemoteEmbedder {
     }
 
     fn expect(&self, dimensions: usize) {
+        // What stands in the cache it has answered: then a text that it refuses is the exception, not the server.
+        self.known.store(true, Ordering::SeqCst);
         // What the user asked for goes first.
         let _ = self.dimensions.compare_exchange(0, dimensions, Ordering::SeqCst, Ordering::SeqCst);
     }

@@ -87,6 +87,41 @@ pub enum Cause {
     Refusal,
     /// There is text, but not what was asked for.
     Other,
+    /// Something that was asked for is missing.
+    Part,
+}
+
+/// How much of an answer can be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Legible {
+    /// Nothing.
+    Nothing,
+    /// Something, and not all that was asked for.
+    Part,
+    /// All of it.
+    Whole,
+}
+
+impl From<bool> for Legible {
+    fn from(is_read: bool) -> Self {
+        if is_read { Self::Whole } else { Self::Nothing }
+    }
+}
+
+impl Legible {
+    /// Of `found` things that were asked for.
+    pub fn of(found: impl Iterator<Item = bool>) -> Self {
+        let (mut some, mut all) = (false, true);
+        for found in found {
+            some |= found;
+            all &= found;
+        }
+        match (some, all) {
+            (false, _) => Self::Nothing,
+            (true, false) => Self::Part,
+            (true, true) => Self::Whole,
+        }
+    }
 }
 
 impl Cause {
@@ -98,6 +133,7 @@ impl Cause {
             Self::Cut => "were cut off before they said anything (`finish_reason: length`)",
             Self::Refusal => "were refused by the model or its filter",
             Self::Other => "did not say what was asked",
+            Self::Part => "said a part of what was asked",
         }
     }
 
@@ -107,7 +143,7 @@ impl Cause {
                 "the model thinks and does not come to an end: switch that off or give it room (`--param`, such as `--param reasoning_effort=low` or `--param max_tokens=16000`)"
             }
             Self::Refusal => "another model may answer",
-            Self::Empty | Self::Other => {
+            Self::Empty | Self::Other | Self::Part => {
                 "see what the server answers to a plain question: its chat template may not fit the model, or the model may be too small"
             }
         }
@@ -285,7 +321,8 @@ impl ChatModel {
 
     /// The answers to the requests, in their order, each from the cache or the server.
     ///
-    /// `readable` says whether anything in an answer can be read; one without is asked for again a few times.
+    /// `readable` says how much of an answer can be read; one without anything is asked for again a few times, one without
+    /// all of it once, and neither is kept.
     /// `progress` hears how many are done.
     ///
     /// # Errors
@@ -293,7 +330,7 @@ impl ChatModel {
     pub fn ask(
         &mut self,
         asks: &[Ask],
-        readable: &(dyn Fn(usize, &Reply) -> bool + Sync),
+        readable: &(dyn Fn(usize, &Reply) -> Legible + Sync),
         progress: &mut dyn FnMut(usize),
     ) -> Result<Vec<Reply>, LanguageError> {
         self.ask_in_parts(asks, &|_| Vec::new(), readable, progress)
@@ -307,7 +344,7 @@ impl ChatModel {
         &mut self,
         asks: &[Ask],
         parts: &Parts<'_>,
-        readable: &(dyn Fn(usize, &Reply) -> bool + Sync),
+        readable: &(dyn Fn(usize, &Reply) -> Legible + Sync),
         progress: &mut dyn FnMut(usize),
     ) -> Result<Vec<Reply>, LanguageError> {
         let keys: Vec<Key> = asks.iter().map(|ask| self.line.key(ask)).collect();
@@ -401,7 +438,7 @@ impl Line {
         &self,
         ask: &Ask,
         parts: &dyn Fn() -> Vec<Ask>,
-        readable: &dyn Fn(&Reply) -> bool,
+        readable: &dyn Fn(&Reply) -> Legible,
     ) -> Result<Reply, NetError> {
         let mut pieces = if self.accepts.lacks().contains(&Lack::Context) { parts() } else { Vec::new() };
         if pieces.len() < 2 {
@@ -422,7 +459,7 @@ impl Line {
                 NetError::TooLarge { message, .. } => NetError::TooLarge { message, hint: CONTEXT_HINT },
                 error => error,
             })?;
-            let partial = whole.partial || !readable(&reply);
+            let partial = whole.partial || readable(&reply) == Legible::Nothing;
             whole.append(reply);
             whole.partial = partial;
         }
@@ -431,11 +468,22 @@ impl Line {
     }
 
     /// One request until it is answered, and again where nothing in the answer can be read.
-    fn read(&self, ask: &Ask, readable: &dyn Fn(&Reply) -> bool) -> Result<Reply, NetError> {
+    fn read(&self, ask: &Ask, readable: &dyn Fn(&Reply) -> Legible) -> Result<Reply, NetError> {
         let mut reading = 0;
+        let mut best: Option<Reply> = None;
         loop {
             let (mut reply, wide) = self.once(ask, reading)?;
-            let good = readable(&reply);
+            let legible = readable(&reply);
+            if legible == Legible::Part && best.is_none() && reply.cause != Some(Cause::Cut) {
+                // Once more: what it forgot it may say.
+                best = Some(reply);
+                reading += 1;
+                continue;
+            }
+            let good = legible != Legible::Nothing;
+            if !good && let Some(best) = best.take() {
+                return Ok(self.in_part(best));
+            }
             let limited = !self.params.contains_key("max_tokens")
                 && !self.params.contains_key("max_completion_tokens")
                 && !self.accepts.lacks().contains(&Lack::Room);
@@ -449,7 +497,7 @@ impl Line {
                 }
                 self.unread.store(0, Ordering::SeqCst);
                 self.read.store(true, Ordering::SeqCst);
-                return Ok(reply);
+                return Ok(if legible == Legible::Part { self.in_part(reply) } else { reply });
             }
             reading += 1;
             let most = match reply.cause {
@@ -475,6 +523,13 @@ impl Line {
                 return Ok(reply);
             }
         }
+    }
+
+    /// An answer of which a part can be used, and which is not kept.
+    fn in_part(&self, reply: Reply) -> Reply {
+        *self.causes.lock().unwrap_or_else(PoisonError::into_inner).entry(Cause::Part).or_default() += 1;
+        self.read.store(true, Ordering::SeqCst);
+        Reply { partial: true, ..reply }
     }
 
     /// One answer, of a request that is mended until the server takes it; and whether it had much room.
@@ -578,7 +633,7 @@ impl Line {
         same: &[usize],
         replies: &mut [Option<Reply>],
         store: &mut Option<(Bucket, Space)>,
-        readable: &(dyn Fn(usize, &Reply) -> bool + Sync),
+        readable: &(dyn Fn(usize, &Reply) -> Legible + Sync),
         progress: &mut dyn FnMut(usize),
     ) -> Result<(), LanguageError> {
         let mut done = 0;
@@ -587,7 +642,7 @@ impl Line {
             bucket.read(keys, |index, bytes| {
                 let Some((key, slot)) = keys.get(index).zip(replies.get_mut(index)) else { return };
                 match serde_json::from_slice(bytes) {
-                    Ok(reply) if readable(index, &reply) => *slot = Some(reply),
+                    Ok(reply) if readable(index, &reply) == Legible::Whole => *slot = Some(reply),
                     // Kept by an earlier version, which kept everything: asked for anew.
                     _ => unread.push(*key),
                 }
@@ -635,7 +690,7 @@ impl Line {
                 },
                 &|&index| self.answered(&asks[index], &|| parts(index), &|reply| readable(index, reply)),
                 &mut |index, reply| {
-                    let read = readable(index, &reply);
+                    let read = readable(index, &reply) != Legible::Nothing;
                     if !read {
                         self.purse.note(asks[index].purpose, 0, 1);
                     }

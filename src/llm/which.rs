@@ -6,7 +6,7 @@
 use serde_json::{Map, json};
 
 use super::answers;
-use super::chat::{Ask, ChatModel, LanguageError, Reply, object};
+use super::chat::{Ask, ChatModel, LanguageError, Legible, Reply, object};
 use super::excerpt;
 use super::prompts::Prompt;
 use super::spending::UsageEstimate;
@@ -121,7 +121,8 @@ impl Which<'_> {
             let found = answers::choices(&reply.text, &names);
             found.into_iter().map(|said| said.map(|(said, at)| reply.grade(said, at))).collect()
         };
-        let readable = |index: usize, reply: &Reply| read(index, reply).iter().any(Option::is_some);
+        let readable =
+            |index: usize, reply: &Reply| Legible::of(read(index, reply).iter().map(Option::is_some));
         let size = self.pairs_per_call.max(1);
         // Two requests a part: A first and B first.
         let parts = |index: usize| -> Vec<Ask> {

@@ -94,7 +94,8 @@ pub fn descriptions(
     asks: &[Ask],
     progress: &mut dyn FnMut(usize),
 ) -> Result<Vec<Option<String>>, LanguageError> {
-    let replies = model.ask(asks, &|_, reply| answers::description(&reply.text).is_some(), progress)?;
+    let replies =
+        model.ask(asks, &|_, reply| answers::description(&reply.text).is_some().into(), progress)?;
     Ok(replies.iter().map(|reply| answers::description(&reply.text)).collect())
 }
 
@@ -138,7 +139,7 @@ pub fn shorten(
 ) -> Result<Vec<String>, LanguageError> {
     let asks = shortening(prompt, descriptions);
     let named = |text: &str| answers::field(text, "d1").is_some();
-    let replies = model.ask(&asks, &|_, reply| named(&reply.text), &mut |_| {})?;
+    let replies = model.ask(&asks, &|_, reply| named(&reply.text).into(), &mut |_| {})?;
     let mut short = Vec::with_capacity(descriptions.len());
     for (part, reply) in descriptions.chunks(AT_ONCE).zip(&replies) {
         for (number, description) in part.iter().enumerate() {

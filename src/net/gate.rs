@@ -14,6 +14,9 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Failures in a row from which on one request at a time feels its way.
 const SUSPECT: u32 = 4;
 
+/// Attempts that one request must have failed before a server that has never answered is given up.
+const COLD_ATTEMPTS: u32 = 3;
+
 /// How often a request is written anew. There are fewer wishes than that.
 const MENDS: u32 = 40;
 
@@ -116,7 +119,7 @@ impl Gate {
                 FailureKind::Again | FailureKind::Busy(_) => {}
             }
             attempts += 1;
-            self.failed(&failure);
+            self.failed(&failure, attempts);
             if attempts >= self.policy.attempts {
                 return Err(NetError::GivenUp { attempts, message: failure.message });
             }
@@ -181,7 +184,7 @@ impl Gate {
         self.changed.notify_all();
     }
 
-    fn failed(&self, failure: &Failure) {
+    fn failed(&self, failure: &Failure, attempts: u32) {
         let mut state = self.lock();
         let now = Instant::now();
         state.failures += 1;
@@ -198,7 +201,10 @@ impl Gate {
                 state.not_before = state.not_before.max(now + asked);
             }
         }
-        let cold = state.cold.is_some_and(|count| count >= self.policy.cold_failures);
+        // Requests that were sent together fail together, and one hiccup is none of a server that does not run: it has
+        // to fail the same request again.
+        let cold =
+            attempts >= COLD_ATTEMPTS && state.cold.is_some_and(|count| count >= self.policy.cold_failures);
         if (cold || state.failures >= self.policy.failures) && state.down.is_none() {
             let (failures, message) = (state.failures, failure.message.clone());
             state.down = Some(NetError::Down { failures, message });

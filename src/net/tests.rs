@@ -195,6 +195,31 @@ fn a_server_that_never_answers_is_given_up_soon() {
 }
 
 #[test]
+fn a_hiccup_at_the_start_ends_nothing() {
+    // As many requests at once as failures that say that a server is not there.
+    let server = Server::start(|request| match request.number {
+        0..8 => Answer::error(502, "starting"),
+        _ => Answer::json("{}"),
+    });
+    let policy = Policy { concurrency: 8, ..policy() };
+    let (client, gate) = (client(&server, &policy), Gate::new(policy.clone()));
+    let mut left = 0..40;
+    let kept = Mutex::new(0);
+    for_each(
+        policy.concurrency,
+        &Cancel::default(),
+        &mut || Ok::<_, NetError>(left.next()),
+        &|item: &i32| gate.with_retries(&item.to_string(), || client.post("embeddings", &json!({}))),
+        &mut |_, _| {
+            *kept.lock().unwrap() += 1;
+            Ok(())
+        },
+    )
+    .unwrap();
+    assert_eq!(*kept.lock().unwrap(), 40);
+}
+
+#[test]
 fn a_server_that_dies_is_not_asked_for_ever() {
     let server = Server::start(|request| match request.number {
         0..5 => Answer::json("{}"),

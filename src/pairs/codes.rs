@@ -57,6 +57,8 @@ impl Codes {
             (Codes::Scale { first, second, soft }, Some(x)) => on_scale(x, *first, *second, *soft),
             (Codes::Numbered, Some(x)) => on_scale(x, 1.0, 2.0, true),
             (Codes::Index, Some(x)) => [0.0, 1.0].contains(&x).then_some(1.0 - x),
+            // "No label" in `datasets`.
+            (Codes::Classes { .. }, Some(-1.0)) => return Some(Said::Nothing),
             (Codes::Classes { names, zero }, Some(x)) => {
                 let name = (x.fract() == 0.0 && x >= 0.0).then(|| names.get(x as usize)).flatten()?;
                 return match class(name, *zero)? {
@@ -66,7 +68,6 @@ impl Codes {
             }
             (Codes::Words { zero }, None) => word(core, *zero).map(f64::from),
             (Codes::Numbered | Codes::Shares, None) => word(core, false).map(f64::from),
-            // −1 is "no label" in `datasets`.
             _ => None,
         };
         share.map(|share| Said::Share(share as f32))

@@ -60,6 +60,7 @@ pub(super) fn type_name(dtype: &DataType) -> String {
         DataType::Datetime(..) | DataType::Duration(_) => "dates".into(),
         DataType::List(inner) | DataType::Array(inner, _) => format!("list of {}", type_name(inner)),
         DataType::Struct(_) => "records".into(),
+        DataType::Unknown(_) => "a type that is not read".into(),
         other if other.is_numeric() || other.is_decimal() => "number".into(),
         other => other.to_string(),
     }

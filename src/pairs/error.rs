@@ -13,6 +13,16 @@ pub enum PairsError {
         /// The nearest name, or where the path stops existing.
         hint: String,
     },
+    /// A file is not there that belongs to the set.
+    #[error(
+        "`{path}` is missing, which `{list}` names as a part of the data\nhint: fetch or save the dataset again; to read a part of it, name that file or folder itself"
+    )]
+    Incomplete {
+        /// The file that is not there.
+        path: PathBuf,
+        /// What names it.
+        list: PathBuf,
+    },
     /// The folder holds no file of a known kind.
     #[error(
         "no data file in the folder `{path}`: {seen}\nhint: Parquet, CSV, TSV, JSON lines, JSON and Arrow files are read, told by their extension; name the file itself if it has another one"

@@ -15,7 +15,7 @@ pub(super) const ANNOTATOR: [&str; 7] =
     ["annotator_id", "annotator", "worker_id", "worker", "rater_id", "labeler_id", "labeler"];
 
 /// Names that a prompt goes by, the surest first.
-const PROMPT: [&str; 19] = [
+const PROMPT: [&str; 20] = [
     "prompt",
     "instruction",
     "question",
@@ -30,6 +30,8 @@ const PROMPT: [&str; 19] = [
     "conversation",
     "conversations",
     "history",
+    // Gemini.
+    "contents",
     "post",
     "task",
     "source_text",
@@ -103,6 +105,11 @@ pub(super) trait FormatAdapter: Sync {
         how: &ExtractOptions<'_>,
     ) -> Result<ExtractedPairs, PairsError> {
         Ok(ExtractedPairs::rowwise(self.texts(frame, plan, how.path)?))
+    }
+
+    /// Whether it is told by such a file alone, and never by the names of columns.
+    fn is_document(&self) -> bool {
+        false
     }
 
     /// The rows of a JSON file that is no table, if it is one of this shape's; `Err` says what is wrong with it.
@@ -197,6 +204,8 @@ pub(super) struct ColumnMap {
     pub choices: Vec<Choice>,
     /// The one that was chosen.
     pub choice: Option<&'static str>,
+    /// Conversations are JSON lists of texts, a turn each, in prompt and responses.
+    pub of_turns: bool,
     /// The first response is always the preferred one.
     pub chosen_first: bool,
     /// Pairs are made of several ranked or scored responses.
@@ -289,7 +298,8 @@ impl ColumnMap {
     /// Texts straight from the columns.
     pub fn plain_texts(&self, frame: &DataFrame, strip: bool, path: &str) -> Result<Texts, PairsError> {
         let (first, second) = (find(frame, &self.first, path)?, find(frame, &self.second, path)?);
-        let (first, second) = (texts::cells(first, path)?, texts::cells(second, path)?);
+        let cells = if self.of_turns { texts::turns } else { texts::cells };
+        let (first, second) = (cells(first, path)?, cells(second, path)?);
         Ok(texts::from_cells(self.prompt_cells(frame, path)?, first, second, strip))
     }
 
@@ -298,7 +308,8 @@ impl ColumnMap {
         let Some(prompt) = &self.prompt else { return Ok(None) };
         let prompt = find(frame, prompt, path)?;
         if self.input.is_none() && self.before.iter().all(Option::is_none) {
-            return Ok(Some(match texts::cells(prompt, path)? {
+            let cells = if self.of_turns { texts::turns } else { texts::cells };
+            return Ok(Some(match cells(prompt, path)? {
                 Cells::Text(text) if text.iter().flatten().any(|prompt| turns::asked(prompt) != prompt) => {
                     Cells::Text(text.iter().map(|prompt| prompt.map(turns::asked)).collect())
                 }

@@ -272,15 +272,42 @@ fn unwrap(value: Value) -> Option<Inside> {
         }
     }
     // The Hub's own preview: {"rows": [{"row_idx": 0, "row": {…}}]}.
+    let preview = preview(&map, &rows);
     if rows.iter().all(|row| row.get("row").is_some_and(Value::is_object) && row.get("row_idx").is_some()) {
         rows = rows.into_iter().filter_map(|mut row| row.get_mut("row").map(Value::take)).collect();
     }
     let names = keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(" and ");
     Some(Inside {
         rows,
-        note: format!("one object: its rows stand under {names}"),
+        note: format!("one object: its rows stand under {names}{}", preview.unwrap_or_default()),
         reason: "its rows stand under a key of one object",
     })
+}
+
+/// What a preview from the Hub's viewer says about what it lacks.
+fn preview(about: &Map<String, Value>, rows: &[Value]) -> Option<String> {
+    let is_row = |row: &Value| row.get("row").is_some_and(Value::is_object) && row.get("row_idx").is_some();
+    rows.iter().all(is_row).then_some(())?;
+    let cut = |row: &&Value| {
+        row.get("truncated_cells").and_then(Value::as_array).is_some_and(|cells| !cells.is_empty())
+    };
+    let mut lacks = Vec::new();
+    let total =
+        about.get("num_rows_total").and_then(Value::as_u64).filter(|total| *total > rows.len() as u64);
+    if let Some(total) = total {
+        lacks.push(format!("{} of {total} rows", rows.len()));
+    }
+    if about.get("partial") == Some(&Value::Bool(true)) {
+        lacks.push("rows of a part of the dataset alone (`partial`)".to_owned());
+    }
+    match rows.iter().filter(cut).count() {
+        0 => {}
+        count => lacks.push(format!("{count} rows whose texts are cut short (`truncated_cells`)")),
+    }
+    let lacks = (!lacks.is_empty()).then(|| lacks.join(", "))?;
+    Some(format!(
+        "; it is a page of the Hub's viewer with {lacks}: download the dataset itself for all of it"
+    ))
 }
 
 /// Whether a value is an object that neither holds rows nor is a document of a known format.

@@ -13,6 +13,10 @@ use super::columns::{shorten, type_name};
 use super::error::PairsError;
 use super::format::LabelPair;
 use super::records;
+use super::sides::{self, Order};
+
+/// Values that a question shows.
+const SHOWN: usize = 8;
 
 /// One label in so many may be a slip of the pen.
 const SLIPS: usize = 500;
@@ -65,8 +69,13 @@ pub(super) fn read(column: &Column, hints: &Hints<'_>) -> Result<Option<LabelCol
         return Ok(None);
     }
     let mut strays = Vec::new();
-    let codes = match choose(&cells, hints) {
+    let codes = match choose(&cells, hints).and_then(|codes| by_names(&cells, hints, codes)) {
         Ok(codes) => codes,
+        // Whatever its values repeat of a row is then the one that lost.
+        Err(question) if names_the_loser(&cells, hints) => return Err(ask(&cells, hints, loser(question))),
+        Err(question @ (Question::Reversed(..) | Question::Turned(_))) => {
+            return Err(ask(&cells, hints, question));
+        }
         Err(question) => {
             match (by_column(&cells, hints), by_row(&cells, hints), without_strays(&cells, hints)) {
                 (Some(codes), ..) => codes,
@@ -150,9 +159,8 @@ fn without_strays(cells: &Written, hints: &Hints<'_>) -> Option<(Written, Codes)
     (free && slips * SLIPS <= total && says(|share| share > 0.5) && says(|share| share < 0.5))
         .then_some(())?;
     let rest = Written { values, name: cells.name.clone(), texts: cells.texts.clone(), ..*cells };
-    let codes =
-        choose(&rest, hints).ok().filter(|codes| matches!(codes, Codes::Shares | Codes::Words { .. }))?;
-    Some((rest, codes))
+    let codes = choose(&rest, hints).and_then(|codes| by_names(&rest, hints, codes)).ok();
+    Some((rest, codes.filter(|codes| matches!(codes, Codes::Shares | Codes::Words { .. }))?))
 }
 
 /// Labels of two columns: an outcome each (and one for ties), or a score each.
@@ -210,7 +218,9 @@ fn null(cells: &Written, hints: &Hints<'_>, codes: &Codes) -> Said {
     if let Codes::Map(_) = codes {
         return codes.read("").unwrap_or(Said::Nothing);
     }
-    if cells.typed && !hints.empty_is_nothing && hints.classes.is_none() {
+    // Only this project's own labels, and none that a format or the user has given other codes.
+    let own = matches!(codes, Codes::Shares | Codes::Words { .. }) && hints.known.is_none();
+    if own && cells.typed && !hints.empty_is_nothing && hints.classes.is_none() {
         return Said::Share(0.5);
     }
     Said::Nothing
@@ -224,8 +234,6 @@ struct Written {
     values: Vec<(String, usize)>,
     /// The column itself is one of numbers, or of true and false.
     typed: bool,
-    /// The column itself is one of whole numbers.
-    whole: bool,
 }
 
 impl Written {
@@ -278,7 +286,7 @@ impl Written {
             values.clear();
         }
         let typed = dtype.is_numeric() || dtype.is_decimal() || dtype.is_bool();
-        Ok(Self { name, whole: dtype.is_integer(), typed, values, texts })
+        Ok(Self { name, typed, values, texts })
     }
 
     /// The different values without those that say nothing.
@@ -302,8 +310,109 @@ enum Question {
     ZeroOneTwo,
     /// Whether 0 and 1 are the number of the preferred response.
     Index,
-    /// A column by hand that is not what was said.
-    Hand(String),
+    /// A scale by hand that is not what was said: why, and with which codes the numbers would be read.
+    Hand(String, Option<Codes>),
+    /// The column's own name may turn its values round.
+    Reversed(Turn, Option<Codes>),
+    /// The responses stand in the other order than their names say, and some values name neither.
+    Turned(Codes),
+}
+
+/// What may turn the values of a column round.
+#[derive(Clone, Copy)]
+enum Turn {
+    /// It is named for the response that lost.
+    Loser,
+    /// It is named for the second response.
+    Second,
+    /// The responses stand in the other order than their names say.
+    Order,
+}
+
+impl Turn {
+    /// When its values mean the opposite, and when they do not.
+    fn cases(self) -> [&'static str; 2] {
+        match self {
+            Self::Loser => ["if they name the one that lost", "if the one that won"],
+            Self::Second => ["if true or a high value is for B", "if it is for A"],
+            Self::Order => ["if they go by the columns' names", "if by their places"],
+        }
+    }
+}
+
+/// Whether the column is named for the response that lost, and nobody has said what its values mean.
+fn names_the_loser(cells: &Written, hints: &Hints<'_>) -> bool {
+    let free = hints.map.is_none() && hints.scale.is_none() && hints.known.is_none();
+    free && sides::is_of_loser(&cells.name)
+}
+
+/// The question about a column that is named for the loser, whatever else had to be asked about it.
+fn loser(question: Question) -> Question {
+    let otherwise = match question {
+        Question::Reversed(_, otherwise) => otherwise,
+        Question::Index => Some(Codes::Index),
+        Question::Unread(codes) | Question::Turned(codes) => Some(codes),
+        Question::Direction(..) | Question::ZeroOneTwo | Question::Hand(..) => None,
+    };
+    Question::Reversed(Turn::Loser, otherwise)
+}
+
+/// Codes with what the names of the columns say about them: `response_b` is that column, whichever is A, and 1 under
+/// `b_is_better` is for B.
+fn by_names(cells: &Written, hints: &Hints<'_>, codes: Codes) -> Result<Codes, Question> {
+    if hints.map.is_some() || hints.scale.is_some() || hints.known.is_some() {
+        return Ok(codes);
+    }
+    if names_the_loser(cells, hints) {
+        return Err(loser(Question::Unread(codes)));
+    }
+    let counts = cells.said().filter(|value| says_how_far(value, hints)).count();
+    let about = sides::about(&cells.name, hints.responses);
+    if counts > 0 && about == Some(1) && !matches!(codes, Codes::Numbered | Codes::Index) {
+        return Err(Question::Reversed(Turn::Second, Some(codes)));
+    }
+    let [first, second] = hints.responses;
+    match sides::order(first, second) {
+        Order::Plain => Ok(codes),
+        // `a_is_better` says which column it means by itself.
+        Order::Turned if counts == cells.said().count() && about == Some(0) => Ok(codes),
+        Order::Turned if counts > 0 => Err(Question::Turned(codes)),
+        Order::Turned => Ok(Codes::Map(turned(cells, &codes))),
+        Order::Some => {
+            // "Answer 2" is none of `answer_1` and `answer_3`.
+            let own = sides::apart(first, second).unwrap_or_default();
+            let digits = own.0.bytes().all(|byte| byte.is_ascii_digit());
+            let counted = |word: &String| {
+                sides::of_several(word) && word.bytes().all(|byte| byte.is_ascii_digit()) == digits
+            };
+            let names = |value: &str| number(value).is_none() && sides::words(value).iter().any(counted);
+            if cells.said().any(names) { Err(Question::Unread(codes)) } else { Ok(codes) }
+        }
+    }
+}
+
+/// Whether a value says how far something holds, as a number does and true does, and names no response.
+fn says_how_far(value: &str, hints: &Hints<'_>) -> bool {
+    let name = hints.classes.zip(number(value)).and_then(|(names, x)| class_name(names, x));
+    let value = name.unwrap_or(value);
+    number(value).is_some() || ["true", "false"].iter().any(|word| value.trim().eq_ignore_ascii_case(word))
+}
+
+/// What each value of the column means where the two responses stand in the other order than their names.
+fn turned(cells: &Written, codes: &Codes) -> Vec<(String, Meaning)> {
+    let meaning = |value: &str| match codes.read(value) {
+        Some(Said::Share(share)) if share > 0.5 => Some(Meaning::B),
+        Some(Said::Share(share)) if share < 0.5 => Some(Meaning::A),
+        Some(Said::Share(_)) => Some(Meaning::Tie),
+        Some(Said::Nothing) => Some(Meaning::Skip),
+        None => None,
+    };
+    cells.values.iter().filter_map(|(value, _)| Some((value.clone(), meaning(value)?))).collect()
+}
+
+/// The name behind the number of a class; −1 and the like have none.
+fn class_name(names: &[String], x: f64) -> Option<&str> {
+    (x >= 0.0 && x.fract() == 0.0).then(|| names.get(x as usize))?.map(String::as_str)
 }
 
 /// The one way of writing labels that can read the column.
@@ -317,15 +426,24 @@ fn choose(cells: &Written, hints: &Hints<'_>) -> Result<Codes, Question> {
         numbers.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), x| (l.min(*x), h.max(*x)));
     if let Some(LabelScale { first, second }) = hints.scale {
         let within = low >= first.min(second) && high <= first.max(second);
-        if numbers.len() < cells.said().count() || !within {
+        let words: Vec<String> = (cells.said().filter(|value| number(value).is_none()).take(4))
+            .map(|value| format!("`{}`", shorten(value)))
+            .collect();
+        if !words.is_empty() {
+            let why =
+                format!("{} is no number, and `--label-scale` is about numbers alone", words.join(", "));
+            return Err(Question::Hand(why, Some(Codes::Scale { first, second, soft: false })));
+        }
+        if !within {
             let ends = format!("`--label-scale {first}..{second}` does not hold all of its values");
-            return Err(Question::Hand(ends));
+            return Err(Question::Hand(ends, None));
         }
         // Whole steps are grades; anything between them, or more steps than a grade has, are shares.
         return Ok(Codes::Scale { first, second, soft: !whole || (first - second).abs() > 20.0 });
     }
     let zero = zero_based(cells, hints);
-    if let Some(names) = hints.classes.filter(|_| cells.whole) {
+    let all_numbers = numbers.len() == cells.said().count();
+    if let Some(names) = hints.classes.filter(|_| all_numbers && whole) {
         let codes = Codes::Classes { names: names.to_vec(), zero: names.iter().any(|n| n.ends_with('0')) };
         let read = cells.said().all(|value| codes.read(value).is_some());
         return if read { Ok(codes) } else { Err(Question::Unread(codes)) };
@@ -337,7 +455,6 @@ fn choose(cells: &Written, hints: &Hints<'_>) -> Result<Codes, Question> {
         };
     }
     let numbered = numbered_responses(hints);
-    let all_numbers = numbers.len() == cells.said().count();
     let words = Codes::Words { zero };
     let percent = cells.said().any(|value| value.ends_with('%'));
     if !all_numbers {
@@ -399,19 +516,39 @@ fn names_a_place(name: &str) -> bool {
     })
 }
 
-/// Labels that are the names of the two columns.
+/// Labels that are the names of the two columns, or the words by which these differ.
 fn by_column(cells: &Written, hints: &Hints<'_>) -> Option<Codes> {
     let [first, second] = hints.responses;
     let free = hints.map.is_none() && hints.scale.is_none() && hints.known.is_none();
-    let mut map = vec![(first.to_owned(), Meaning::A), (second.to_owned(), Meaning::B)];
-    for value in cells.said().filter(|value| *value != first && *value != second) {
-        (word(value, false) == Some(0.5)).then_some(())?;
-        map.push((value.to_owned(), Meaning::Tie));
+    (free && !first.is_empty()).then_some(())?;
+    let own = sides::apart(first, second);
+    let is = |value: &str, name: &str, word: Option<&String>| {
+        let short = word.filter(|word| number(word).is_none() && !nothing(word));
+        value == name || short.is_some_and(|word| value.trim().eq_ignore_ascii_case(word))
+    };
+    let (mut map, mut some) = (Vec::new(), false);
+    for (value, _) in &cells.values {
+        let sides =
+            (is(value, first, own.as_ref().map(|(a, _)| a)), is(value, second, own.as_ref().map(|(_, b)| b)));
+        let meaning = match sides {
+            (true, false) => Meaning::A,
+            (false, true) => Meaning::B,
+            _ if nothing(value) => Meaning::Skip,
+            _ if word(value, false) == Some(0.5) => Meaning::Tie,
+            _ => return None,
+        };
+        some |= matches!(meaning, Meaning::A | Meaning::B);
+        map.push((value.clone(), meaning));
     }
-    let some = cells.said().any(|value| value == first || value == second);
-    let nothings = cells.values.iter().map(|(value, _)| value).filter(|value| nothing(value));
-    map.extend(nothings.map(|value| (value.clone(), Meaning::Skip)));
-    (free && some && !first.is_empty()).then_some(Codes::Map(map))
+    some.then(|| {
+        // What stands on one side only may be turned to the other.
+        for (name, meaning) in [(first, Meaning::A), (second, Meaning::B)] {
+            if !map.iter().any(|(_, other)| *other == meaning) {
+                map.push((name.to_owned(), meaning));
+            }
+        }
+        Codes::Map(map)
+    })
 }
 
 /// Labels that repeat what stands in their row: the name of a model, the text of a response, a column's name.
@@ -498,7 +635,8 @@ fn told(cells: &Written, labels: &LabelColumn, hints: &Hints<'_>) -> String {
                 };
                 format!("`{}` is {meaning}", shorten(value))
             };
-            format!("by hand, {}", map.iter().map(said).collect::<Vec<_>>().join(", "))
+            let whose = if hints.map.is_some() { "by hand" } else { "by the columns' names" };
+            format!("{whose}, {}", map.iter().map(said).collect::<Vec<_>>().join(", "))
         }
         Codes::Classes { names, .. } => {
             let said = names.iter().enumerate().map(|(i, name)| format!("{i} is `{}`", shorten(name)));
@@ -517,20 +655,21 @@ fn told(cells: &Written, labels: &LabelColumn, hints: &Hints<'_>) -> String {
 /// The question, with the values, an example and the options that answer it.
 fn ask(cells: &Written, hints: &Hints<'_>, question: Question) -> PairsError {
     let count = cells.values.len();
-    let mut shown: Vec<String> = (cells.values.iter().take(8))
+    let mut shown: Vec<String> = (cells.values.iter().take(SHOWN))
         .map(|(value, count)| {
-            let name = hints.classes.zip(number(value)).and_then(|(names, x)| names.get(x as usize));
+            let name = hints.classes.zip(number(value)).and_then(|(names, x)| class_name(names, x));
             let name = name.map(|name| format!(" = {}", shorten(name))).unwrap_or_default();
             format!("`{}`{name} ({count})", shorten(value))
         })
         .collect();
-    if count > 8 {
-        shown.push(format!("and {} more", count - 8));
+    if count > SHOWN {
+        shown.push(format!("and {} more", count - SHOWN));
     }
     let [first, second] = match hints.responses {
         ["", _] | [_, ""] => ["the first response".to_owned(), "the second".to_owned()],
         names => names.map(|name| format!("`{}`", shorten(name))),
     };
+    let sides = format!("A is {first}, B is {second}");
     let (why, hint) = match question {
         Question::Direction(low, high) => (
             format!("which end means that {first} is preferred cannot be known from them"),
@@ -541,53 +680,46 @@ fn ask(cells: &Written, hints: &Hints<'_>, question: Question) -> PairsError {
         Question::ZeroOneTwo => (
             "0, 1 and 2 have no agreed meaning".into(),
             format!(
-                "say it: `--label-map 0=A,1=tie,2=B`, `--label-map 1=A,2=B,0=tie`, or as it is (A is {first}, B is {second})"
+                "say it: `--label-map 0=A,1=tie,2=B`, `--label-map 1=A,2=B,0=tie`, or as it is ({sides})"
             ),
         ),
         Question::Index => (
             format!("0 may be the number of the first response, or mean that {second} is preferred"),
             format!("if 0 is for {first}, add `--label-map 0=A,1=B`; if 1 is, `--label-map 1=A,0=B`"),
         ),
-        Question::Hand(why) => {
+        Question::Hand(why, None) => {
             (why, format!("its lowest and highest values belong into it, A's end first (A is {first})"))
         }
-        Question::Unread(codes) => {
-            let unread: Vec<&str> =
-                cells.said().filter(|value| codes.read(value).is_none()).take(4).map(|v| v as &str).collect();
-            let quoted: Vec<String> = unread.iter().map(|value| format!("`{}`", shorten(value))).collect();
-            let mut why = format!("what {} means is not known", quoted.join(", "));
-            if unread.len() < cells.said().count().min(4) {
-                why += ", and a label column is read as a whole or not at all";
-            }
-            // Each value with a meaning to be corrected; a known one with its own.
-            let side = |share: f32| ["A", "tie", "B"][usize::from(share <= 0.5) + usize::from(share < 0.5)];
-            let taken = |meaning: &&str| {
-                let read = |(value, _): &(String, usize)| codes.read(value);
-                cells
-                    .values
-                    .iter()
-                    .filter_map(read)
-                    .any(|said| matches!(said, Said::Share(s) if side(s) == *meaning))
+        Question::Hand(why, Some(codes)) => {
+            let known = |value: &str| {
+                codes.read(value).or_else(|| word(value, false).filter(|s| *s == 0.5).map(Said::Share))
             };
-            let mut open = ["A", "B", "tie"].into_iter().filter(|meaning| !taken(meaning));
-            let said: Vec<String> = (cells.values.iter().take(8))
-                .map(|(value, _)| {
-                    let meaning = match codes.read(value) {
-                        Some(Said::Share(share)) => side(share),
-                        Some(Said::Nothing) => "skip",
-                        None => open.next().unwrap_or("skip"),
-                    };
-                    format!("{value}={meaning}")
-                })
-                .collect();
             (
                 why,
                 format!(
-                    "say what each value means, A for {first}, B for {second}, tie or skip: `--label-map '{}'`; `--label-column` \
-                     names another column",
-                    said.join(",").replace('\'', "'\\''")
+                    "say it value by value instead: `--label-map '{}'` ({sides})",
+                    suggested(cells, &known)
                 ),
             )
+        }
+        Question::Reversed(turn, otherwise) => {
+            let whose = match turn {
+                Turn::Loser => "that lost",
+                Turn::Second | Turn::Order => "called B here",
+            };
+            let why = format!("its name is about the response {whose}, so that they may mean the opposite");
+            (why, reversed(cells, otherwise.as_ref(), turn, hints, &sides))
+        }
+        Question::Turned(codes) => {
+            let why = format!(
+                "{first} is read as A and {second} as B, and whether its values name them by these places or by their \
+                 names cannot be known"
+            );
+            (why, reversed(cells, Some(&codes), Turn::Order, hints, &sides))
+        }
+        Question::Unread(codes) => {
+            let plain = sides::order(hints.responses[0], hints.responses[1]) == Order::Plain;
+            unread(cells, &|value| understood(value, &codes, hints), plain, &sides)
         }
     };
     let mut detail = format!("{count} different values, {}; {why}", shown.join(", "));
@@ -595,6 +727,144 @@ fn ask(cells: &Written, hints: &Hints<'_>, question: Question) -> PairsError {
         detail.push_str(&example);
     }
     PairsError::Labels { path: hints.path.to_owned(), name: cells.name.clone(), detail, hint }
+}
+
+/// A map to type: what is known, then what is not, with a `?` that no map is read with.
+fn suggested(cells: &Written, known: &dyn Fn(&str) -> Option<Said>) -> String {
+    let meaning = |value: &str| {
+        Some(match known(value)? {
+            Said::Nothing => "skip",
+            Said::Share(share) => ["A", "tie", "B"][usize::from(share <= 0.5) + usize::from(share < 0.5)],
+        })
+    };
+    let shown = cells.values.iter().take(SHOWN).map(|(value, _)| (value, meaning(value)));
+    let (said, open): (Vec<_>, Vec<_>) = shown.partition(|(_, meaning)| meaning.is_some());
+    let all = said.into_iter().chain(open);
+    let all: Vec<String> =
+        all.map(|(value, meaning)| format!("{value}={}", meaning.unwrap_or("?"))).collect();
+    all.join(",").replace('\'', "'\\''")
+}
+
+/// The options for a column that may mean the opposite of what it says.
+fn reversed(
+    cells: &Written,
+    otherwise: Option<&Codes>,
+    turn: Turn,
+    hints: &Hints<'_>,
+    sides: &str,
+) -> String {
+    let read = |value: &str| otherwise.and_then(|codes| codes.read(value));
+    let soft = |value: &str| matches!(read(value), Some(Said::Share(s)) if ![0.0, 0.5, 1.0].contains(&s));
+    if cells.said().any(soft) && cells.said().all(|value| number(value).is_some()) {
+        return format!("if 0 is for A, add `--label-scale=0..1`; if 1 is, `--label-scale=1..0` ({sides})");
+    }
+    // Beside a 2 nobody knows what 1 is.
+    let numbers_open = cells.said().any(|value| number(value).is_some() && read(value).is_none());
+    let opposite = |value: &str| match (numbers_open && number(value).is_some(), otherwise) {
+        (false, Some(codes)) => turned_round(&cells.name, value, codes, turn, hints),
+        _ => None,
+    };
+    let again = |value: &str| opposite(value).map(mirrored);
+    let map = suggested(cells, &opposite);
+    let count = cells.said().filter(|value| opposite(value).is_none()).count();
+    let of_open = if count > 0 { ", with A, B, tie or skip for every `?`" } else { "" };
+    if count == cells.said().count() {
+        return format!(
+            "say what each value means{of_open}: `--label-map '{map}'` ({sides}), or name a column with the preferred \
+             response with `--label-column`"
+        );
+    }
+    let [turned, plain] = turn.cases();
+    let plain = format!("{plain}, `--label-map '{}'`", suggested(cells, &again));
+    format!("{turned}, add `--label-map '{map}'`; {plain}{of_open} ({sides})")
+}
+
+/// What a value says where its column's name, or the order of the responses, turns it round.
+fn turned_round(name: &str, value: &str, codes: &Codes, turn: Turn, hints: &Hints<'_>) -> Option<Said> {
+    let said = codes.read(value)?;
+    let [first, second] = hints.responses;
+    Some(match (turn, says_how_far(value, hints), sides::about(name, hints.responses)) {
+        (Turn::Second | Turn::Order, ..) => mirrored(said),
+        (Turn::Loser, false, _) => mirrored(understood(value, codes, hints)?),
+        // That B is the worse one is a vote for A.
+        (Turn::Loser, true, Some(1)) => said,
+        (Turn::Loser, true, Some(_)) => mirrored(said),
+        (Turn::Loser, true, None) if sides::order(first, second) == Order::Plain => mirrored(said),
+        (Turn::Loser, true, None) => return None,
+    })
+}
+
+/// The opposite; nothing stays nothing.
+fn mirrored(said: Said) -> Said {
+    match said {
+        Said::Share(share) => Said::Share(1.0 - share),
+        Said::Nothing => Said::Nothing,
+    }
+}
+
+/// What a value says for certain, where others of its column are open.
+fn understood(value: &str, codes: &Codes, hints: &Hints<'_>) -> Option<Said> {
+    let said = codes.read(value)?;
+    let [first, second] = hints.responses;
+    match (said, sides::order(first, second)) {
+        _ if hints.map.is_some() => Some(said),
+        (Said::Nothing, _) | (_, Order::Plain) => Some(said),
+        (Said::Share(share), _) if share == 0.5 && !says_how_far(value, hints) => Some(said),
+        (Said::Share(share), Order::Turned) if !says_how_far(value, hints) => Some(Said::Share(1.0 - share)),
+        _ => None,
+    }
+}
+
+/// Why and what to do where some values are none of the codes.
+fn unread(
+    cells: &Written,
+    read: &dyn Fn(&str) -> Option<Said>,
+    plain: bool,
+    sides: &str,
+) -> (String, String) {
+    let unread: Vec<&str> = cells.said().filter(|value| read(value).is_none()).collect();
+    let quoted: Vec<String> = unread.iter().take(4).map(|value| format!("`{}`", shorten(value))).collect();
+    let mut why = format!("what {} means is not known", quoted.join(", "));
+    if unread.len() < cells.said().count() {
+        why += ", and a label column is read as a whole or not at all";
+    }
+    // Beside a 2 nobody knows what 1 is: of numbers, all are known or none.
+    let numbers_open = unread.iter().any(|value| number(value).is_some());
+    let known = |value: &str| read(value).filter(|_| !(numbers_open && number(value).is_some()));
+    let open: Vec<&str> = cells.said().filter(|value| known(value).is_none()).collect();
+    let side_known =
+        cells.said().any(|value| matches!(known(value), Some(Said::Share(share)) if share != 0.5));
+    let other = "`--label-column` names another column";
+    // C and D are two others than A and B.
+    let is_other = |word: &String| matches!(word.as_bytes(), [b'c'..=b'f']);
+    let others = open.iter().any(|value| sides::words(value).iter().any(is_other));
+    if let ([one, two], true) = (open.as_slice(), plain && !side_known && !others) {
+        let with = |a: &str| {
+            let said = |value: &str| match known(value) {
+                None => Some(Said::Share(f32::from(u8::from(value == a)))),
+                known => known,
+            };
+            suggested(cells, &said)
+        };
+        let hint = format!(
+            "if `{}` is for A, add `--label-map '{}'`; if `{}` is, `--label-map '{}'`, or tie or skip for either \
+             ({sides}); {other}",
+            shorten(one),
+            with(one),
+            shorten(two),
+            with(two)
+        );
+        return (why, hint);
+    }
+    let more = match cells.values.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(", and so on for {more} more values"),
+    };
+    let hint = format!(
+        "say what each value means, with A, B, tie or skip for every `?`{more}: `--label-map '{}'` ({sides}); {other}",
+        suggested(cells, &known)
+    );
+    (why, hint)
 }
 
 /// A row with its label and both responses, from which the user can tell what the label means.
@@ -678,8 +948,17 @@ mod tests {
             &[Some("A"), Some("maybe"), Some("a better one")],
             &["`maybe`", "as a whole", "A=A", "--label-map"],
         );
-        asks(&[Some("good"), Some("bad"), Some("bad")], &["`bad` (2), `good` (1)", "bad=A,good=B"]);
-        asks(&[Some("1"), Some("2"), Some("tie")], &["1=A"]);
+        asks(
+            &[Some("good"), Some("bad"), Some("bad")],
+            &["`bad` (2), `good` (1)", "'bad=A,good=B'", "'bad=B,good=A'"],
+        );
+        asks(&[Some("1"), Some("2"), Some("tie")], &["'1=A,2=B,tie=tie'", "'1=B,2=A,tie=tie'"]);
+        // Nothing is proposed that is not known, and a map with a `?` is not read.
+        asks(&[Some(">"), Some(">>"), Some("<<"), Some("=")], &["<<=?", ">>=?", "==?"]);
+        asks(&[Some("A"), Some("1"), Some("2"), Some("tie")], &["'A=A,tie=tie,1=?,2=?'"]);
+        asks(&[Some("A"), Some("B"), Some("C")], &["'A=A,B=B,C=?'"]);
+        asks(&[Some("C"), Some("D")], &["'C=?,D=?'"]);
+        assert!("A=A,tie=tie,1=?,2=?".parse::<LabelMap>().is_err());
         let numbers = |cells: &[f64]| Column::new("y".into(), cells);
         for (cells, words) in [
             (&[-3.0, 0.0, 2.0][..], &["--label-scale=-3..3", "--label-scale=3..-3"][..]),
@@ -727,6 +1006,9 @@ mod tests {
         assert!(labels.notes[0].contains("2 labels, 1 ties"), "{:?}", labels.notes);
         let with = Hints { scale: Some("1..2".parse().unwrap()), ..hints() };
         assert!(asked(&column, &with).contains("does not hold all"));
+        let words = Column::new("y".into(), ["1", "2", "tie"]);
+        let message = asked(&words, &with);
+        assert!(message.contains("`tie` is no number") && message.contains("'1=A,2=B,tie=tie'"), "{message}");
         let map: LabelMap = "-3=A,0=tie".parse().unwrap();
         assert!(asked(&column, &Hints { map: Some(&map), ..hints() }).contains("`2`"));
         let map: LabelMap = "-3=B,0=skip,2=A".parse().unwrap();
@@ -745,6 +1027,11 @@ mod tests {
         assert_eq!(labels.values, [1.0, 0.0, 0.5]);
         let names = ["good", "bad", "ugly"].map(String::from);
         assert!(asked(&column, &Hints { classes: Some(&names), ..hints() }).contains("`0` = good"));
+        // −1 is no label in `datasets`.
+        let names = ["response_A", "response_B"].map(String::from);
+        let column = Column::new("y".into(), [0i64, -1, 1]);
+        let labels = read(&column, &Hints { classes: Some(&names), ..hints() }).unwrap().unwrap();
+        assert_eq!((labels.values[0], labels.values[2], labels.missing), (1.0, 0.0, vec![1]));
         let numbered = Hints { responses: ["output_1", "output_2"], ..hints() };
         let labels = read(&Column::new("y".into(), [1.0, 2.0, 1.5, 1.25]), &numbered).unwrap().unwrap();
         assert_eq!(labels.values, [1.0, 0.0, 0.5, 0.75]);
@@ -760,6 +1047,95 @@ mod tests {
         assert_eq!(labels.values, [1.0, 0.0]);
         let labels = of_text(&[Some("response_1"), Some("response_2")]).unwrap().unwrap();
         assert_eq!(labels.values, [1.0, 0.0]);
+    }
+
+    #[test]
+    fn a_response_is_meant_by_its_name_whichever_is_called_a() {
+        let of = |responses: [&'static str; 2], cells: &[&str]| {
+            read(&Column::new("winner".into(), cells), &Hints { responses, ..hints() })
+        };
+        for (responses, cells) in [
+            (["response_b", "response_a"], ["response_a", "response_b", "tie"]),
+            (["response_b", "response_a"], ["A is better", "prefer B", "same"]),
+            (["conversation_b", "conversation_a"], ["model_a", "model_b", "tie (bothbad)"]),
+            (["answer_2", "answer_1"], ["answer_1", "answer_2", "equal"]),
+            (["right answer", "left answer"], ["left", "right", "both"]),
+            (["Assistant B", "Assistant A"], ["Assistant A", "Assistant B", "tie"]),
+            (["answer_1", "answer_0"], ["answer_0", "answer_1", "tie"]),
+            (["reply_new", "reply_old"], ["old", "new", "tie"]),
+            (["answer_3", "answer_1"], ["answer_1", "answer_3", "tie"]),
+        ] {
+            let labels = of(responses, &cells).unwrap().unwrap();
+            assert_eq!(labels.values, [0.0, 1.0, 0.5], "{responses:?}");
+            // What is read can be turned.
+            let turned = labels.codes.opposite(cells[0]).unwrap();
+            assert_eq!(labels.codes.read(&turned), Some(Said::Share(1.0)), "{responses:?}");
+        }
+        // What goes by no name is asked about, and so is the name of a third response.
+        let asks = |responses: [&'static str; 2], column: &Column, words: &[&str]| {
+            let message = asked(column, &Hints { responses, ..hints() });
+            assert!(words.iter().all(|word| message.contains(word)), "{message}");
+        };
+        let turned = ["response_b", "response_a"];
+        asks(turned, &Column::new("y".into(), [1i64, 0, 1]), &["'1=B,0=A'", "'1=A,0=B'"]);
+        asks(turned, &Column::new("y".into(), [0.75, 0.0]), &["--label-scale=0..1", "--label-scale=1..0"]);
+        asks(turned, &Column::new("y".into(), ["A", "B", "other"]), &["'A=B,B=A,other=?'"]);
+        asks(turned, &Column::new("a_is_better".into(), [true, false]), &["'false=A,true=B'"]);
+        asks(["answer_1", "answer_3"], &Column::new("y".into(), ["answer_1", "answer_2"]), &["answer_2=?"]);
+        let labels =
+            read(&Column::new("b_is_better".into(), [true, false]), &Hints { responses: turned, ..hints() });
+        assert_eq!(labels.unwrap().unwrap().values, [1.0, 0.0]);
+        // The numbers of classes go by the classes' names.
+        let names = ["response_a", "response_b"].map(String::from);
+        let with = Hints { responses: turned, classes: Some(&names), ..hints() };
+        let labels = read(&Column::new("y".into(), [0i64, 1]), &with).unwrap().unwrap();
+        assert_eq!(labels.values, [0.0, 1.0]);
+    }
+
+    #[test]
+    fn a_column_that_is_named_for_b_or_for_the_loser_is_asked_about() {
+        let asks = |name: &str, cells: &[&str], words: &[&str]| {
+            let message = asked(&Column::new(name.into(), cells), &hints());
+            assert!(words.iter().all(|word| message.contains(word)), "{name}: {message}");
+        };
+        for name in ["b_is_better", "prefer_b", "second_wins", "p_b"] {
+            asks(name, &["true", "false", "false"], &["'false=A,true=B'", "'false=B,true=A'"]);
+        }
+        asks("p_b", &["0.25", "1"], &["--label-scale=0..1"]);
+        asks("loser", &["response_A", "response_B"], &["'response_A=B,response_B=A'", "lost"]);
+        asks("worse_response", &["A", "B", "tie"], &["'A=B,B=A,tie=tie'"]);
+        asks("rejected_index", &["0", "1", "1"], &["lost, add `--label-map '1=A,0=B'`"]);
+        asks("loser", &["1", "2", "2"], &["'2=?,1=?'"]);
+        asks("loser_model", &["gpt", "claude"], &["'claude=?,gpt=?'"]);
+        asks("worse_a", &["0", "1", "1"], &["lost, add `--label-map '1=B,0=A'`"]);
+        // That B is the worse one is a vote for A, and whichever column is called A keeps its name.
+        asks("worse_b", &["0", "1", "1"], &["lost, add `--label-map '1=A,0=B'`"]);
+        let turned = |name: &str, cells: &[&str]| {
+            let with = Hints { responses: ["response_b", "response_a"], ..hints() };
+            asked(&Column::new(name.into(), cells), &with)
+        };
+        assert!(turned("loser", &["A", "B", "B"]).contains("lost, add `--label-map 'B=B,A=A'`"));
+        assert!(turned("worse_a", &["0", "1", "1"]).contains("lost, add `--label-map '1=A,0=B'`"));
+        assert!(turned("rejected_index", &["0", "1", "1"]).contains("'1=?,0=?'"));
+        for name in ["label_b", "prefer_b"] {
+            let labels = read(&Column::new(name.into(), ["A", "B"]), &hints()).unwrap().unwrap();
+            assert_eq!(labels.values, [1.0, 0.0], "values that name a response need no such question");
+        }
+        let column = Column::new("a_better".into(), [true, false]);
+        assert_eq!(read(&column, &hints()).unwrap().unwrap().values, [1.0, 0.0]);
+        let map: LabelMap = "A=B,B=A".parse().unwrap();
+        let by_hand = Hints { map: Some(&map), ..hints() };
+        let labels = read(&Column::new("loser".into(), ["A", "B"]), &by_hand).unwrap().unwrap();
+        assert_eq!(labels.values, [0.0, 1.0]);
+    }
+
+    #[test]
+    fn a_missing_number_is_no_tie_where_the_codes_are_not_this_projects() {
+        let column = Column::new("preference".into(), [Some(1.0), None, Some(2.0)]);
+        let known = Hints { known: Some(Codes::Numbered), ..hints() };
+        assert_eq!(read(&column, &known).unwrap().unwrap().missing, [1]);
+        let numbered = Hints { responses: ["output_1", "output_2"], ..hints() };
+        assert_eq!(read(&column, &numbered).unwrap().unwrap().missing, [1]);
     }
 
     #[test]
@@ -782,14 +1158,15 @@ mod tests {
                 "response_1", "response_2", "response_0", "A>>B", "maybe", "left", "gpt-4", "Response A is better", "true", "",
             ]), 1..6),
             typed in any::<bool>(),
-            numbered in any::<bool>(),
+            responses in prop::sample::select(vec![
+                ["response_A", "response_B"], ["output_1", "output_2"], ["response_b", "response_a"], ["answer_1", "answer_3"],
+            ]),
         ) {
             let numbers: Option<Vec<f64>> = cells.iter().map(|cell| cell.parse().ok()).collect();
             let column = match numbers.filter(|_| typed) {
                 Some(numbers) => Column::new("label".into(), numbers),
                 None => Column::new("label".into(), &cells),
             };
-            let responses = if numbered { ["output_1", "output_2"] } else { ["response_A", "response_B"] };
             match read(&column, &Hints { responses, ..hints() }) {
                 Ok(Some(labels)) => {
                     for (cell, value) in cells.iter().zip(&labels.values) {

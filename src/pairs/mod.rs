@@ -23,6 +23,7 @@ mod records;
 pub mod rewrite;
 pub mod rows;
 mod shapes;
+mod sides;
 mod source;
 pub mod split;
 mod table;

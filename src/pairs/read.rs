@@ -13,6 +13,7 @@ use super::error::PairsError;
 use super::format::{ColumnMap, ExtractOptions, ExtractedPairs, FormatAdapter, keys};
 use super::options::ReadOptions;
 use super::shapes;
+use super::sides;
 use super::source::{self, Source};
 use super::table::Table;
 use super::texts::Texts;
@@ -325,10 +326,16 @@ impl Extraction<'_> {
             None => plan.label.as_deref().and_then(|name| self.frame.column(name).ok()),
         };
         let Some(column) = column else {
-            notes.push(
-                "no label column: measurable preferences only; name one with `--label-column` if there is"
-                    .into(),
-            );
+            let may_be = self.tables.first().map(|table| may_be_labels(&table.columns, plan));
+            let may_be = may_be.unwrap_or_default();
+            let seen = if may_be.is_empty() {
+                String::new()
+            } else {
+                format!(" ({} may be one)", may_be.join(" or "))
+            };
+            notes.push(format!(
+                "no label column: measurable preferences only; name one with `--label-column` if there is{seen}"
+            ));
             return Ok((None, Codes::default()));
         };
         let example =
@@ -375,6 +382,45 @@ impl Extraction<'_> {
         named.push([text(first, &self.plan.first), text(second, &self.plan.second)]);
         named
     }
+}
+
+/// Columns that nothing is read from and whose names are those of labels, for a table in which no label was found.
+fn may_be_labels(columns: &Columns, plan: &ColumnMap) -> Vec<String> {
+    const WORDS: [&str; 26] = [
+        "label",
+        "labels",
+        "chosen",
+        "better",
+        "best",
+        "worse",
+        "worst",
+        "winner",
+        "wins",
+        "win",
+        "loser",
+        "prefer",
+        "prefers",
+        "preferred",
+        "preference",
+        "rank",
+        "ranking",
+        "score",
+        "rating",
+        "choice",
+        "verdict",
+        "vote",
+        "votes",
+        "selected",
+        "rejected",
+        "judgement",
+    ];
+    let used = plan.columns();
+    let says = |name: &str| sides::words(name).iter().any(|word| WORDS.contains(&word.as_str()));
+    (columns.0.iter())
+        .filter(|(name, dtype)| !dtype.is_nested() && says(name) && !used.contains(name))
+        .take(4)
+        .map(|(name, _)| format!("`{}`", shorten(name)))
+        .collect()
 }
 
 /// How a response begins, for a question.
@@ -620,7 +666,7 @@ pub(super) fn plans(
             plan.codes =
                 plan.codes.take().filter(|_| is_own).or_else(|| shapes::known_codes(columns, plan, name));
             plan.label = Some(name.clone());
-            plan.label_pair = if plan.ranked { None } else { shapes::label_pair(columns, name) };
+            plan.label_pair = if plan.ranked { None } else { shapes::label_pair(columns, plan, name) };
         } else {
             choose(shape.name(), plan, columns, options, path)?;
         }
@@ -749,11 +795,10 @@ fn choose(
 
 /// No shape fits: say what was seen and how to name the columns.
 fn not_pairs(columns: &Columns, path: &str) -> PairsError {
-    let texts = columns
-        .0
-        .iter()
-        .filter(|(_, dtype)| type_name(dtype) == "text" || type_name(dtype) == "list of records");
-    let mut detail = match texts.count() {
+    let is_text = |dtype: &DataType| matches!(&*type_name(dtype), "text" | "list of records");
+    let texts: Vec<&String> =
+        columns.0.iter().filter(|(_, dtype)| is_text(dtype)).map(|(name, _)| name).collect();
+    let mut detail = match texts.len() {
         0 => format!("it has no column of texts; columns seen: {}", columns.describe()),
         1 => format!(
             "it has one column of texts, where a pair needs two responses; columns seen: {}",
@@ -767,26 +812,61 @@ fn not_pairs(columns: &Columns, path: &str) -> PairsError {
             lacks => detail.push_str(&format!("; nearest is {shape}, which lacks `{}`", lacks.join("`, `"))),
         }
     }
-    let wanted = [
-        ("--prompt-column", "prompt"),
-        ("--response-a-column", "response_A"),
-        ("--response-b-column", "response_B"),
-        ("--label-column", "label"),
-        ("--response-a-column", "chosen"),
-        ("--response-b-column", "rejected"),
-    ];
-    let near: Vec<String> = (wanted.iter())
-        .filter_map(|(flag, name)| columns.nearest(name).map(|near| format!("`{flag} {near}`")))
-        .collect();
-    let mut hint = "name the columns by hand: `--prompt-column P --response-a-column A --response-b-column B --label-column L`".to_owned();
-    if let Some((command, _)) = shapes::guess(columns) {
-        hint = format!(
+    let hint = if let Some((command, _)) = shapes::guess(columns) {
+        format!(
             "two columns look like responses; say which column tells who was preferred: `{command} --label-column L`"
-        );
-    } else if !near.is_empty() {
+        )
+    } else if let ([only], Some(label)) = (texts.as_slice(), shapes::thumb(columns)) {
+        detail.push_str(&format!(
+            "; with a label (`{}`) for each text its rows are unpaired, as for KTO",
+            shorten(&label)
+        ));
+        format!(
+            "take the question out of `{}` into a column `prompt` and the answer into `completion`: then the good and \
+             the bad answers to one question are set against each other, if any question has both",
+            shorten(only)
+        )
+    } else if let Some((list, _)) = columns.0.iter().find(|(_, dtype)| type_name(dtype) == "list of text") {
+        format!(
+            "a row has several responses in `{}`: add a list with a score for each (`scores`), or write the two that \
+             were compared into columns of their own, such as `chosen` and `rejected`",
+            shorten(list)
+        )
+    } else {
+        by_name(columns)
+    };
+    PairsError::NotPairs { path: path.to_owned(), detail, hint }
+}
+
+/// How to name the columns by hand, with those that are nearly called so and may hold such a thing.
+fn by_name(columns: &Columns) -> String {
+    let wanted = [
+        ("--prompt-column", "prompt", true),
+        ("--response-a-column", "response_A", true),
+        ("--response-b-column", "response_B", true),
+        ("--label-column", "label", false),
+        ("--response-a-column", "chosen", true),
+        ("--response-b-column", "rejected", true),
+    ];
+    let mut near: Vec<(&str, &str)> = Vec::new();
+    for (flag, name, is_text) in wanted {
+        let fits = |dtype: &DataType| match is_text {
+            true => !(dtype.is_numeric() || dtype.is_bool() || dtype.is_temporal()),
+            false => !dtype.is_nested(),
+        };
+        if let Some(found) = columns.nearest(name)
+            && columns.dtype(found).is_some_and(fits)
+            && !near.iter().any(|(_, other)| *other == found)
+        {
+            near.push((flag, found));
+        }
+    }
+    let mut hint = "name the columns by hand: `--prompt-column P --response-a-column A --response-b-column B --label-column L`".to_owned();
+    if !near.is_empty() {
+        let near: Vec<String> = near.iter().map(|(flag, name)| format!("`{flag} {name}`")).collect();
         hint.push_str(&format!(" (did you mean {}?)", near.join(", ")));
     }
-    PairsError::NotPairs { path: path.to_owned(), detail, hint }
+    hint
 }
 
 /// Every shard must have the columns that are read.

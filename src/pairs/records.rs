@@ -50,9 +50,15 @@ impl Records {
         }
     }
 
-    /// Texts of a field, over all records.
+    /// A field, over all records.
+    pub fn field(&self, name: &str) -> Option<Series> {
+        self.records.field_by_name(name).ok()
+    }
+
+    /// Texts of a field, over all records; `None` for records and lists, which are no texts.
     pub fn texts(&self, field: &str) -> Option<StringChunked> {
-        let series = self.records.field_by_name(field).ok()?.cast(&DataType::String).ok()?;
+        let field = self.field(field).filter(|field| !field.dtype().is_nested())?;
+        let series = field.cast(&DataType::String).ok()?;
         Some(series.str().ok()?.rechunk().into_owned())
     }
 

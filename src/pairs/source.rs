@@ -1,5 +1,6 @@
 //! From what the user typed to the files that are meant.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -76,13 +77,13 @@ pub fn dataset_name(path: &str) -> String {
 pub(super) fn locate(source: &str) -> Result<(Vec<PathBuf>, Vec<String>), PairsError> {
     let path = Path::new(source);
     match std::fs::metadata(path) {
-        Ok(meta) if meta.is_dir() => folder(path),
+        Ok(meta) if meta.is_dir() => folder(path).map(with_gaps),
         Ok(meta) if meta.is_file() => Ok((vec![path.to_path_buf()], Vec::new())),
         Ok(_) => Err(PairsError::NotFound {
             path: shorten(source),
             hint: "it is neither a file nor a folder; save the data to a file first".into(),
         }),
-        Err(_) if source.contains(['*', '?', '[']) => pattern(source),
+        Err(_) if source.contains(['*', '?', '[']) => pattern(source).map(with_gaps),
         Err(error) if is_absent(&error) => {
             Err(PairsError::NotFound { path: shorten(source), hint: absent_hint(source) })
         }
@@ -166,7 +167,7 @@ fn folder(root: &Path) -> Result<(Vec<PathBuf>, Vec<String>), PairsError> {
         notes.insert(0, note);
         return Ok((files, notes));
     }
-    if let Some(found) = saved(root) {
+    if let Some(found) = saved(root)? {
         return Ok(found);
     }
     let mut level = vec![root.to_path_buf()];
@@ -255,35 +256,96 @@ fn folders(path: &Path) -> Option<Vec<PathBuf>> {
     (!found.is_empty()).then_some(found)
 }
 
-/// The files of a folder that `datasets` wrote with `save_to_disk`: a dataset, or several splits of one.
-fn saved(root: &Path) -> Option<(Vec<PathBuf>, Vec<String>)> {
+/// Files and what to say about them.
+type Located = (Vec<PathBuf>, Vec<String>);
+
+/// The files of a folder that `datasets` wrote with `save_to_disk`: a dataset, or several splits of one. `None`: it is no
+/// such folder.
+///
+/// # Errors
+/// Where a file is not there that the folder itself says it has: half of a dataset is never read without a word.
+fn saved(root: &Path) -> Result<Option<Located>, PairsError> {
     let json =
         |path: PathBuf| serde_json::from_slice::<serde_json::Value>(&crate::limits::read(path).ok()?).ok();
-    let of = |dir: &Path| -> Option<Vec<PathBuf>> {
-        let state = json(dir.join("state.json"))?;
-        let listed = state.get("_data_files")?.as_array()?;
-        let files = listed.iter().filter_map(|file| Some(dir.join(file.get("filename")?.as_str()?)));
-        let files: Vec<PathBuf> = files.collect();
-        (!files.is_empty() && files.iter().all(|file| file.is_file())).then_some(files)
+    let of = |dir: &Path| -> Result<Option<Vec<PathBuf>>, PairsError> {
+        let state = dir.join("state.json");
+        let listed = json(state.clone()).and_then(|value| value.get("_data_files").cloned());
+        let listed = listed.as_ref().and_then(serde_json::Value::as_array);
+        let names = listed.into_iter().flatten().filter_map(|file| file.get("filename")?.as_str());
+        let files: Vec<PathBuf> = names.map(|name| dir.join(name)).collect();
+        match files.iter().find(|file| !file.is_file()) {
+            Some(file) => Err(lacks(file, &state)),
+            None => Ok((!files.is_empty()).then_some(files)),
+        }
     };
-    if let Some(files) = of(root) {
-        return Some((files, Vec::new()));
+    if let Some(files) = of(root)? {
+        return Ok(Some((files, Vec::new())));
     }
-    let splits = json(root.join("dataset_dict.json"))?;
-    let names: Vec<String> = splits
-        .get("splits")?
-        .as_array()?
-        .iter()
-        .filter_map(|name| name.as_str().map(str::to_owned))
-        .collect();
-    let files: Vec<PathBuf> =
-        names.iter().map(|name| of(&root.join(name))).collect::<Option<Vec<_>>>()?.concat();
+    let list = root.join("dataset_dict.json");
+    let splits = json(list.clone());
+    let Some(splits) =
+        splits.as_ref().and_then(|value| value.get("splits")).and_then(serde_json::Value::as_array)
+    else {
+        return Ok(None);
+    };
+    let names: Vec<&str> = splits.iter().filter_map(serde_json::Value::as_str).collect();
+    let mut files = Vec::new();
+    for name in &names {
+        let dir = root.join(name);
+        files.extend(of(&dir)?.ok_or_else(|| lacks(&dir.join("state.json"), &list))?);
+    }
+    if files.is_empty() {
+        return Ok(None);
+    }
     let note = format!(
         "splits {} read as one set; name one of their folders to read that alone",
         names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
     );
     let notes = if names.len() > 1 { vec![note] } else { Vec::new() };
-    Some((files, notes))
+    Ok(Some((files, notes)))
+}
+
+/// A file that is not there although another one names it.
+fn lacks(file: &Path, named_in: &Path) -> PairsError {
+    PairsError::Incomplete { path: file.into(), list: named_in.into() }
+}
+
+/// With a note on files of a numbered set that are not among them: `train-00000-of-00002` without its second part.
+fn with_gaps((files, mut notes): Located) -> Located {
+    // By folder, beginning and ending: the count, and the numbers that are there.
+    let mut sets: BTreeMap<(PathBuf, String, String, usize), BTreeSet<usize>> = BTreeMap::new();
+    for file in &files {
+        if let Some((set, number)) = numbered(file) {
+            sets.entry(set).or_default().insert(number);
+        }
+    }
+    for ((folder, start, end, count), there) in sets {
+        let missing = (0..count).find(|number| !there.contains(number));
+        // Some tools count from 1.
+        let from_one = there.len() == count && there.contains(&count);
+        if let Some(number) = missing.filter(|_| !from_one) {
+            let digits = 5;
+            let name = format!("{start}-{number:0digits$}-of-{count:0digits$}{end}");
+            notes.push(format!(
+                "only {} of {count} parts are there, and what follows is about these alone: `{}` is missing, for one; fetch the rest",
+                there.len(),
+                folder.join(name).display()
+            ));
+        }
+    }
+    (files, notes)
+}
+
+/// The set and the number of a file called `START-00000-of-00002END`.
+fn numbered(file: &Path) -> Option<((PathBuf, String, String, usize), usize)> {
+    let name = file.file_name()?.to_str()?;
+    let (before, after) = name.split_once("-of-")?;
+    let (start, number) = before.rsplit_once('-')?;
+    let end = after.find(|c: char| !c.is_ascii_digit()).unwrap_or(after.len());
+    let (count, rest) = after.split_at_checked(end)?;
+    let count = count.parse().ok().filter(|count| FILES.check(*count as u64).is_ok())?;
+    let folder = file.parent().unwrap_or(Path::new("")).to_path_buf();
+    Some(((folder, start.to_owned(), rest.to_owned(), count), number.parse().ok()?))
 }
 
 /// Files of the preferred kind among `files`, sorted, with a note on the rest.

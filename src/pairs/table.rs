@@ -91,7 +91,7 @@ impl Table {
                 Ok((schema, pairs.and_then(|pair| pair.value.clone())))
             }
         })?;
-        let columns = types(path, format, schema.iter_values())?;
+        let columns = types(schema.iter_values());
         check_columns(path, &columns)?;
         check_unpacked(path, if ipc { arrow_bytes } else { limits::parquet_bytes })?;
         Ok(Self {
@@ -109,7 +109,7 @@ impl Table {
     fn open_stream(path: &Path) -> Result<Self, PairsError> {
         let file = crate::limits::open(path).map_err(|error| io_error(path, error))?;
         let metadata = guard(path, "Arrow stream", || read_stream_metadata(&mut BufReader::new(file)))?;
-        let columns = types(path, "Arrow stream", metadata.schema.iter_values())?;
+        let columns = types(metadata.schema.iter_values());
         check_columns(path, &columns)?;
         check_unpacked(path, arrow_bytes)?;
         let features = metadata.custom_schema_metadata.as_ref().and_then(features::of_arrow);
@@ -208,6 +208,15 @@ impl Table {
 
     /// The named columns, which must be there, in the given order.
     pub fn load(&self, names: &[String]) -> Result<DataFrame, PairsError> {
+        let unread = |name: &&String| matches!(self.columns.dtype(name), Some(DataType::Unknown(_)));
+        if let Some(name) = names.iter().find(unread) {
+            return Err(damaged(
+                &self.path,
+                "a table",
+                format!("column `{}` is of a type that is not read", shorten(name)),
+                "write it as text or numbers, or name another column",
+            ));
+        }
         let open = || crate::limits::open(&self.path).map_err(|error| io_error(&self.path, error));
         match &self.content {
             Content::Parquet => {
@@ -300,20 +309,11 @@ fn fields(dtype: &DataType) -> usize {
     }
 }
 
-/// Columns and their types; polars gives up on those that it does not know.
-fn types<'a>(
-    path: &Path,
-    format: &'static str,
-    fields: impl Iterator<Item = &'a ArrowField>,
-) -> Result<Vec<(String, DataType)>, PairsError> {
-    let of = |field: &ArrowField| match panics::caught(|| DataType::from_arrow_field(field)) {
-        Ok(dtype) => Ok((field.name.to_string(), dtype)),
-        Err(_) => Err(damaged(
-            path,
-            format,
-            format!("column `{}` is of a type that is not read", shorten(&field.name)),
-            "leave the column out, or write it as text or numbers",
-        )),
+/// Columns and their types; polars gives up on those that it does not know, which matters where they are needed.
+fn types<'a>(fields: impl Iterator<Item = &'a ArrowField>) -> Vec<(String, DataType)> {
+    let of = |field: &ArrowField| {
+        let dtype = panics::caught(|| DataType::from_arrow_field(field));
+        (field.name.to_string(), dtype.unwrap_or(DataType::Unknown(UnknownKind::Any)))
     };
     fields.map(of).collect()
 }

@@ -421,3 +421,201 @@ fn labels_that_all_prefer_one_side_are_refused() {
     // Columns that say which was chosen are shuffled, and a label that says it again is no news.
     rows(&|_| 1, "prompt,chosen,rejected,score").unwrap();
 }
+
+/// Rows of JSON, a line each, in a file of their own.
+fn lines(dir: &tempfile::TempDir, name: &str, rows: &[serde_json::Value]) -> std::path::PathBuf {
+    let path = dir.path().join(name);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(&path, rows.iter().map(|row| format!("{row}\n")).collect::<String>()).unwrap();
+    path
+}
+
+fn refused(path: &std::path::Path, options: &ReadOptions, words: &[&str]) {
+    let message = read(&path.to_string_lossy(), options).unwrap_err().to_string();
+    assert!(words.iter().all(|word| message.contains(word)), "{message}");
+}
+
+#[test]
+fn columns_put_the_other_way_round_take_their_labels_with_them() {
+    use serde_json::json;
+    let dir = folder();
+    let by_hand = |a: &str, b: &str, label: Option<&str>| ReadOptions {
+        response_a_column: Some(a.into()),
+        response_b_column: Some(b.into()),
+        label_column: label.map(str::to_owned),
+        ..ReadOptions::default()
+    };
+    let one = |more: serde_json::Value| {
+        let mut row = json!({"prompt": "q", "response_a": "worse", "response_b": "better"});
+        row.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        row
+    };
+    for (more, label) in [
+        (json!({"winner_model_a": 0, "winner_model_b": 1, "winner_tie": 0}), Some("winner_model_a")),
+        (json!({"reward_a": -1.0, "reward_b": 2.0}), None),
+        (json!({"score_b": 10, "score_a": 9}), None),
+        (json!({"winner": "model_b"}), None),
+        (json!({"model_a": "llama", "model_b": "gpt", "winner": "gpt"}), Some("winner")),
+    ] {
+        let path = lines(&dir, "t.jsonl", &[one(more.clone())]);
+        for (a, b, share) in [("response_a", "response_b", 0.0), ("response_b", "response_a", 1.0)] {
+            let (pairs, _) = read(&path.to_string_lossy(), &by_hand(a, b, label)).unwrap();
+            assert_eq!(pairs.judgements.label, [share], "{a} is A: {more}");
+        }
+    }
+    let web =
+        json!({"question": "q", "answer_0": "worse", "score_0": -0.5, "answer_1": "better", "score_1": 0.5});
+    let path = lines(&dir, "web.jsonl", &[web]);
+    let (pairs, _) = read(&path.to_string_lossy(), &by_hand("answer_1", "answer_0", None)).unwrap();
+    assert_eq!((texts(&pairs.response_a), pairs.judgements.label), (vec!["better"], vec![1.0]));
+}
+
+#[test]
+fn an_answer_that_is_json_stays_the_answer_and_messages_are_messages() {
+    use serde_json::json;
+    let dir = folder();
+    let read_one = |chosen: String, rejected: String| {
+        let path = lines(&dir, "t.jsonl", &[json!({"prompt": "q", "chosen": chosen, "rejected": rejected})]);
+        let (pairs, report) = read_file(&path);
+        let mut both = [texts(&pairs.response_a)[0].to_owned(), texts(&pairs.response_b)[0].to_owned()];
+        both.sort();
+        (both, texts(&pairs.prompt)[0].to_owned(), report.notes)
+    };
+    for (chosen, rejected) in [
+        (r#"["a", "b"]"#, "a"),
+        (r#"["a"]"#, "a"),
+        ("['a', 'b']", "['c']"),
+        (r#"{"text": "a", "reason": "r"}"#, r#"{"text": "a", "reason": "s"}"#),
+        (r#"{"answer": "a"}"#, r#"{"answer": "b"}"#),
+        (r#"[{"name": "a", "content": "x"}]"#, r#"[{"name": "b", "content": "x"}]"#),
+    ] {
+        let (both, prompt, _) = read_one(chosen.into(), rejected.into());
+        let mut wanted = [chosen.to_owned(), rejected.to_owned()];
+        wanted.sort();
+        assert_eq!((both, prompt.as_str()), (wanted, "q"));
+    }
+    let said = |answer: &str| {
+        json!([{"role": "user", "content": "hi"}, {"role": "assistant", "content": answer}]).to_string()
+    };
+    let (both, prompt, _) = read_one(said("a"), said("b"));
+    assert_eq!((both.clone(), prompt.as_str()), (["a", "b"].map(str::to_owned), "hi"));
+    let twice = |answer: &str| json!(said(answer)).to_string();
+    let (again, prompt, notes) = read_one(twice("a"), twice("b"));
+    assert_eq!((again, prompt.as_str()), (both, "hi"));
+    assert!(notes.iter().any(|note| note.contains("JSON in JSON")), "{notes:?}");
+    // Kaggle's Arena: turns as JSON lists beside a column per outcome.
+    let row = json!({
+        "prompt": "[\"hi\"]", "response_a": "[\"a\"]", "response_b": "[\"b\"]", "winner_model_a": 1, "winner_model_b": 0,
+        "winner_tie": 0,
+    });
+    let (pairs, _) = read_file(&lines(&dir, "arena.jsonl", &[row]));
+    assert_eq!((texts(&pairs.prompt), texts(&pairs.response_a)), (vec!["hi"], vec!["a"]));
+}
+
+#[test]
+fn a_part_of_a_dataset_is_not_read_as_the_whole() {
+    let dir = folder();
+    let at = |name: &str| dir.path().join(name);
+    let write = |name: &str| {
+        std::fs::create_dir_all(at(name).parent().unwrap()).unwrap();
+        IpcWriter::new(std::fs::File::create(at(name)).unwrap()).finish(&mut table()).unwrap();
+    };
+    write("saved/data-00000-of-00002.arrow");
+    let state = r#"{"_data_files": [{"filename": "data-00000-of-00002.arrow"}, {"filename": "data-00001-of-00002.arrow"}]}"#;
+    std::fs::write(at("saved/state.json"), state).unwrap();
+    let plain = ReadOptions::default();
+    refused(&at("saved"), &plain, &["data-00001-of-00002.arrow", "state.json", "hint:"]);
+    write("splits/train/data-00000-of-00001.arrow");
+    let state = r#"{"_data_files": [{"filename": "data-00000-of-00001.arrow"}]}"#;
+    std::fs::write(at("splits/train/state.json"), state).unwrap();
+    std::fs::write(at("splits/dataset_dict.json"), r#"{"splits": ["train", "test"]}"#).unwrap();
+    refused(&at("splits"), &plain, &["splits/test", "dataset_dict.json"]);
+    std::fs::write(at("splits/dataset_dict.json"), r#"{"splits": ["train"]}"#).unwrap();
+    assert_eq!(read_file(&at("splits")).1.pairs_read, 4);
+    // Numbered files without their list are read with a word on the missing one.
+    write("hub/data/train-00000-of-00002.arrow");
+    let note = |notes: &[String]| notes.iter().any(|note| note.contains("train-00001-of-00002.arrow"));
+    assert!(note(&read_file(&at("hub")).1.notes));
+    assert!(note(&read_file(&at("hub/data/train-*")).1.notes));
+    write("hub/data/train-00001-of-00002.arrow");
+    assert!(!note(&read_file(&at("hub")).1.notes));
+}
+
+#[test]
+fn classes_are_named_by_the_card_of_a_clone() {
+    use serde_json::json;
+    let dir = folder();
+    let card = "---\ndataset_info:\n  features:\n  - name: label\n    dtype:\n      class_label:\n        names:\n          '0': \
+                response_a\n          '1': response_b\n---\n";
+    let row = |label: i64| json!({"prompt": format!("q{label}"), "response_a": "x", "response_b": "y", "label": label});
+    let path = lines(&dir, "data/train.jsonl", &[row(0), row(1)]);
+    assert_eq!(read_file(&path).0.judgements.label, [0.0, 1.0]);
+    std::fs::write(dir.path().join("README.md"), card).unwrap();
+    for path in [&path, dir.path()] {
+        let (pairs, report) = read_file(path);
+        assert_eq!(pairs.judgements.label, [1.0, 0.0], "{:?}", report.notes);
+    }
+}
+
+#[test]
+fn columns_of_other_types_matter_where_they_are_read_alone() {
+    let path = format!("{}/tests/fixtures/shapes/float16.parquet", env!("CARGO_MANIFEST_DIR"));
+    let (pairs, report) = read_file(std::path::Path::new(&path));
+    assert_eq!(pairs.judgements.label, [1.0, 0.0]);
+    let types: Vec<&str> = report.sources[0].columns.iter().map(|column| column.r#type.as_str()).collect();
+    assert!(types.contains(&"a type that is not read"), "{types:?}");
+    let named = ReadOptions { label_column: Some("half".into()), ..ReadOptions::default() };
+    refused(std::path::Path::new(&path), &named, &["column `half` is of a type that is not read", "hint:"]);
+}
+
+#[test]
+fn what_a_question_is_about_stands_behind_it() {
+    use serde_json::json;
+    let dir = folder();
+    for (question, about) in
+        [("question", "context"), ("query", "context"), ("prompt", "context"), ("instruction", "article")]
+    {
+        let row = |i: usize| json!({question: "Which?", about: format!("text {i}"), "response_1": "x", "response_2": "y", "label": "response_1"});
+        let path = lines(&dir, "t.jsonl", &[row(0), row(1)]);
+        let (pairs, report) = read_file(&path);
+        assert_eq!(texts(&pairs.prompt), ["Which?\n\ntext 0", "Which?\n\ntext 1"], "{question}");
+        assert_eq!(report.shape, "two columns of responses");
+        let alone = ReadOptions { prompt_column: Some(question.into()), ..ReadOptions::default() };
+        let (pairs, _) = read(&path.to_string_lossy(), &alone).unwrap();
+        assert_eq!(texts(&pairs.prompt), ["Which?"]);
+    }
+}
+
+#[test]
+fn where_nothing_can_be_read_the_hint_can_be_followed() {
+    use serde_json::json;
+    let dir = folder();
+    let plain = ReadOptions::default();
+    let kto = json!({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}], "label": true});
+    refused(&lines(&dir, "kto.jsonl", &[kto]), &plain, &["unpaired", "`completion`"]);
+    let lists = json!({"prompt": "q", "responses": ["a", "b"], "chosen_idx": 0});
+    let path = lines(&dir, "lists.jsonl", &[lists]);
+    refused(&path, &plain, &["several responses in `responses`", "`scores`"]);
+    assert!(
+        !read(&path.to_string_lossy(), &plain)
+            .unwrap_err()
+            .to_string()
+            .contains("--response-b-column responses")
+    );
+    for (name, value) in [("chosen_index", json!(0)), ("a_better", json!(true)), ("rank_a", json!(1))] {
+        let row = json!({"prompt": "q", "response_a": "x", "response_b": "y", name: value});
+        let (_, report) = read_file(&lines(&dir, "t.jsonl", &[row]));
+        let note = format!("`{name}` may be one");
+        assert!(report.notes.iter().any(|found| found.contains(&note)), "{:?}", report.notes);
+    }
+    let page = json!({
+        "rows": [{"row_idx": 0, "row": {"prompt": "q", "chosen": "x", "rejected": "y"}, "truncated_cells": ["chosen"]}],
+        "num_rows_total": 600, "partial": true,
+    });
+    let path = dir.path().join("page.json");
+    std::fs::write(&path, page.to_string()).unwrap();
+    let (_, report) = read_file(&path);
+    for word in ["1 of 600 rows", "partial", "1 rows whose texts are cut short"] {
+        assert!(report.notes[0].contains(word), "{:?}", report.notes);
+    }
+}

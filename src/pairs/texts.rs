@@ -1,8 +1,9 @@
 //! Cells as prompt and two responses: the small set of repairs that every format shares.
 //!
-//! A cell is a text, one message, a list of messages, a list of turns, or any of these written as JSON, as
-//! Python prints it or as numpy does. All of it becomes a conversation; what both conversations of a pair begin
-//! with is the prompt.
+//! A cell is a text, one message, a list of messages or a list of turns. All of it becomes a conversation; what both
+//! conversations of a pair begin with is the prompt. Messages may be written as JSON, as Python prints them or as numpy
+//! does; any other list or record that is written in a text is that text: an answer may be JSON because it was asked
+//! for.
 
 use std::ops::Range;
 
@@ -63,6 +64,15 @@ pub(super) fn text(column: &Column, path: &str) -> Result<StringChunked, PairsEr
 
 /// A column as texts or conversations.
 pub(super) fn cells(column: &Column, path: &str) -> Result<Cells, PairsError> {
+    read(column, false, path)
+}
+
+/// The same for a format that writes the turns of a conversation as a JSON list of texts.
+pub(super) fn turns(column: &Column, path: &str) -> Result<Cells, PairsError> {
+    read(column, true, path)
+}
+
+fn read(column: &Column, of_turns: bool, path: &str) -> Result<Cells, PairsError> {
     let wrong = || PairsError::ColumnType {
         path: path.to_owned(),
         name: column.name().to_string(),
@@ -80,7 +90,7 @@ pub(super) fn cells(column: &Column, path: &str) -> Result<Cells, PairsError> {
             let text = if *dtype == DataType::Binary { utf8(column) } else { column.cast(&DataType::String) };
             let text = text.map_err(|_| wrong())?;
             let text = text.str().map_err(|_| wrong())?.rechunk().into_owned();
-            Ok(Messages::written(&text).map_or(Cells::Text(text), Cells::Messages))
+            Ok(Messages::written(&text, of_turns).map_or(Cells::Text(text), Cells::Messages))
         }
         DataType::List(inner) => {
             let list = column.list().map_err(|_| wrong())?.rechunk();
@@ -352,29 +362,31 @@ impl Messages {
     }
 
     /// From text cells that hold conversations as JSON, Python or numpy write them; `None` for plain texts.
-    fn written(text: &StringChunked) -> Option<Self> {
+    fn written(text: &StringChunked, of_turns: bool) -> Option<Self> {
         let (mut seen, mut nested, mut wrapped) = (0, 0, false);
         for cell in text.iter().flatten().filter(|cell| !cell.trim().is_empty()).take(SAMPLE) {
             seen += 1;
-            let looks = literal::looks_nested(cell);
-            nested += usize::from(looks && literal::parse(cell).is_some_and(|value| is_conversation(&value)));
+            nested += usize::from(Written::of(cell, of_turns).is_some());
             wrapped |= cell.starts_with(WRAPPED);
         }
         if nested == 0 || nested * 2 <= seen && !wrapped {
             return None;
         }
         let mut builder = Builder::new(text.len());
-        let (mut json, mut python) = (0, 0);
+        let (mut json, mut python, mut twice) = (0, 0, 0);
         for cell in text.iter() {
-            match cell.filter(|cell| literal::looks_nested(cell)) {
+            match cell.filter(|cell| literal::looks_nested(cell) || is_quoted(cell)) {
                 None => builder.plain(cell),
-                Some(cell) => match literal::parse(cell).filter(is_conversation) {
-                    Some(value) => {
-                        let is_json =
-                            cell.starts_with(WRAPPED) || serde_json::from_str::<Value>(cell).is_ok();
-                        *if is_json { &mut json } else { &mut python } += 1;
+                Some(cell) => match Written::of(cell, of_turns) {
+                    Some(Written { value, how }) => {
+                        match how {
+                            How::Twice => twice += 1,
+                            How::Json => json += 1,
+                            How::Python => python += 1,
+                        }
                         builder.cell(&value);
                     }
+                    None if is_quoted(cell) => builder.plain(Some(cell)),
                     None => builder.unreadable(),
                 },
             }
@@ -386,6 +398,9 @@ impl Messages {
                 .push(format!("`{name}`: {python} cells are lists as Python prints them, read as messages"));
         } else if json > 0 && !wrapped {
             builder.notes.push(format!("`{name}`: {json} cells are JSON, read as messages"));
+        }
+        if twice > 0 {
+            builder.notes.push(format!("`{name}`: {twice} cells are JSON in JSON, read as messages"));
         }
         Some(builder.finish())
     }
@@ -503,14 +518,83 @@ fn role_of(value: &Value) -> Option<&str> {
     role.as_str().or_else(|| role.get("role")?.as_str())
 }
 
-/// Whether a value can be read as texts: anything but a list or record of other things.
+/// A conversation that is written in a text.
+struct Written {
+    value: Value,
+    how: How,
+}
+
+/// How it is written.
+enum How {
+    /// As JSON, or wrapped by this program.
+    Json,
+    /// As Python prints it.
+    Python,
+    /// As a JSON text that holds JSON.
+    Twice,
+}
+
+impl Written {
+    /// `of_turns`: a list of texts is one, too.
+    fn of(cell: &str, of_turns: bool) -> Option<Self> {
+        let spoken = |value: &Value| of_turns && is_turns(value) || is_spoken(value);
+        if is_quoted(cell) {
+            let inner: String = serde_json::from_str(cell.trim()).ok()?;
+            let value = literal::parse(&inner).filter(spoken)?;
+            return Some(Self { value, how: How::Twice });
+        }
+        if !literal::looks_nested(cell) {
+            return None;
+        }
+        let value = literal::parse(cell)?;
+        // What this program has wrapped was a list or record in the file, and no text.
+        if cell.starts_with(WRAPPED) {
+            return is_conversation(&value).then_some(Self { value, how: How::Json });
+        }
+        let how = if serde_json::from_str::<Value>(cell).is_ok() { How::Json } else { How::Python };
+        spoken(&value).then_some(Self { value, how })
+    }
+}
+
+/// Whether a text is a JSON text of its own, quotation marks included, that may hold a list or record.
+fn is_quoted(cell: &str) -> bool {
+    let cell = cell.trim();
+    cell.len() > 4 && (cell.starts_with("\"[") || cell.starts_with("\"{")) && cell.ends_with('"')
+}
+
+/// Whether a value that stands in a text is a message or a list of them, by the names that messages have.
+fn is_spoken(value: &Value) -> bool {
+    let has = |value: &Value, name: &str| value.get(name).is_some();
+    let message = |value: &Value| {
+        let says = has(value, "content") || has(value, "parts") || CALLS.iter().any(|name| has(value, name));
+        let who = |name: &str| value.get(name).is_some_and(Value::is_string);
+        // Exports of ChatGPT name the author in a record.
+        let author = value.get("author").is_some_and(|author| has(author, "role"));
+        (who("role") || author) && says || who("from") && has(value, "value")
+    };
+    match value {
+        Value::Array(values) => !values.is_empty() && values.iter().all(message),
+        Value::Object(_) => {
+            message(value)
+                || field(value, &INSIDE).is_some_and(|inside| inside.is_array() && is_spoken(inside))
+        }
+        _ => false,
+    }
+}
+
+/// Turns of one speaker: texts, with nulls where nothing was said (Kaggle's Arena).
+fn is_turns(value: &Value) -> bool {
+    value.as_array().is_some_and(|values| {
+        values.iter().all(|value| value.is_string() || value.is_null()) && values.iter().any(Value::is_string)
+    })
+}
+
+/// Whether a list or record of the file can be read as texts: anything but a list or record of other things.
 fn is_conversation(value: &Value) -> bool {
     match value {
         Value::Array(values) if values.is_empty() => false,
         Value::Array(values) => {
-            // Kaggle's Arena has turns without an answer.
-            values.iter().all(|value| value.is_string() || value.is_null())
-                && values.iter().any(Value::is_string)
+            is_turns(value)
                 || values.iter().all(|value| {
                     role_of(value).is_some()
                         || value

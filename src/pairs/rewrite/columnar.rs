@@ -26,6 +26,10 @@ pub(super) fn write(
     to: &Path,
 ) -> Result<(), RewriteError> {
     let path = &table.path;
+    if table.columns.0.iter().any(|(_, dtype)| matches!(dtype, DataType::Unknown(_))) {
+        let reason = "it has a column of a type that is not read, which would be lost";
+        return Err(RewriteError::Container { path: path.clone(), reason });
+    }
     let frame = whole(table)?;
     if frame.height() != rows {
         return Err(RewriteError::Rows { path: path.clone(), found: frame.height(), expected: rows });

@@ -34,6 +34,10 @@ impl FormatAdapter for LabelStudio {
         Some(ColumnMap { label: Some(columns.find(&[LABEL])?), annotator: columns.find(&[WHO]), ..found })
     }
 
+    fn is_document(&self) -> bool {
+        true
+    }
+
     fn document(&self, bytes: &[u8]) -> Option<Result<DataFrame, String>> {
         let tasks = array(bytes, &["\"data\"", "\"result\""])?;
         let is_task = |task: &Value| {
@@ -55,7 +59,7 @@ impl FormatAdapter for LabelStudio {
                     Some(Value::Null) | None => None,
                     Some(user) => Some(plain(user)),
                 };
-                answers.push((data, selected(annotation), who));
+                answers.push((data, selected(annotation).map(|side| shown(data, annotation, side)), who));
             }
             // A task that nobody has answered is there all the same.
             if answers.len() == before {
@@ -74,6 +78,22 @@ fn selected(annotation: &Value) -> Option<String> {
     value("selected").map(plain).or_else(choice).or_else(|| value("rating").map(plain))
 }
 
+/// The field of the task that was shown on the selected side, where the control names the two: `left` is the first of
+/// `to_name`, whatever the fields are called and in which order they stand.
+fn shown(data: &Map<String, Value>, annotation: &Value, side: String) -> String {
+    let results = annotation.get("result").and_then(Value::as_array).into_iter().flatten();
+    let control = results.filter_map(|result| result.get("to_name")?.as_str()).find_map(|names| {
+        let (left, right) = names.split_once(',')?;
+        let (left, right) = (left.trim(), right.trim());
+        (data.contains_key(left) && data.contains_key(right)).then_some((left, right))
+    });
+    match (control, side.as_str()) {
+        (Some((left, _)), "left") => left.to_owned(),
+        (Some((_, right)), "right") => right.to_owned(),
+        _ => side,
+    }
+}
+
 impl FormatAdapter for ArgillaRecords {
     fn name(&self) -> &'static str {
         "Argilla records"
@@ -85,6 +105,10 @@ impl FormatAdapter for ArgillaRecords {
 
     fn recognise(&self, columns: &Columns, options: &ReadOptions) -> Option<ColumnMap> {
         LabelStudio.recognise(columns, options)
+    }
+
+    fn is_document(&self) -> bool {
+        true
     }
 
     fn document(&self, bytes: &[u8]) -> Option<Result<DataFrame, String>> {

@@ -74,19 +74,19 @@ impl FormatAdapter for ArgillaTable {
         let pick = |names: &[&String]| {
             names.iter().find(|name| about(name)).or(names.first()).map(|name| (*name).clone())
         };
-        let (question, users) = match pick(&of_records) {
-            Some(name) => (name, None),
+        let (question, beside) = match pick(&of_records) {
+            Some(name) => (name, Vec::new()),
             None => {
                 let name = pick(&flat)?;
-                let users = format!("{name}.users");
-                (name, Some(users))
+                let beside = ["users", "status"].map(|what| format!("{name}.{what}"));
+                (name, beside.into_iter().filter(|name| columns.dtype(name).is_some()).collect())
             }
         };
         let rest = columns.0.iter().filter(|(name, _)| {
             *name != question && !name.contains(".responses") && !name.contains("suggestion")
         });
         let found = paired::responses(&Columns(rest.cloned().collect()))?;
-        Some(ColumnMap { more: std::iter::once(question).chain(users).collect(), certain: true, ..found })
+        Some(ColumnMap { more: std::iter::once(question).chain(beside).collect(), certain: true, ..found })
     }
 
     fn take(
@@ -98,23 +98,28 @@ impl FormatAdapter for ArgillaTable {
         let texts = plan.plain_texts(frame, false, how.path)?;
         let name = plan.more.first().map_or("", String::as_str);
         let column = find(frame, name, how.path)?.as_materialized_series().clone();
-        let users = match plan.more.get(1) {
-            Some(name) => Some(find(frame, name, how.path)?.as_materialized_series().clone()),
-            None => None,
+        // Lists beside the answers: who gave each, and whether it was handed in.
+        let beside = |end: &str| {
+            let name = plan.more.iter().skip(1).find(|name| name.ends_with(end));
+            name.map(|name| Ok(find(frame, name, how.path)?.as_materialized_series().clone())).transpose()
         };
+        let (users, statuses) = (beside(".users")?, beside(".status")?);
         let (mut rows, mut labels, mut who) =
             (Vec::new(), Vec::<Option<String>>::new(), Vec::<Option<String>>::new());
         let text = |value: &Value| value.as_str().map(str::to_owned);
         for (row, cell) in (0u32..).zip(column.iter()) {
-            let users =
-                users.as_ref().and_then(|users| users.get(row as usize).ok()).map(|cell| json_of(&cell));
+            let of_row = |column: &Option<Series>| {
+                column.as_ref().and_then(|column| column.get(row as usize).ok()).map(|cell| json_of(&cell))
+            };
+            let (users, statuses) = (of_row(&users), of_row(&statuses));
             let given = match json_of(&cell) {
                 Value::Array(given) => given,
                 _ => Vec::new(),
             };
             let mut any = false;
             for (at, answer) in given.iter().enumerate() {
-                let status = answer.get("status").and_then(Value::as_str).unwrap_or("submitted");
+                let status = answer.get("status").or_else(|| statuses.as_ref()?.get(at));
+                let status = status.and_then(Value::as_str).unwrap_or("submitted");
                 if matches!(status, "discarded" | "draft") {
                     continue;
                 }

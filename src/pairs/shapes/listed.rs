@@ -9,6 +9,7 @@ use crate::pairs::error::PairsError;
 use crate::pairs::format::{ColumnMap, ExtractOptions, ExtractedPairs, FormatAdapter, find, prompt};
 use crate::pairs::ranked::Rankings;
 use crate::pairs::records::{Records, lists, numbers_in};
+use crate::pairs::texts;
 
 pub(super) struct Listed;
 
@@ -124,9 +125,15 @@ impl FormatAdapter for Listed {
             None => {
                 let records = Records::new(column, "responses (lists of records)", how.path)?;
                 let known = fields(Some(column.dtype()));
-                let text = among(&TEXT, &known)
-                    .and_then(|field| records.texts(field))
-                    .ok_or_else(|| no_field("response"))?;
+                let name = among(&TEXT, &known).ok_or_else(|| no_field("response"))?;
+                let text = match records.texts(name) {
+                    Some(text) => text,
+                    // It may be a message or a record of its own, as Gemini writes them.
+                    None => {
+                        let field = records.field(name).ok_or_else(|| no_field(name))?;
+                        texts::text(&field.into_column(), how.path)?
+                    }
+                };
                 let (field, sign) = match among(&RANK, &known) {
                     Some(rank) => (rank, -1.0),
                     None => (among(&SCORE, &known).ok_or_else(|| no_field("score"))?, 1.0),

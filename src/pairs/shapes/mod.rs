@@ -29,8 +29,10 @@ use super::codes::Codes;
 use super::columns::Columns;
 use super::format::{ANNOTATOR, ColumnMap, FormatAdapter, LABEL, LabelPair, one_hot, prompt};
 use super::options::ReadOptions;
+use super::sides::{self, Order};
 
 pub(super) use paired::guess;
+pub(super) use unpaired::thumb;
 
 /// Every format that is recognised; where two need the same columns, the more special one first.
 static ALL: &[&dyn FormatAdapter] = &[
@@ -78,7 +80,7 @@ pub(super) fn candidates(
 ) -> Result<Vec<(&'static dyn FormatAdapter, ColumnMap)>, Vec<&'static str>> {
     let mut found: Vec<(&'static dyn FormatAdapter, ColumnMap)> = Vec::new();
     for &shape in ALL {
-        if known.is_some_and(|name| name != shape.name()) {
+        if known.is_some_and(|name| name != shape.name()) || known.is_none() && shape.is_document() {
             continue;
         }
         if let Some(mut plan) = shape.recognise(columns, options) {
@@ -115,6 +117,9 @@ fn complete(columns: &Columns, plan: &mut ColumnMap) {
         plan.groups.push(group);
     }
     around_prompt(columns, plan);
+    // Arena's sets on Kaggle, whose turns stand as JSON lists beside a column per outcome.
+    let outcome = plan.label_pair.as_ref().map(|pair| pair.first.to_lowercase());
+    plan.of_turns = outcome.is_some_and(|name| name.starts_with("winner_model_"));
     if plan.models.is_none() && plan.label.is_some() && !plan.ranked {
         let pairs = [
             ("model_a", "model_b"),
@@ -122,12 +127,21 @@ fn complete(columns: &Columns, plan: &mut ColumnMap) {
             ("generator_1", "generator_2"),
             ("model_A", "model_B"),
         ];
-        plan.models = pairs.iter().find_map(|(a, b)| columns.find(&[a]).zip(columns.find(&[b])));
+        let models = pairs.iter().find_map(|(a, b)| columns.find(&[a]).zip(columns.find(&[b])));
+        // `model_b` goes where `response_b` goes.
+        plan.models = models.and_then(|(a, b)| match sides::order(&plan.first, &plan.second) {
+            Order::Plain => Some((a, b)),
+            Order::Turned => Some((b, a)),
+            Order::Some => None,
+        });
     }
     if plan.chosen_first {
         plan.twins = twins(columns, plan);
     }
 }
+
+/// Names of what a question is about.
+const CONTEXT: [&str; 5] = ["context", "article", "document", "passage", "source_document"];
 
 /// What stands before and behind the prompt.
 fn around_prompt(columns: &Columns, plan: &mut ColumnMap) {
@@ -139,7 +153,17 @@ fn around_prompt(columns: &Columns, plan: &mut ColumnMap) {
     if plan.input.is_none() && is("instruction") {
         plan.input = columns.find(&["input"]).filter(free);
     }
-    if ["prompt", "instruction", "question", "query"].into_iter().any(is) && !plan.ranked {
+    let asks = ["prompt", "instruction", "question", "query"].into_iter().any(is);
+    if plan.input.is_none() && asks {
+        // What the question is about: without it, all questions of a set may be the same.
+        let texts = |name: &String| match columns.dtype(name) {
+            Some(DataType::List(inner)) => **inner == DataType::String,
+            Some(dtype) => *dtype == DataType::String,
+            None => false,
+        };
+        plan.input = columns.find(&CONTEXT).filter(free).filter(texts);
+    }
+    if asks && !plan.ranked {
         let plain = |name: &String| columns.dtype(name).is_some_and(|dtype| !dtype.is_nested());
         let nested = |name: &String| matches!(columns.dtype(name), Some(DataType::List(_)));
         plan.before = [
@@ -204,7 +228,7 @@ pub(super) fn by_hand(
     if let Some(label) = &plan.label {
         plan.codes = known_codes(columns, &plan, label);
     } else if !plan.chosen_first {
-        plan.label_pair = paired::label_pair_of(columns, first, second);
+        plan.label_pair = with_responses(paired::label_pair_of(columns, first, second), first, second);
     }
     complete(columns, &mut plan);
     (&named::OWN, plan)
@@ -220,10 +244,24 @@ pub(super) fn known_codes(columns: &Columns, plan: &ColumnMap, label: &str) -> O
 }
 
 /// The family of a label column by hand: a column per outcome, of which the user named one.
-pub(super) fn label_pair(columns: &Columns, name: &str) -> Option<LabelPair> {
+pub(super) fn label_pair(columns: &Columns, plan: &ColumnMap, name: &str) -> Option<LabelPair> {
     let lower = name.to_lowercase();
     let about = ["win", "prefer", "better"].iter().any(|word| lower.contains(word));
-    one_hot(columns, name).filter(|pair| about || pair.tie.is_some())
+    let found = one_hot(columns, name).filter(|pair| about || pair.tie.is_some());
+    // 1 in `worse_a` is no vote for A.
+    let found = found.filter(|_| !sides::is_of_loser(name));
+    with_responses(found, &plan.first, &plan.second)
+}
+
+/// Two columns about `a` and `b`, in the order in which the responses of these names were put; `None` where they are
+/// about two of several, which need not be these.
+fn with_responses(pair: Option<LabelPair>, first: &str, second: &str) -> Option<LabelPair> {
+    let pair = pair?;
+    match sides::order(first, second) {
+        Order::Plain => Some(pair),
+        Order::Turned => Some(LabelPair { first: pair.second, second: pair.first, ..pair }),
+        Order::Some => None,
+    }
 }
 
 #[cfg(test)]

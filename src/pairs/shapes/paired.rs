@@ -8,14 +8,12 @@ use crate::pairs::error::PairsError;
 use crate::pairs::format::{
     ColumnMap, ExtractOptions, ExtractedPairs, FormatAdapter, LABEL, LabelPair, one_hot, prompt,
 };
+use crate::pairs::sides::{SIDES, differ, words};
 use crate::pairs::texts::Texts;
 
 pub(super) struct Paired;
 
-/// The one word by which two columns of responses differ, in the order of the responses.
-const SIDES: [(&str, &str); 6] =
-    [("a", "b"), ("1", "2"), ("0", "1"), ("left", "right"), ("first", "second"), ("one", "two")];
-/// The same where the word says which one is preferred.
+/// Words by which two columns of responses differ that say which one is preferred.
 const ORDERED: [(&str, &str); 18] = [
     ("chosen", "rejected"),
     ("accepted", "rejected"),
@@ -94,35 +92,6 @@ const OTHER: [&str; 31] = [
     "judge",
     "type",
 ];
-
-/// A name in words: `answer1`, `answer_1` and `Answer 1` are two.
-fn words(name: &str) -> Vec<String> {
-    let mut words: Vec<String> = Vec::new();
-    let mut last = ' ';
-    for c in name.chars() {
-        let starts = !last.is_alphanumeric()
-            || last.is_ascii_digit() != c.is_ascii_digit()
-            || last.is_lowercase() && c.is_uppercase();
-        if c.is_alphanumeric() {
-            match words.last_mut().filter(|_| !starts) {
-                Some(word) => word.extend(c.to_lowercase()),
-                None => words.push(c.to_lowercase().collect()),
-            }
-        }
-        last = c;
-    }
-    words
-}
-
-/// Place and words by which two names differ, where that is one word.
-fn differ(one: &[String], other: &[String]) -> Option<(usize, String, String)> {
-    if one.len() != other.len() {
-        return None;
-    }
-    let mut places = one.iter().zip(other).enumerate().filter(|(_, (a, b))| a != b);
-    let (place, (a, b)) = places.next()?;
-    places.next().is_none().then(|| (place, a.clone(), b.clone()))
-}
 
 /// Whether the names of two columns say that the first is preferred.
 pub(super) fn is_ordered(first: &str, second: &str) -> bool {

@@ -385,3 +385,53 @@ fn what_does_not_fit_is_told_with_the_columns_and_what_to_do() {
         &["none of the 2", "only one response (2)"],
     );
 }
+
+#[test]
+fn ranked_answers_that_are_records_are_their_texts() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("t.jsonl");
+    let answer = |score: u32| serde_json::json!({"score": score, "completion": {"role": "model", "parts": [{"text": format!("g0 s{score}")}]}});
+    let vertex = serde_json::json!({
+        "contents": [{"role": "user", "parts": [{"text": "Question 0?"}]}], "completions": [answer(0), answer(1)],
+    });
+    let response = |score: u32| serde_json::json!({"score": score, "response": {"text": format!("g0 s{score}"), "tokens": 2}});
+    let nested = serde_json::json!({"prompt": "Question 0?", "responses": [response(0), response(1)]});
+    for row in [vertex, nested] {
+        std::fs::write(&file, row.to_string()).unwrap();
+        let (pairs, _) = read(&file.to_string_lossy(), &plain()).unwrap();
+        assert_eq!(check(&pairs, higher), 1);
+        assert_eq!(pairs.prompt.get(0), "Question 0?");
+    }
+}
+
+#[test]
+fn answers_that_were_discarded_do_not_count() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("t.jsonl");
+    let row = serde_json::json!({
+        "prompt": "Question 0?", "response_1": "g0 s1", "response_2": "g0 s0",
+        "preference.responses": ["response_2", "response_1"], "preference.responses.users": ["u1", "u2"],
+        "preference.responses.status": ["discarded", "submitted"],
+    });
+    std::fs::write(&file, row.to_string()).unwrap();
+    let (pairs, report) = read(&file.to_string_lossy(), &plain()).unwrap();
+    assert_eq!(report.shape, "Argilla dataset");
+    assert_eq!((check(&pairs, higher), pairs.annotators), (1, vec!["u2".to_owned()]));
+}
+
+#[test]
+fn left_is_what_the_control_shows_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("t.json");
+    let result = serde_json::json!([{"type": "pairwise", "to_name": "answer2,answer1", "value": {"selected": "left"}}]);
+    let task = serde_json::json!([{
+        "data": {"prompt": "Question 0?", "answer1": "g0 s0", "answer2": "g0 s1"}, "annotations": [{"result": result}],
+    }]);
+    std::fs::write(&file, task.to_string()).unwrap();
+    let (pairs, report) = read(&file.to_string_lossy(), &plain()).unwrap();
+    assert_eq!(report.shape, "Label Studio export");
+    assert_eq!(check(&pairs, higher), 1);
+    // Rows with the same names of columns are no export.
+    std::fs::write(&file, "[{\"answer1\": \"x\", \"answer2\": \"y\", \"label\": \"answer1\"}]").unwrap();
+    assert_eq!(read(&file.to_string_lossy(), &plain()).unwrap().1.shape, "two columns of responses");
+}

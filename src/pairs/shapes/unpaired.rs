@@ -46,6 +46,14 @@ const BAD: [&str; 13] = [
     "thumbs_down",
 ];
 
+/// Names of the column of thumbs.
+const THUMB: [&str; 6] = ["label", "kto_tag", "thumb", "is_good", "feedback", "desirable"];
+
+/// The column that may say whether a row's one response is good.
+pub(in crate::pairs) fn thumb(columns: &Columns) -> Option<String> {
+    columns.find(&THUMB).filter(|name| columns.dtype(name).is_some_and(|dtype| !dtype.is_nested()))
+}
+
 impl FormatAdapter for Unpaired {
     fn name(&self) -> &'static str {
         "unpaired responses with a thumb each (KTO)"
@@ -59,7 +67,7 @@ impl FormatAdapter for Unpaired {
         let response = columns.find(&["completion", "response", "output", "answer"])?;
         let label = match &options.label_column {
             Some(_) => return None,
-            None => columns.find(&["label", "kto_tag", "thumb", "is_good", "feedback", "desirable"])?,
+            None => columns.find(&THUMB)?,
         };
         let prompt = prompt(columns, &[&response, &label]);
         // A conversation that ends with its answer is no prompt of it.
