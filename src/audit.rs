@@ -182,11 +182,13 @@ fn row(
     }
     let effect = |y: Vec<f64>| -> Option<(Estimate, f64)> {
         let (value, influence) = ordinary(&columns, &y)?;
-        let found = clusters.sandwich(None, &influence)?;
-        let (se, t) = (found.variance.max(0.0).sqrt(), quantile_95(Some(found.df)));
+        // Two judges who agree everywhere leave nothing that varies.
+        let (variance, df) =
+            clusters.sandwich(None, &influence).map_or((0.0, 1.0), |found| (found.variance, found.df));
+        let (se, t) = (variance.max(0.0).sqrt(), quantile_95(Some(df)));
         // Half of the difference in win rate stands in the coefficient: one side gains what the other loses.
         let (value, half) = (2.0 * value, 2.0 * t * se);
-        let p = if se > 0.0 { student_p(value / (2.0 * se), found.df) } else { 1.0 };
+        let p = if se > 0.0 { student_p(value / (2.0 * se), df) } else { 1.0 };
         Some((Estimate { value, low: value - half, high: value + half, n: with.len() }, p))
     };
     let centred = |y: &[f64]| y.iter().map(|y| y - 0.5).collect::<Vec<f64>>();
@@ -379,6 +381,16 @@ mod tests {
     fn found(seed: u64, n: usize, extra: f64) -> Audit {
         let (judged, presence, looked) = world(seed, n, 12, extra);
         audit(&judged, &presence, &presence, &looked, |pair| pair.to_string())
+    }
+
+    #[test]
+    fn a_judge_beside_himself_differs_in_nothing() {
+        let (judged, presence, looked) = world(5, 300, 3, 0.0);
+        let same = Judged { judge: judged.reference.clone(), ..judged };
+        let found = audit(&same, &presence, &presence, &looked, |pair| pair.to_string());
+        assert_eq!(found.features.len(), 3);
+        assert!(found.features.iter().all(|row| row.difference.value == 0.0 && !row.differs));
+        assert!(found.agreement.value == 1.0 && found.disagreement_auc.is_none());
     }
 
     #[test]

@@ -454,8 +454,10 @@ impl Line {
             }
         }
         let mut whole = Reply::default();
+        // A piece says only its part of what the whole is asked for.
+        let of_piece = |reply: &Reply| Legible::from(readable(reply) != Legible::Nothing);
         for piece in &pieces {
-            let reply = self.read(piece, readable).map_err(|error| match error {
+            let reply = self.read(piece, &of_piece).map_err(|error| match error {
                 NetError::TooLarge { message, .. } => NetError::TooLarge { message, hint: CONTEXT_HINT },
                 error => error,
             })?;
@@ -463,6 +465,7 @@ impl Line {
             whole.append(reply);
             whole.partial = partial;
         }
+        whole.partial |= readable(&whole) != Legible::Whole;
         self.accepts.prove([Lack::Context]);
         Ok(whole)
     }

@@ -6,7 +6,7 @@ use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use serde_json::json;
 use wimhf::Rated;
 use wimhf::ratings::{ModelRow, Style};
-use wimhf::report::text::thousands;
+use wimhf::report::text::{thousands, wrapped};
 use wimhf::store::Estimate;
 
 /// Models that a screen shows.
@@ -28,10 +28,16 @@ pub fn value(rated: &Rated) -> serde_json::Value {
 
 /// The text for a terminal or a pipe, ending with a newline.
 pub fn terminal(rated: &Rated, all: bool) -> String {
-    let mut out = String::new();
+    let mut text = String::new();
     // Writing into a string cannot fail.
-    let _ = terminal_into(&mut out, rated, all);
-    out
+    let _ = terminal_into(&mut text, rated, all);
+    let width = super::terminal::width();
+    let lines =
+        text.lines().flat_map(|line| match line.chars().count() > width && !line.starts_with(['─', ' ']) {
+            true => wrapped(line, width, 2),
+            false => vec![line.to_owned()],
+        });
+    lines.map(|line| line + "\n").collect()
 }
 
 fn points(rating: Option<Estimate>) -> String {
@@ -95,7 +101,7 @@ fn terminal_into(out: &mut String, rated: &Rated, all: bool) -> std::fmt::Result
                 )?;
                 said = true;
             }
-            writeln!(out, "  {}: {traits}", row.model)?;
+            writeln!(out, "· {}: {traits}", row.model)?;
         }
     }
     for row in found.models[..shown].iter() {

@@ -152,10 +152,8 @@ fn render_into(
     if let Some(confirmation) = &decisions.confirmation {
         judged(out, confirmation)?;
     }
-    if let Some(precision) = &decisions.precision {
-        if decisions.unsure == 0 {
-            writeln!(out, "{}", precision.said())?;
-        }
+    if let Some(precision) = decisions.precision.as_ref().filter(|_| decisions.unsure == 0) {
+        writeln!(out, "{}", precision.said())?;
     }
 
     writeln!(out, "\nExamples, from the clearest to the least clear:")?;
