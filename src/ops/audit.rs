@@ -112,6 +112,17 @@ pub fn audit(run: &Run, request: &AuditRequest) -> Result<Audited, AuditError> {
                 && !feature.description.is_empty()
                 && feature.redundant_with.is_none()
                 && feature.source != FeatureSource::Theme
+                // Length is looked at once, as length.
+                && (feature.source == FeatureSource::Known || !feature.flags.iter().any(|flag| flag == "length"))
+        })
+        // What two features say in the same words is said once: by the known concept, else by the first.
+        .filter(|(column, feature)| {
+            !run.features.iter().enumerate().any(|(other, same)| {
+                let before = same.source == FeatureSource::Known && feature.source != FeatureSource::Known
+                    || (same.source == FeatureSource::Known) == (feature.source == FeatureSource::Known)
+                        && other < *column;
+                same.kept && before && same.description == feature.description
+            })
         })
         .map(|(column, feature)| Looked {
             column,
