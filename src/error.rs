@@ -323,7 +323,9 @@ impl Kind for RelabelError {
 impl Kind for RelabelFailure {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Range { .. } | Self::OnlyProposed(_) | Self::DecidedAndMarked => ErrorKind::Input,
+            Self::Range { .. } | Self::OnlyProposed(_) | Self::Decided { .. } | Self::DecidedAndMarked => {
+                ErrorKind::Input
+            }
             Self::Relabel(error) => error.kind(),
             Self::Open(error) => error.kind(),
             Self::Language(error) => error.kind(),

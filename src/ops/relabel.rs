@@ -129,6 +129,16 @@ pub enum RelabelFailure {
         "`{0}` names a file for the changed dataset, but the preset only proposes changes for you to read\nhint: leave it out, read `RUN/relabel/review.html`, then `--decisions FILE`; or say `--action flip` (or drop, tie, weight)"
     )]
     OnlyProposed(&'static str),
+    /// A new table would lose decisions.
+    #[error(
+        "`{path}` holds {lost} decisions about labels that this review does not propose, and they would be lost\nhint: carry them out first (`--decisions {path}`), keep a copy of the file, or say `--force`"
+    )]
+    Decided {
+        /// The table.
+        path: PathBuf,
+        /// Decisions that have no row in the new one.
+        lost: usize,
+    },
     /// Two sources of decisions.
     #[error(
         "`--decisions` carries out what a person decided, so nothing else can be marked\nhint: leave out `--rule`, `--rules`, `--preset`, `--judge`, `--top` and `--min-score`"
@@ -246,7 +256,7 @@ pub fn relabel(
     };
     if !request.dry_run {
         if proposed {
-            propose(run, &mut done)?;
+            propose(run, request.force, &mut done)?;
         } else {
             write(run, request, &changes, &mut done)?;
         }
@@ -292,11 +302,22 @@ fn decided(file: &Path, source: &Source) -> Result<Decisions, RelabelFailure> {
 }
 
 /// Writes the table and the page for a person. What was decided in an earlier table stays.
-fn propose(run: &Run, done: &mut Relabelled) -> Result<(), RelabelFailure> {
+fn propose(run: &Run, force: bool, done: &mut Relabelled) -> Result<(), RelabelFailure> {
     let folder = folder(run)?;
     let (table, page) = (folder.join("review.csv"), folder.join("review.html"));
     let (pairs, decisions) = (&done.source.pairs, &done.decisions);
-    let before = review::kept(&table);
+    let before = match review::kept(&table) {
+        Err(_) if force => Default::default(),
+        before => before?,
+    };
+    let row = |mark: &relabel::Decision| {
+        let row = pairs.judgements.row[mark.judgement as usize];
+        (row.to_string(), pairs.pair_id[mark.pair as usize].clone())
+    };
+    let stays = decisions.marked.iter().filter(|mark| before.contains_key(&row(mark))).count();
+    if stays < before.len() && !force {
+        return Err(RelabelFailure::Decided { path: table, lost: before.len() - stays });
+    }
     let kept = decisions::write_review(&table, &decisions.marked, pairs, &before)?;
     let name =
         run.manifest.stages.iter().map(|stage| stage.fingerprint.as_str()).next_back().unwrap_or_default();

@@ -141,12 +141,26 @@ pub fn read(path: &Path, pairs: &Pairs) -> Result<Reviewed, ReviewError> {
     Ok(found)
 }
 
-/// What was decided in an earlier table of the same run, by row and pair; nothing where there is none.
-pub fn kept(path: &Path) -> HashMap<(String, String), String> {
-    let lines = lines(path).unwrap_or_default();
+/// What was decided in an earlier table of the same run, by row and pair; nothing where there is none. Words that mean
+/// the same are one.
+///
+/// # Errors
+/// Where a table is there and cannot be read: it may hold decisions.
+pub fn kept(path: &Path) -> Result<HashMap<(String, String), String>, ReviewError> {
+    if !path.exists() {
+        return Ok(HashMap::new());
+    }
+    let lines = lines(path)?;
     let decided = lines.iter().filter(|line| !line.cell("decision").is_empty());
     let key = |line: &Line| (line.cell("row").to_owned(), line.cell("pair_id").to_owned());
-    decided.map(|line| (key(line), line.cell("decision").to_owned())).collect()
+    let word = |line: &Line| match line.cell("decision").to_lowercase().as_str() {
+        "keep" | "no" => "reject".to_owned(),
+        "yes" => "accept".to_owned(),
+        // The button for what is proposed.
+        word if word == line.cell("action") => "accept".to_owned(),
+        word => word.to_owned(),
+    };
+    Ok(decided.map(|line| (key(line), word(line))).collect())
 }
 
 fn lines(path: &Path) -> Result<Vec<Line>, ReviewError> {
@@ -210,6 +224,27 @@ mod tests {
         assert_eq!(first.reason, "because");
         let found = read_text("decision,row\n,0\ntie,1\n").unwrap();
         assert_eq!((found.open, found.changes[0].action), (1, Action::Tie));
+    }
+
+    #[test]
+    fn an_earlier_table_is_kept_or_refused_never_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("review.csv");
+        assert!(kept(&path).unwrap().is_empty());
+        std::fs::write(
+            &path,
+            "row,decision,pair_id,action\n3,YES,p,flip\n4,flip,q,flip\n5,keep,r,flip\n6,,s,flip\n",
+        )
+        .unwrap();
+        let found = kept(&path).unwrap();
+        let word = |row: &str, pair: &str| found.get(&(row.into(), pair.into())).map(String::as_str);
+        assert_eq!(
+            (word("3", "p"), word("4", "q"), word("5", "r")),
+            (Some("accept"), Some("accept"), Some("reject"))
+        );
+        assert_eq!(found.len(), 3);
+        std::fs::write(&path, "something else\n").unwrap();
+        assert!(kept(&path).is_err());
     }
 
     #[test]

@@ -229,6 +229,11 @@ fn the_preset_proposes_a_person_decides_and_only_that_is_done() {
     let again = done(dir.path(), &["relabel", sample(), "--preset", "safety"]);
     assert!(again.contains("3 decisions"), "{again}");
     assert_eq!(read(&table)[1][decision], "accept");
+    // One that would have no place for a decision is refused.
+    let fewer = run(dir.path(), &["relabel", sample(), "--preset", "safety", "--top", "2"]);
+    assert_eq!(fewer.status.code(), Some(2));
+    assert!(stderr(&fewer).contains("1 decisions about labels"), "{}", stderr(&fewer));
+    assert_eq!(read(&table)[3][decision], "reject", "and nothing is lost");
     let mixed = run(dir.path(), &["relabel", sample(), "--decisions", "filled.csv", "--preset", "safety"]);
     assert_eq!(mixed.status.code(), Some(2));
     std::fs::remove_dir_all(&folder).unwrap();
