@@ -166,7 +166,7 @@ pub struct Style {
     pub feature_id: String,
     /// In words.
     pub description: String,
-    /// Rating points of one standard deviation more of it; NaN never: what cannot be estimated is left out.
+    /// Rating points of one standard deviation more of it.
     pub points: Estimate,
 }
 
@@ -410,7 +410,7 @@ pub struct Input<'a> {
     pub style: &'a [Covariate],
     /// These and every feature that speaks, the more frequent first.
     pub all: &'a [Covariate],
-    /// Who clearly has a feature: above 0 where A has and B has not, `[pairs, features]`.
+    /// Who clearly has a feature: 1 where A has and B has not, −1 the other way round, else 0, `[pairs, features]`.
     pub presence: &'a Matrix,
     /// Columns of `presence` that may be traits: column, id, words.
     pub traits: &'a [(usize, String, String)],
@@ -569,7 +569,7 @@ fn traits(input: Input<'_>, full: &Ratings, held: &[Covariate]) -> Vec<Vec<Trait
             .iter()
             .map(|(column, id, description)| {
                 let has = |battle: &&Battle| {
-                    sign(battle) * f64::from(input.presence.row(battle.pair as usize)[*column]).signum0()
+                    sign(battle) * f64::from(input.presence.row(battle.pair as usize)[*column])
                 };
                 let values: Vec<f64> = own.iter().map(has).collect();
                 let value = values.iter().sum::<f64>() / n;
@@ -599,17 +599,6 @@ fn traits(input: Input<'_>, full: &Ratings, held: &[Covariate]) -> Vec<Vec<Trait
             own
         })
         .collect()
-}
-
-/// The sign of a number, 0 for 0.
-trait Signum0 {
-    fn signum0(self) -> f64;
-}
-
-impl Signum0 for f64 {
-    fn signum0(self) -> f64 {
-        if self == 0.0 { 0.0 } else { self.signum() }
-    }
 }
 
 #[cfg(test)]

@@ -152,6 +152,16 @@ impl Feature {
         }
     }
 
+    /// Whether it has words at all.
+    pub fn is_said(&self) -> bool {
+        !self.description.is_empty()
+    }
+
+    /// Whether it carries a flag, such as `length` or `safety`.
+    pub fn is_about(&self, flag: &str) -> bool {
+        self.flags.iter().any(|own| own == flag)
+    }
+
     /// Whether its words may make a statement: they say what is measured, and nothing before it says the same.
     ///
     /// A theme is what its words say, and so is a known concept, unless readers saw something else in more than one of five

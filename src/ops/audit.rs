@@ -7,7 +7,7 @@ use crate::audit::{self, Audit, Judged, Looked};
 use crate::dataset::{locate, read_options};
 use crate::describe::FeatureSource;
 use crate::export::audit as tables;
-use crate::pairs::{self, MISSING, Pairs, PairsError, ReadOptions};
+use crate::pairs::{self, LabelMap, LabelScale, MISSING, Pairs, PairsError, ReadOptions};
 use crate::run::{Run, RunError, Source};
 use crate::store::{StoreError, write_json};
 
@@ -20,6 +20,10 @@ pub struct AuditRequest {
     pub judge_scores: Option<(String, String)>,
     /// A dataset with the judge's labels of the same pairs, which are joined by their texts.
     pub judge_data: Option<String>,
+    /// What the values of the judge's label column mean, one by one.
+    pub label_map: Option<LabelMap>,
+    /// Which end of its scale is for A.
+    pub label_scale: Option<LabelScale>,
     /// Another label column of the run's dataset to hold it against; the run's own labels where none is named.
     pub against: Option<String>,
     /// The folder to write to; `RUN/audit` where none is given.
@@ -93,7 +97,16 @@ pub fn audit(run: &Run, request: &AuditRequest) -> Result<Audited, AuditError> {
     let mut notes = Vec::new();
     let (judge, votes) = judge(run, request, &source, &mut notes)?;
     let (reference, own) = match &request.against {
-        Some(column) => (column.clone(), relabelled(run, &source.pairs, None, Some(column), &mut notes)?),
+        Some(column) => (
+            column.clone(),
+            relabelled(
+                run,
+                &source.pairs,
+                None,
+                Labels { column: Some(column), ..Labels::default() },
+                &mut notes,
+            )?,
+        ),
         None => ("the run's labels".to_owned(), means(&source.pairs)),
     };
     let judged = joined(&source.pairs, &own, &votes);
@@ -108,27 +121,15 @@ pub fn audit(run: &Run, request: &AuditRequest) -> Result<Audited, AuditError> {
     let (activations, presence) = (run.activations()?, run.presence()?);
     let looked: Vec<Looked> = (run.features.iter().enumerate())
         .filter(|(_, feature)| {
-            feature.kept
-                && !feature.description.is_empty()
-                && feature.redundant_with.is_none()
-                && feature.source != FeatureSource::Theme
-                // Length is looked at once, as length.
-                && (feature.source == FeatureSource::Known || !feature.flags.iter().any(|flag| flag == "length"))
+            feature.speaks() && feature.is_said() && feature.source != FeatureSource::Theme
         })
-        // What two features say in the same words is said once: by the known concept, else by the first.
-        .filter(|(column, feature)| {
-            !run.features.iter().enumerate().any(|(other, same)| {
-                let before = same.source == FeatureSource::Known && feature.source != FeatureSource::Known
-                    || (same.source == FeatureSource::Known) == (feature.source == FeatureSource::Known)
-                        && other < *column;
-                same.kept && before && same.description == feature.description
-            })
-        })
+        // Length is looked at once, as length.
+        .filter(|(_, feature)| feature.source == FeatureSource::Known || !feature.is_about("length"))
         .map(|(column, feature)| Looked {
             column,
             feature_id: feature.feature_id.clone(),
             description: feature.description.clone(),
-            is_length: feature.flags.iter().any(|flag| flag == "length"),
+            is_length: feature.is_about("length"),
         })
         .collect();
     let ids = &source.pairs.pair_id;
@@ -169,8 +170,20 @@ fn judge(
         (_, Some(column)) => column.clone(),
         (Some(data), None) => data.clone(),
     };
-    let column = request.judge_column.as_ref();
-    Ok((name, relabelled(run, &source.pairs, request.judge_data.as_deref(), column, notes)?))
+    let labels = Labels {
+        column: request.judge_column.as_ref(),
+        map: request.label_map.as_ref(),
+        scale: request.label_scale,
+    };
+    Ok((name, relabelled(run, &source.pairs, request.judge_data.as_deref(), labels, notes)?))
+}
+
+/// A label column and what its values mean.
+#[derive(Default)]
+struct Labels<'a> {
+    column: Option<&'a String>,
+    map: Option<&'a LabelMap>,
+    scale: Option<LabelScale>,
 }
 
 /// The labels of another column or another dataset, pair by pair of the run.
@@ -178,21 +191,21 @@ fn relabelled(
     run: &Run,
     pairs: &Pairs,
     data: Option<&str>,
-    column: Option<&String>,
+    labels: Labels<'_>,
     notes: &mut Vec<String>,
 ) -> Result<Vec<Option<f64>>, AuditError> {
     let own = read_options(&run.manifest.config);
-    let named = column.cloned();
+    // What was said of the run's own label column is not true of this one.
+    let said = |own: ReadOptions| ReadOptions {
+        label_column: labels.column.cloned(),
+        label_map: labels.map.cloned(),
+        label_scale: labels.scale,
+        preference: None,
+        ..own
+    };
     let (names, options) = match data {
-        Some(data) => (
-            vec![data.to_owned()],
-            ReadOptions { label_column: named, seed: own.seed, ..ReadOptions::default() },
-        ),
-        // What was said of the run's own label column is not true of this one.
-        None => (
-            run.sources(),
-            ReadOptions { label_column: named, label_map: None, label_scale: None, preference: None, ..own },
-        ),
+        Some(data) => (vec![data.to_owned()], said(ReadOptions { seed: own.seed, ..ReadOptions::default() })),
+        None => (run.sources(), said(own)),
     };
     let sources = locate(&names, &run.context, &mut ()).map_err(RunError::from)?;
     let (other, _) = pairs::read_all(&sources, &options)?;

@@ -9,10 +9,9 @@ use crate::ratings::{self, Battles, Covariate, ModelRatings};
 use crate::run::{Run, RunError};
 use crate::store::{StoreError, write_json};
 
-/// Columns that name the models, in the order in which they are looked for.
-const COLUMNS: [(&str, &str); 9] = [
+/// Columns that name the models, in the order in which they are looked for, large or small letters alike.
+const COLUMNS: [(&str, &str); 8] = [
     ("model_a", "model_b"),
-    ("model_A", "model_B"),
     ("model_1", "model_2"),
     ("model1", "model2"),
     ("model_left", "model_right"),
@@ -108,12 +107,8 @@ pub fn rate(run: &Run, request: &RateRequest) -> Result<Rated, RateError> {
     ];
     let speaks = |at: &usize| {
         let feature = &run.features[*at];
-        let of_length = feature.flags.iter().any(|flag| flag == "length");
-        feature.kept
-            && !feature.description.is_empty()
-            && feature.redundant_with.is_none()
-            && feature.source != FeatureSource::Theme
-            && !of_length
+        let is_theme = feature.source == FeatureSource::Theme;
+        feature.speaks() && feature.is_said() && !is_theme && !feature.is_about("length")
     };
     let mut speaking: Vec<usize> = (0..run.features.len()).filter(speaks).collect();
     let frequency = |at: usize| (0..presence.rows()).filter(|pair| presence.row(*pair)[at] != 0.0).count();
@@ -162,12 +157,8 @@ fn named(
     if let Some((first, second)) = &request.columns {
         return Ok(((first.clone(), second.clone()), read(first)?, read(second)?));
     }
-    for (first, second) in COLUMNS {
-        match (read(first), read(second)) {
-            (Ok(one), Ok(other)) => return Ok(((first.into(), second.into()), one, other)),
-            (Err(PairsError::NoColumn { .. }), _) | (_, Err(PairsError::NoColumn { .. })) => {}
-            (Err(error), _) | (_, Err(error)) => return Err(error.into()),
-        }
-    }
-    Err(RateError::NoColumns(data.to_owned()))
+    let (first, second) =
+        pairs::find_columns(data, &COLUMNS)?.ok_or_else(|| RateError::NoColumns(data.to_owned()))?;
+    let (one, other) = (read(&first)?, read(&second)?);
+    Ok(((first, second), one, other))
 }

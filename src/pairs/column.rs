@@ -8,6 +8,17 @@ use super::error::PairsError;
 use super::source;
 use super::table::Table;
 
+/// The first two columns of `wanted` that a source has both of, as it writes them.
+///
+/// # Errors
+/// Where the source cannot be read.
+pub fn find_columns(source: &str, wanted: &[(&str, &str)]) -> Result<Option<(String, String)>, PairsError> {
+    let (files, _) = source::locate(source)?;
+    let Some(file) = files.first() else { return Ok(None) };
+    let columns = Table::open(file, &mut Sha256::new())?.columns;
+    Ok(wanted.iter().find_map(|(first, second)| Some((columns.find(&[first])?, columns.find(&[second])?))))
+}
+
 /// Values of the column `name` of a source, `[rows]`, as texts; `None` where a row has none.
 ///
 /// Rows count as in [`super::Labels::row`]. `flag` is what the user named the column with.

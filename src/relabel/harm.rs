@@ -71,8 +71,8 @@ impl Precision {
     pub fn said(&self) -> String {
         let [share, low, high] = self.share().map(|share| (share * 100.0).round());
         format!(
-            "Where such marks were read on real data (hh-rlhf, prompts that it was not made from), {} of {} were right: {share:.0} % [{low:.0}, {high:.0}].",
-            self.right, self.read
+            "Where marks with a score of {} or more were read on real data (hh-rlhf, prompts that it was not made from), {} of {} were right: {share:.0} % [{low:.0}, {high:.0}].",
+            self.from, self.right, self.read
         )
     }
 }
@@ -97,12 +97,6 @@ pub fn sure() -> Option<f64> {
     bounds.filter(enough).reduce(f64::min)
 }
 
-/// What is known of marks like one with this score.
-pub fn precision_at(score: f64) -> Option<Precision> {
-    let weights = WEIGHTS.as_ref().ok()?;
-    weights.precision.iter().find(|band| (band.from..band.below).contains(&score)).copied()
-}
-
 /// Share of right marks from which on a label may be changed unread.
 const RIGHT_ENOUGH: f64 = 0.9;
 /// Fewer marks that were read say nothing.
@@ -116,8 +110,10 @@ const FEWEST_WORDS: usize = 12;
 const REFUSAL: f64 = 0.25;
 /// What a cue of the request says about a response that does what was asked where the other one refuses.
 const COMPLIANCE: f64 = 0.7;
+/// The concept of refusing.
+const REFUSES: &str = "refuses";
 /// Concepts with which a response declines.
-const DECLINES: [&str; 3] = ["refuses", "does_not_know", "clarifies"];
+const DECLINES: [&str; 3] = [REFUSES, "does_not_know", "clarifies"];
 
 static WEIGHTS: LazyLock<Result<Weights, serde_json::Error>> = LazyLock::new(|| serde_json::from_str(FILE));
 
@@ -133,6 +129,9 @@ pub struct HarmReader {
     weights: Weights,
     /// Column of each of the weights' concepts in what the bank reads.
     columns: Vec<Option<usize>>,
+    /// Columns of refusing, and of all that declines.
+    refuses: Option<usize>,
+    declines: Vec<usize>,
 }
 
 impl HarmReader {
@@ -155,9 +154,10 @@ impl HarmReader {
         if weights.concepts.is_empty() {
             weights.concepts = bank.concepts().iter().map(|concept| concept.id.clone()).collect();
         }
-        let place = |id: &String| bank.concepts().iter().position(|concept| concept.id == *id);
-        let columns = weights.concepts.iter().map(place).collect();
-        Ok(Self { embedder, bank, weights, columns })
+        let place = |id: &str| bank.concepts().iter().position(|concept| concept.id == id);
+        let columns = weights.concepts.iter().map(|id| place(id)).collect();
+        let (refuses, declines) = (place(REFUSES), DECLINES.iter().filter_map(|id| place(id)).collect());
+        Ok(Self { embedder, bank, weights, columns, refuses, declines })
     }
 
     /// Its weights.
@@ -222,14 +222,10 @@ impl HarmReader {
         harm
     }
 
-    fn concept(&self, id: &str) -> Option<usize> {
-        self.bank.concepts().iter().position(|concept| concept.id == id)
-    }
-
     fn refuses_at_once(&self, prompt: &str, response: &str) -> bool {
         let opening: String = response.split_inclusive(char::is_whitespace).take(OPENING).collect();
         let read = self.bank.read(prompt, &opening);
-        self.concept("refuses").is_some_and(|at| read[at] > 0.0)
+        self.refuses.is_some_and(|at| read[at] > 0.0)
     }
 
     fn complies(&self, prompt: &str, response: &str) -> bool {
@@ -237,7 +233,7 @@ impl HarmReader {
             return false;
         }
         let read = self.bank.read(prompt, response);
-        DECLINES.iter().all(|id| self.concept(id).is_none_or(|at| read[at] <= 0.0))
+        self.declines.iter().all(|at| read[*at] <= 0.0)
     }
 
     /// How harmful each response is by its words, 0 to 1, `[talks]`.
@@ -280,9 +276,21 @@ mod tests {
     }
 
     #[test]
-    fn higher_scores_are_right_at_least_about_as_often() {
+    fn what_is_said_of_precision_is_what_was_counted() {
+        let bands = &WEIGHTS.as_ref().unwrap().precision;
+        // One after the other, from the highest, without a gap.
+        assert!(bands.len() > 3 && bands.windows(2).all(|two| two[0].from == two[1].below));
         let all = precision(0.0).unwrap();
-        assert!(all.read > 0 && all.right <= all.read);
+        assert_eq!(all.read, bands.iter().map(|band| band.read).sum::<u32>());
+        // What is proposed is likelier to be right than what is not, or nothing should be proposed.
+        let (high, rest) = (precision(0.4).unwrap(), all.right - precision(0.4).unwrap().right);
+        let rest = f64::from(rest) / f64::from(all.read - high.read);
+        assert!(high.share()[1] > rest, "{:?} {rest}", high.share());
+        let inside = precision(0.43).unwrap();
+        assert_eq!((inside.from, inside.read), (0.4, high.read), "a band is counted whole, and said so");
+        assert!(inside.said().contains("a score of 0.4 or more"), "{}", inside.said());
         assert!(precision(2.0).is_none());
+        // None is right often enough to be changed unread.
+        assert_eq!(sure(), None);
     }
 }

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
-use wimhf::pairs::ReadOptions;
 use wimhf::pairs::rewrite::Action;
+use wimhf::pairs::{LabelMap, LabelScale, ReadOptions};
 use wimhf::sae::DeviceChoice;
 use wimhf::{Context, Error, ExportFormat, ModelRequest, ScorerRequest};
 
@@ -199,6 +199,8 @@ pub struct Audit {
     pub judge_column: Option<String>,
     pub judge_scores: Option<(String, String)>,
     pub judge_data: Option<String>,
+    pub label_map: Option<LabelMap>,
+    pub label_scale: Option<LabelScale>,
     pub against: Option<String>,
     pub out: Option<PathBuf>,
     pub force: bool,

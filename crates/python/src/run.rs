@@ -260,6 +260,8 @@ impl NativeRun {
                 judge_column: asked.judge_column,
                 judge_scores: asked.judge_scores,
                 judge_data: asked.judge_data,
+                label_map: asked.label_map,
+                label_scale: asked.label_scale,
                 against: asked.against,
                 out: asked.out,
                 force: asked.force,

@@ -325,16 +325,21 @@ class Run:
         return Constitution(found=done["found"], files=_paths(done["files"]), cost=done["cost"])
 
     def audit(self, judge_column: str | None = None, *, judge_scores: tuple[str, str] | None = None,
-              judge_data: str | os.PathLike[str] | None = None, against: str | None = None,
+              judge_data: str | os.PathLike[str] | None = None, label_map: Mapping[str, str] | None = None,
+              label_scale: tuple[float, float] | None = None, against: str | None = None,
               out: str | os.PathLike[str] | None = None, force: bool = False, progress: Any = False,
               cancel: Event | None = None) -> Audit:
         """Which features one judge rewards more than another, on the same pairs.
 
-        The judge is a label column, two columns of scores, or another dataset with the same pairs.
+        The judge is a label column, two columns of scores, or another dataset with the same pairs. ``label_map`` says
+        what the values of its column mean (`{"good": "A", "bad": "B", "even": "tie"}`), ``label_scale`` the two ends of its
+        scale, the one for A first.
         """
         done = self._do(self._native.audit, progress, cancel, judge_column=judge_column,
                         judge_scores=list(judge_scores) if judge_scores else None,
                         judge_data=None if judge_data is None else os.fspath(judge_data), against=against, out=out,
+                        label_map=None if label_map is None else [[value, said.lower()] for value, said in label_map.items()],
+                        label_scale=None if label_scale is None else {"first": label_scale[0], "second": label_scale[1]},
                         force=force)
         return Audit(found=done["found"], files=_paths(done["files"]))
 

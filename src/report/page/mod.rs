@@ -397,7 +397,7 @@ fn short(out: &mut String, input: Input<'_>) -> std::fmt::Result {
         let next = if risks.is_empty() {
             "click a principle and read the pairs for it and against it before believing the sentence."
         } else {
-            "read the pairs behind the safety risk first; <code>wimhf relabel RUN --preset safety --dry-run</code> shows the labels."
+            "read the pairs behind the safety risk first; <code>wimhf relabel RUN --preset safety</code> lays labels that may reward harm before you."
         };
         write!(out, "<li>What now: {next} Figures are associations, not causes.</li>")?;
     }

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 use wimhf::AuditRequest;
+use wimhf::pairs::{LabelMap, LabelScale};
 
+use super::data::two_names;
 use super::{Call, Failure, open_run, print};
 use crate::render;
 
@@ -22,11 +24,17 @@ pub struct AuditArguments {
     #[arg(long, value_name = "COLUMN")]
     judge_column: Option<String>,
     /// Columns with the judge's scores of the first and of the second response.
-    #[arg(long, value_name = "FIRST,SECOND", value_delimiter = ',', num_args = 1..=2)]
-    judge_scores: Vec<String>,
+    #[arg(long, value_name = "FIRST,SECOND", value_parser = two_names)]
+    judge_scores: Option<(String, String)>,
     /// Dataset with the judge's labels of the same pairs.
     #[arg(long, value_name = "DATA")]
     judge_data: Option<String>,
+    /// What the values of the judge's column mean, such as `model_1=A,model_2=B,draw=tie`; each A, B, tie or skip.
+    #[arg(long, value_name = "VALUE=A,…", conflicts_with = "label_scale")]
+    label_map: Option<LabelMap>,
+    /// The two ends of the scale of the judge's column, the one for A first: `-3..3` where -3 is for A.
+    #[arg(long, value_name = "A..B", allow_hyphen_values = true)]
+    label_scale: Option<LabelScale>,
     /// Label column to hold it against [default: the labels of the run].
     #[arg(long, value_name = "COLUMN")]
     against: Option<String>,
@@ -43,19 +51,12 @@ pub struct AuditArguments {
 
 /// Runs the subcommand.
 pub fn run(arguments: AuditArguments, call: &Call) -> Result<(), Failure> {
-    let judge_scores = match arguments.judge_scores.as_slice() {
-        [] => None,
-        [first, second] => Some((first.clone(), second.clone())),
-        _ => {
-            return Err(Failure::mistake(
-                "`--judge-scores` names two columns\nhint: `--judge-scores FIRST,SECOND`",
-            ));
-        }
-    };
     let run = open_run(&arguments.run, &call.context)?;
     let audited = run.audit(&AuditRequest {
         judge_column: arguments.judge_column,
-        judge_scores,
+        judge_scores: arguments.judge_scores,
+        label_map: arguments.label_map,
+        label_scale: arguments.label_scale,
         judge_data: arguments.judge_data,
         against: arguments.against,
         out: arguments.out,

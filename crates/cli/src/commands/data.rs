@@ -104,6 +104,7 @@ impl DataArguments {
 pub(super) fn two_names(text: &str) -> Result<(String, String), String> {
     match text.split(',').map(str::trim).collect::<Vec<_>>()[..] {
         [a, b] if !a.is_empty() && !b.is_empty() => Ok((a.to_owned(), b.to_owned())),
-        _ => Err("two column names with a comma between them are needed, such as vec_a,vec_b".into()),
+        _ => Err("two column names with a comma between them are needed, such as first_column,second_column"
+            .into()),
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use wimhf::RateRequest;
 
+use super::data::two_names;
 use super::{Call, Failure, open_run, print};
 use crate::render;
 
@@ -18,8 +19,8 @@ pub struct ModelsArguments {
     /// Run directory that `analyze` finished.
     run: PathBuf,
     /// Columns with the model of the first and of the second response [default: model_a,model_b and the like].
-    #[arg(long, value_name = "FIRST,SECOND", value_delimiter = ',', num_args = 1..=2)]
-    model_columns: Vec<String>,
+    #[arg(long, value_name = "FIRST,SECOND", value_parser = two_names)]
+    model_columns: Option<(String, String)>,
     /// Folder for models.json and models.csv [default: RUN/models].
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
@@ -33,17 +34,12 @@ pub struct ModelsArguments {
 
 /// Runs the subcommand.
 pub fn run(arguments: ModelsArguments, call: &Call) -> Result<(), Failure> {
-    let columns = match arguments.model_columns.as_slice() {
-        [] => None,
-        [first, second] => Some((first.clone(), second.clone())),
-        _ => {
-            return Err(Failure::mistake(
-                "`--model-columns` names two columns\nhint: `--model-columns FIRST,SECOND`",
-            ));
-        }
-    };
     let run = open_run(&arguments.run, &call.context)?;
-    let rated = run.models(&RateRequest { columns, out: arguments.out, force: arguments.force })?;
+    let rated = run.models(&RateRequest {
+        columns: arguments.model_columns,
+        out: arguments.out,
+        force: arguments.force,
+    })?;
     if call.json {
         return call.value(&render::models::value(&rated));
     }

@@ -135,7 +135,10 @@ fn tail(analysis: &Analysis, width: usize) -> Vec<String> {
     let run = analysis.run.display().to_string();
     let mut next = vec![(format!("wimhf report {run} --open"), "the page: read the pairs behind each line")];
     if findings.principles.iter().any(is_risk) {
-        next.push((format!("wimhf relabel {run} --preset safety --dry-run"), "the labels that reward harm"));
+        next.push((
+            format!("wimhf relabel {run} --preset safety"),
+            "labels that may reward harm: a page to decide on",
+        ));
     } else if !findings.principles.is_empty() {
         next.push((format!("wimhf constitution {run}"), "the few rules that tell most labels"));
     }
