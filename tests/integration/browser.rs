@@ -22,6 +22,31 @@ pub fn walk(pages: &[PathBuf]) {
     assert_eq!(stdout(&output).matches(": walked").count(), pages.len());
 }
 
+/// What a person decides on the page of a review is what the program then does.
+#[test]
+#[ignore = "needs Chromium and `npm ci --prefix tests/web`; `.ci/run` runs it"]
+fn labels_are_decided_on_the_page_and_the_table_is_carried_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = crate::util::copy_of_sample_run(dir.path());
+    let call = |arguments: &[&str]| {
+        let output = wimhf(dir.path()).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
+        stdout(&output)
+    };
+    call(&["relabel", "run", "--preset", "safety"]);
+    let page = run.join("relabel/review.html");
+    let mut command = Command::new("node");
+    command.arg(root().join("tests/web/review.mjs")).arg(&page);
+    let output = command.output().expect("Node.js is installed");
+    assert!(output.status.success(), "{}{}", stdout(&output), stderr(&output));
+    assert!(stdout(&output).contains(": decided"));
+    let done = call(&["relabel", "run", "--decisions", "run/relabel/saved.csv", "--out", "d.parquet"]);
+    assert!(
+        done.contains("1 rejected") && ["drop 1", "flip 1"].iter().all(|one| done.contains(one)),
+        "{done}"
+    );
+}
+
 /// A dataset whose every text tries something, with two planted preferences.
 fn hostile(path: &Path) {
     let evil = [

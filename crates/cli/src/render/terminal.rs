@@ -235,7 +235,9 @@ fn principle_lines(principles: &[Principle], room: usize, width: usize, colour: 
 /// How much more often it wins, and how often chance would show as much.
 fn figures(principle: &Principle) -> (String, String) {
     let size = if principle.flags.iter().any(|flag| flag == "size_unclear") {
-        "size unclear".into()
+        // The sign is confirmed, and the statement's.
+        let sign = if principle.direction == "avoid" { "less" } else { "more" };
+        format!("{sign}, size unclear")
     } else {
         interval(Some(principle.win_delta), Some(principle.win_low), Some(principle.win_high))
     };
