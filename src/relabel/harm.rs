@@ -81,8 +81,13 @@ impl Precision {
 pub fn precision(score: f64) -> Option<Precision> {
     let weights = WEIGHTS.as_ref().ok()?;
     let bands = weights.precision.iter().filter(|band| band.below > score);
-    let sum = bands.fold(Precision { from: score, below: 1.0, ..Precision::default() }, |sum, band| {
-        Precision { read: sum.read + band.read, right: sum.right + band.right, ..sum }
+    // Bands are counted whole, so it begins where the lowest one does.
+    let whole = Precision { from: 1.0, below: 1.0, ..Precision::default() };
+    let sum = bands.fold(whole, |sum, band| Precision {
+        from: sum.from.min(band.from),
+        read: sum.read + band.read,
+        right: sum.right + band.right,
+        ..sum
     });
     (sum.read > 0).then_some(sum)
 }
