@@ -25,7 +25,9 @@ fn with_judges(path: &Path) {
         a.iter().zip(&b).map(which).collect()
     };
     let scores = |texts: &[String]| texts.iter().map(|text| words(text)).collect::<Vec<f64>>();
+    let grades = judge(&words).into_iter().map(|vote| 1.0 + 4.0 * vote).collect::<Vec<f64>>();
     for (name, values) in [
+        ("grade", grades),
         ("by_words", judge(&words)),
         ("by_marks", judge(&marks)),
         ("reward_a", scores(&a)),
@@ -71,6 +73,12 @@ fn a_judge_of_length_and_a_judge_of_marks_are_told_by_name() {
     // The same judge as scores of each response.
     let scores = audit(&["--judge-scores", "reward_a,reward_b"]);
     assert_eq!(scores["features"], words["features"]);
+    // And as grades, which are asked about with the option that this command has.
+    let graded = ["audit", "run", "--judge-column", "grade"];
+    let output = wimhf(dir.path()).args(graded).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("--label-scale=5..1"), "{}", stderr(&output));
+    assert_eq!(audit(&["--judge-column", "grade", "--label-scale=5..1"])["features"], words["features"]);
     // Of marks: lists, bold words, headings, and nothing that has no marks lies before them.
     let marks = audit(&["--judge-column", "by_marks"]);
     let first = &differing(&marks)[0].0;
@@ -129,7 +137,7 @@ fn models_are_rated_from_their_columns_or_it_is_said_what_is_missing() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", stderr(&output));
         stderr(&output)
     };
-    assert!(said(&["models", "run", "--model-columns", "model_A"]).contains("two columns"));
+    assert!(said(&["models", "run", "--model-columns", "model_A"]).contains("two column names with a comma"));
     assert!(said(&["models", "run", "--model-columns", "model_A,model_C"]).contains("did you mean `model_"));
     assert!(said(&["models", "run", "--model-columns", "label,label"]).contains("too few"));
 }
