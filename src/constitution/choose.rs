@@ -13,7 +13,7 @@ use rand::seq::SliceRandom;
 
 use crate::context::Stopped;
 use crate::effects::table::control_of;
-use crate::effects::{Clusters, Control, Effect, Sample, conditional_effects, score_tests};
+use crate::effects::{Clusters, Control, Effect, Sample, last_conditional_effect, score_tests};
 use crate::matrix::Matrix;
 
 use super::executor::{PrincipleRule, agrees, difference};
@@ -124,7 +124,7 @@ impl<'a> Chooser<'a> {
 
     /// A principle with the threshold that serves it best.
     pub fn article(&self, feature: usize, sign: f64, explore: &Sample) -> PrincipleRule {
-        let (threshold, accuracy) = threshold(&self.tested.columns, feature, sign, explore);
+        let (threshold, accuracy) = threshold(self.tested.columns, feature, sign, explore);
         PrincipleRule { feature, sign, threshold, accuracy }
     }
 
@@ -275,7 +275,7 @@ impl<'a> Greedy<'a> {
     fn new(chooser: &'a Chooser<'a>, explore: &'a Sample, alone: &'a [Effect]) -> Self {
         let step = explore.len().div_ceil(OVERLAP_ROWS).max(1);
         let rows: Vec<u32> = explore.row().iter().copied().step_by(step).collect();
-        let columns = &chooser.tested.columns;
+        let columns = chooser.tested.columns;
         let unit = (chooser.pool.iter())
             .map(|&feature| {
                 // Activations are odd under swapping A and B: their mean is an accident and stays in.
@@ -318,9 +318,9 @@ impl<'a> Greedy<'a> {
         let inside: Vec<usize> = self.articles.iter().map(|article| article.feature).collect();
         let tested = self.chooser.tested;
         let control = self.control();
-        let mut scores = score_tests(&tested.columns, &inside, self.explore, control);
+        let mut scores = score_tests(tested.columns, &inside, self.explore, control);
         if control == Control::Length {
-            let without = score_tests(&tested.columns, &inside, self.explore, Control::Nothing);
+            let without = score_tests(tested.columns, &inside, self.explore, Control::Nothing);
             for (feature, score) in scores.iter_mut().enumerate() {
                 if control_of(&tested.described.features[feature]) == Control::Nothing {
                     *score = without[feature];
@@ -370,8 +370,7 @@ impl<'a> Greedy<'a> {
         inside.push(feature);
         let about_length = control_of(&self.chooser.tested.described.features[feature]) == Control::Nothing;
         let control = if about_length { Control::Nothing } else { self.control() };
-        let fits = conditional_effects(&self.chooser.tested.columns, &inside, self.explore, control);
-        fits.last()
+        last_conditional_effect(self.chooser.tested.columns, &inside, self.explore, control)
             .is_some_and(|fit| fit.beta * sign > 0.0 && (fit.beta / fit.beta_se_clustered).abs() > least)
     }
 

@@ -1,16 +1,17 @@
 //! Which features become principles: explore on some labels, confirm on others.
 
 use std::cmp::Reverse;
+use std::collections::HashMap;
 
 use crate::config::PrincipleConfig;
 use crate::context::{Cancel, Stopped};
 use crate::describe::{Described, Feature, FeatureSource};
 use crate::effects::table::{
-    ALL, EffectTable, LabelledSample, control_of, found_by_labels, one_by_one, shown,
+    ALL, EffectTable, LabelledSample, control_of, found_by_labels, shown, some_by_themselves,
 };
 use crate::effects::{
-    Conditional, Control, Effect, Sample, WinDelta, conditional_effects, conditional_win_deltas, crossfit,
-    score_tests,
+    Conditional, Control, Effect, Part, Sample, WinDelta, conditional_effects, conditional_win_deltas,
+    crossfit, last_conditional_effect, score_tests,
 };
 use crate::embed::{EmbedError, Embedder};
 use crate::matrix::Matrix;
@@ -79,7 +80,7 @@ pub fn themes(
     let inside = tested.enter(Vec::new(), &explore, |_| true)?;
     let features: Vec<usize> = inside.iter().map(|candidate| candidate.feature).collect();
     let left = themes::Left {
-        matrix: &tested.columns,
+        matrix: tested.columns,
         inside: &features,
         control: tested.control(&inside),
         sample: &explore.sample,
@@ -323,19 +324,25 @@ fn looked(tested: &Tested<'_>, family: &Family, effects: &EffectTable, found: us
 pub(crate) struct Tested<'a> {
     pub(crate) described: &'a Described,
     /// `[pairs, features]`
-    pub(crate) columns: Matrix,
+    pub(crate) columns: &'a Matrix,
     /// Whether to stop.
     pub(crate) cancel: Cancel,
 }
 
 impl<'a> Tested<'a> {
     pub(crate) fn new(described: &'a Described, cancel: &Cancel) -> Self {
-        Self { described, columns: described.activations.clone(), cancel: cancel.clone() }
+        Self { described, columns: &described.activations, cancel: cancel.clone() }
     }
 
-    /// The effect of every column by itself.
+    /// The coefficient of every column by itself; win rates are NaN.
     pub(crate) fn one_by_one(&self, sample: &Sample) -> Result<Vec<Effect>, Stopped> {
-        one_by_one(&self.columns, &self.described.features, sample, &self.cancel)
+        let all: Vec<usize> = (0..self.columns.cols).collect();
+        self.slopes(&all, sample)
+    }
+
+    /// The coefficients of the columns `which` by themselves, in their order.
+    fn slopes(&self, which: &[usize], sample: &Sample) -> Result<Vec<Effect>, Stopped> {
+        some_by_themselves(self.columns, &self.described.features, which, sample, Part::Slope, &self.cancel)
     }
 
     /// Whether a feature's words say what is measured, and may make a statement.
@@ -352,10 +359,15 @@ impl<'a> Tested<'a> {
 
     /// Features with words that are associated with the explore labels by themselves.
     fn associated(&self, explore: &LabelledSample) -> Result<Vec<usize>, Stopped> {
-        let alone = self.one_by_one(&explore.sample)?;
-        let is_associated =
-            |&feature: &usize| self.has_words(feature) && alone[feature].beta_p_clustered < EXPLORE_P;
-        Ok((0..alone.len()).filter(is_associated).collect())
+        let speaking: Vec<usize> =
+            (0..self.described.features.len()).filter(|&feature| self.has_words(feature)).collect();
+        let alone = self.slopes(&speaking, &explore.sample)?;
+        Ok(speaking
+            .into_iter()
+            .zip(alone)
+            .filter(|(_, effect)| effect.beta_p_clustered < EXPLORE_P)
+            .map(|(feature, _)| feature)
+            .collect())
     }
 
     /// What the family confirms, the surest first, without what says the same as a surer one or is its shadow; and
@@ -367,17 +379,19 @@ impl<'a> Tested<'a> {
         labels: &Sets,
         redundant_above: f64,
     ) -> Result<(Vec<Candidate>, Vec<usize>), Stopped> {
-        let alone = self.one_by_one(&labels.explore.sample)?;
-        let all = shown(self.described, &labels.all.sample, &self.cancel)?;
-        let mut open: Vec<usize> = (0..alone.len())
+        let mut open: Vec<usize> = (0..self.described.features.len())
             .filter(|&feature| (self.has_words(feature) || self.is_hint(feature)) && family.confirms(feature))
-            // By itself it must not point the other way: nobody could follow such a principle.
-            .filter(|&feature| {
-                let (beta, win) = (all[feature].beta, all[feature].win);
-                if beta > 0.0 { win.low > 0.0 } else { win.high < 0.0 }
-            })
             .collect();
-        let strength = |feature: usize| (all[feature].beta / all[feature].beta_se_clustered).abs();
+        let by_feature =
+            |effects: Vec<Effect>| open.iter().copied().zip(effects).collect::<HashMap<usize, Effect>>();
+        let alone = by_feature(self.slopes(&open, &labels.explore.sample)?);
+        let all = by_feature(shown(self.described, &open, &labels.all.sample, &self.cancel)?);
+        // By itself it must not point the other way: nobody could follow such a principle.
+        open.retain(|feature| {
+            let (beta, win) = (all[feature].beta, all[feature].win);
+            if beta > 0.0 { win.low > 0.0 } else { win.high < 0.0 }
+        });
+        let strength = |feature: usize| (all[&feature].beta / all[&feature].beta_se_clustered).abs();
         open.sort_by(|&a, &b| strength(b).total_cmp(&strength(a)).then(a.cmp(&b)));
         let rows: Vec<u32> = labels.all.pair_means().into_iter().map(|(pair, _)| pair).collect();
         let (mut inside, mut shadows): (Vec<Candidate>, Vec<usize>) = (Vec::new(), Vec::new());
@@ -390,11 +404,10 @@ impl<'a> Tested<'a> {
                 shadows.push(feature);
                 continue;
             }
-            inside.push(Candidate { feature, sign: all[feature].beta.signum(), basis: Basis::Alone });
+            inside.push(Candidate { feature, sign: all[&feature].beta.signum(), basis: Basis::Alone });
             let keeps = self
-                .joint(&inside, &labels.explore)
-                .last()
-                .is_some_and(|last| last.beta / alone[feature].beta >= RETAINED || inside.len() == 1);
+                .last_joint(&inside, &labels.explore)
+                .is_some_and(|last| last.beta / alone[&feature].beta >= RETAINED || inside.len() == 1);
             if !keeps {
                 inside.pop();
                 shadows.push(feature);
@@ -420,11 +433,14 @@ impl<'a> Tested<'a> {
         let measured = |feature: usize| effects.rows.get(feature).is_some_and(Option::is_some);
         let entered = self.enter(inside.clone(), &labels.explore, measured)?;
         let found: Vec<usize> = entered[fixed..].iter().map(|candidate| candidate.feature).collect();
-        let held_out = shown(self.described, &labels.held_out.sample, &self.cancel)?;
+        let candidates: Vec<usize> = entered.iter().map(|candidate| candidate.feature).collect();
+        let held_out: HashMap<usize, Effect> = (candidates.iter().copied())
+            .zip(shown(self.described, &candidates, &labels.held_out.sample, &self.cancel)?)
+            .collect();
         let tests: Vec<f64> = (entered.iter().zip(self.joint(&entered, &labels.held_out)))
             .skip(fixed)
             .map(|(candidate, joint)| {
-                let win = held_out[candidate.feature].win;
+                let win = held_out[&candidate.feature].win;
                 // By itself it must not point clearly the other way.
                 let against = if candidate.sign > 0.0 { win.high < 0.0 } else { win.low > 0.0 };
                 let sound = joint.beta.signum() == candidate.sign && !against;
@@ -443,7 +459,7 @@ impl<'a> Tested<'a> {
                 Figures {
                     win: delta,
                     joint: Some((joint, delta)),
-                    alone: held_out[candidate.feature].win,
+                    alone: held_out[&candidate.feature].win,
                     folds: Vec::new(),
                     p: tests[at],
                     p_confirm: corrected[at],
@@ -519,7 +535,7 @@ impl<'a> Tested<'a> {
             open.retain(|&feature| feature != best);
             inside.push(Candidate { feature: best, sign: scores[best].signum(), basis: Basis::Joint });
             // The score test takes judgements for independent; the fit does not.
-            let adds = self.joint(&inside, explore).last().is_some_and(|last| {
+            let adds = self.last_joint(&inside, explore).is_some_and(|last| {
                 last.beta_p_clustered < EXPLORE_P && last.beta.signum() == scores[best].signum()
             });
             if !adds {
@@ -535,9 +551,9 @@ impl<'a> Tested<'a> {
     fn scores(&self, inside: &[Candidate], sample: &Sample) -> Vec<f64> {
         let features: Vec<usize> = inside.iter().map(|candidate| candidate.feature).collect();
         let control = self.control(inside);
-        let mut scores = score_tests(&self.columns, &features, sample, control);
+        let mut scores = score_tests(self.columns, &features, sample, control);
         if control == Control::Length {
-            let without = score_tests(&self.columns, &features, sample, Control::Nothing);
+            let without = score_tests(self.columns, &features, sample, Control::Nothing);
             for (feature, score) in scores.iter_mut().enumerate() {
                 if control_of(&self.described.features[feature]) == Control::Nothing {
                     *score = without[feature];
@@ -556,13 +572,15 @@ impl<'a> Tested<'a> {
         labels: &LabelledSample,
         p: f64,
     ) -> Result<(), Stopped> {
-        let alone = self.one_by_one(&labels.sample)?;
+        let features: Vec<usize> = inside.iter().map(|candidate| candidate.feature).collect();
+        let alone: HashMap<usize, Effect> =
+            features.iter().copied().zip(self.slopes(&features, &labels.sample)?).collect();
         while inside.len() > fixed.max(1) {
             self.cancel.check()?;
             let weakness = |(place, fit): (usize, Conditional)| {
                 let candidate = inside[place];
                 let sound = fit.beta.signum() == candidate.sign && fit.beta_p_clustered.is_finite();
-                let kept = fit.beta / alone[candidate.feature].beta;
+                let kept = fit.beta / alone[&candidate.feature].beta;
                 let weakness = match candidate.basis {
                     _ if !sound => 2.0,
                     Basis::Joint => fit.beta_p_clustered,
@@ -593,7 +611,13 @@ impl<'a> Tested<'a> {
     /// One logit over several candidates and the control.
     fn joint(&self, inside: &[Candidate], labels: &LabelledSample) -> Vec<Conditional> {
         let features: Vec<usize> = inside.iter().map(|candidate| candidate.feature).collect();
-        conditional_effects(&self.columns, &features, &labels.sample, self.control(inside))
+        conditional_effects(self.columns, &features, &labels.sample, self.control(inside))
+    }
+
+    /// Of the last of several candidates alone, in the same fit.
+    fn last_joint(&self, inside: &[Candidate], labels: &LabelledSample) -> Option<Conditional> {
+        let features: Vec<usize> = inside.iter().map(|candidate| candidate.feature).collect();
+        last_conditional_effect(self.columns, &features, &labels.sample, self.control(inside))
     }
 
     /// Δwin-rate of each, the others and the control held fixed.
@@ -773,25 +797,32 @@ pub fn evidence_pairs(
     means: &[(u32, f64)],
     count: usize,
 ) -> (Vec<u32>, Vec<u32>) {
-    let mut active: Vec<(u32, f64)> =
-        means.iter().copied().filter(|&(pair, mean)| mean != 0.5 && z(pair) != 0.0).collect();
     // Among equally strong pairs the shortest are the easiest to read.
     let size = |pair: u32| {
         let at = pair as usize;
         pairs.prompt.get(at).len() + pairs.response_a.get(at).len() + pairs.response_b.get(at).len()
     };
-    active.sort_by(|a, b| {
-        z(b.0).abs().total_cmp(&z(a.0).abs()).then_with(|| size(a.0).cmp(&size(b.0))).then(a.0.cmp(&b.0))
-    });
-    let side = |supports: bool| {
-        active
-            .iter()
-            .filter(|&&(pair, mean)| (((z(pair) > 0.0) == (mean > 0.5)) == prefer) == supports)
-            .take(count)
-            .map(|&(pair, _)| pair)
-            .collect()
+    let clearer = |a: &(f32, u32), b: &(f32, u32)| {
+        b.0.total_cmp(&a.0).then_with(|| size(a.1).cmp(&size(b.1))).then(a.1.cmp(&b.1))
     };
-    (side(true), side(false))
+    let (mut supporting, mut against) = (Vec::new(), Vec::new());
+    for &(pair, mean) in means {
+        let z = z(pair);
+        if mean != 0.5 && z != 0.0 {
+            let supports = ((z > 0.0) == (mean > 0.5)) == prefer;
+            if supports { &mut supporting } else { &mut against }.push((z.abs(), pair));
+        }
+    }
+    let first = |mut active: Vec<(f32, u32)>| {
+        // Few of many: only those are put in order.
+        if count > 0 && active.len() > count {
+            active.select_nth_unstable_by(count - 1, clearer);
+        }
+        active.truncate(count);
+        active.sort_by(clearer);
+        active.into_iter().map(|(_, pair)| pair).collect()
+    };
+    (first(supporting), first(against))
 }
 
 fn finding(index: usize, described: &Described, effects: &EffectTable) -> Finding {

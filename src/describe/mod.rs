@@ -275,11 +275,10 @@ const REDUNDANCY_ROWS: usize = 20_000;
 const LENGTH: f64 = 0.7;
 
 impl Described {
-    /// Activations where a feature is present in one response alone, else 0, `[pairs, features]`: what is shown as evidence.
-    pub fn shown(&self) -> Matrix {
-        let graded = self.activations.values.iter().zip(&self.presence.values);
-        let values = graded.map(|(z, there)| if z * there > 0.0 { *z } else { 0.0 }).collect();
-        Matrix { values, cols: self.activations.cols }
+    /// The activation where a feature is present in one response alone, else 0: what is shown as evidence.
+    pub fn shown(&self, pair: usize, feature: usize) -> f32 {
+        let (z, there) = (self.activations.row(pair)[feature], self.presence.row(pair)[feature]);
+        if z * there > 0.0 { z } else { 0.0 }
     }
 
     /// Marks what another feature says better: whose activations, graded or by presence, correlate beyond the

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::clusters::{Clusters, Influence};
 use super::control::Control;
-use super::logistic::{Design, Fitted, Outcome};
+use super::logistic::{Design, Fitted, Outcome, Shares};
 use super::numeric::{gather_columns, normal_p, quantile_95, student_p};
 use super::sample::Sample;
 use crate::context::{Cancel, Stopped};
@@ -72,36 +72,59 @@ pub struct Conditional {
     pub beta_p_clustered: f64,
 }
 
+/// What is wanted of an effect: each half takes a fit of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// β and the win rate.
+    Both,
+    /// β alone; the win rate is NaN.
+    Slope,
+    /// The win rate alone; β is NaN.
+    Win,
+}
+
+/// Features whose columns are in memory at once.
+const TOGETHER: usize = 64;
+
 /// The effect of every column of `matrix` (`[pairs, features]`) by itself, in parallel.
 ///
 /// β is the coefficient of P(y = 1) = σ(α + β·z + γ·ℓ), z and the lengths ℓ standardised over the sample
 /// (divisor n). Δwin-rate is described at [`feature_effect`]. A feature that cannot
 /// be estimated says why and disturbs no other.
 pub fn feature_effects(matrix: &Matrix, sample: &Sample, control: Control) -> Vec<Effect> {
+    let all: Vec<usize> = (0..matrix.cols).collect();
     // Nobody can ask this one to stop.
-    feature_effects_while(matrix, sample, control, &Cancel::default()).unwrap_or_default()
+    feature_effects_of(matrix, &all, sample, control, Part::Both, &Cancel::default()).unwrap_or_default()
 }
 
-/// The same for work that somebody may stop.
+/// The same of some columns and in part, for work that somebody may stop; in the order of `features`.
 ///
 /// # Errors
 /// [`Stopped`].
-pub fn feature_effects_while(
+pub fn feature_effects_of(
     matrix: &Matrix,
+    features: &[usize],
     sample: &Sample,
     control: Control,
+    part: Part,
     cancel: &Cancel,
 ) -> Result<Vec<Effect>, Stopped> {
     if sample.is_empty() {
-        return Ok((0..matrix.cols).map(|_| feature_effect(&[], sample, control)).collect());
+        return Ok(features.iter().map(|_| feature_effect(&[], sample, control)).collect());
     }
-    gather_columns(matrix, sample.row())
-        .par_chunks_exact(sample.len())
-        .map(|z| -> Result<Effect, Stopped> {
-            cancel.check()?;
-            Ok(feature_effect(z, sample, control))
-        })
-        .collect()
+    let base = control_design(sample, control);
+    let mut effects = Vec::with_capacity(features.len());
+    for features in features.chunks(TOGETHER) {
+        let found: Result<Vec<Effect>, Stopped> = gather_columns(matrix, features, sample.row())
+            .par_chunks_exact(sample.len())
+            .map(|z| {
+                cancel.check()?;
+                Ok(effect_beside(&base, z, sample, control, part))
+            })
+            .collect();
+        effects.extend(found?);
+    }
+    Ok(effects)
 }
 
 /// The effect of one feature from its value at every judgement, `[judgements]`.
@@ -110,6 +133,15 @@ pub fn feature_effects_while(
 /// fits again, and averages σ(α + β + γℓ) − σ(α + γℓ) over the judgements left. Its interval is the
 /// clustered delta method over everything that varies: the coefficients and the average.
 pub fn feature_effect(z: &[f32], sample: &Sample, control: Control) -> Effect {
+    effect_beside(&control_design(sample, control), z, sample, control, Part::Both)
+}
+
+/// The control alone, to which a feature is added.
+fn control_design(sample: &Sample, control: Control) -> Design {
+    Design::new(&sample.controls(control), sample.y().to_vec(), vec![1.0; sample.len()])
+}
+
+fn effect_beside(base: &Design, z: &[f32], sample: &Sample, control: Control, part: Part) -> Effect {
     let none = |outcome| Effect {
         outcome,
         n: sample.len(),
@@ -121,26 +153,34 @@ pub fn feature_effect(z: &[f32], sample: &Sample, control: Control) -> Effect {
         beta_p_clustered: f64::NAN,
         win: WinDelta::none(outcome, z.iter().filter(|&&z| z != 0.0).count()),
     };
-    match slope(z, sample, control) {
+    let won = |effect: Effect| match part {
+        Part::Slope => effect,
+        Part::Both | Part::Win => Effect { win: win_influence(z, sample, control).0, ..effect },
+    };
+    let slope = match added(base, z, sample) {
+        Err(outcome) => Err(outcome),
+        Ok(_) if part == Part::Win => return won(none(Outcome::Fitted)),
+        Ok(design) => slope(base, &design, z, sample),
+    };
+    match slope {
         Err(outcome @ (Outcome::NotFinite | Outcome::Constant | Outcome::Collinear)) => none(outcome),
-        Err(outcome) => Effect { win: win_influence(z, sample, control).0, ..none(outcome) },
-        Ok(Slope { outcome, beta, se, se_clustered, p_clustered }) => Effect {
-            outcome,
-            n: sample.len(),
-            prevalence: sample.prevalence(z),
+        Err(outcome) => won(none(outcome)),
+        Ok(Slope { outcome, beta, se, se_clustered, p_clustered }) => won(Effect {
             beta,
             beta_se: se,
             beta_p: normal_p(beta / se),
             beta_se_clustered: se_clustered,
             beta_p_clustered: p_clustered,
-            win: win_influence(z, sample, control).0,
-        },
+            ..none(outcome)
+        }),
     }
 }
 
 /// The coefficient of one feature and its clustered p-value, as in [`feature_effect`], without the win rate.
 pub(crate) fn coefficient(z: &[f32], sample: &Sample, control: Control) -> Option<(f64, f64)> {
-    slope(z, sample, control).ok().map(|slope| (slope.beta, slope.p_clustered))
+    let base = control_design(sample, control);
+    let design = added(&base, z, sample).ok()?;
+    slope(&base, &design, z, sample).ok().map(|slope| (slope.beta, slope.p_clustered))
 }
 
 /// An estimated coefficient of a feature.
@@ -152,31 +192,35 @@ struct Slope {
     p_clustered: f64,
 }
 
-fn slope(z: &[f32], sample: &Sample, control: Control) -> Result<Slope, Outcome> {
+/// The control and a feature; why not, where the feature cannot be estimated beside it.
+fn added(base: &Design, z: &[f32], sample: &Sample) -> Result<Design, Outcome> {
     if z.len() != sample.len() || !z.iter().all(|z| z.is_finite()) {
         return Err(Outcome::NotFinite);
     }
     if sample.is_empty() {
         return Err(Outcome::TooFewRows);
     }
-    let mut columns = sample.controls(control);
-    let last = columns.len();
-    columns.push(z.iter().map(|&z| f64::from(z)).collect());
-    let design = Design::new(&columns, sample.y().to_vec(), vec![1.0; sample.len()]);
-    if let Some(&(_, outcome)) = design.dropped.iter().find(|(index, _)| *index == last) {
-        return Err(outcome);
+    let design = base.with(&z.iter().map(|&z| f64::from(z)).collect::<Vec<f64>>());
+    let last = base.kept.len() + base.dropped.len();
+    match design.dropped.iter().find(|(index, _)| *index == last) {
+        Some(&(_, outcome)) => Err(outcome),
+        None => Ok(design),
     }
+}
+
+/// The coefficient of `z`, the last column of `design`, beside the control alone.
+fn slope(base: &Design, design: &Design, z: &[f32], sample: &Sample) -> Result<Slope, Outcome> {
     let fitted = design.fit();
     if !fitted.outcome.has_estimate() {
         return Err(fitted.outcome);
     }
     let at = fitted.beta.len() - 1;
     let (beta, se) = (fitted.beta[at], fitted.covariance[(at, at)].sqrt());
-    let (mut se_clustered, mut p_clustered) = clustered(&design, &fitted, at, sample.clusters());
+    let shares = design.shares(&fitted);
+    let (mut se_clustered, mut p_clustered) = clustered(design, &shares, &fitted, at, sample.clusters());
     if separated(fitted.outcome) {
-        let z = columns.pop().unwrap_or_default();
-        let rest = Design::new(&columns, sample.y().to_vec(), vec![1.0; sample.len()]);
-        if let Some((t, p)) = tested(&rest, &z, sample.clusters()) {
+        let z: Vec<f64> = z.iter().map(|&z| f64::from(z)).collect();
+        if let Some((t, p)) = tested(base, &z, sample.clusters()) {
             (se_clustered, p_clustered) = (error_of(beta, t, se), p);
         }
     }
@@ -194,9 +238,15 @@ fn error_of(beta: f64, t: f64, se: f64) -> f64 {
 }
 
 /// Clustered standard error and p-value of the coefficient at position `at`.
-fn clustered(design: &Design, fitted: &Fitted, at: usize, clusters: &Clusters) -> (f64, f64) {
+fn clustered(
+    design: &Design,
+    shares: &Shares,
+    fitted: &Fitted,
+    at: usize,
+    clusters: &Clusters,
+) -> (f64, f64) {
     let weights: Vec<f64> = (0..fitted.beta.len()).map(|j| fitted.covariance[(at, j)]).collect();
-    match clusters.sandwich(None, &design.influence(fitted, &weights, None)) {
+    match clusters.sandwich(None, &design.influence(shares, &weights, None)) {
         // Where the influences cancel within every cluster, rounding is all that is left of the variance.
         Some(found) if found.variance > 1e-18 * fitted.covariance[(at, at)] => {
             let se = found.variance.sqrt();
@@ -227,10 +277,32 @@ pub fn conditional_effects(
     sample: &Sample,
     control: Control,
 ) -> Vec<Conditional> {
+    conditional(matrix, features, sample, control, 0)
+}
+
+/// The effect of the last of several columns of `matrix` in one fit, with the control.
+pub(crate) fn last_conditional_effect(
+    matrix: &Matrix,
+    features: &[usize],
+    sample: &Sample,
+    control: Control,
+) -> Option<Conditional> {
+    conditional(matrix, features, sample, control, features.len().saturating_sub(1)).pop()
+}
+
+/// The effects of the columns from position `first` on in one fit of all.
+fn conditional(
+    matrix: &Matrix,
+    features: &[usize],
+    sample: &Sample,
+    control: Control,
+    first: usize,
+) -> Vec<Conditional> {
     let columns = columns_of(matrix, features, sample, control);
     let controls = columns.len() - features.len();
     let design = Design::new(&columns, sample.y().to_vec(), vec![1.0; sample.len()]);
     let fitted = design.fit();
+    let shares = fitted.outcome.has_estimate().then(|| design.shares(&fitted));
     let estimate = |(index, &feature): (usize, &usize)| {
         let kept = design.kept.iter().position(|&(kept, ..)| kept == index + controls);
         let dropped = design.dropped.iter().find(|&&(dropped, _)| dropped == index + controls);
@@ -244,12 +316,12 @@ pub fn conditional_effects(
             beta_se_clustered: nan,
             beta_p_clustered: nan,
         };
-        let Some(at) = kept.map(|at| at + 1).filter(|_| fitted.outcome.has_estimate()) else { return found };
+        let (Some(at), Some(shares)) = (kept.map(|at| at + 1), &shares) else { return found };
         found.beta = fitted.beta[at];
         found.beta_se = fitted.covariance[(at, at)].sqrt();
         found.beta_p = normal_p(found.beta / found.beta_se);
         (found.beta_se_clustered, found.beta_p_clustered) =
-            clustered(&design, &fitted, at, sample.clusters());
+            clustered(&design, shares, &fitted, at, sample.clusters());
         if separated(fitted.outcome) {
             let others = columns.iter().enumerate().filter(|&(column, _)| column != index + controls);
             let others: Vec<Vec<f64>> = others.map(|(_, column)| column.clone()).collect();
@@ -260,7 +332,7 @@ pub fn conditional_effects(
         }
         found
     };
-    features.iter().enumerate().map(estimate).collect()
+    features.iter().enumerate().skip(first).map(estimate).collect()
 }
 
 /// Δwin-rate (see [`feature_effect`]), the judgements with z ≠ 0, and what each of them adds to its deviation from
@@ -343,7 +415,8 @@ pub fn score_tests(matrix: &Matrix, inside: &[usize], sample: &Sample, control: 
     if n == 0 {
         return vec![0.0; matrix.cols];
     }
-    let columns = gather_columns(matrix, sample.row());
+    let all: Vec<usize> = (0..matrix.cols).collect();
+    let columns = gather_columns(matrix, &all, sample.row());
     let design = design_of(matrix, inside, sample, control);
     let fitted = design.fit();
     if !fitted.outcome.has_estimate() {

@@ -79,7 +79,8 @@ impl Lasso {
         if n < 3 {
             return Err(Outcome::TooFewRows);
         }
-        let columns = gather_columns(matrix, sample.row());
+        let all: Vec<usize> = (0..matrix.cols).collect();
+        let columns = gather_columns(matrix, &all, sample.row());
         let moments = columns
             .par_chunks_exact(n)
             .map(|column| {

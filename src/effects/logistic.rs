@@ -193,9 +193,14 @@ pub fn fit(columns: &[Column<'_>], y: &[f64], clusters: Option<&Clusters>) -> Fi
 }
 
 /// A design ready to fit: an intercept and standardised columns, linearly independent.
+#[derive(Clone)]
 pub(crate) struct Design {
     /// Column-major, `[rows, 1 + kept]`; the first column is ones.
     values: Vec<f64>,
+    /// Rows of the Cholesky factor of the kept columns' correlation matrix.
+    factor: Vec<Vec<f64>>,
+    /// Columns looked at so far.
+    seen: usize,
     /// Σ of the labels that a row stands for.
     success: Vec<f64>,
     /// Number of judgements that a row stands for.
@@ -235,46 +240,64 @@ impl Design {
     /// Standardises `columns` and leaves out what cannot be estimated; earlier columns take precedence.
     pub(crate) fn new(columns: &[Vec<f64>], success: Vec<f64>, weight: Vec<f64>) -> Self {
         let n = success.len();
-        let mut design =
-            Self { values: vec![1.0; n], success, weight, kept: Vec::new(), dropped: Vec::new() };
-        // Rows of the Cholesky factor of the kept columns' correlation matrix.
-        let mut factor: Vec<Vec<f64>> = Vec::new();
-        let total: f64 = design.weight.iter().sum();
-        for (index, column) in columns.iter().enumerate() {
-            if !column.iter().all(|x| x.is_finite()) {
-                design.dropped.push((index, Outcome::NotFinite));
-                continue;
-            }
-            let (mean, sd) = mean_sd(column.iter().copied().zip(design.weight.iter().copied()));
-            let first = column.first().copied().unwrap_or(0.0);
-            if column.iter().all(|&x| x == first) || sd <= 1e-13 * mean.abs() || !sd.is_normal() {
-                design.dropped.push((index, Outcome::Constant));
-                continue;
-            }
-            let start = design.values.len();
-            design.values.extend(column.iter().map(|x| (x - mean) / sd));
-            let (before, new) = design.values.split_at(start);
-            let weighted: Vec<f64> = new.iter().zip(&design.weight).map(|(x, w)| x * w / total).collect();
-            let mut row: Vec<f64> = Vec::with_capacity(factor.len() + 1);
-            for (earlier, column) in factor.iter().zip(before.chunks_exact(n).skip(1)) {
-                let correlation = vectorised(
-                    #[inline(always)]
-                    || dot(column, &weighted),
-                );
-                let projected: f64 = earlier.iter().zip(&row).map(|(a, b)| a * b).sum();
-                row.push((correlation - projected) / earlier[row.len()]);
-            }
-            let left = 1.0 - row.iter().map(|x| x * x).sum::<f64>();
-            if left < COLLINEAR {
-                design.values.truncate(start);
-                design.dropped.push((index, Outcome::Collinear));
-            } else {
-                row.push(left.sqrt());
-                factor.push(row);
-                design.kept.push((index, mean, sd));
-            }
-        }
+        let mut design = Self {
+            values: vec![1.0; n],
+            factor: Vec::new(),
+            seen: 0,
+            success,
+            weight,
+            kept: Vec::new(),
+            dropped: Vec::new(),
+        };
+        columns.iter().for_each(|column| design.push(column));
         design
+    }
+
+    /// The same design with one more column.
+    pub(crate) fn with(&self, column: &[f64]) -> Self {
+        let mut design = self.clone();
+        design.push(column);
+        design
+    }
+
+    /// Standardises a column and keeps it, or says why not.
+    fn push(&mut self, column: &[f64]) {
+        let n = self.rows();
+        let index = self.seen;
+        self.seen += 1;
+        if !column.iter().all(|x| x.is_finite()) {
+            self.dropped.push((index, Outcome::NotFinite));
+            return;
+        }
+        let (mean, sd) = mean_sd(column.iter().copied().zip(self.weight.iter().copied()));
+        let first = column.first().copied().unwrap_or(0.0);
+        if column.iter().all(|&x| x == first) || sd <= 1e-13 * mean.abs() || !sd.is_normal() {
+            self.dropped.push((index, Outcome::Constant));
+            return;
+        }
+        let total: f64 = self.weight.iter().sum();
+        let start = self.values.len();
+        self.values.extend(column.iter().map(|x| (x - mean) / sd));
+        let (before, new) = self.values.split_at(start);
+        let weighted: Vec<f64> = new.iter().zip(&self.weight).map(|(x, w)| x * w / total).collect();
+        let mut row: Vec<f64> = Vec::with_capacity(self.factor.len() + 1);
+        for (earlier, column) in self.factor.iter().zip(before.chunks_exact(n).skip(1)) {
+            let correlation = vectorised(
+                #[inline(always)]
+                || dot(column, &weighted),
+            );
+            let projected: f64 = earlier.iter().zip(&row).map(|(a, b)| a * b).sum();
+            row.push((correlation - projected) / earlier[row.len()]);
+        }
+        let left = 1.0 - row.iter().map(|x| x * x).sum::<f64>();
+        if left < COLLINEAR {
+            self.values.truncate(start);
+            self.dropped.push((index, Outcome::Collinear));
+        } else {
+            row.push(left.sqrt());
+            self.factor.push(row);
+            self.kept.push((index, mean, sd));
+        }
     }
 
     /// A design of an intercept and columns that are standardised already, `[1 + columns, rows]`.
@@ -282,7 +305,15 @@ impl Design {
         let n = y.len();
         let columns = (values.len() / n.max(1)).saturating_sub(1);
         let kept = (0..columns).map(|index| (index, 0.0, 1.0)).collect();
-        Self { values, weight: vec![1.0; n], success: y, kept, dropped: Vec::new() }
+        Self {
+            values,
+            factor: Vec::new(),
+            seen: columns,
+            weight: vec![1.0; n],
+            success: y,
+            kept,
+            dropped: Vec::new(),
+        }
     }
 
     /// Number of rows.
@@ -594,8 +625,16 @@ impl Design {
     /// w·p(1−p) of every row at the estimate.
     pub(crate) fn curvature(&self, fitted: &Fitted) -> Vec<f64> {
         let mut eta = vec![0.0; self.rows()];
-        self.predict(&fitted.beta, &(0..self.rows()), &mut eta);
-        eta.iter().zip(&self.weight).map(|(&eta, w)| w * sigmoid(eta) * sigmoid(-eta)).collect()
+        vectorised(
+            #[inline(always)]
+            || {
+                self.predict(&fitted.beta, &(0..self.rows()), &mut eta);
+                for (eta, w) in eta.iter_mut().zip(&self.weight) {
+                    *eta = w * sigmoid(*eta) * sigmoid(-*eta);
+                }
+            },
+        );
+        eta
     }
 
     /// Xᵀ·`values` over the standardised columns, the intercept's first.
@@ -636,39 +675,65 @@ impl Design {
             gaps.iter().zip(&self.weight).map(|(gap, w)| w * (gap - value) / total).collect();
         let by_model = average.iter().map(|a| a * a).sum::<f64>()
             + weights.iter().zip(&derivative).map(|(w, d)| w * d).sum::<f64>();
-        Switch { value, influence: self.influence(fitted, &weights, Some(&average)), by_model }
+        let influence = self.influence(&self.shares(fitted), &weights, Some(&average));
+        Switch { value, influence, by_model }
+    }
+
+    /// What the influences of all coefficients of a fit have in common.
+    pub(crate) fn shares(&self, fitted: &Fitted) -> Shares {
+        let (n, k) = (self.rows(), self.cols());
+        let taken = match cholesky(&fitted.covariance) {
+            Some(factor) if k <= NARROW => {
+                let lower = factor.L();
+                let mut taken = vec![0.0; n * k];
+                let mut column = vec![0.0; BLOCK];
+                for start in (0..n).step_by(BLOCK) {
+                    let range = start..n.min(start + BLOCK);
+                    let column = &mut column[..range.len()];
+                    for j in 0..k {
+                        column.fill(0.0);
+                        vectorised(
+                            #[inline(always)]
+                            || (j..k).for_each(|i| add_scaled(column, lower[(i, j)], self.part(i, &range))),
+                        );
+                        let rows = taken[start * k..].chunks_exact_mut(k);
+                        rows.zip(column.iter()).for_each(|(row, &x)| row[j] = x);
+                    }
+                }
+                taken
+            }
+            // A wide fit takes up k of n on the whole; which row gives how much of that is not worth k² a row.
+            _ => Vec::new(),
+        };
+        Shares { residuals: self.residuals(&fitted.beta), curvature: self.curvature(fitted), taken }
     }
 
     /// What every row adds to the deviation of Σ `weights`·β, and, where given, of an average beside it; `weights`
     /// is the covariance times the derivative by the coefficients.
-    pub(crate) fn influence(&self, fitted: &Fitted, weights: &[f64], average: Option<&[f64]>) -> Influence {
+    pub(crate) fn influence(&self, shares: &Shares, weights: &[f64], average: Option<&[f64]>) -> Influence {
         let (n, k) = (self.rows(), self.cols());
         let mut fit = vec![0.0; n];
-        self.predict(weights, &(0..n), &mut fit);
-        let curvature = self.curvature(fitted);
-        let mut out = Influence { value: self.residuals(&fitted.beta), ..Influence::default() };
+        vectorised(
+            #[inline(always)]
+            || self.predict(weights, &(0..n), &mut fit),
+        );
+        let curvature = &shares.curvature;
+        let mut out = Influence { value: shares.residuals.clone(), ..Influence::default() };
         for ((value, &fit), at) in out.value.iter_mut().zip(&fit).zip(0..) {
             *value = *value * fit + average.map_or(0.0, |average| average[at]);
         }
         let own = |at: usize| average.map_or(0.0, |average| average[at].powi(2));
         out.spread = (0..n).map(|at| (own(at) + fit[at] * fit[at] * curvature[at]).sqrt()).collect();
-        match cholesky(&fitted.covariance) {
-            Some(factor) if k <= NARROW => {
-                let lower = factor.L();
-                out.taken = k;
-                out.hat = vec![0.0; n * k];
-                for (row, hat) in out.hat.chunks_exact_mut(k).enumerate() {
-                    for (j, hat) in hat.iter_mut().enumerate() {
-                        let x: f64 = (j..k).map(|i| lower[(i, j)] * self.values[i * n + row]).sum();
-                        *hat = fit[row] * curvature[row] * x;
-                    }
-                }
-            }
-            // A wide fit takes up k of n on the whole; which row gives how much of that is not worth k² a row.
-            _ => {
-                let share = (k as f64 / n.max(1) as f64).sqrt();
-                out.taken = 1;
-                out.hat = out.spread.iter().map(|spread| spread * share).collect();
+        if shares.taken.is_empty() {
+            let share = (k as f64 / n.max(1) as f64).sqrt();
+            out.taken = 1;
+            out.hat = out.spread.iter().map(|spread| spread * share).collect();
+        } else {
+            out.taken = k;
+            out.hat = shares.taken.clone();
+            for ((hat, fit), curvature) in out.hat.chunks_exact_mut(k).zip(&fit).zip(curvature) {
+                let scale = fit * curvature;
+                hat.iter_mut().for_each(|x| *x *= scale);
             }
         }
         out
@@ -716,6 +781,14 @@ impl Design {
         }
         scores
     }
+}
+
+/// What the influences of all coefficients of a fit have in common; see [`Design::shares`].
+pub(crate) struct Shares {
+    residuals: Vec<f64>,
+    curvature: Vec<f64>,
+    /// Row-major `[rows, k]`: what a unit of the fitted value takes up of each row; empty for wide fits.
+    taken: Vec<f64>,
 }
 
 /// An average change of the probability, and what it varies by.

@@ -35,11 +35,11 @@ pub use ablation::{Peers, Rung, ladder};
 pub use auc::{Ranking, auc};
 pub use clusters::Clusters;
 pub use control::Control;
-pub(crate) use feature::win_influence;
 pub use feature::{
-    Conditional, Effect, WinDelta, conditional_effects, conditional_win_deltas, feature_effect,
-    feature_effects, feature_effects_while, score_tests, unexplained,
+    Conditional, Effect, Part, WinDelta, conditional_effects, conditional_win_deltas, feature_effect,
+    feature_effects, feature_effects_of, score_tests, unexplained,
 };
+pub(crate) use feature::{last_conditional_effect, win_influence};
 pub use logistic::Outcome;
 pub(crate) use numeric::{quantile_95, student_p};
 pub use sample::Sample;

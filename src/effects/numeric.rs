@@ -177,25 +177,24 @@ pub(crate) fn mean_sd(values: impl Iterator<Item = (f64, f64)> + Clone) -> (f64,
     (mean, ((squares - rest * rest / total) / total).max(0.0).sqrt())
 }
 
-/// Every column of `matrix` at the given rows, column after column, `[cols, rows]`.
+/// Some columns of `matrix` at the given rows, column after column, `[features, rows]`.
 ///
-/// A row that the matrix does not have is read as NaN.
-pub(crate) fn gather_columns(matrix: &Matrix, rows: &[u32]) -> Vec<f32> {
+/// What the matrix does not have is read as NaN.
+pub(crate) fn gather_columns(matrix: &Matrix, features: &[usize], rows: &[u32]) -> Vec<f32> {
     const TILE: usize = 1024;
     let n = rows.len();
-    let mut out = vec![f32::NAN; n * matrix.cols];
-    if n == 0 || matrix.cols == 0 {
+    let mut out = vec![f32::NAN; n * features.len()];
+    if n == 0 || features.is_empty() {
         return out;
     }
     // Eight columns at a time read each cache line of the matrix once.
-    out.par_chunks_mut(8 * n).enumerate().for_each(|(group, columns)| {
-        let width = columns.len() / n;
+    out.par_chunks_mut(8 * n).zip(features.par_chunks(8)).for_each(|(columns, features)| {
         for tile in (0..n).step_by(TILE) {
             for i in tile..n.min(tile + TILE) {
-                let start = rows[i] as usize * matrix.cols + 8 * group;
-                let Some(values) = matrix.values.get(start..start + width) else { continue };
-                for (column, &value) in columns.chunks_exact_mut(n).zip(values) {
-                    column[i] = value;
+                let start = rows[i] as usize * matrix.cols;
+                let Some(values) = matrix.values.get(start..start + matrix.cols) else { continue };
+                for (column, &feature) in columns.chunks_exact_mut(n).zip(features) {
+                    column[i] = values.get(feature).copied().unwrap_or(f32::NAN);
                 }
             }
         }

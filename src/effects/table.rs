@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::clusters::{Clusters, FEWEST_PEOPLE};
 use super::feature::coefficient;
-use super::{Control, Effect, Peers, Sample, feature_effects_while, ladder, quantile_95};
+use super::{Control, Effect, Part, Peers, Sample, feature_effects_of, ladder, quantile_95};
 use crate::context::{Cancel, Stopped};
 use crate::describe::{Described, Feature, FeatureSource};
 use crate::matrix::Matrix;
@@ -172,19 +172,32 @@ pub fn one_by_one(
     sample: &Sample,
     cancel: &Cancel,
 ) -> Result<Vec<Effect>, Stopped> {
-    let mut effects = feature_effects_while(columns, sample, Control::Length, cancel)?;
-    for (index, feature) in features.iter().enumerate() {
-        if control_of(feature) == Control::Nothing {
-            let alone = Matrix { values: columns.column(index), cols: 1 };
-            if let (Some(slot), Some(effect)) = (
-                effects.get_mut(index),
-                feature_effects_while(&alone, sample, Control::Nothing, cancel)?.first(),
-            ) {
-                *slot = *effect;
-            }
-        }
+    let all: Vec<usize> = (0..features.len().min(columns.cols)).collect();
+    some_by_themselves(columns, features, &all, sample, Part::Both, cancel)
+}
+
+/// The same of the features `which`, in their order, and in part.
+///
+/// # Errors
+/// [`Stopped`].
+pub fn some_by_themselves(
+    columns: &Matrix,
+    features: &[Feature],
+    which: &[usize],
+    sample: &Sample,
+    part: Part,
+    cancel: &Cancel,
+) -> Result<Vec<Effect>, Stopped> {
+    let mut effects: Vec<(usize, Effect)> = Vec::with_capacity(which.len());
+    for control in [Control::Length, Control::Nothing] {
+        let (places, own): (Vec<usize>, Vec<usize>) = (which.iter().copied().enumerate())
+            .filter(|&(_, feature)| features.get(feature).is_some_and(|own| control_of(own) == control))
+            .unzip();
+        let found = feature_effects_of(columns, &own, sample, control, part, cancel)?;
+        effects.extend(places.into_iter().zip(found));
     }
-    Ok(effects)
+    effects.sort_by_key(|(place, _)| *place);
+    Ok(effects.into_iter().map(|(_, effect)| effect).collect())
 }
 
 /// Sides whose labels an effect may rest on, where no label took part in finding the feature.
@@ -277,24 +290,27 @@ fn effects_of(
 ) -> Result<Vec<Effect>, Stopped> {
     let features = &described.features;
     let themes: Vec<usize> = (0..features.len()).filter(|&at| found_by_labels(&features[at])).collect();
-    let mut effects = shown(described, all, cancel)?;
-    if !themes.is_empty() {
-        let alone = shown(described, held_out, cancel)?;
-        themes.iter().for_each(|&at| effects[at] = alone[at]);
-    }
+    let every: Vec<usize> = (0..features.len()).collect();
+    let mut effects = shown(described, &every, all, cancel)?;
+    let alone = shown(described, &themes, held_out, cancel)?;
+    themes.iter().zip(alone).for_each(|(&at, effect)| effects[at] = effect);
     Ok(effects)
 }
 
-/// The effect of every feature by itself, `[features]`: β is of the graded activation; how often it applies, and who wins
-/// then, of clear presence.
+/// The effects of the features `which` by themselves, in their order: β is of the graded activation; how often it
+/// applies, and who wins then, of clear presence.
 ///
 /// # Errors
 /// [`Stopped`].
-pub fn shown(described: &Described, sample: &Sample, cancel: &Cancel) -> Result<Vec<Effect>, Stopped> {
-    let mut effects = one_by_one(&described.activations, &described.features, sample, cancel)?;
-    for (effect, clear) in
-        effects.iter_mut().zip(one_by_one(&described.presence, &described.features, sample, cancel)?)
-    {
+pub fn shown(
+    described: &Described,
+    which: &[usize],
+    sample: &Sample,
+    cancel: &Cancel,
+) -> Result<Vec<Effect>, Stopped> {
+    let of = |columns, part| some_by_themselves(columns, &described.features, which, sample, part, cancel);
+    let mut effects = of(&described.activations, Part::Slope)?;
+    for (effect, clear) in effects.iter_mut().zip(of(&described.presence, Part::Win)?) {
         (effect.win, effect.prevalence) = (clear.win, clear.prevalence);
     }
     Ok(effects)

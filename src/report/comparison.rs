@@ -398,7 +398,7 @@ fn data(input: Input<'_>) -> Value {
             .collect();
         let source = evidence::Source {
             pairs: part.pairs,
-            activations: part.activations,
+            activation: &|pair, column| part.activations.row(pair)[column],
             labels: &labels,
             bank: input.banks[index],
             sentences: input.sentences[index],

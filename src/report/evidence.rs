@@ -9,7 +9,6 @@ use super::html::{inert, unseen};
 use crate::describe::known::ConceptBank;
 use crate::describe::{Feature, FeatureSource, contrast};
 use crate::featurizer::{Places, SentenceReader};
-use crate::matrix::Matrix;
 use crate::pairs::{MISSING, Pairs};
 
 /// Bytes of pairs in a page.
@@ -45,8 +44,8 @@ pub struct Item<'a> {
 pub struct Source<'a> {
     /// The dataset.
     pub pairs: &'a Pairs,
-    /// `[pairs, features]`
-    pub activations: &'a Matrix,
+    /// The activation of a feature (second) on a pair (first).
+    pub activation: &'a dyn Fn(usize, usize) -> f32,
     /// Mean label and number of labels of each pair, ties included; NaN and 0 without any.
     pub labels: &'a [(f32, u32)],
     /// Detectors of the concepts.
@@ -85,7 +84,7 @@ pub fn pack(items: &[Item<'_>], source: Source<'_>, most: usize) -> Value {
                         pairs.len() - 1
                     }
                 };
-                let z = source.activations.row(pair as usize)[item.column];
+                let z = (source.activation)(pair as usize, item.column);
                 let [a, b] = found.places(pair, item.feature, &texts);
                 slot.push(json!([
                     index,

@@ -7,6 +7,7 @@
 //! from a file and, for the boxed one, by a test.
 
 mod measures;
+mod plain;
 mod prefilter;
 mod spans;
 mod text;
@@ -200,6 +201,8 @@ impl Example {
 struct Detector {
     /// What [`Self::matches`] is made of.
     patterns: Vec<String>,
+    /// Whether [`Self::matches`] finds the same in [`Text::signs`].
+    by_signs: bool,
     matches: Option<Regex>,
     unless: Option<Regex>,
     how: How,
@@ -247,6 +250,7 @@ impl Detector {
         }
         let unless = combine(&entry.unless)?;
         Ok(Self {
+            by_signs: patterns.iter().all(|pattern| plain::same_by_signs(pattern)),
             patterns,
             matches,
             unless,
@@ -276,22 +280,26 @@ impl Detector {
     }
 
     fn find(&self, matches: &Regex, text: &Text<'_>) -> f32 {
-        let all = text.sentences.len();
+        let (prose, places) = match &text.signs {
+            Some(signs) if self.by_signs => (&signs.prose, &signs.sentences),
+            _ => (&text.prose, &text.sentences),
+        };
+        let all = places.len();
         let read = match self.place {
             Place::Anywhere => 0..all,
             Place::Start => 0..all.min(2),
             Place::End => all.saturating_sub(2)..all,
         };
         let (Some(&(from, _)), Some(&(_, to))) =
-            (text.sentences.get(read.start), text.sentences.get(read.end.wrapping_sub(1)))
+            (places.get(read.start), places.get(read.end.wrapping_sub(1)))
         else {
             return 0.0;
         };
-        let part = text.prose.get(from..to).unwrap_or("");
+        let part = prose.get(from..to).unwrap_or("");
         let (mut count, mut sentences, mut last) = (0, 0, usize::MAX);
         let mut excused = false;
         for found in matches.find_iter(part) {
-            let sentence = text.sentence_at(from + found.start());
+            let sentence = text::sentence_at(places, from + found.start());
             if sentence != last {
                 last = sentence;
                 excused = self.unless.as_ref().is_some_and(|unless| unless.is_match(text.sentence(sentence)));
@@ -630,6 +638,34 @@ mod tests {
         assert!(compared > 10_000);
         let always = bank.prefilter.always_run();
         assert!(always * 4 < bank.concepts.len(), "{always} detectors have to be run on every text");
+    }
+
+    #[test]
+    fn letters_beyond_ascii_change_nothing_of_what_is_found() {
+        let bank = ConceptBank::boxed().unwrap();
+        let entries = parse(BOXED, Path::new("x")).unwrap();
+        let texts = entries.iter().flat_map(|entry| entry.yes.iter().chain(&entry.no)).map(Example::parts);
+        let (mut compared, mut by_signs) = (0, 0);
+        for (prompt, response) in texts {
+            let known = Prompt::new(prompt);
+            for response in [
+                format!("Ça va — très bien 😀. {response} Voilà, señor\u{3000}Übung…"),
+                response.replace("e", "é").replace(", ", " – "),
+                response.replace(" ", " é "),
+            ] {
+                let text = Text::new(&response);
+                let slow = Text { signs: None, ..text.clone() };
+                for (detector, concept) in bank.detectors.iter().zip(&bank.concepts) {
+                    let (a, b) = (detector.read(&text, &known, true), detector.read(&slow, &known, true));
+                    assert_eq!(a, b, "{}: {response:?}", concept.id);
+                    compared += 1;
+                }
+                by_signs += usize::from(text.signs.is_some());
+            }
+        }
+        assert!(compared > 30_000 && by_signs > 100);
+        let safe = bank.detectors.iter().filter(|detector| detector.by_signs).count();
+        assert!(safe * 5 > bank.detectors.len() * 4, "only {safe} detectors read signs");
     }
 
     #[test]

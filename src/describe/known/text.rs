@@ -1,5 +1,6 @@
 //! A response made ready for its detectors: what it says, and how it is laid out.
 
+use super::plain::Signs;
 use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 
 /// Bytes of a text that detectors read. Style shows long before; the limit keeps a cell of a
@@ -41,6 +42,8 @@ pub(super) struct Text<'a> {
     pub prose: String,
     /// Where each sentence lies in [`Self::prose`].
     pub sentences: Vec<(usize, usize)>,
+    /// The prose letter by letter in ASCII, where it is not ASCII itself; see [`Signs`].
+    pub signs: Option<Signs>,
     /// Words of the prose.
     pub words: usize,
     /// See [`Layout`].
@@ -59,6 +62,7 @@ impl<'a> Text<'a> {
         let plain = plain(raw, None);
         let mut text = Self { raw, layout, ..Self::default() };
         text.write_prose(&plain, None);
+        text.signs = Signs::new(&text.prose, &text.sentences);
         text
     }
 
@@ -85,11 +89,6 @@ impl<'a> Text<'a> {
         self.sentences.get(index).and_then(|&(from, to)| self.prose.get(from..to)).unwrap_or("")
     }
 
-    /// The sentence that holds byte `at` of the prose.
-    pub fn sentence_at(&self, at: usize) -> usize {
-        self.sentences.partition_point(|&(from, _)| from <= at).saturating_sub(1)
-    }
-
     /// Splits lower-case lines into sentences with contractions written out; `places` receives where each
     /// of them stands in `plain`.
     fn write_prose(&mut self, plain: &str, mut places: Option<&mut Vec<(usize, usize)>>) {
@@ -113,6 +112,11 @@ impl<'a> Text<'a> {
             }
         }
     }
+}
+
+/// The sentence among `sentences` that holds byte `at`.
+pub(super) fn sentence_at(sentences: &[(usize, usize)], at: usize) -> usize {
+    sentences.partition_point(|&(from, _)| from <= at).saturating_sub(1)
 }
 
 /// The list marker that a line begins with: its length, and whether it is a number.
@@ -409,8 +413,8 @@ mod tests {
     fn a_position_finds_its_sentence() {
         let text = Text::new("One. Two two. Three.");
         let at = text.prose.find("two two").unwrap();
-        assert_eq!(text.sentence_at(at + 4), 1);
-        assert_eq!(text.sentence_at(0), 0);
+        assert_eq!(sentence_at(&text.sentences, at + 4), 1);
+        assert_eq!(sentence_at(&text.sentences, 0), 0);
         assert_eq!(text.words, 4);
     }
 

@@ -19,7 +19,6 @@ use crate::describe::Described;
 use crate::describe::known::ConceptBank;
 use crate::effects::table::LabelledSample;
 use crate::featurizer::SentenceReader;
-use crate::matrix::Matrix;
 use crate::pairs::{MISSING, Pairs, Split};
 use crate::personalize::{Heterogeneity, Personalization};
 use crate::store::Manifest;
@@ -57,12 +56,11 @@ pub struct Input<'a> {
 /// The page.
 pub fn render(input: Input<'_>) -> String {
     let extra = Extra::new(input);
-    let shown = input.described.shown();
-    let items = items(input, &extra, &shown);
+    let items = items(input, &extra);
     let labels = labels(input.pairs);
     let source = evidence::Source {
         pairs: input.pairs,
-        activations: &shown,
+        activation: &|pair, column| input.described.shown(pair, column),
         labels: &labels,
         bank: input.bank,
         sentences: input.sentences,
@@ -138,7 +136,7 @@ fn labels(pairs: &Pairs) -> Vec<(f32, u32)> {
 }
 
 /// Every feature that the page names, with its evidence.
-fn items<'a>(input: Input<'a>, extra: &Extra, shown: &Matrix) -> Vec<Item<'a>> {
+fn items<'a>(input: Input<'a>, extra: &Extra) -> Vec<Item<'a>> {
     let Input { described, pairs, findings, .. } = input;
     let means = LabelledSample::on(pairs, input.sides, &[Split::Test]).pair_means();
     let column = |id: &str| described.features.iter().position(|feature| feature.feature_id == id);
@@ -148,12 +146,12 @@ fn items<'a>(input: Input<'a>, extra: &Extra, shown: &Matrix) -> Vec<Item<'a>> {
         let count = if prefer.is_some() { MOST } else { FEWER };
         let (titles, supporting, against) = if means.is_empty() {
             // Without labels there is nothing to be for or against.
-            let positive = |pair: &&u32| shown.row(**pair as usize)[column] > 0.0;
+            let positive = |pair: &&u32| described.shown(**pair as usize, column) > 0.0;
             let (more, less): (Vec<u32>, Vec<u32>) = feature.examples.iter().partition(positive);
             (["More of it in A", "More of it in B"], more, less)
         } else {
             let (supporting, against) = select::evidence_pairs(
-                |pair| shown.row(pair as usize)[column],
+                |pair| described.shown(pair as usize, column),
                 prefer.unwrap_or(true),
                 pairs,
                 &means,
