@@ -13,7 +13,9 @@ use rand::seq::SliceRandom;
 
 use crate::context::Stopped;
 use crate::effects::table::control_of;
-use crate::effects::{Clusters, Control, Effect, Sample, last_conditional_effect, score_tests};
+use crate::effects::{
+    Clusters, Control, Effect, Sample, last_conditional_effect, score_tests, score_tests_of,
+};
 use crate::matrix::Matrix;
 
 use super::executor::{PrincipleRule, agrees, difference};
@@ -300,7 +302,7 @@ impl<'a> Greedy<'a> {
         if self.articles.iter().any(|article| article.feature == feature) {
             return;
         }
-        let labels = self.scores().get(feature).copied().unwrap_or(0.0);
+        let labels = self.scores(&[feature]).get(&feature).copied().unwrap_or(0.0);
         let by_itself = self.alone.get(feature).map_or(0.0, |effect| effect.beta);
         let sign = [sign, labels, by_itself].into_iter().find(|s| *s != 0.0 && s.is_finite()).unwrap_or(1.0);
         self.take(self.chooser.article(feature, sign.signum(), self.explore));
@@ -313,21 +315,17 @@ impl<'a> Greedy<'a> {
         if self.articles.iter().any(about_length) { Control::Nothing } else { Control::Length }
     }
 
-    /// Score test of every column given the list; one about length is tested without the control.
-    fn scores(&self) -> Vec<f64> {
+    /// Score tests of the columns `open` given the list; one about length is tested without the control.
+    fn scores(&self, open: &[usize]) -> HashMap<usize, f64> {
         let inside: Vec<usize> = self.articles.iter().map(|article| article.feature).collect();
         let tested = self.chooser.tested;
-        let control = self.control();
-        let mut scores = score_tests(tested.columns, &inside, self.explore, control);
-        if control == Control::Length {
-            let without = score_tests(tested.columns, &inside, self.explore, Control::Nothing);
-            for (feature, score) in scores.iter_mut().enumerate() {
-                if control_of(&tested.described.features[feature]) == Control::Nothing {
-                    *score = without[feature];
-                }
-            }
-        }
-        scores
+        let (about_length, others): (Vec<usize>, Vec<usize>) = (open.iter().copied())
+            .partition(|&feature| control_of(&tested.described.features[feature]) == Control::Nothing);
+        let of = |open: Vec<usize>, control| {
+            let scores = score_tests_of(tested.columns, &open, &inside, self.explore, control);
+            open.into_iter().zip(scores)
+        };
+        of(others, self.control()).chain(of(about_length, Control::Nothing)).collect()
     }
 
     /// 1 − r², r the largest correlation with a principle in the list.
@@ -344,17 +342,17 @@ impl<'a> Greedy<'a> {
     /// What gains most, where anything is supported: by the score test, which takes the labels for
     /// independent, and by the clustered test of the joint fit, which does not.
     fn next(&mut self, least: f64) -> Result<Option<PrincipleRule>, Stopped> {
-        let scores = self.scores();
-        let merit = |feature: usize| scores[feature].powi(2) * self.novelty(feature);
+        let scores = self.scores(&self.open);
+        let merit = |feature: usize| scores[&feature].powi(2) * self.novelty(feature);
         let mut promising: Vec<usize> = (self.open.iter().copied())
             .filter(|&feature| {
-                scores[feature].abs() > least && self.readable(feature, scores[feature].signum())
+                scores[&feature].abs() > least && self.readable(feature, scores[&feature].signum())
             })
             .collect();
         promising.sort_by(|&a, &b| merit(b).total_cmp(&merit(a)).then(a.cmp(&b)));
         for feature in promising {
             self.chooser.tested.cancel.check()?;
-            let sign = scores[feature].signum();
+            let sign = scores[&feature].signum();
             if self.holds(feature, sign, least) {
                 return Ok(Some(self.chooser.article(feature, sign, self.explore)));
             }

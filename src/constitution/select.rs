@@ -11,7 +11,7 @@ use crate::effects::table::{
 };
 use crate::effects::{
     Conditional, Control, Effect, Part, Sample, WinDelta, conditional_effects, conditional_win_deltas,
-    crossfit, last_conditional_effect, score_tests,
+    crossfit, last_conditional_effect, score_tests_of,
 };
 use crate::embed::{EmbedError, Embedder};
 use crate::matrix::Matrix;
@@ -154,10 +154,11 @@ pub fn select(
     fell.sort_unstable();
     fell.dedup();
     let standing = [&chosen[..], &hinted].concat();
+    let judged: Vec<u32> = labels.all.pair_means().into_iter().map(|(pair, _)| pair).collect();
     let listed = |features: Vec<usize>| {
         let mut found: Vec<Finding> = (features.into_iter())
             .map(|feature| Finding {
-                overlaps: overlap(feature, &standing, described, &labels.all),
+                overlaps: overlap(feature, &standing, described, &judged),
                 p_holm: Some(family.holm[feature]).filter(|p| p.is_finite()),
                 ..finding(feature, described, effects)
             })
@@ -525,18 +526,18 @@ impl<'a> Tested<'a> {
         let least = normal_quantile(EXPLORE_P);
         while inside.len() < MOST_CANDIDATES {
             self.cancel.check()?;
-            let scores = self.scores(&inside, &explore.sample);
-            open.retain(|&feature| scores[feature].abs() > least);
+            let scores = self.scores(&open, &inside, &explore.sample);
+            open.retain(|feature| scores[feature].abs() > least);
             let Some(&best) =
-                open.iter().max_by(|a, b| scores[**a].abs().total_cmp(&scores[**b].abs()).then(b.cmp(a)))
+                open.iter().max_by(|a, b| scores[a].abs().total_cmp(&scores[b].abs()).then(b.cmp(a)))
             else {
                 break;
             };
             open.retain(|&feature| feature != best);
-            inside.push(Candidate { feature: best, sign: scores[best].signum(), basis: Basis::Joint });
+            inside.push(Candidate { feature: best, sign: scores[&best].signum(), basis: Basis::Joint });
             // The score test takes judgements for independent; the fit does not.
             let adds = self.last_joint(&inside, explore).is_some_and(|last| {
-                last.beta_p_clustered < EXPLORE_P && last.beta.signum() == scores[best].signum()
+                last.beta_p_clustered < EXPLORE_P && last.beta.signum() == scores[&best].signum()
             });
             if !adds {
                 inside.pop();
@@ -547,20 +548,17 @@ impl<'a> Tested<'a> {
         Ok(inside)
     }
 
-    /// Score test of every column, given those inside; one about length is tested without the control.
-    fn scores(&self, inside: &[Candidate], sample: &Sample) -> Vec<f64> {
+    /// Score tests of the columns `open`, given those inside; one about length is tested without the control.
+    fn scores(&self, open: &[usize], inside: &[Candidate], sample: &Sample) -> HashMap<usize, f64> {
         let features: Vec<usize> = inside.iter().map(|candidate| candidate.feature).collect();
         let control = self.control(inside);
-        let mut scores = score_tests(self.columns, &features, sample, control);
-        if control == Control::Length {
-            let without = score_tests(self.columns, &features, sample, Control::Nothing);
-            for (feature, score) in scores.iter_mut().enumerate() {
-                if control_of(&self.described.features[feature]) == Control::Nothing {
-                    *score = without[feature];
-                }
-            }
-        }
-        scores
+        let (about_length, others): (Vec<usize>, Vec<usize>) = (open.iter().copied())
+            .partition(|&feature| control_of(&self.described.features[feature]) == Control::Nothing);
+        let of = |open: Vec<usize>, control| {
+            let scores = score_tests_of(self.columns, &open, &features, sample, control);
+            open.into_iter().zip(scores)
+        };
+        of(others, control).chain(of(about_length, Control::Nothing)).collect()
     }
 
     /// Drops, weakest first, what the others explain: of the other sign, no longer significant, or, for
@@ -844,28 +842,23 @@ fn finding(index: usize, described: &Described, effects: &EffectTable) -> Findin
 /// How much two features move together over some pairs. Activations are odd under swapping A and B, so
 /// their mean is an accident of the order and is not taken off.
 fn cosine(described: &Described, rows: &[u32], a: usize, b: usize) -> f64 {
-    let dot = |a: usize, b: usize| -> f64 {
-        rows.iter()
-            .map(|&pair| {
-                let row = described.activations.row(pair as usize);
-                f64::from(row[a]) * f64::from(row[b])
-            })
-            .sum()
-    };
-    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+    // One pass: a row of activations is a cache miss.
+    let (mut both, mut first, mut second) = (0.0, 0.0, 0.0);
+    for &pair in rows {
+        let row = described.activations.row(pair as usize);
+        let (x, y) = (f64::from(row[a]), f64::from(row[b]));
+        both += x * y;
+        first += x * x;
+        second += y * y;
+    }
+    both / (first * second).sqrt()
 }
 
 /// The chosen feature that this one moves with most, if it does at all.
-fn overlap(
-    index: usize,
-    chosen: &[usize],
-    described: &Described,
-    held_out: &LabelledSample,
-) -> Option<String> {
-    let rows: Vec<u32> = held_out.pair_means().into_iter().map(|(pair, _)| pair).collect();
+fn overlap(index: usize, chosen: &[usize], described: &Described, rows: &[u32]) -> Option<String> {
     chosen
         .iter()
-        .map(|&other| (other, cosine(described, &rows, index, other).abs()))
+        .map(|&other| (other, cosine(described, rows, index, other).abs()))
         .filter(|(_, r)| *r > OVERLAP)
         .max_by(|a, b| a.1.total_cmp(&b.1))
         .map(|(other, _)| described.features[other].feature_id.clone())

@@ -4,6 +4,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use polars::prelude::PlHashMap;
+
 use rayon::prelude::*;
 
 use crate::matrix::Matrix;
@@ -85,7 +87,7 @@ impl Words {
         kept.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         kept.truncate(most);
         let terms: Vec<String> = kept.into_iter().map(|(word, _)| word).collect();
-        let number: HashMap<&str, u32> = terms.iter().map(String::as_str).zip(0..).collect();
+        let number: PlHashMap<&str, u32> = terms.iter().map(String::as_str).zip(0..).collect();
         let documents = index
             .par_iter()
             .map_init(
@@ -105,6 +107,7 @@ impl Words {
                 },
             )
             .collect();
+        drop(number);
         Self { terms, documents }
     }
 
@@ -134,7 +137,7 @@ pub fn read(pairs: &Pairs, lists: &[Vec<String>]) -> Matrix {
     let mut terms: Vec<&str> = lists.iter().flatten().map(String::as_str).collect();
     terms.sort_unstable();
     terms.dedup();
-    let number: HashMap<&str, u32> = terms.iter().copied().zip(0..).collect();
+    let number: PlHashMap<&str, u32> = terms.iter().copied().zip(0..).collect();
     let mut owners: Vec<Vec<usize>> = vec![Vec::new(); terms.len()];
     for (list, terms) in lists.iter().enumerate() {
         for term in terms {
@@ -164,7 +167,7 @@ pub fn read(pairs: &Pairs, lists: &[Vec<String>]) -> Matrix {
 }
 
 /// Numbers of the terms (words and two-word phrases that do not cross punctuation) that occur in a text.
-fn find(text: &str, number: &HashMap<&str, u32>, found: &mut Vec<u32>, phrase: &mut String) {
+fn find(text: &str, number: &PlHashMap<&str, u32>, found: &mut Vec<u32>, phrase: &mut String) {
     let mut counted = 0;
     for clause in clauses(text) {
         // `phrase` holds the word before and the word, so that no word is copied twice.

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::clusters::{Clusters, Influence};
 use super::control::Control;
-use super::logistic::{Design, Fitted, Outcome, Shares};
+use super::logistic::{Design, Fitted, Outcome, Shares, Sums};
 use super::numeric::{gather_columns, normal_p, quantile_95, student_p};
 use super::sample::Sample;
 use crate::context::{Cancel, Stopped};
@@ -85,6 +85,8 @@ pub enum Part {
 
 /// Features whose columns are in memory at once.
 const TOGETHER: usize = 64;
+/// Features whose score tests one task makes: a cache line of a row of activations.
+const SCORED: usize = 16;
 
 /// The effect of every column of `matrix` (`[pairs, features]`) by itself, in parallel.
 ///
@@ -411,36 +413,46 @@ fn columns_of(matrix: &Matrix, inside: &[usize], sample: &Sample, control: Contr
 ///
 /// One fit serves all columns, so this is how to ask which one to try next.
 pub fn score_tests(matrix: &Matrix, inside: &[usize], sample: &Sample, control: Control) -> Vec<f64> {
-    let n = sample.len();
-    if n == 0 {
-        return vec![0.0; matrix.cols];
-    }
     let all: Vec<usize> = (0..matrix.cols).collect();
-    let columns = gather_columns(matrix, &all, sample.row());
+    score_tests_of(matrix, &all, inside, sample, control)
+}
+
+/// The same of some columns, in their order.
+pub(crate) fn score_tests_of(
+    matrix: &Matrix,
+    features: &[usize],
+    inside: &[usize],
+    sample: &Sample,
+    control: Control,
+) -> Vec<f64> {
+    let none = || vec![0.0; features.len()];
+    if sample.is_empty() || features.is_empty() {
+        return none();
+    }
     let design = design_of(matrix, inside, sample, control);
     let fitted = design.fit();
     if !fitted.outcome.has_estimate() {
-        return vec![0.0; matrix.cols];
+        return none();
     }
     let curvature = design.curvature(&fitted);
     let residuals = design.residuals(&fitted.beta);
-    columns
-        .par_chunks_exact(n)
-        .map(|z| {
-            // The sum of a column with a gap is not finite; so is its test, and that is no test.
-            let score: f64 = z.iter().zip(&residuals).map(|(&z, r)| f64::from(z) * r).sum();
-            let weighted: Vec<f64> = z.iter().zip(&curvature).map(|(&z, v)| f64::from(z) * v).collect();
-            let own: f64 = z.iter().zip(&weighted).map(|(&z, w)| f64::from(z) * w).sum();
-            let shared = design.products(&weighted);
-            let explained: f64 = (0..shared.len())
-                .map(|i| {
-                    (0..shared.len()).map(|j| fitted.covariance[(i, j)] * shared[j]).sum::<f64>() * shared[i]
-                })
-                .sum();
-            let left = own - explained;
-            if left > 1e-9 * own { score / left.sqrt() } else { 0.0 }
+    features
+        .par_chunks(SCORED)
+        .flat_map_iter(|features| {
+            let sums = design.sums_with(matrix, sample.row(), features, &residuals, &curvature);
+            sums.into_iter().map(|Sums { score, own, shared }| {
+                let explained: f64 = (0..shared.len())
+                    .map(|i| {
+                        let row = (0..shared.len()).map(|j| fitted.covariance[(i, j)] * shared[j]);
+                        row.sum::<f64>() * shared[i]
+                    })
+                    .sum();
+                let left = own - explained;
+                // The sum of a column with a gap is not finite; so is its test, and that is no test.
+                let z = if left > 1e-9 * own { score / left.sqrt() } else { 0.0 };
+                if z.is_finite() { z } else { 0.0 }
+            })
         })
-        .map(|z| if z.is_finite() { z } else { 0.0 })
         .collect()
 }
 
@@ -454,24 +466,22 @@ pub fn conditional_win_deltas(
     sample: &Sample,
     control: Control,
 ) -> Vec<WinDelta> {
-    let value = |row: u32, feature: usize| {
-        let at = row as usize * matrix.cols + feature;
-        matrix.values.get(at).filter(|_| feature < matrix.cols).map_or(f64::NAN, |&z| f64::from(z))
-    };
-    features
-        .par_iter()
-        .map(|&feature| {
-            let rows: Vec<u32> = (0..sample.len() as u32)
-                .filter(|&at| value(sample.row()[at as usize], feature) != 0.0)
-                .collect();
-            let column = |get: &dyn Fn(u32) -> f64| rows.iter().map(|&at| get(at)).collect::<Vec<f64>>();
+    let n = sample.len();
+    let columns = gather_columns(matrix, features, sample.row());
+    let column = |place: usize| columns.get(place * n..(place + 1) * n).unwrap_or_default();
+    (0..features.len())
+        .into_par_iter()
+        .map(|place| {
+            let own = column(place);
+            let rows: Vec<u32> = (0..own.len() as u32).filter(|&at| own[at as usize] != 0.0).collect();
             let mut others: Vec<Vec<f64>> = (sample.controls(control).iter())
                 .map(|column| rows.iter().map(|&at| column[at as usize]).collect())
                 .collect();
-            for &other in features.iter().filter(|&&other| other != feature) {
-                others.push(column(&|at| value(sample.row()[at as usize], other)));
+            for other in (0..features.len()).filter(|&other| other != place) {
+                let other = column(other);
+                others.push(rows.iter().map(|&at| f64::from(other[at as usize])).collect());
             }
-            let more = column(&|at| f64::from(u8::from(value(sample.row()[at as usize], feature) > 0.0)));
+            let more = rows.iter().map(|&at| f64::from(u8::from(own[at as usize] > 0.0))).collect();
             win_delta(others, more, &rows, sample).0
         })
         .collect()

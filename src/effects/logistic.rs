@@ -12,7 +12,10 @@ use faer::{Accum, Mat, MatMut, MatRef, Par, Side};
 use rayon::prelude::*;
 
 use super::clusters::{Clusters, Influence, repair};
-use super::numeric::{add_scaled, dot, logistic_block, mean_sd, normal_p, sigmoid, student_p, vectorised};
+use super::numeric::{
+    LANES, add_scaled, dot, logistic_block, mean_sd, normal_p, sigmoid, student_p, vectorised,
+};
+use crate::matrix::Matrix;
 
 /// Rows that are worked on at once: they fit into the nearest cache.
 const BLOCK: usize = 512;
@@ -642,6 +645,48 @@ impl Design {
         self.values.chunks_exact(self.rows().max(1)).map(|column| dot(column, values)).collect()
     }
 
+    /// What the score test of each column in `features` of `matrix` is made of; `rows` are the design's rows in the
+    /// matrix. One pass, and most activations are 0: they are passed over, which changes no sum.
+    pub(crate) fn sums_with(
+        &self,
+        matrix: &Matrix,
+        rows: &[u32],
+        features: &[usize],
+        residuals: &[f64],
+        curvature: &[f64],
+    ) -> Vec<Sums> {
+        // The partial sums of `dot`, so that a column gives what it gives there.
+        let (n, k) = (self.rows(), self.cols());
+        let whole = n / LANES * LANES;
+        let mut sums =
+            vec![Sums { score: 0.0, own: 0.0, shared: vec![0.0; (LANES + 1) * k] }; features.len()];
+        for (at, &row) in rows.iter().enumerate() {
+            let start = row as usize * matrix.cols;
+            let values = matrix.values.get(start..start + matrix.cols).unwrap_or_default();
+            let lane = if at < whole { at % LANES } else { LANES };
+            for (sums, &feature) in sums.iter_mut().zip(features) {
+                let z = values.get(feature).map_or(f64::NAN, |&z| f64::from(z));
+                if z == 0.0 {
+                    continue;
+                }
+                let weighted = z * curvature[at];
+                sums.score += z * residuals[at];
+                sums.own += z * weighted;
+                let lane = &mut sums.shared[lane * k..(lane + 1) * k];
+                for (j, slot) in lane.iter_mut().enumerate() {
+                    *slot += self.values[j * n + at] * weighted;
+                }
+            }
+        }
+        for sums in &mut sums {
+            let lanes = &sums.shared;
+            let total =
+                |j: usize| (0..LANES).map(|lane| lanes[lane * k + j]).sum::<f64>() + lanes[LANES * k + j];
+            sums.shared = (0..k).map(total).collect();
+        }
+        sums
+    }
+
     /// What turning the 0/1 column at position `at` of [`Self::kept`] from 0 to 1 does to the
     /// probability, averaged over the rows with everything else as it is.
     pub(crate) fn switch(&self, fitted: &Fitted, at: usize) -> Switch {
@@ -781,6 +826,17 @@ impl Design {
         }
         scores
     }
+}
+
+/// What the score test of a column is made of.
+#[derive(Clone)]
+pub(crate) struct Sums {
+    /// Σ z·(s − w·p).
+    pub(crate) score: f64,
+    /// Σ z²·w·p(1−p).
+    pub(crate) own: f64,
+    /// Σ z·w·p(1−p)·x of every column in the fit.
+    pub(crate) shared: Vec<f64>,
 }
 
 /// What the influences of all coefficients of a fit have in common; see [`Design::shares`].

@@ -95,7 +95,7 @@ pub(crate) fn logistic_block(eta: &mut [f64], success: &[f64], weight: &[f64], c
 }
 
 /// Partial sums that a loop keeps apart, so that it can use vector registers.
-const LANES: usize = 8;
+pub(crate) const LANES: usize = 8;
 
 /// Σ aᵢ·bᵢ.
 #[inline(always)]

@@ -10,13 +10,15 @@ use faer::{Accum, Mat, MatRef, Par};
 use rayon::prelude::*;
 
 use super::logistic::{Outcome, cholesky, solve};
-use super::numeric::{add_scaled, add_scaled4, dot, dot4, logistic_block, sigmoid, vectorised};
+use super::numeric::{LANES, add_scaled, add_scaled4, dot, dot4, logistic_block, sigmoid, vectorised};
 use crate::matrix::Matrix;
 
 /// Rows worked on at once: two visits, the second from cache.
 const BLOCK: usize = 16;
 /// Rows per parallel task; fixed, so that sums do not depend on the number of threads.
 const TASK: usize = 4096;
+/// Where not more than one value in so many is other than 0, zeros are passed over.
+const SPARSE: usize = 3;
 /// Columns up to which the preconditioner knows how columns go together; beyond, only their sizes.
 const DENSE: usize = 2048;
 /// Iterations after which the curvature is taken anew.
@@ -32,6 +34,8 @@ pub struct Penalty {
     /// Factor of wⱼ² per column, `[columns]`; empty = 1. The columns' variances give the fit that
     /// standardised columns would.
     pub factors: Vec<f64>,
+    /// Whether there is no intercept: then a column's sign may be turned together with the label, and nothing changes.
+    pub through_origin: bool,
     /// Stop when the expected squared error, in units of the coefficients' standard errors and summed
     /// over them, falls below this.
     pub tolerance: f64,
@@ -39,7 +43,7 @@ pub struct Penalty {
 
 impl Default for Penalty {
     fn default() -> Self {
-        Self { c: 1.0, factors: Vec::new(), tolerance: 1e-5 }
+        Self { c: 1.0, factors: Vec::new(), through_origin: false, tolerance: 1e-5 }
     }
 }
 
@@ -93,24 +97,29 @@ impl Linear {
 /// The outcome that stands in the way: one class only, no rows, or values that are not finite.
 pub fn fit(matrix: &Matrix, rows: &[u32], y: &[f64], penalty: &Penalty) -> Result<Linear, Outcome> {
     let n = y.len().min(rows.len());
+    let rows = &rows[..n];
     let problem = Problem {
         matrix,
-        rows: &rows[..n],
+        rows,
         y: &y[..n],
         ridge: (0..matrix.cols).map(|j| penalty.factors.get(j).copied().unwrap_or(1.0) / penalty.c).collect(),
+        through_origin: penalty.through_origin,
+        sparse: SparseRows::new(matrix, rows),
     };
     let positive: f64 = problem.y.iter().sum();
-    if n < 2 {
+    if n < if penalty.through_origin { 1 } else { 2 } {
         return Err(Outcome::TooFewRows);
     }
     if problem.rows.iter().any(|&row| row as usize >= matrix.rows()) {
         return Err(Outcome::NotFinite);
     }
-    if positive <= 0.0 || positive >= n as f64 {
-        return Err(Outcome::OneClass);
-    }
     let mut theta = vec![0.0; matrix.cols + 1];
-    theta[matrix.cols] = (positive / (n as f64 - positive)).ln();
+    if !penalty.through_origin {
+        if positive <= 0.0 || positive >= n as f64 {
+            return Err(Outcome::OneClass);
+        }
+        theta[matrix.cols] = (positive / (n as f64 - positive)).ln();
+    }
     problem.minimise(theta, penalty.tolerance).ok_or(Outcome::NotFinite)
 }
 
@@ -120,6 +129,59 @@ struct Problem<'a> {
     rows: &'a [u32],
     y: &'a [f64],
     ridge: Vec<f64>,
+    /// The intercept stays 0.
+    through_origin: bool,
+    /// The rows without their zeros, where most values are.
+    sparse: Option<SparseRows>,
+}
+
+/// Rows without their zeros.
+struct SparseRows {
+    /// Where each row begins among the values, and the end.
+    start: Vec<usize>,
+    column: Vec<u32>,
+    value: Vec<f32>,
+}
+
+impl SparseRows {
+    /// Of the given rows; `None` where too few values are 0 for it to be faster.
+    fn new(matrix: &Matrix, rows: &[u32]) -> Option<Self> {
+        let sampled = rows.iter().step_by((rows.len() / 512).max(1));
+        let (mut all, mut some) = (0, 0);
+        for values in sampled.filter_map(|&row| row_of(matrix, row)) {
+            all += values.len();
+            some += values.iter().filter(|x| **x != 0.0).count();
+        }
+        if some * SPARSE > all {
+            return None;
+        }
+        let mut out =
+            Self { start: Vec::with_capacity(rows.len() + 1), column: Vec::new(), value: Vec::new() };
+        for &row in rows {
+            out.start.push(out.value.len());
+            for (column, &value) in row_of(matrix, row).unwrap_or_default().iter().enumerate() {
+                if value != 0.0 {
+                    out.column.push(column as u32);
+                    out.value.push(value);
+                }
+            }
+        }
+        out.start.push(out.value.len());
+        Some(out)
+    }
+
+    /// The columns and values of the row at `place` that are not 0.
+    #[inline(always)]
+    fn row(&self, place: usize) -> impl Iterator<Item = (usize, f64)> {
+        let range = self.start[place]..self.start[place + 1];
+        let columns = self.column[range.clone()].iter();
+        columns.zip(&self.value[range]).map(|(&column, &value)| (column as usize, f64::from(value)))
+    }
+}
+
+fn row_of(matrix: &Matrix, row: u32) -> Option<&[f32]> {
+    let start = row as usize * matrix.cols;
+    matrix.values.get(start..start + matrix.cols)
 }
 
 impl Problem<'_> {
@@ -130,7 +192,11 @@ impl Problem<'_> {
             .rows
             .par_chunks(TASK)
             .zip(self.y.par_chunks(TASK))
-            .map(|(rows, y)| self.evaluate_rows(theta, rows, y))
+            .enumerate()
+            .map(|(task, (rows, y))| match &self.sparse {
+                Some(sparse) => self.evaluate_sparse(sparse, theta, task * TASK, y),
+                None => self.evaluate_rows(theta, rows, y),
+            })
             .collect();
         let mut gradient = vec![0.0; d + 1];
         let mut value = 0.0;
@@ -141,6 +207,62 @@ impl Problem<'_> {
         for ((g, w), ridge) in gradient.iter_mut().zip(theta).zip(&self.ridge) {
             value += ridge * w * w / 2.0;
             *g += ridge * w;
+        }
+        if self.through_origin {
+            gradient[d] = 0.0;
+        }
+        (value, gradient)
+    }
+
+    /// [`Self::evaluate_rows`] of the rows from `first` on, zeros passed over; the same sums in the same order.
+    fn evaluate_sparse(
+        &self,
+        sparse: &SparseRows,
+        theta: &[f64],
+        first: usize,
+        y: &[f64],
+    ) -> (f64, Vec<f64>) {
+        let d = self.matrix.cols;
+        let (weights, intercept) = theta.split_at(d);
+        // A row more than the columns: the last, shorter lane of `dot4` has its own partial sum.
+        let whole = d / LANES * LANES;
+        let mut gradient = vec![0.0; d + 1];
+        let mut value = 0.0;
+        let (mut front, mut back) = (vec![0.0; d], vec![0.0; d]);
+        let mut touched: Vec<u32> = Vec::with_capacity(d);
+        let (mut eta, mut unused) = ([0.0; BLOCK], [0.0; BLOCK]);
+        for (block, y) in y.chunks(BLOCK).enumerate() {
+            let first = first + block * BLOCK;
+            let eta = &mut eta[..y.len()];
+            for (offset, eta) in eta.iter_mut().enumerate() {
+                let (mut lanes, mut rest) = ([0.0; LANES], 0.0);
+                for (column, x) in sparse.row(first + offset) {
+                    let product = x * weights[column];
+                    if column < whole { lanes[column % LANES] += product } else { rest += product }
+                }
+                *eta = lanes.iter().sum::<f64>() + rest + intercept[0];
+            }
+            value += vectorised(
+                #[inline(always)]
+                || logistic_block(eta, y, &[1.0; BLOCK], &mut unused),
+            );
+            for (group, residual) in eta.chunks(4).enumerate() {
+                for (offset, &factor) in residual.iter().enumerate() {
+                    let sums = if offset < 2 { &mut front } else { &mut back };
+                    for (column, x) in sparse.row(first + 4 * group + offset) {
+                        sums[column] += factor * x;
+                        touched.push(column as u32);
+                    }
+                }
+                for &column in &touched {
+                    let column = column as usize;
+                    gradient[column] += front[column] + back[column];
+                    // A second visit adds nothing.
+                    (front[column], back[column]) = (0.0, 0.0);
+                }
+                touched.clear();
+                gradient[d] += residual.iter().sum::<f64>();
+            }
         }
         (value, gradient)
     }
@@ -181,11 +303,12 @@ impl Problem<'_> {
         let mut gram = Mat::<f32>::zeros(k, k);
         let mut block = Vec::with_capacity(1024 * k);
         let inverse: Vec<f32> = scale.iter().map(|scale| (1.0 / scale) as f32).collect();
+        let intercept = [if self.through_origin { 0.0 } else { 1.0 }];
         for (rows, curvature) in rows.chunks(1024).zip(curvature.chunks(1024)) {
             block.clear();
             for (&row, v) in rows.iter().zip(curvature) {
                 let root = v.sqrt() as f32;
-                let values = self.matrix.row(row as usize).iter().chain(&[1.0]);
+                let values = self.matrix.row(row as usize).iter().chain(&intercept);
                 block.extend(values.zip(&inverse).map(|(x, s)| root * x * s));
             }
             let block = MatRef::from_row_major_slice(&block, rows.len(), k);
@@ -312,7 +435,7 @@ impl Curvature {
             for (scale, &x) in scale.iter_mut().zip(problem.matrix.row(row as usize)) {
                 *scale += v * f64::from(x) * f64::from(x);
             }
-            scale[d] += v;
+            scale[d] += if problem.through_origin { 0.0 } else { *v };
         }
         for (j, scale) in scale.iter_mut().enumerate() {
             let size = (*scale + problem.ridge.get(j).unwrap_or(&0.0)).sqrt();
@@ -341,4 +464,39 @@ fn four<'a>(matrix: &'a Matrix, rows: &[u32], filler: &'a [f32]) -> [&'a [f32]; 
         *out = matrix.values.get(start..start + matrix.cols).unwrap_or(filler);
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zeros_are_passed_over_without_changing_a_bit() {
+        // Neither rows nor columns come out even.
+        let (n, d) = (4_999, 43);
+        let mut matrix = Matrix::zeros(n, d);
+        for (at, value) in matrix.values.iter_mut().enumerate() {
+            let hash = (at as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
+            if hash % 7 == 0 {
+                *value = (hash % 1_001) as f32 / 500.0 - 1.0;
+            }
+        }
+        let rows: Vec<u32> = (0..n as u32).rev().collect();
+        let y: Vec<f64> = (0..n).map(|row| f64::from(u8::from(row % 3 == 0))).collect();
+        let problem = |sparse| Problem {
+            matrix: &matrix,
+            rows: &rows,
+            y: &y,
+            ridge: vec![0.5; d],
+            through_origin: false,
+            sparse,
+        };
+        let sparse = SparseRows::new(&matrix, &rows);
+        assert!(sparse.is_some());
+        let theta: Vec<f64> = (0..=d).map(|j| (j as f64 * 0.7).sin()).collect();
+        assert_eq!(problem(sparse).evaluate(&theta), problem(None).evaluate(&theta));
+        // Where most values are something, they are read as they lie.
+        let full = Matrix { values: vec![1.0; 100], cols: 10 };
+        assert!(SparseRows::new(&full, &[0, 1, 2]).is_none());
+    }
 }

@@ -440,6 +440,81 @@ fn the_penalised_fit_equals_scikit_learn() {
     }
 }
 
+/// Activations of which most are 0, and labels that some of them move.
+fn mostly_zero(n: usize, d: usize) -> (Matrix, Vec<f64>) {
+    let mut state = 7_u64;
+    let mut uniform = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f64 / f64::from(1 << 24)
+    };
+    let mut matrix = Matrix::zeros(n, d);
+    let mut y = Vec::with_capacity(n);
+    for row in 0..n {
+        let mut eta = 0.0;
+        for (column, value) in matrix.row_mut(row).iter_mut().enumerate() {
+            if uniform() < 0.15 {
+                *value = (uniform() * 2.0 - 1.0) as f32;
+                eta += f64::from(*value) * (column % 5) as f64;
+            }
+        }
+        y.push(f64::from(u8::from(uniform() < 1.0 / (1.0 + (-eta).exp()))));
+    }
+    (matrix, y)
+}
+
+#[test]
+fn a_fit_through_the_origin_is_that_of_every_pair_seen_from_both_sides() {
+    let (n, d) = (2_000, 20);
+    let (matrix, y) = mostly_zero(n, d);
+    let rows: Vec<u32> = (0..n as u32).collect();
+    let through = penalised::Penalty { c: 0.5, through_origin: true, ..Default::default() }.tight();
+    let through = penalised::fit(&matrix, &rows, &y, &through).unwrap();
+    assert_eq!(through.intercept, 0.0);
+    let values = matrix.values.iter().copied().chain(matrix.values.iter().map(|x| -x)).collect();
+    let both = Matrix { values, cols: d };
+    let labels: Vec<f64> = y.iter().copied().chain(y.iter().map(|y| 1.0 - y)).collect();
+    let twice: Vec<u32> = (0..2 * n as u32).collect();
+    let penalty = penalised::Penalty { c: 0.25, ..Default::default() }.tight();
+    let mirrored = penalised::fit(&both, &twice, &labels, &penalty).unwrap();
+    for (a, b) in through.coefficients.iter().zip(&mirrored.coefficients) {
+        within("coefficient", *a, *b, 1e-7);
+    }
+    // Where all labels are the same, it is still the smaller of two sides that would be missed.
+    assert!(
+        penalised::fit(
+            &matrix,
+            &rows,
+            &vec![1.0; n],
+            &penalised::Penalty { through_origin: true, ..Default::default() }
+        )
+        .is_ok()
+    );
+}
+
+#[test]
+fn score_tests_are_the_sums_that_they_say() {
+    let (n, d) = (1_003, 30);
+    let (matrix, y) = mostly_zero(n, d);
+    let length = (0..n).map(|i| (i % 17) as f64 - 8.0).collect();
+    let sample = Sample::new(y, length, (0..n as u32).collect(), &[]).unwrap();
+    let all = score_tests(&matrix, &[3, 4], &sample, Control::Length);
+    // One column at a time, and in another order, they are the same to the last bit.
+    let some = feature::score_tests_of(&matrix, &[29, 0, 7], &[3, 4], &sample, Control::Length);
+    assert_eq!(some, [all[29], all[0], all[7]]);
+    // What is in the fit already adds nothing.
+    assert!(all[3].abs() < 1e-6 && all[4].abs() < 1e-6, "{} {}", all[3], all[4]);
+    // By hand, beside an intercept alone: Σ z·(y − p) / √(Σ z²v − (Σ zv)²/Σ v).
+    let alone = score_tests(&matrix, &[], &sample, Control::Nothing);
+    let p = sample.y().iter().sum::<f64>() / n as f64;
+    for (column, found) in alone.iter().enumerate() {
+        let z: Vec<f64> = matrix.column(column).iter().map(|&z| f64::from(z)).collect();
+        let v = p * (1.0 - p);
+        let score: f64 = z.iter().zip(sample.y()).map(|(z, y)| z * (y - p)).sum();
+        let left = v * (z.iter().map(|z| z * z).sum::<f64>() - z.iter().sum::<f64>().powi(2) / n as f64);
+        within("score test", *found, score / left.sqrt(), 1e-9);
+    }
+}
+
 #[derive(Deserialize)]
 struct LassoCase {
     z: Vec<Vec<f64>>,

@@ -447,34 +447,30 @@ impl Job<'_> {
     /// The ridge-logistic at C on some labels.
     fn weights(&self, rows: &[usize], c: Option<f64>) -> Result<Fitted, Outcome> {
         let cols = self.columns.len() + self.lengths();
-        let row_of = |row: usize, sign: f32, values: &mut Vec<f32>| {
+        // Through the origin: a pair counts the same whichever response stands first.
+        let mut design = Matrix { values: Vec::with_capacity(cols * rows.len()), cols };
+        let mut y = Vec::with_capacity(rows.len());
+        for &row in rows {
             let z = self.activations.row(self.labels.pair[row] as usize);
             if self.length {
                 let Lengths { delta, log_ratio } = self.labels.length[row];
-                values.extend([sign * delta, sign * log_ratio]);
+                design.values.extend([delta, log_ratio]);
             }
-            values.extend(self.columns.iter().map(|&column| sign * z[column]));
-        };
-        // Each pair also the other way round: the intercept is then 0, whatever the order of the responses.
-        let mut design = Matrix { values: Vec::with_capacity(2 * cols * rows.len()), cols };
-        let mut y = Vec::with_capacity(2 * rows.len());
-        for sign in [1.0, -1.0] {
-            for &row in rows {
-                row_of(row, sign, &mut design.values);
-                y.push(if sign > 0.0 { self.labels.label[row] } else { 1.0 - self.labels.label[row] });
-            }
+            design.values.extend(self.columns.iter().map(|&column| z[column]));
+            y.push(self.labels.label[row]);
         }
-        let n = (2 * rows.len()).max(1) as f64;
+        let n = rows.len().max(1) as f64;
         let mut factors = vec![0.0; cols];
         for row in 0..design.rows() {
             factors.iter_mut().zip(design.row(row)).for_each(|(f, &x)| *f += f64::from(x) * f64::from(x) / n);
         }
         // A column that never varies has nothing to be weighed by.
         factors.iter_mut().filter(|f| **f == 0.0).for_each(|f| *f = 1.0);
-        // Twice the rows need twice the penalty; no feature at all is a penalty that leaves none.
-        let c = c.unwrap_or(1e-9) / 2.0;
-        factors[..self.lengths()].iter_mut().for_each(|f| *f *= FREE * c);
-        let penalty = Penalty { c, factors, ..Penalty::default() };
+        // No feature at all is a penalty that leaves none.
+        let c = c.unwrap_or(1e-9);
+        factors[..self.lengths()].iter_mut().for_each(|f| *f *= FREE * c / 2.0);
+        let penalty =
+            Penalty { c, factors, through_origin: true, tolerance: Penalty::default().tolerance / 2.0 };
         let all: Vec<u32> = (0..design.rows() as u32).collect();
         let linear = fit(&design, &all, &y, &penalty)?;
         let mut weights = vec![0.0; self.activations.cols];

@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
+use aho_corasick::AhoCorasick;
 use regex::Regex;
 use whatlang::Lang;
 
@@ -33,9 +34,11 @@ pub(super) const ALL: [(&str, Measure); 30] = [
     ("exclamations", |text, _| log(exclamations(text))),
     ("capitals", |text, _| log(capitals(text))),
     ("quotations", |text, _| log(quotations(text))),
-    ("links", |text, _| log(count(&LINK, text.raw))),
+    ("links", |text, _| log(if LINK_SIGN.is_match(text.raw) { count(&LINK, text.raw) } else { 0 })),
     ("figures", |text, _| log(figures(text))),
-    ("formulas", |text, _| log(count(&FORMULA, text.raw))),
+    ("formulas", |text, _| {
+        log(if text.raw.contains(['$', '\\', '=']) { count(&FORMULA, text.raw) } else { 0 })
+    }),
     ("names", |text, _| log(names(text))),
     ("inner_questions", |text, _| log(inner_questions(text))),
     ("closing_question", |text, _| flag(closing_question(text))),
@@ -46,7 +49,7 @@ pub(super) const ALL: [(&str, Measure); 30] = [
     ("restates_prompt", restates_prompt),
     ("repeats_itself", |text, _| repeats_itself(text)),
     ("other_language", other_language),
-    ("spelling_errors", |text, _| log(count(&MISSPELT, &text.prose))),
+    ("spelling_errors", |text, _| log(count(&MISSPELT, text.by_signs()))),
 ];
 
 /// What detectors need to know about a prompt.
@@ -102,6 +105,12 @@ fn words(prose: &str) -> impl Iterator<Item = &str> {
 }
 
 static LINK: LazyLock<Regex> = LazyLock::new(|| regex(r"(?i)https?://|\bwww\.|\bdoi:\s?10\.|\[\d{1,3}\]"));
+/// What every match of [`LINK`] has in it; most texts have none of these.
+static LINK_SIGN: LazyLock<AhoCorasick> = LazyLock::new(|| {
+    let signs = AhoCorasick::builder().ascii_case_insensitive(true).build(["://", "www.", "doi:", "["]);
+    #[allow(clippy::expect_used)] // four literals
+    signs.expect("literals of this file")
+});
 static FORMULA: LazyLock<Regex> = LazyLock::new(|| {
     regex(r"\$[^$\n]{1,80}[\\^_=][^$\n]{0,80}\$|\\\(|\\\[|\\frac|\b\w{1,3} ?= ?[-\w(]+ ?[-+*/^×÷]")
 });
@@ -157,7 +166,7 @@ fn figures(text: &Text<'_>) -> usize {
         || text.prose.contains("illion")
         || text.prose.contains("percent")
     {
-        count(&FIGURE, &text.prose)
+        count(&FIGURE, text.by_signs())
     } else {
         0
     }
@@ -268,19 +277,20 @@ fn off_topic(text: &Text<'_>, prompt: &Prompt) -> f32 {
     1.0 - ratio(found.len(), prompt.stems.len())
 }
 
-fn hash_of(run: &[&str]) -> u64 {
-    use std::hash::{DefaultHasher, Hash, Hasher};
-    let mut hasher = DefaultHasher::new();
-    run.hash(&mut hasher);
-    hasher.finish()
-}
-
+/// The runs of words of a text, each as a number that tells it from others.
 fn runs(prose: &str) -> impl Iterator<Item = u64> {
-    let words: Vec<&str> = words(prose).collect();
-    (0..(words.len() + 1).saturating_sub(RUN))
-        .filter_map(|at| words.get(at..at + RUN).map(hash_of))
-        .collect::<Vec<_>>()
-        .into_iter()
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    // Every word is hashed once, and a run is put together from its words.
+    let hash_of = |word: &str| {
+        let mut hasher = DefaultHasher::new();
+        word.hash(&mut hasher);
+        hasher.finish()
+    };
+    let words: Vec<u64> = words(prose).map(hash_of).collect();
+    let together = |run: &[u64]| {
+        run.iter().fold(0_u64, |all, word| (all.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    };
+    words.windows(RUN).map(together).collect::<Vec<_>>().into_iter()
 }
 
 /// Runs of words taken over from the question.
@@ -314,7 +324,8 @@ fn language(text: &Text<'_>) -> Option<Lang> {
         all += 1;
         english += usize::from(FUNCTION_WORDS.contains(word));
     }
-    if english * 4 >= all && sample.is_ascii() {
+    // An emoji or a dash is no letter of another language.
+    if english * 4 >= all && sample.chars().all(|c| c.is_ascii() || !c.is_alphabetic()) {
         return Some(Lang::Eng);
     }
     whatlang::detect(sample)
@@ -342,6 +353,16 @@ mod tests {
     fn every_pattern_of_this_file_compiles() {
         for pattern in [&LINK, &FORMULA, &EMOTICON, &EMOJI, &FIGURE, &MISSPELT] {
             assert!(!pattern.is_match("\u{1}"));
+        }
+        for pattern in [&FIGURE, &MISSPELT] {
+            assert!(
+                super::super::plain::same_by_signs(pattern.as_str()),
+                "{} is read by signs",
+                pattern.as_str()
+            );
+        }
+        for link in ["https://a.b", "HTTP://A", "Www.x.org", "DOI: 10.1", "as in [12]"] {
+            assert!(LINK.is_match(link) && LINK_SIGN.is_match(link), "{link}");
         }
     }
 

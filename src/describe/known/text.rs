@@ -84,6 +84,11 @@ impl<'a> Text<'a> {
         (text, places)
     }
 
+    /// The prose as patterns read it that ask of a character beyond ASCII its kind alone.
+    pub fn by_signs(&self) -> &str {
+        self.signs.as_ref().map_or(&self.prose, |signs| &signs.prose)
+    }
+
     /// Sentence `index` of the prose.
     pub fn sentence(&self, index: usize) -> &str {
         self.sentences.get(index).and_then(|&(from, to)| self.prose.get(from..to)).unwrap_or("")
