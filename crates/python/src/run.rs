@@ -117,8 +117,13 @@ impl NativeRun {
     /// The run ready to score.
     fn scorer(&self, py: Python<'_>, options: &str) -> PyResult<NativeScorer> {
         work(None, py, |context, _| {
-            let request = read::<options::Score>(options)?.request();
-            Ok(NativeScorer(Arc::new(self.within(context).scorer(&request)?)))
+            let asked = read::<options::Score>(options)?;
+            // Thousands of workers: none of them fetches a model or fills a disk.
+            let context = match asked.worker {
+                true => context.clone().with("HF_HUB_OFFLINE", Some("1")).without_cache(),
+                false => context.clone(),
+            };
+            Ok(NativeScorer(Arc::new(self.within(&context).scorer(&asked.request())?)))
         })
     }
 

@@ -8,6 +8,7 @@ __all__ = [
     "Frame",
     "NativeRun",
     "NativeScorer",
+    "NativeEmbedder",
     "main",
     "analyze",
     "inspect",
@@ -52,6 +53,16 @@ class NativeRun:
 @final
 class NativeScorer:
     def transform(self, watcher: Any, new: Frame) -> tuple[Frame, str]: ...
+
+@final
+class NativeEmbedder:
+    @staticmethod
+    def open(options: str) -> NativeEmbedder: ...
+    @property
+    def identity(self) -> str: ...
+    @property
+    def dimensions(self) -> int | None: ...
+    def transform(self, table: Frame, first: str, second: str) -> Frame: ...
 
 def main(arguments: list[str]) -> int: ...
 def analyze(watcher: Any, data: list[str | Frame], options: str) -> PathLike[str]: ...
