@@ -1,6 +1,7 @@
 """What both clusters are held against: the command, on one machine, on the same pairs."""
 
 import contextlib
+import dataclasses
 import os
 import subprocess
 import sys
@@ -29,6 +30,26 @@ def command(*arguments):
     done = subprocess.run([sys.executable, "-m", "wimhf", *map(str, arguments)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done
+
+
+#: Rules, and how the labels are changed that go against them.
+RELABELLINGS = [
+    (["refuses:prefer", "1:avoid"], {"action": "flip", "top": 50}),
+    (["2:avoid", "refuses:avoid"], {"action": "drop", "min_score": 0.4}),
+    (["1:prefer"], {"action": "weight", "weight": 0.25, "top": 7}),
+]
+
+
+@dataclasses.dataclass
+class Machine:
+    """What the command made on one machine."""
+
+    table: pyarrow.Table
+    run: Path
+    scored: pyarrow.Table
+    annotator: str
+    personal: pyarrow.Table
+    relabelled: list
 
 
 def data(folder, pairs):
@@ -122,7 +143,14 @@ def one_machine(folder, pairs):
     command("score", run, folder / "plain.parquet", "--out", folder / "personal.parquet", "--no-features", "--quiet",
             "--annotator", annotator)
     read = pyarrow.parquet.read_table
-    return table, run, read(folder / "scored.parquet"), annotator, read(folder / "personal.parquet")
+    relabelled = []
+    for at, (rules, options) in enumerate(RELABELLINGS):
+        out = folder / f"relabelled-{at}.parquet"
+        words = [word for rule in rules for word in ("--rule", rule)]
+        words += [word for name, value in options.items() for word in ("--" + name.replace("_", "-"), value)]
+        command("relabel", run, *words, "--out", out, "--quiet")
+        relabelled.append(read(out))
+    return Machine(table, run, read(folder / "scored.parquet"), annotator, read(folder / "personal.parquet"), relabelled)
 
 
 def vectors_are_the_commands(folder, embedded):
@@ -144,6 +172,14 @@ def analyze_shards(folder, name, shards):
     out = folder / f"run-{name}"
     command("analyze", shards, "--out", out, "--device", "cpu", "--quiet", "--embedding-columns", ",".join(VECTORS))
     return out
+
+
+def relabelled_is_the_commands(expected, found, marked, what):
+    """Labels, and what stands beside them; scored rows have more columns."""
+    same(expected, found.select(expected.column_names), what)
+    changed = pyarrow.compute.sum(pyarrow.compute.not_equal(found["wimhf_action"], "keep")).as_py()
+    dropped = found.num_rows < expected.num_rows or "drop" in what
+    assert dropped or changed == marked > 0, f"{what}: {changed} of {marked}"
 
 
 def size():

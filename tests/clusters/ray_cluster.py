@@ -71,7 +71,8 @@ class Circumstances(wimhf.ray.Scorer):
         return pyarrow.table({"rayon": [os.environ.get("RAYON_NUM_THREADS")], "ours": [ours]})
 
 
-def scores(folder, table, run, expected, annotator, personal):
+def scores(folder, machine):
+    table, run, expected = machine.table, machine.run, machine.scored
     for partitions, rows in WAYS:
         dataset = ray.data.from_arrow(table).repartition(partitions)
         found = through(dataset, wimhf.ray.Scorer, str(run), rows=rows, actors=2, explain=True)
@@ -86,8 +87,8 @@ def scores(folder, table, run, expected, annotator, personal):
     say("score: large_string, empty blocks")
 
     read = ray.data.read_parquet(str(folder / "plain.parquet"))
-    found = through(read, wimhf.ray.Scorer, str(run), features=False, annotator=annotator)
-    common.same(personal, together(found), "personal weights")
+    found = through(read, wimhf.ray.Scorer, str(run), features=False, annotator=machine.annotator)
+    common.same(machine.personal, together(found), "personal weights")
     say("score: personal weights, from a file")
 
     moved = folder / "moved"
@@ -126,6 +127,15 @@ def troubles(folder, table, run, expected):
     say(f"a worker has {found[0]['ours']} threads of ours")
 
 
+def relabels(machine):
+    scored = through(ray.data.from_arrow(machine.table).repartition(3), wimhf.ray.Scorer, str(machine.run)).materialize()
+    for (rules, options), expected in zip(common.RELABELLINGS, machine.relabelled):
+        plan = wimhf.ray.relabel_plan(scored, machine.run, rules, annotator="annotator_id", **options)
+        found = scored.map_batches(wimhf.ray.relabel, fn_kwargs={"plan": plan}, batch_format="pyarrow", batch_size=100)
+        common.relabelled_is_the_commands(expected, together(found), plan.marked, f"relabel, {options}")
+    say(f"relabel: the command's labels for {len(common.RELABELLINGS)} sets of rules")
+
+
 def embeds(folder, table):
     whole = _workers.embedded(_workers.embedder({"embedder": "boxed"}), table, VECTORS)
     for partitions, rows in WAYS:
@@ -147,18 +157,19 @@ def analyzes(folder):
 
 def main():
     with common.place() as folder:
-        table, run, expected, annotator, personal = common.one_machine(folder, common.size())
-        before = common.listing(run)
+        machine = common.one_machine(folder, common.size())
+        before = common.listing(machine.run)
         start(folder)
         say("Ray is up")
         try:
-            scores(folder, table, run, expected, annotator, personal)
-            troubles(folder, table, run, expected)
-            embeds(folder, table)
+            scores(folder, machine)
+            troubles(folder, machine.table, machine.run, machine.scored)
+            relabels(machine)
+            embeds(folder, machine.table)
             analyzes(folder)
         finally:
             ray.shutdown()
-        assert common.listing(run) == before, "a worker wrote into the run"
+        assert common.listing(machine.run) == before, "a worker wrote into the run"
         assert not (folder / "cache").exists(), "a worker filled a cache"
         say("Ray: all as on one machine")
 

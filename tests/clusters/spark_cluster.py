@@ -92,7 +92,8 @@ def circumstances(batches):
     yield pyarrow.RecordBatch.from_pydict({"rayon": [os.environ.get("RAYON_NUM_THREADS")], "threads": [threads]})
 
 
-def scores(spark, folder, table, run, expected, annotator, personal):
+def scores(spark, folder, machine):
+    run, expected = machine.run, machine.scored
     frame = spark.read.parquet(str(folder / "plain.parquet"))
     schema = wimhf.spark.schema(frame, run, explain=True)
     step = functools.partial(wimhf.spark.score, run=str(run), explain=True)
@@ -113,10 +114,10 @@ def scores(spark, folder, table, run, expected, annotator, personal):
     assert none.num_rows == 0 and none.column_names == expected.column_names
     say("score: large_string, empty partitions")
 
-    options = {"features": False, "annotator": annotator}
+    options = {"features": False, "annotator": machine.annotator}
     step = functools.partial(wimhf.spark.score, run=str(run), **options)
     found = frame.repartition(2).mapInArrow(step, wimhf.spark.schema(frame, run, **options)).toArrow()
-    common.same(personal, found, "personal weights")
+    common.same(machine.personal, found, "personal weights")
     say("score: personal weights")
 
     moved = folder / "moved"
@@ -144,6 +145,20 @@ def troubles(spark, frame, schema, run, expected):
     # Its own, ours, and rayon's one.
     assert all(row["rayon"] == "1" and row["threads"] <= 4 for row in found), found
     say(f"a worker has {found[0]['threads']} threads")
+
+
+def relabels(spark, folder, machine, frame, schema):
+    step = functools.partial(wimhf.spark.score, run=str(machine.run), explain=True)
+    frame.repartition(3).mapInArrow(step, schema).write.parquet(str(folder / "scored"))
+    for (rules, options), expected in zip(common.RELABELLINGS, machine.relabelled):
+        for partitions, rows in [(1, 512), (7, 7)]:
+            spark.conf.set(BATCH, rows)
+            scored = spark.read.parquet(str(folder / "scored")).repartition(partitions)
+            plan = wimhf.spark.relabel_plan(scored, machine.run, rules, annotator="annotator_id", **options)
+            step = functools.partial(wimhf.spark.relabel, plan=plan)
+            found = scored.mapInArrow(step, wimhf.spark.relabel_schema(scored, plan)).toArrow()
+            common.relabelled_is_the_commands(expected, found, plan.marked, f"relabel, {options}, {partitions} × {rows}")
+    say(f"relabel: the command's labels for {len(common.RELABELLINGS)} sets of rules")
 
 
 def embeds(spark, folder, frame, table):
@@ -193,20 +208,21 @@ def one_file(folder):
 
 def main():
     with common.place() as folder:
-        table, run, expected, annotator, personal = common.one_machine(folder, common.size())
-        before = common.listing(run)
+        machine = common.one_machine(folder, common.size())
+        before = common.listing(machine.run)
         spark = session(folder)
         say("Spark is up")
         try:
             global RUN
-            RUN = str(run)
-            frame, schema = scores(spark, folder, table, run, expected, annotator, personal)
-            troubles(spark, frame, schema, run, expected)
-            embeds(spark, folder, frame, table)
+            RUN = str(machine.run)
+            frame, schema = scores(spark, folder, machine)
+            troubles(spark, frame, schema, machine.run, machine.scored)
+            relabels(spark, folder, machine, frame, schema)
+            embeds(spark, folder, frame, machine.table)
             analyzes(spark, folder)
         finally:
             spark.stop()
-        assert common.listing(run) == before, "a worker wrote into the run"
+        assert common.listing(machine.run) == before, "a worker wrote into the run"
         assert not (folder / "cache").exists(), "a worker filled a cache"
         say("Spark: all as on one machine")
 

@@ -12,15 +12,16 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Sequence
 
-from wimhf import _workers
+from wimhf import _relabel, _workers
+from wimhf._relabel import Plan
 from wimhf._table import _library
 
 if TYPE_CHECKING:
     import pyarrow
 
-__all__ = ["Embedder", "Scorer", "Shipped", "ship"]
+__all__ = ["Embedder", "Plan", "Scorer", "Shipped", "relabel", "relabel_plan", "ship"]
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,34 @@ class Embedder:
     def __call__(self, batch: pyarrow.Table) -> pyarrow.Table:
         """The rows of a batch with their vectors."""
         return _workers.embedded(self._embedder, batch, self._names)
+
+
+def relabel_plan(
+    scored: Any,
+    run: str | os.PathLike[str],
+    rules: str | Sequence[str] = (),
+    *,
+    top: int | None = None,
+    **options: Any,
+) -> Plan:
+    """The first pass of relabelling: twice over a scored dataset (keep it, as Parquet or with `materialize`).
+
+    Arguments as for :func:`wimhf.spark.relabel_plan`.
+    """
+    begun = _relabel.plan(run, rules, **options)
+    _relabel.check(begun, scored.schema().names)
+    few = scored.select_columns(begun.columns)
+    counted = _relabel.with_counts(begun, few.map_batches(
+        _relabel.counted_batch, fn_kwargs={"of": begun}, batch_format="pyarrow").take_all())
+    rows = few.map_batches(_relabel.topped_batch, fn_kwargs={"of": counted, "top": top}, batch_format="pyarrow").take_all()
+    return _relabel.with_top(counted, rows, top)
+
+
+def relabel(batch: pyarrow.Table, plan: Plan) -> pyarrow.Table:
+    """The second pass, for `map_batches(wimhf.ray.relabel, fn_kwargs={"plan": plan}, batch_format="pyarrow")`: rows with
+    their labels after the rules, dropped ones left out, with `wimhf_original_label`, `wimhf_action`, `wimhf_rule`,
+    `wimhf_score` (and `wimhf_weight`) as `wimhf relabel` writes them."""
+    return _relabel.changed(plan, batch)
 
 
 def _settle() -> None:

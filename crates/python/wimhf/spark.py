@@ -18,16 +18,19 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Iterable, Iterator, Sequence
 
-from wimhf import _workers
+from wimhf import _relabel, _workers
 from wimhf._errors import RunError
+from wimhf._relabel import Plan
 from wimhf._table import _library
 
 if TYPE_CHECKING:
     import pyarrow
 
-__all__ = ["Shipped", "embed", "embed_schema", "schema", "score", "ship"]
+__all__ = [
+    "Plan", "Shipped", "embed", "embed_schema", "relabel", "relabel_plan", "relabel_schema", "schema", "score", "ship",
+]
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,57 @@ def embed_schema(
 ) -> Any:
     """The schema (`StructType`) of what :func:`embed` gives for a DataFrame or its schema; options as there."""
     return _spark_schema(_lists(_embedded(_empty(data), embedder, names, options), names))
+
+
+def relabel_plan(
+    scored: Any,
+    run: str | os.PathLike[str] | Shipped,
+    rules: str | Sequence[str] = (),
+    *,
+    top: int | None = None,
+    **options: Any,
+) -> Plan:
+    """The first pass of relabelling: two small jobs over a scored DataFrame (keep it, as Parquet or with `persist`).
+
+    The marks are those of `wimhf relabel` on data of unique labels; where several rows repeat a label, each row is
+    judged by itself.
+
+    Args:
+        scored: What :func:`score` gave, with features and labels.
+        run: The run whose rules they are.
+        rules: `"FEATURE:prefer"` or `"FEATURE:avoid"`, or several.
+        top: At most this many labels, the highest scores first; equal scores in the order of pair id and annotator.
+        **options: `rules_file` (without conditions on prompts), `action` (`"flip"`, `"drop"`, `"tie"`, `"weight"`),
+            `min_score`, `weight`, and the columns `label` (numbers, 1 prefers A and 0 B) and `annotator`.
+    """
+    begun = _relabel.plan(run.path if isinstance(run, Shipped) else run, rules, **options)
+    _relabel.check(begun, scored.columns)
+    few = scored.select(*(f"`{name}`" for name in begun.columns))
+
+    def first(batches: Iterable[pyarrow.RecordBatch]) -> Iterator[pyarrow.RecordBatch]:
+        for batch in batches:
+            yield from _relabel.counted(begun, batch).to_batches()
+
+    rows = few.mapInArrow(first, _spark_schema(_relabel.counted_schema().empty_table())).collect()
+    counted = _relabel.with_counts(begun, (row.asDict() for row in rows))
+
+    def second(batches: Iterable[pyarrow.RecordBatch]) -> Iterator[pyarrow.RecordBatch]:
+        yield from _relabel.parts(counted, batches, top).to_batches()
+
+    rows = few.mapInArrow(second, _spark_schema(_relabel.topped_schema().empty_table())).collect()
+    return _relabel.with_top(counted, (row.asDict() for row in rows), top)
+
+
+def relabel(batches: Iterable[pyarrow.RecordBatch], plan: Plan) -> Iterator[pyarrow.RecordBatch]:
+    """The second pass: rows with their labels after the rules, dropped ones left out, with `wimhf_original_label`,
+    `wimhf_action`, `wimhf_rule`, `wimhf_score` (and `wimhf_weight`) as `wimhf relabel` writes them."""
+    for batch in batches:
+        yield from _relabel.changed(plan, batch).to_batches()
+
+
+def relabel_schema(data: Any, plan: Plan) -> Any:
+    """The schema (`StructType`) of what :func:`relabel` gives for a DataFrame or its schema."""
+    return _spark_schema(_relabel.changed(plan, _empty(data)))
 
 
 def _embedded(batch: Any, embedder: str, names: tuple[str, str], options: dict[str, Any]) -> pyarrow.Table:
