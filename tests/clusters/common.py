@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import json
 import os
 import subprocess
 import sys
@@ -34,8 +35,8 @@ def command(*arguments):
 
 #: Rules, and how the labels are changed that go against them.
 RELABELLINGS = [
-    (["refuses:prefer", "1:avoid"], {"action": "flip", "top": 50}),
-    (["2:avoid", "refuses:avoid"], {"action": "drop", "min_score": 0.4}),
+    (["refuses:prefer", "2:avoid"], {"action": "flip", "top": 50}),
+    (["2:prefer", "3:avoid"], {"action": "drop", "min_score": 0.4}),
     (["1:prefer"], {"action": "weight", "weight": 0.25, "top": 7}),
 ]
 
@@ -180,6 +181,17 @@ def relabelled_is_the_commands(expected, found, marked, what):
     changed = pyarrow.compute.sum(pyarrow.compute.not_equal(found["wimhf_action"], "keep")).as_py()
     dropped = found.num_rows < expected.num_rows or "drop" in what
     assert dropped or changed == marked > 0, f"{what}: {changed} of {marked}"
+
+
+def same_findings(one, other):
+    """That the findings of two runs do not depend on how many shards there were, or in which order rows stood."""
+    for name in ("principles.json", "features.parquet", "activations.parquet", "sae.safetensors"):
+        assert (one / name).read_bytes() == (other / name).read_bytes(), f"{name} depends on the shards"
+    weights = [json.loads((run / "score" / "weights.json").read_text()) for run in (one, other)]
+    for of in weights:
+        del of["fingerprint"]  # of the files
+    assert weights[0] == weights[1], "the weights depend on the shards"
+    say("analyze: the same findings of one shard and of seven")
 
 
 def size():

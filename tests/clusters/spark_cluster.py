@@ -185,10 +185,7 @@ def embeds(spark, folder, frame, table):
 
 def analyzes(spark, folder):
     runs = [common.analyze_shards(folder, name, folder / f"shards-{name}") for name in ("1-512", "7-7")]
-    for name in ("principles.json", "score/weights.json"):
-        one, other = [(run / name).read_bytes() for run in runs]
-        assert one == other, f"{name} depends on the shards"
-    say("analyze: the same principles of one shard and of seven")
+    common.same_findings(*runs)
     command = folder / "scored-vectors.parquet"
     common.command("score", runs[0], one_file(folder), "--out", command, "--quiet")
     expected = pyarrow.parquet.read_table(command)
