@@ -33,8 +33,8 @@ NEEDED = (
 )
 #: Names of the columns of vectors, the first response's first; those of the command's `--save-embeddings`.
 VECTORS = ("embedding_a", "embedding_b")
-#: The first column that scoring adds: which one, depends on what a row holds.
-_ADDED = ("wimhf_pair_id", "wimhf_p_a", "wimhf_reward")
+#: Columns that scoring adds: the one of pairs, the one of single responses.
+_ADDED = ("wimhf_p_a", "wimhf_reward")
 _PAIR_ID = "wimhf_pair_id"
 
 
@@ -146,7 +146,9 @@ def scored(with_: Scorer, batch: Any) -> pyarrow.Table:
     readable = _readable(batch)
     out = with_.transform(readable).to_arrow()
     names = out.column_names
-    at = next(index for index, name in enumerate(names) if name in _ADDED)
+    at = next(names.index(name) for name in _ADDED if name in names)
+    # Before it stands the pair's id, where rows hold texts.
+    at -= at > 0 and names[at - 1] == _PAIR_ID
     # Vectors do not pass through; what we cannot read does.
     gone = (set(readable.schema.names) - set(names[:at])) | set(names[at:])
     return _beside(batch, gone, out.select(names[at:]))
