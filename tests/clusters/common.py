@@ -18,6 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 #: Partitions, and rows of a batch.
 WAYS = [(partitions, rows) for partitions in (1, 2, 7) for rows in (7, 512)]
 LISTS = (pyarrow.types.is_list, pyarrow.types.is_large_list, pyarrow.types.is_fixed_size_list)
+#: Of these, those whose vectors are analysed.
+SHARDS = [(1, 512), (7, 7)]
 VECTORS = ("embedding_a", "embedding_b")
 MEGABYTE = "Knead the dough slowly. " * 43_700
 STARTED = time.monotonic()

@@ -16,7 +16,7 @@ import common  # noqa: E402
 import pyarrow  # noqa: E402
 import pyarrow.parquet  # noqa: E402
 import ray  # noqa: E402
-from common import VECTORS, WAYS, say  # noqa: E402
+from common import SHARDS, VECTORS, WAYS, say  # noqa: E402
 
 import wimhf  # noqa: E402
 from wimhf import _workers  # noqa: E402
@@ -142,7 +142,7 @@ def embeds(folder, table):
         dataset = ray.data.from_arrow(table).repartition(partitions)
         embedded = through(dataset, wimhf.ray.Embedder, rows=rows, actors=2).materialize()
         common.same(whole, together(embedded), f"embed, {partitions} × {rows}")
-        if (partitions, rows) in [(1, 512), (7, 7)]:
+        if (partitions, rows) in SHARDS:
             embedded.write_parquet(str(folder / f"shards-{partitions}-{rows}"))
     say(f"embed: the same bits for {len(WAYS)} ways of cutting")
     common.vectors_are_the_commands(folder, whole)
