@@ -37,6 +37,9 @@ pub const VARIABLES: [&str; 25] = [
     "XDG_CACHE_HOME",
 ];
 
+/// Not a variable of the environment: only a caller says so.
+const NO_CACHE: &str = "no cache";
+
 /// Whether a call should stop; copies share the answer.
 #[derive(Debug, Clone, Default)]
 pub struct Cancel(Arc<State>);
@@ -123,6 +126,17 @@ impl Context {
             None => variables.remove(name),
         };
         self
+    }
+
+    /// The same for workers, which write nothing: vectors are not kept.
+    #[must_use]
+    pub fn without_cache(self) -> Self {
+        self.with(NO_CACHE, Some("1"))
+    }
+
+    /// Whether vectors may be kept.
+    pub fn has_cache(&self) -> bool {
+        self.variable(NO_CACHE).is_none()
     }
 
     /// A variable's value; `None` where it is not set or blank.

@@ -8,7 +8,7 @@ use std::fmt;
 
 use crate::config::ConfigError;
 use crate::constitution::execution::ByModelError;
-use crate::embed::EmbedError;
+use crate::embed::{EmbedError, TableError};
 use crate::hub::HubError;
 use crate::llm::chat::LanguageError;
 use crate::llm::open::OpenError;
@@ -243,6 +243,17 @@ impl Kind for EmbedError {
             Self::Net(_) => ErrorKind::Model,
             Self::Hub(error) => error.kind(),
             _ => ours_unless(self.is_users(), ErrorKind::Input),
+        }
+    }
+}
+
+impl Kind for TableError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Pairs(error) => error.kind(),
+            Self::Embed(error) => error.kind(),
+            Self::Elsewhere(_) => ErrorKind::Input,
+            Self::Columns(_) => ErrorKind::Internal,
         }
     }
 }

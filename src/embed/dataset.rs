@@ -56,7 +56,7 @@ impl<'a> Embedding<'a> {
     ) -> Result<Self, EmbedError> {
         let mut embedding = Self::plain(pairs, embedder, recipe);
         embedding.context = context.clone();
-        if embedder.cached() {
+        if embedder.cached() && context.has_cache() {
             embedding.store = Some(embedding.open_store(listener)?);
         }
         Ok(embedding)

@@ -13,6 +13,7 @@ mod recipe;
 mod remote;
 mod spec;
 mod static_model;
+mod table;
 mod texts;
 
 pub use bundled::BundledEmbedder;
@@ -24,6 +25,7 @@ pub use recipe::Recipe;
 pub use remote::RemoteEmbedder;
 pub use spec::{Opened, Spec, open};
 pub use static_model::StaticEmbedder;
+pub use table::{TableEmbedder, TableError};
 pub use texts::embed_texts;
 
 use std::path::PathBuf;

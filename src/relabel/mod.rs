@@ -317,8 +317,8 @@ fn add_reason(decision: &mut Decision, rule: &str, reason: &str, score: f64) {
     decision.score = decision.score.max(score);
 }
 
-/// What a feature says, in words that follow "the response that lost".
-fn clause(feature: &Feature) -> String {
+/// What a feature says, in words that follow "the response that lost": the reason of a mark.
+pub fn clause(feature: &Feature) -> String {
     if feature.description.is_empty() {
         format!("has more of `{}`", feature.feature_id)
     } else {

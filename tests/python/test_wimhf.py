@@ -145,6 +145,63 @@ class TablesIn(WithRuns):
         self.assertEqual(found.read["sources"][0]["rows"], ROWS)
 
 
+class OnWorkers(WithRuns):
+    """Functions over batches as workers call them; on real clusters: tests/clusters."""
+
+    def scored(self, batches, **options):
+        found = wimhf.spark.score(batches, self.run_.path, **options)
+        return pyarrow.Table.from_batches(list(found))
+
+    def test_batches_of_any_size_give_the_same_bits(self):
+        whole = self.run_.score(self.table, explain=True).to_arrow()
+        for rows in (7, ROWS):
+            found = self.scored(self.table.to_batches(max_chunksize=rows), explain=True)
+            self.assertEqual(found.cast(whole.schema), whole)
+        self.assertEqual(list(wimhf.spark.score([], "/nowhere")), [])
+
+    def test_columns_of_any_type_pass_through(self):
+        tags = pyarrow.array([[("k", row)] for row in range(ROWS)], pyarrow.map_(pyarrow.string(), pyarrow.int64()))
+        price = pyarrow.array(range(ROWS)).cast(pyarrow.decimal128(30, 5))
+        table = self.table.append_column("tags", tags).append_column("price", price)
+        found = self.scored(table.to_batches())
+        for name in table.column_names:
+            self.assertEqual(found.column(name), table.column(name))
+
+    def test_vectors_for_analyze(self):
+        batches = self.table.to_batches(max_chunksize=90)
+        found = pyarrow.Table.from_batches(list(wimhf.spark.embed(batches, names=("u", "v"))))
+        actor = wimhf._workers.embedder({"embedder": "boxed"})
+        fixed = wimhf._workers.embedded(actor, self.table, ("u", "v"))
+        self.assertEqual(fixed.schema.field("u").type, pyarrow.list_(pyarrow.float32(), 256))
+        self.assertEqual(fixed.column("v").to_pylist(), found.column("v").to_pylist())
+        run = wimhf.analyze(found, out=self.at / "cluster", embedding_columns=["u", "v"], **SETTINGS)
+        self.assertEqual(run.sae["encoder"].shape[1], 256)
+
+    def test_what_a_worker_lacks_is_said_plainly(self):
+        for call in (lambda: list(wimhf.spark.score(self.table.to_batches(), "/nowhere")),
+                     lambda: wimhf._workers.packed_run("/nowhere")):
+            with self.assertRaisesRegex(wimhf.RunError, "`/nowhere` is not on this machine") as raised:
+                call()
+            self.assertEqual(str(pickle.loads(pickle.dumps(raised.exception))), str(raised.exception))
+        for name in ("openai:m", "hf://a/b"):
+            with self.assertRaisesRegex(wimhf.InputError, "ask no server"):
+                list(wimhf.spark.embed(self.table.to_batches(), name))
+        bare = self.at / "bare"
+        shutil.copytree(self.run_.path, bare)
+        (bare / "score" / "weights.json").unlink()
+        with self.assertRaisesRegex(wimhf.RunError, "workers write nothing"):
+            list(wimhf.spark.score(self.table.to_batches(), bare))
+
+    def test_they_are_imported_where_they_are_named(self):
+        done = python("""
+            import sys, wimhf
+            assert not {"wimhf.spark", "wimhf.ray", "pyspark", "ray", "pyarrow"} & set(sys.modules)
+            wimhf.spark, wimhf.ray
+            assert not {"pyspark", "ray", "pyarrow"} & set(sys.modules)
+        """)
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+
 class EveryVerbOnEveryTable(WithRuns):
     """What a verb makes of a run of a table is what the command makes of its run of the file, whatever the table was."""
 

@@ -2,6 +2,7 @@
 //! exceptions. What a user sees is the Python beside it, in `wimhf/`.
 
 mod arrow;
+mod embed;
 mod errors;
 mod options;
 mod run;
@@ -35,6 +36,7 @@ fn _wimhf(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<arrow::Frame>()?;
     module.add_class::<run::NativeRun>()?;
     module.add_class::<run::NativeScorer>()?;
+    module.add_class::<embed::NativeEmbedder>()?;
     module.add_function(wrap_pyfunction!(main, module)?)?;
     module.add_function(wrap_pyfunction!(verbs::analyze, module)?)?;
     module.add_function(wrap_pyfunction!(verbs::inspect, module)?)?;

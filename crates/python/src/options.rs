@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use wimhf::config::What;
 use wimhf::pairs::rewrite::Action;
 use wimhf::pairs::{LabelMap, LabelScale, ReadOptions};
 use wimhf::sae::DeviceChoice;
@@ -73,6 +74,8 @@ pub struct Score {
     pub response_b_column: Option<String>,
     pub embedding_columns: Option<(String, String)>,
     pub device: DeviceChoice,
+    /// On a worker: nothing is fetched or kept.
+    pub worker: bool,
 }
 
 impl Score {
@@ -91,6 +94,19 @@ impl Score {
             device: self.device,
         }
     }
+}
+
+/// `NativeEmbedder`.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Embed {
+    pub embedder: Option<String>,
+    pub what: What,
+    pub template: Option<String>,
+    pub max_tokens: Option<usize>,
+    pub prompt_column: Option<String>,
+    pub response_a_column: Option<String>,
+    pub response_b_column: Option<String>,
 }
 
 /// The language model of a verb.

@@ -11,6 +11,8 @@ use wimhf::constitution::choose::Objective;
 use wimhf::constitution::select::evidence_pairs;
 use wimhf::effects::table::LabelledSample;
 use wimhf::pairs::{Split, mean_labels};
+use wimhf::relabel::rules::{Rule, Should};
+use wimhf::relabel::{RelabelError, clause};
 use wimhf::run::Source;
 use wimhf::score::stream::BATCH;
 use wimhf::{
@@ -117,8 +119,13 @@ impl NativeRun {
     /// The run ready to score.
     fn scorer(&self, py: Python<'_>, options: &str) -> PyResult<NativeScorer> {
         work(None, py, |context, _| {
-            let request = read::<options::Score>(options)?.request();
-            Ok(NativeScorer(Arc::new(self.within(context).scorer(&request)?)))
+            let asked = read::<options::Score>(options)?;
+            // Thousands of workers: none of them fetches a model or fills a disk.
+            let context = match asked.worker {
+                true => context.clone().with("HF_HUB_OFFLINE", Some("1")).without_cache(),
+                false => context.clone(),
+            };
+            Ok(NativeScorer(Arc::new(self.within(&context).scorer(&asked.request())?)))
         })
     }
 
@@ -182,6 +189,32 @@ impl NativeRun {
                 "trl": done.trl,
                 "review": done.review.as_ref().map(|review| [&review.table, &review.page]),
             }))
+        })
+    }
+
+    /// Rules as they are understood, a JSON object each.
+    fn rules(&self, py: Python<'_>, rules: Vec<String>, file: Option<PathBuf>) -> PyResult<String> {
+        moment(py, |_| {
+            let mut found = Vec::new();
+            for rule in &rules {
+                found.push(Rule::parse(rule, &self.run).map_err(RelabelError::from)?);
+            }
+            if let Some(file) = &file {
+                found.extend(Rule::from_file(file, &self.run).map_err(RelabelError::from)?);
+            }
+            let told = |rule: &Rule| {
+                let feature = &self.run.features[rule.feature];
+                json!({
+                    "name": rule.name,
+                    "feature": feature.feature_id,
+                    "clause": clause(feature),
+                    "prefer": rule.should == Should::Prefer,
+                    "min_strength": rule.min_strength,
+                    "action": rule.action,
+                    "reads_prompts": rule.unsafe_prompt.is_some() || !rule.prompt_matches.is_empty(),
+                })
+            };
+            text(&found.iter().map(told).collect::<Vec<_>>())
         })
     }
 

@@ -11,17 +11,21 @@ claim. Everything is seen from response A.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Iterable, Literal, Mapping
+from typing import TYPE_CHECKING, Any, Iterable, Literal, Mapping
 
 from wimhf import _wimhf
 from wimhf._errors import BudgetError, Cancelled, InputError, ModelError, RunError, WimhfError
 from wimhf._progress import Event, Watcher
 from wimhf._run import Audit, Constitution, Judgement, Models, Personalized, Relabelled, Run, Scorer, packed
 from wimhf._table import VECTOR_COLUMNS, Table, sources, with_vectors
+
+if TYPE_CHECKING:
+    from wimhf import ray, spark
 
 __version__: str = _wimhf.__version__
 __all__ = [
@@ -46,8 +50,18 @@ __all__ = [
     "compare",
     "inspect",
     "open",
+    "ray",
+    "spark",
     "undo_relabel",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # What a cluster needs is imported where it is named: `import wimhf` stays as light as it was.
+    if name in ("ray", "spark"):
+        return importlib.import_module(f"wimhf.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 #: Names in `columns`, and the settings that they are.
 _COLUMNS = {
