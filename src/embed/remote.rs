@@ -276,7 +276,9 @@ impl RemoteEmbedder {
             }
             match alone.rows.cols {
                 0 => {}
-                cols if cols == vectors.rows.cols => vectors.rows.row_mut(at).copy_from_slice(alone.rows.row(0)),
+                cols if cols == vectors.rows.cols => {
+                    vectors.rows.row_mut(at).copy_from_slice(alone.rows.row(0))
+                }
                 _ => vectors.refused.push((at, "a vector of another length than the others'".into())),
             }
         }

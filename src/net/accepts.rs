@@ -201,9 +201,9 @@ impl Accepts {
                 let said = String::from_utf8_lossy(said).into_owned();
                 let known = match TABLE.get(at) {
                     Some(row) => Some((row.lack, said)),
-                    None => said.split_once(' ').and_then(|(most, said)| {
-                        Some((Lack::Batch(most.parse().ok()?), said.to_owned()))
-                    }),
+                    None => said
+                        .split_once(' ')
+                        .and_then(|(most, said)| Some((Lack::Batch(most.parse().ok()?), said.to_owned()))),
                 };
                 learnt.extend(known.map(|(lack, said)| (lack, Lesson { said, proven: true, known: true })));
             });

@@ -18,7 +18,8 @@ const OPENAI: &str = "https://api.openai.com/v1";
 const CREDIT_HINT: &str = "the account has no credit left; add some, the same command goes on from here";
 
 /// What helps where a server answers that it has failed.
-const UNWELL_HINT: &str = "the server answers, and says that it fails: see its log; the same command goes on from here";
+const UNWELL_HINT: &str =
+    "the server answers, and says that it fails: see its log; the same command goes on from here";
 
 /// Where a server is, and the key to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -198,8 +199,9 @@ impl Client {
         if let Err((_, too_much)) = limits::json_depth(body) {
             return Err(Failure::odd(format!("`{url}` gave an answer that is not JSON: {too_much}"), 200));
         }
-        let parsed = serde_json::from_slice(body)
-            .or_else(|error| odd::without_nan(body).and_then(|body| serde_json::from_slice(&body).ok()).ok_or(error));
+        let parsed = serde_json::from_slice(body).or_else(|error| {
+            odd::without_nan(body).and_then(|body| serde_json::from_slice(&body).ok()).ok_or(error)
+        });
         let mut value = parsed.map_err(|error| {
             let (what, hint) = odd::what_it_is(kind, body, &error.to_string());
             let message = self.safe(&format!("`{url}` gave {what}"));

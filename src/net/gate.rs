@@ -148,7 +148,8 @@ impl Gate {
             attempts += 1;
             self.failed(&failure, attempts);
             if attempts >= self.policy.attempts {
-                let hint = failure.hint_or("see whether the server is well; the same command goes on from here");
+                let hint =
+                    failure.hint_or("see whether the server is well; the same command goes on from here");
                 return Err(NetError::GivenUp { attempts, message: failure.message, hint });
             }
             self.pause(self.wait(attempts, &failure, &mut chance))?;
@@ -244,8 +245,8 @@ impl Gate {
             attempts >= COLD_ATTEMPTS && state.cold.is_some_and(|count| count >= self.policy.cold_failures);
         if (cold || state.failures >= self.policy.failures) && state.down.is_none() {
             let (failures, message) = (state.failures, failure.message.clone());
-            let hint = failure
-                .hint_or("see whether it runs and is reachable; the same command goes on from here");
+            let hint =
+                failure.hint_or("see whether it runs and is reachable; the same command goes on from here");
             state.down = Some(NetError::Down { failures, message, hint });
         }
         drop(state);

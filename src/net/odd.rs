@@ -1,12 +1,10 @@
 //! Answers that say 200 and are no JSON, or nearly: what can be read all the same, and what the rest is.
 
 /// What helps where something answers that is no API.
-const ADDRESS_HINT: &str =
-    "something else than the API answers at this address: does the base URL end in `/v1`, as it usually does?";
+const ADDRESS_HINT: &str = "something else than the API answers at this address: does the base URL end in `/v1`, as it usually does?";
 
 /// What helps where a server streams.
-const STREAM_HINT: &str =
-    "the server streams its answers, which is not read here: switch that off at the server, or with `--param stream=false`";
+const STREAM_HINT: &str = "the server streams its answers, which is not read here: switch that off at the server, or with `--param stream=false`";
 
 /// Bytes of an odd answer that a message quotes, in characters.
 const QUOTED: usize = 80;

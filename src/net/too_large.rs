@@ -76,12 +76,30 @@ pub fn is_about_a_text(said: &str) -> bool {
 
 /// Whether a refusal speaks of the number of texts rather than of one text's length.
 pub fn is_about_the_batch(said: &str) -> bool {
-    const WORDS: &[&str] =
-        &["batch size", "array too long", "allowed batch", "too many text", "too many item", "too many inputs"];
+    const WORDS: &[&str] = &[
+        "batch size",
+        "array too long",
+        "allowed batch",
+        "too many text",
+        "too many item",
+        "too many inputs",
+    ];
     /// What servers call several texts, beside a number that is a limit.
     const SEVERAL: &[&str] = &[
-        "batch", "items", "inputs", "input:", "`input`", "'input'", "\"input\"", "array", "list", "texts",
-        "documents", "elements", "entries", "strings",
+        "batch",
+        "items",
+        "inputs",
+        "input:",
+        "`input`",
+        "'input'",
+        "\"input\"",
+        "array",
+        "list",
+        "texts",
+        "documents",
+        "elements",
+        "entries",
+        "strings",
     ];
     let lower = said.to_lowercase();
     let is_limit = || SEVERAL.iter().any(|word| lower.contains(word)) && LIMIT.is_match(&lower);
