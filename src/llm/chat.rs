@@ -569,6 +569,8 @@ impl Line {
                     error => error,
                 })?;
                 if !reply.partial && of_piece(&reply) == Legible::Whole {
+                    // Known from now on, so that the next run looks for parts.
+                    self.accepts.prove([Lack::Context]);
                     fresh.push((key, reply.clone()));
                 }
                 reply
@@ -578,7 +580,6 @@ impl Line {
             whole.partial = partial;
         }
         whole.partial |= readable(None, &whole) != Legible::Whole;
-        self.accepts.prove([Lack::Context]);
         Ok(whole)
     }
 

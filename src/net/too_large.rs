@@ -12,7 +12,7 @@ fn pattern(text: &str) -> Regex {
 /// A number behind words that make it a limit: "at most 3", "maximum allowed batch size 32".
 static LIMIT: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
-        r"(?:at most|no more than|up to|fewer than or equal to|(?:less|smaller) than or equal to|limited to|(?:max(?:imum)?|limit)(?: allowed| permitted| supported)?(?: (?:client )?(?:batch size|batch|length|size|count|number)(?: of \w+)?)?(?: allowed| permitted| supported)?(?: is| of|:|=)*|<=|≤) *[`'\(]?(\d[\d,]*)",
+        r"(?:at most|no more than|up to|fewer than or equal to|(?:less|smaller) than or equal to|limited to|(?:max(?:imum)?|limit)(?: allowed| permitted| supported)?(?: (?:client )?(?:batch size|batch|array length|list length|length|size|count|number)(?: of \w+)?)?(?: allowed| permitted| supported)?(?: is| of|:|=)*|<=|≤) *[`'\(]?(\d[\d,]*)",
     )
 });
 
@@ -167,6 +167,7 @@ mod tests {
             ("Batch of 8 is too large: the maximum is 4", Some(4)),
             ("too many inputs: 8 given, limit is 1,000", Some(1000)),
             ("The maximum number of inputs is 16", Some(16)),
+            ("'$.input' is invalid: expected maximum array length of 2048", Some(2048)),
             ("batch size must be <= 10", Some(10)),
             ("batch size is invalid, it should not be larger than that", None),
             ("Too many tokens in batch. Max: 16384, given: 20000", None),

@@ -112,12 +112,11 @@ fn a_request_that_always_fails_is_set_aside_and_the_others_go_on() {
             // Nothing that was answered is asked again, and what was not is.
             if run == 1 {
                 let again = server.requests().into_iter().skip(before).map(|request| user(&request));
-                let again: BTreeSet<String> = again.collect();
-                assert_eq!(
-                    again,
-                    BTreeSet::from(["question 39.".to_owned(), "question 7.".to_owned()]),
-                    "{said}"
-                );
+                // What a server refuses without naming it is tried without a system's message, too.
+                let last = |user: String| user.lines().last().unwrap_or_default().to_owned();
+                let again: BTreeSet<String> = again.map(last).collect();
+                let wanted = ["question 39.", "question 7."].map(str::to_owned);
+                assert_eq!(again, BTreeSet::from(wanted), "{said}");
             }
         }
     }
