@@ -360,6 +360,7 @@ impl RemoteEmbedder {
                         // It answers others well: one of these texts may be too much for it.
                         if attempts >= ATTEMPTS_FOR_A_BATCH && self.has_answered() {
                             failure.kind = FailureKind::Fatal("see what the server says of it");
+                            self.gate.forgive();
                         }
                     }
                     last = Some(failure.clone());

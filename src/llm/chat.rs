@@ -310,6 +310,10 @@ struct Line {
     /// Requests that were answered, whatever was in the answers, and those that failed while others were answered.
     answered: AtomicU32,
     failed: AtomicU32,
+    /// The latter, since the last answer.
+    failed_since: AtomicU32,
+    /// Answers that were in the cache.
+    cached: AtomicU32,
     causes: Mutex<BTreeMap<Cause, Unread>>,
     /// Its number among those that the purse pays: two of them may be the same model.
     number: usize,
@@ -384,6 +388,8 @@ impl ChatModel {
             read: AtomicBool::new(false),
             answered: AtomicU32::new(0),
             failed: AtomicU32::new(0),
+            failed_since: AtomicU32::new(0),
+            cached: AtomicU32::new(0),
             causes: Mutex::default(),
         };
         Ok(Self { line, store })
@@ -664,17 +670,18 @@ impl Line {
     fn failed(&self, ask: &Ask, reply: Reply) -> Result<Reply, NetError> {
         self.note_cause(Cause::Failed, ask.purpose, &reply.failure);
         let failed = self.failed.fetch_add(1, Ordering::SeqCst) + 1;
+        let since = self.failed_since.fetch_add(1, Ordering::SeqCst) + 1;
         let answered = self.answered.load(Ordering::SeqCst);
-        if failed >= FAILED && failed > answered {
-            let message = format!(
-                "`{}` at `{}` answered {answered} requests and failed {failed}: {}",
-                self.name,
-                self.client.endpoint().base(),
-                reply.failure
-            );
-            return Err(NetError::Refused { message, hint: FAILED_HINT });
-        }
-        Ok(reply)
+        let (name, base, said) = (&self.name, self.client.endpoint().base(), &reply.failure);
+        let what = if failed >= FAILED && failed > answered + self.cached.load(Ordering::SeqCst) {
+            format!("answered {answered} requests and failed {failed}")
+        } else if answered > 0 && since >= HOPELESS.max(3 * self.gate.policy().concurrency as u32) {
+            // It was well, and is no more.
+            format!("answered {answered} requests, and then failed {since} in a row")
+        } else {
+            return Ok(reply);
+        };
+        Err(NetError::Refused { message: format!("`{name}` at `{base}` {what}: {said}"), hint: FAILED_HINT })
     }
 
     /// An answer of which a part can be used, and which is not kept.
@@ -714,6 +721,7 @@ impl Line {
                 failure.kind = FailureKind::Fatal(FAILED_HINT);
                 let said = if failure.said.is_empty() { &failure.message } else { &failure.said };
                 alone = Some(said.clone());
+                self.gate.forgive();
             }
             Err(failure)
         });
@@ -734,6 +742,7 @@ impl Line {
     /// An answer is paid, and what was left out of its request is learnt.
     fn taken(&self, ask: &Ask, reply: Reply, mut lacks: BTreeSet<Lack>, trial: &Trial) -> (Reply, bool) {
         self.answered.fetch_add(1, Ordering::SeqCst);
+        self.failed_since.store(0, Ordering::SeqCst);
         let (tokens_in, tokens_out) = reply.usage.unwrap_or_else(|| {
             (tokens::estimate(&ask.system) + tokens::estimate(&ask.user), tokens::estimate(&reply.text))
         });
@@ -876,6 +885,7 @@ impl Line {
                     done += 1;
                 }
             }
+            self.cached.fetch_add(done as u32, Ordering::SeqCst);
         }
         progress(done);
         let mut waiting: Vec<usize> =

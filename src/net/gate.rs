@@ -35,6 +35,9 @@ const MENDS: u32 = 40;
 #[derive(Debug)]
 pub struct Gate {
     policy: Policy,
+    /// Failures in a row that end it: no fewer than those of as many requests as run at once, each of which the server
+    /// may fail for what is in it.
+    most: u32,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -81,7 +84,8 @@ impl Gate {
             halved: now,
             down: None,
         };
-        Self { policy, state: Mutex::new(state), changed: Condvar::new() }
+        let most = policy.failures.max(COUNTED.saturating_mul(policy.concurrency as u32) + 1);
+        Self { policy, most, state: Mutex::new(state), changed: Condvar::new() }
     }
 
     /// The policy it was made with.
@@ -92,6 +96,12 @@ impl Gate {
     /// Its answers stand in the cache: one request that it fails does not mean that it is not there.
     pub fn expect_answers(&self) {
         self.lock().known = true;
+    }
+
+    /// A request was given up that the server fails alone: its failures say nothing of the others.
+    pub fn forgive(&self) {
+        let mut state = self.lock();
+        state.failures = state.failures.saturating_sub(COUNTED);
     }
 
     /// Whether it has answered well, now or in an earlier run.
@@ -243,7 +253,7 @@ impl Gate {
         // to fail the same request again.
         let cold =
             attempts >= COLD_ATTEMPTS && state.cold.is_some_and(|count| count >= self.policy.cold_failures);
-        if (cold || state.failures >= self.policy.failures) && state.down.is_none() {
+        if (cold || state.failures >= self.most) && state.down.is_none() {
             let (failures, message) = (state.failures, failure.message.clone());
             let hint =
                 failure.hint_or("see whether it runs and is reachable; the same command goes on from here");

@@ -518,6 +518,36 @@ fn hints_are_about_what_was_refused() {
     assert_eq!(marked.count(), 1);
 }
 
+/// What was set aside in one run is all that the next one asks for: it fails again, and ends nothing.
+#[test]
+fn texts_that_always_fail_end_no_later_run() {
+    let all = texts(200);
+    let pairs: Vec<(&str, &str)> =
+        all.chunks_exact(2).map(|two| (two[0].as_str(), two[1].as_str())).collect();
+    let pairs = pairs_of(&pairs);
+    let recipe = Recipe::default();
+    for ill in [Answer::error(500, "boom"), Answer::silent()] {
+        let server = Server::start(move |request| {
+            match inputs(request).iter().any(|text| text.contains("7 ") && text.len() % 2 == 0) {
+                true => ill.clone(),
+                false => answer(request, DIMENSIONS),
+            }
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::at(folder.path());
+        let run = || {
+            let remote = embedder(&server, &settings());
+            let mut embedding = Embedding::with_cache(&pairs, &remote, &recipe, &cache).unwrap();
+            let deltas = embedding.deltas(&mut Silent).unwrap_or_else(|error| panic!("{error}"));
+            (deltas, embedding.record.refused, embedding.record.embedded)
+        };
+        let (deltas, refused, embedded) = run();
+        assert!((5..=20).contains(&refused), "{refused}");
+        assert_eq!(embedded, 200 - refused);
+        assert_eq!(run(), (deltas, refused, 0));
+    }
+}
+
 /// Remembers the notes.
 #[derive(Default)]
 struct Notes(Vec<String>);
