@@ -233,15 +233,7 @@ impl Client {
             _ if lower.contains("invalid peer certificate") => {
                 Failure::fatal(message, "the server's certificate does not fit the address or the date")
             }
-            _ => {
-                let reached = !matches!(
-                    error,
-                    ureq::Error::HostNotFound
-                        | ureq::Error::ConnectionFailed
-                        | ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve)
-                ) && !is_refused(error);
-                Failure { reached, ..Failure::again(message) }
-            }
+            _ => Failure { reached: was_reached(error), ..Failure::again(message) },
         }
     }
 
@@ -284,7 +276,7 @@ impl Client {
             429 if lower.contains("insufficient_quota") || lower.contains("exceeded your current quota") => {
                 FailureKind::Fatal(CREDIT_HINT)
             }
-            // Nobody grows a service that is not there.
+            // What is not offered now is not offered in a minute.
             405 | 501 | 505 => FailureKind::Fatal(
                 "what answers there does not offer this: check the base URL, which usually ends in `/v1`, and whether the server serves models of this kind",
             ),
@@ -322,11 +314,18 @@ impl Client {
     }
 }
 
-/// Whether nobody listens at an address.
-fn is_refused(error: &ureq::Error) -> bool {
-    use std::io::ErrorKind::{AddrNotAvailable, ConnectionRefused, HostUnreachable, NetworkUnreachable};
-    let kinds = [AddrNotAvailable, ConnectionRefused, HostUnreachable, NetworkUnreachable];
-    matches!(error, ureq::Error::Io(error) if kinds.contains(&error.kind()))
+/// Whether a server took a request that it has not answered: it hung up or kept silent. Names that are not found and
+/// connections that are refused show no server at all.
+fn was_reached(error: &ureq::Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut, UnexpectedEof};
+    match error {
+        ureq::Error::Io(error) => {
+            [BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut, UnexpectedEof].contains(&error.kind())
+        }
+        ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve) => false,
+        ureq::Error::Timeout(_) | ureq::Error::Protocol(_) => true,
+        _ => false,
+    }
 }
 
 /// What a server's error says, in whichever of the usual places: `error` as an object or as plain text, `message`,

@@ -68,7 +68,7 @@ pub(super) fn what_it_is(kind: &str, body: &[u8], error: &str) -> (String, &'sta
     if start.is_empty() {
         return ("an empty answer".to_owned(), ADDRESS_HINT);
     }
-    if is_page(body) || kind.contains("html") {
+    if is_page(body) || (kind.contains("html") && !matches!(start.first(), Some(b'{' | b'['))) {
         let title = title(body).map(|title| format!(" (“{}”)", super::one_line(&title, QUOTED)));
         return (format!("a web page{} and no JSON", title.unwrap_or_default()), ADDRESS_HINT);
     }
