@@ -317,10 +317,10 @@ impl Client {
 /// Whether a server took a request that it has not answered: it hung up or kept silent. Names that are not found and
 /// connections that are refused show no server at all.
 fn was_reached(error: &ureq::Error) -> bool {
-    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut, UnexpectedEof};
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     match error {
         ureq::Error::Io(error) => {
-            [BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut, UnexpectedEof].contains(&error.kind())
+            [BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof].contains(&error.kind())
         }
         ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve) => false,
         ureq::Error::Timeout(_) | ureq::Error::Protocol(_) => true,
