@@ -173,7 +173,7 @@ impl Cause {
             Self::Refusal => "were refused by the model or its filter",
             Self::Other => "did not say what was asked",
             Self::Part => "said a part of what was asked",
-            Self::Failed => "were answered by an error each time, while others were not",
+            Self::Failed => "ended in an error each time, while others were answered",
         }
     }
 
