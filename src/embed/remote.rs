@@ -145,6 +145,7 @@ impl RemoteEmbedder {
         let known = model.starts_with("text-embedding-").then_some(8191);
         let accepts = Accepts::open(endpoint.base(), model, cache);
         let client = Client::new(endpoint, &policy)?;
+        let policy = Policy { one_by_one: true, ..policy };
         if accepts.lacks().contains(&Lack::Slash) {
             client.end_in_slash();
         }

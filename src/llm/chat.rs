@@ -372,6 +372,7 @@ impl ChatModel {
         };
         let accepts = Accepts::open(endpoint.base(), name, cache);
         let client = Client::new(endpoint, &policy)?;
+        let policy = Policy { one_by_one: true, ..policy };
         if accepts.lacks().contains(&Lack::Slash) {
             client.end_in_slash();
         }

@@ -35,8 +35,7 @@ const MENDS: u32 = 40;
 #[derive(Debug)]
 pub struct Gate {
     policy: Policy,
-    /// Failures in a row that end it: no fewer than those of as many requests as run at once, each of which the server
-    /// may fail for what is in it.
+    /// Failures in a row that end it; where requests are given up one by one, more than those of as many as run at once.
     most: u32,
     state: Mutex<State>,
     changed: Condvar,
@@ -84,7 +83,8 @@ impl Gate {
             halved: now,
             down: None,
         };
-        let most = policy.failures.max(COUNTED.saturating_mul(policy.concurrency as u32) + 1);
+        let at_once = COUNTED.saturating_mul(policy.concurrency as u32).saturating_add(1);
+        let most = if policy.one_by_one { policy.failures.max(at_once) } else { policy.failures };
         Self { policy, most, state: Mutex::new(state), changed: Condvar::new() }
     }
 
@@ -231,8 +231,11 @@ impl Gate {
     fn failed(&self, failure: &Failure, attempts: u32) {
         let mut state = self.lock();
         let now = Instant::now();
-        let is_known = state.known || state.answered.is_some();
-        if !(is_known && failure.reached && failure.kind == FailureKind::Again && attempts > COUNTED) {
+        let is_its_own = self.policy.one_by_one
+            && (state.known || state.answered.is_some())
+            && failure.reached
+            && failure.kind == FailureKind::Again;
+        if !is_its_own || attempts <= COUNTED {
             state.failures += 1;
         }
         let is_there = state.known && failure.reached;

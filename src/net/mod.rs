@@ -47,6 +47,9 @@ pub struct Policy {
     pub timeout: Duration,
     /// Most requests at once.
     pub concurrency: usize,
+    /// Whoever sends requests gives up those that the server fails while it answers others ([`Gate::forgive`]), so that
+    /// many failures of one of them are no sign of a server that is down.
+    pub one_by_one: bool,
     /// Where chance comes from.
     pub seed: u64,
     /// Whether to stop, and the way out that the environment says.
@@ -65,6 +68,7 @@ impl Default for Policy {
             connect: Duration::from_secs(20),
             timeout: Duration::from_secs(600),
             concurrency: 8,
+            one_by_one: false,
             seed: 0,
             context: Context::default(),
         }

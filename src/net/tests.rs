@@ -225,7 +225,7 @@ fn a_server_that_dies_is_not_asked_for_ever() {
         0..5 => Answer::json("{}"),
         _ => Answer::error(500, "dead"),
     });
-    let policy = Policy { failures: 9, concurrency: 2, ..policy() };
+    let policy = Policy { failures: 9, concurrency: 6, ..policy() };
     let (client, gate) = (client(&server, &policy), Gate::new(policy.clone()));
     let mut left = 0..200;
     let kept = Mutex::new(0);

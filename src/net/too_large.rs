@@ -12,7 +12,7 @@ fn pattern(text: &str) -> Regex {
 /// A number behind words that make it a limit: "at most 3", "maximum allowed batch size 32".
 static LIMIT: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
-        r"(?:at most|no more than|up to|fewer than or equal to|(?:less|smaller) than or equal to|limited to|(?:max(?:imum)?|limit)(?: allowed| permitted| supported)?(?: (?:client )?(?:batch size|batch|array length|list length|length|size|count|number)(?: of \w+)?)?(?: allowed| permitted| supported)?(?: is| of|:|=)*|<=|≤) *[`'\(]?(\d[\d,]*)",
+        r"(?:at most|no more than|up to|fewer than or equal to|(?:less|smaller) than or equal to|limited to|(?:max(?:imum)?|limit)(?: allowed| permitted| supported)?(?: (?:client )?(?:batch size|batch|array length|list length|length|size|count|number)(?: of [a-z]+)?)?(?: allowed| permitted| supported)?(?: is| of|:|=)*|<=|≤) *[`'\(]?(\d[\d,]*)",
     )
 });
 
