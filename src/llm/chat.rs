@@ -437,7 +437,7 @@ impl ChatModel {
             keys.iter().enumerate().map(|(i, key)| *first.entry(*key).or_insert(i)).collect();
         let outcome =
             self.line.fill(asks, parts, &keys, &same, &mut replies, &mut self.store, readable, progress);
-        self.line.tell();
+        self.line.tell(outcome.is_ok());
         outcome.map_err(|error| match error {
             LanguageError::Net(NetError::Refused { message, hint }) if hint == LIMIT_HINT => {
                 LanguageError::Limit(message)
@@ -804,8 +804,8 @@ impl Line {
         }
     }
 
-    /// Puts what was found out where the user will read it, each cause once.
-    fn tell(&self) {
+    /// Puts what was found out where the user will read it, each cause once; what ends the run is said at its end.
+    fn tell(&self, goes_on: bool) {
         for text in self.accepts.news() {
             self.purse.tell(&text, text.clone());
         }
@@ -822,7 +822,7 @@ impl Line {
                 cause.of(all, &unread.purposes, &unread.example),
                 cause.hint()
             );
-            return self.purse.tell(&nothing, text);
+            return if goes_on { self.purse.tell(&nothing, text) } else { self.purse.withdraw(&nothing) };
         }
         self.purse.withdraw(&nothing);
         for (cause, unread) in causes.iter() {

@@ -169,9 +169,10 @@ impl Gate {
     /// Doubled with every attempt, and by chance up to as much again, so that not all come back at the same moment.
     fn wait(&self, attempts: u32, failure: &Failure, chance: &mut impl Rng) -> Duration {
         let doubled = self.policy.first_wait.saturating_mul(1 << (attempts - 1).min(20));
-        let is_well = failure.reached
-            && failure.kind == FailureKind::Again
-            && self.lock().answered.is_some_and(|at| at.elapsed() < MOMENT);
+        let is_well = failure.reached && failure.kind == FailureKind::Again && {
+            let state = self.lock();
+            state.answered.map_or(state.known, |at| at.elapsed() < MOMENT)
+        };
         let longest = if is_well { WELL_WAIT } else { Duration::MAX };
         doubled.min(self.policy.longest_wait).min(longest).mul_f64(1.0 + chance.random::<f64>())
     }
