@@ -128,9 +128,10 @@ impl Judge for ModelJudge<'_> {
             .map(|call| render(self.pairs, self.prompt, self.wording, call, statements))
             .collect();
         let asks: Vec<Ask> = rendered.iter().map(|rendered| rendered.ask.clone()).collect();
-        let readable = |index: usize, reply: &Reply| {
+        let readable = |index: usize, part: Option<usize>, reply: &Reply| {
             let verdicts = answers::verdicts(&reply.text, &rendered[index].names);
-            Legible::of(verdicts.iter().flatten().map(Option::is_some))
+            let of_part = verdicts.iter().enumerate().filter(|(at, _)| part.is_none_or(|part| part == *at));
+            Legible::of(of_part.flat_map(|(_, said)| said).map(Option::is_some))
         };
         let (pairs, prompt, wording) = (self.pairs, self.prompt, self.wording);
         let parts = |index: usize| -> Vec<Ask> {

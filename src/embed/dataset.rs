@@ -11,6 +11,7 @@ use crate::cache::{self, Bucket, Cache, Claim, Key, Space};
 use crate::context::{Context, Observer};
 use crate::limits::VECTORS;
 use crate::matrix::Matrix;
+use crate::net::one_line;
 use crate::pairs::Pairs;
 use crate::store::EmbeddingRecord;
 
@@ -29,6 +30,8 @@ pub struct Embedding<'a> {
     store: Option<Store>,
     /// Addresses of texts that the embedder refused.
     refused: HashSet<Key>,
+    /// The pairs are texts of any kind, which no row of a dataset holds.
+    pub(super) is_loose: bool,
     /// What it took.
     pub record: EmbeddingRecord,
 }
@@ -92,6 +95,7 @@ impl<'a> Embedding<'a> {
             context: Context::default(),
             store: None,
             refused: HashSet::new(),
+            is_loose: false,
             record,
         }
     }
@@ -189,6 +193,7 @@ impl<'a> Embedding<'a> {
             texts,
             dimensions: None,
             refused: Vec::new(),
+            cut: HashSet::new(),
         };
         queue.tell();
         let mut told = false;
@@ -227,9 +232,9 @@ impl<'a> Embedding<'a> {
         (record.texts, record.embedded, record.from_cache) =
             (texts, embedded, texts - embedded - refused.len());
         record.refused = refused.len();
-        record.cut = usage.cut - before.cut;
         record.tokens = usage.tokens - before.tokens;
         record.requests = usage.requests - before.requests;
+        record.sent = usage.sent - before.sent;
         Ok(())
     }
 
@@ -238,6 +243,9 @@ impl<'a> Embedding<'a> {
         let count = self.pairs.pair_id.len();
         let judgements = &self.pairs.judgements;
         let place = |(slot, _): &(usize, String)| {
+            if self.is_loose {
+                return format!("“{}”", one_line(&self.text(*slot), 40));
+            }
             let (pair, side) = if *slot < count { (*slot, "A") } else { (slot - count, "B") };
             let at = judgements.pair.iter().position(|other| *other as usize == pair);
             match at.and_then(|at| judgements.row.get(at)) {
@@ -249,10 +257,13 @@ impl<'a> Embedding<'a> {
         if refused.len() > places.len() {
             places.push(format!("{} more", refused.len() - places.len()));
         }
-        let said: String =
-            refused.first().map(|(_, said)| said.chars().take(160).collect()).unwrap_or_default();
+        let said = refused.first().map(|(_, said)| one_line(said, 160)).unwrap_or_default();
+        let what = match self.is_loose {
+            true => "they count as texts that say nothing",
+            false => "their pairs count as not different",
+        };
         format!(
-            "the embedder refused {} of the texts ({}); their pairs count as not different. It said: {said}",
+            "the embedder gave no vector for {} of the texts ({}); {what}. It said: {said}",
             refused.len(),
             places.join(", ")
         )
@@ -271,12 +282,19 @@ impl<'a> Embedding<'a> {
     }
 
     /// Vectors of some slots from the cache, `[slots, dimensions]`.
-    fn kept(&self, store: &Store, slots: std::ops::Range<usize>) -> Result<Matrix, EmbedError> {
+    /// `cut` hears of those whose texts were cut.
+    fn kept(
+        &self,
+        store: &Store,
+        slots: std::ops::Range<usize>,
+        cut: &mut HashSet<Key>,
+    ) -> Result<Matrix, EmbedError> {
         let keys = store.keys.get(slots.clone()).unwrap_or_default();
         let mut rows: Vec<Vec<f32>> = vec![Vec::new(); keys.len()];
         store.bucket.read(keys, |position, bytes| {
             if let Some(row) = rows.get_mut(position) {
                 *row = decode(bytes);
+                cut.extend(keys.get(position).filter(|_| is_of_a_cut_text(bytes)));
             }
         })?;
         let cols = rows.iter().map(Vec::len).max().unwrap_or(0);
@@ -310,13 +328,14 @@ impl<'a> Embedding<'a> {
         self.fill(listener)?;
         let count = self.pairs.pair_id.len();
         let embedded = self.embedded();
+        let mut cut = HashSet::new();
         for start in (0..count).step_by(BLOCK) {
             self.context.cancel.check().map_err(EmbedError::from)?;
             let end = (start + BLOCK).min(count);
             let (sides_a, sides_b) = (start..end, count + start..count + end);
             let (a, b) = match &self.store {
                 None => rayon::join(|| embedded(sides_a), || embedded(sides_b)),
-                Some(store) => (self.kept(store, sides_a), self.kept(store, sides_b)),
+                Some(store) => (self.kept(store, sides_a, &mut cut), self.kept(store, sides_b, &mut cut)),
             };
             let (mut a, mut b) = (a?, b?);
             if let Some(store) = self.store.as_ref().filter(|_| !self.refused.is_empty()) {
@@ -334,6 +353,7 @@ impl<'a> Embedding<'a> {
                 listener.advance(end);
             }
         }
+        self.record.cut = cut.len() as u64;
         if self.store.is_none() {
             self.record.texts = 2 * count;
             self.record.embedded = 2 * count;
@@ -395,6 +415,8 @@ struct Queue<'q, 'a> {
     dimensions: Option<usize>,
     /// Slots whose texts the embedder refused, and why.
     refused: Vec<(usize, String)>,
+    /// Slots whose texts were longer than it reads.
+    cut: HashSet<usize>,
 }
 
 impl Queue<'_, '_> {
@@ -452,13 +474,19 @@ impl Work for Queue<'_, '_> {
             });
         }
         let keys: Vec<Key> = task.items.iter().map(|&(slot, _)| self.key(slot)).collect();
-        let bytes: Vec<Vec<u8>> = (0..rows.rows()).map(|row| encode(rows.row(row))).collect();
+        let slots = task.items.iter().map(|(slot, _)| slot);
+        let bytes: Vec<Vec<u8>> =
+            slots.enumerate().map(|(row, slot)| encode(rows.row(row), self.cut.contains(slot))).collect();
         let entries = keys.iter().zip(bytes.iter().map(Vec::as_slice));
         self.store.bucket.put(self.store.space, entries)?;
         self.done += keys.len();
         self.embedded += keys.len();
         self.tell();
         Ok(())
+    }
+
+    fn cut(&mut self, slots: &[usize]) {
+        self.cut.extend(slots);
     }
 
     fn refused(&mut self, task: Task, said: &str) -> Result<(), EmbedError> {
@@ -470,9 +498,14 @@ impl Work for Queue<'_, '_> {
     }
 }
 
-/// A vector as the cache keeps it: `f32`, little-endian.
-fn encode(row: &[f32]) -> Vec<u8> {
-    row.iter().flat_map(|value| value.to_le_bytes()).collect()
+/// A vector as the cache keeps it: `f32`, little-endian; with one byte behind them where its text was cut, which older
+/// versions do not look at.
+fn encode(row: &[f32], is_cut: bool) -> Vec<u8> {
+    row.iter().flat_map(|value| value.to_le_bytes()).chain(is_cut.then_some(1)).collect()
+}
+
+fn is_of_a_cut_text(bytes: &[u8]) -> bool {
+    bytes.len() % 4 == 1
 }
 
 fn decode(bytes: &[u8]) -> Vec<f32> {

@@ -30,6 +30,8 @@ pub use texts::embed_texts;
 
 use std::path::PathBuf;
 
+use rayon::prelude::*;
+
 use crate::cache::CacheError;
 use crate::context::Stopped;
 use crate::hub::HubError;
@@ -67,6 +69,8 @@ pub trait Embedder: Send + Sync {
         while let Some(task) = work.next(amount)? {
             let started = std::time::Instant::now();
             let rows = self.embed(&task.texts())?;
+            let cut = task.items.par_iter().filter(|(_, text)| self.is_cut(text)).map(|(slot, _)| *slot);
+            work.cut(&cut.collect::<Vec<usize>>());
             work.done(task, rows)?;
             match started.elapsed().as_millis() {
                 0..250 => amount.texts = (amount.texts * 2).min(4096),
@@ -99,7 +103,12 @@ pub trait Embedder: Send + Sync {
         text.len().div_ceil(4)
     }
 
-    /// What was found out about it while it was used, in sentences for the user.
+    /// Whether a text is longer than it reads, where that can be told without embedding it.
+    fn is_cut(&self, _text: &str) -> bool {
+        false
+    }
+
+    /// What was found out about it since this was last asked, in sentences for the user.
     fn learnt(&self) -> Vec<String> {
         Vec::new()
     }
@@ -119,8 +128,10 @@ pub struct Usage {
     pub tokens: u64,
     /// Texts that were longer than is read.
     pub cut: u64,
-    /// Requests that were answered.
+    /// Requests that were answered, whether or not the answers could be used.
     pub requests: u64,
+    /// Requests that were sent, those that were refused or got no answer included.
+    pub sent: u64,
 }
 
 /// Most that an embedder takes at a time.
@@ -145,6 +156,11 @@ pub trait Work {
     /// # Errors
     /// Where they break the contract or cannot be kept.
     fn done(&mut self, task: Task, rows: Matrix) -> Result<(), EmbedError>;
+
+    /// Which texts of the task that is handed in next were longer than the embedder reads.
+    fn cut(&mut self, slots: &[usize]) {
+        let _ = slots;
+    }
 
     /// Texts that the embedder refuses, while it takes others; `said` is why. Without their vectors the work goes on.
     ///

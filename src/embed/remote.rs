@@ -3,7 +3,7 @@
 mod answer;
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
@@ -15,7 +15,8 @@ use crate::context::Context;
 use crate::matrix::Matrix;
 use crate::net::accepts::{Accepts, Lack, may_be_a_wish};
 use crate::net::{
-    Client, Endpoint, Failure, FailureKind, Gate, NetError, Policy, for_each, is_about_the_batch,
+    Client, Endpoint, Failure, FailureKind, Gate, NetError, Policy, batch_limit, for_each, is_about_a_text,
+    is_about_the_batch,
 };
 
 /// Answers that must agree on the vectors' length before it is believed, where the user does not give it: a single one
@@ -35,6 +36,12 @@ const HOPELESS: u64 = 3;
 const SET_ASIDE: u64 = 20;
 const SET_ASIDE_SHARE: f64 = 0.05;
 
+/// What helps where a server does not shorten vectors.
+const DIMENSIONS_HINT: &str =
+    "this model gives vectors of one length alone: leave out `--dimensions`, or name another model";
+/// What may help where `--dimensions` was sent and it is not said what was wrong.
+const ASKED_HINT: &str = "check `--dimensions`, the model's name and what the server supports";
+
 /// What helps where a text is too long even when it is cut.
 const LONG_HINT: &str = "cut texts earlier with `--max-tokens`";
 
@@ -53,22 +60,25 @@ pub struct RemoteEmbedder {
     texts: AtomicU64,
     tokens: AtomicU64,
     cut: AtomicU64,
+    /// Requests sent, and those of them that were answered.
+    sent: AtomicU64,
     requests: AtomicU64,
-    /// Vectors of an earlier run stand in the cache.
-    known: AtomicBool,
+    /// It has embedded something, now or in an earlier run.
+    answered: AtomicBool,
     /// Single texts that the server refused.
     refused: AtomicU64,
     accepts: Accepts,
 }
 
-/// Vectors of a task and what the server counted.
+/// Vectors of a task.
 #[derive(Default)]
 struct Vectors {
     /// All zeros where a text was refused; without columns where all were.
     rows: Matrix,
-    tokens: Option<u64>,
     /// Which texts were refused, and what the server said.
     refused: Vec<(usize, String)>,
+    /// Which texts were longer than the server reads.
+    cut: BTreeSet<usize>,
     /// How many texts that is.
     texts: usize,
 }
@@ -84,9 +94,9 @@ impl Vectors {
             }
         }
         self.rows.values.extend(other.rows.values);
-        self.tokens = self.tokens.zip(other.tokens).map(|(a, b)| a + b);
         let before = self.texts;
         self.refused.extend(other.refused.into_iter().map(|(at, said)| (at + before, said)));
+        self.cut.extend(other.cut.into_iter().map(|at| at + before));
         self.texts += other.texts;
         self
     }
@@ -94,8 +104,8 @@ impl Vectors {
 
 /// Why some texts have no vectors.
 enum Why {
-    /// Too many of them, or too long ones; what the server said.
-    TooLarge(String),
+    /// Too many of them, or too long ones; what the server said, and by which status.
+    TooLarge(String, Option<u16>),
     /// The server does not want one of them, or fails on it.
     Refused(NetError, String),
     /// Anything else.
@@ -135,6 +145,7 @@ impl RemoteEmbedder {
         let known = model.starts_with("text-embedding-").then_some(8191);
         let accepts = Accepts::open(endpoint.base(), model, cache);
         let client = Client::new(endpoint, &policy)?;
+        let policy = Policy { one_by_one: true, ..policy };
         if accepts.lacks().contains(&Lack::Slash) {
             client.end_in_slash();
         }
@@ -142,7 +153,8 @@ impl RemoteEmbedder {
             client,
             accepts,
             refused: AtomicU64::new(0),
-            known: AtomicBool::new(false),
+            answered: AtomicBool::new(false),
+            sent: AtomicU64::new(0),
             gate: Gate::new(policy),
             model: model.to_owned(),
             asked: settings.dimensions,
@@ -167,25 +179,22 @@ impl RemoteEmbedder {
 
     /// The text as it is sent: cut where that is asked for, and never empty, which servers refuse.
     fn prepared<'a>(&self, text: &'a str) -> &'a str {
-        let text = match self.max_tokens {
-            Some(tokens) if text.len() > tokens.saturating_mul(4) => {
-                self.cut.fetch_add(1, Ordering::Relaxed);
-                &text[..text.floor_char_boundary(tokens.saturating_mul(4))]
-            }
-            _ => text,
-        };
+        let most = self.max_tokens.map_or(usize::MAX, |tokens| tokens.saturating_mul(4));
+        let text = if text.len() > most { &text[..text.floor_char_boundary(most)] } else { text };
         if text.is_empty() { " " } else { text }
     }
 
     /// Vectors of some texts; what is too large for the server is sent in halves, and at last cut.
     fn request(&self, texts: &[&str]) -> Result<Vectors, NetError> {
         let prepared: Vec<&str> = texts.iter().map(|text| self.prepared(text)).collect();
-        self.vectors(&prepared)
+        let mut vectors = self.vectors(&prepared)?;
+        vectors.cut.extend((0..texts.len()).filter(|&at| self.is_cut(texts[at])));
+        Ok(vectors)
     }
 
     /// Whether the server has ever embedded anything.
     fn has_answered(&self) -> bool {
-        self.requests.load(Ordering::SeqCst) > 0 || self.known.load(Ordering::SeqCst)
+        self.answered.load(Ordering::SeqCst)
     }
 
     fn vectors(&self, texts: &[&str]) -> Result<Vectors, NetError> {
@@ -195,25 +204,32 @@ impl RemoteEmbedder {
             return Ok(self.vectors(first)?.and(self.vectors(rest)?));
         }
         match (self.send(texts), texts) {
-            (Ok(vectors), _) => Ok(vectors),
+            (Ok(answer), _) => self.without_odd(texts, answer),
             (Err(Why::Failed(error)), _) => Err(error),
-            (Err(Why::TooLarge(said)), [_, _, ..]) => {
-                let half = texts.len().div_ceil(2);
-                // Whether it was their number shows once half of them passes.
-                let vectors = self.halves(texts, half)?;
-                if is_about_the_batch(&said) && self.accepts.batch() > half {
-                    // A power of two, as the cache keeps those.
-                    let limit = if half.is_power_of_two() { half } else { half.next_power_of_two() / 2 };
-                    self.accepts.learn(Lack::Batch(limit), &said);
-                    self.accepts.prove([Lack::Batch(limit)]);
-                }
-                Ok(vectors)
-            }
-            (Err(Why::TooLarge(said)), [text]) => self.shortened(text, said),
-            (Err(Why::TooLarge(_)), []) => Ok(Vectors::default()),
+            (Err(Why::TooLarge(said, status)), [_, _, ..]) => self.smaller(texts, &said, status),
+            (Err(Why::TooLarge(said, _)), [text]) => self.shortened(text, said),
+            (Err(Why::TooLarge(..)), []) => Ok(Vectors::default()),
             (Err(Why::Refused(..)), [_, _, ..]) => self.halves(texts, texts.len().div_ceil(2)),
             (Err(Why::Refused(error, said)), _) => self.set_aside(error, said),
         }
+    }
+
+    /// What is too large in one request, in several: as many texts at once as the server says that it takes, or half.
+    fn smaller(&self, texts: &[&str], said: &str, status: Option<u16>) -> Result<Vectors, NetError> {
+        if let Some(limit) = batch_limit(said).filter(|limit| *limit < texts.len()) {
+            self.accepts.learn(Lack::Batch(limit), said);
+            return self.vectors(texts);
+        }
+        let half = texts.len().div_ceil(2);
+        // Whether it was their number shows once half of them passes, and passes whole.
+        let vectors = self.halves(texts, half)?;
+        let is_number = is_about_the_batch(said)
+            || (status == Some(413) && !is_about_a_text(said) && vectors.cut.is_empty());
+        if is_number && self.accepts.batch() > half {
+            self.accepts.learn(Lack::Batch(half), said);
+            self.accepts.prove([Lack::Batch(half)]);
+        }
+        Ok(vectors)
     }
 
     /// Both parts of some texts. Where the first fails before the server has ever answered, the second says whether
@@ -237,6 +253,39 @@ impl RemoteEmbedder {
         }
     }
 
+    /// An answer whose odd vectors are asked for again, each text alone, and at last done without.
+    fn without_odd(&self, texts: &[&str], answer: answer::Vectors) -> Result<Vectors, NetError> {
+        let answer::Vectors { rows, odd } = answer;
+        let mut vectors = Vectors { rows, texts: texts.len(), ..Vectors::default() };
+        for (at, _) in odd {
+            let Some(text) = texts.get(at) else { continue };
+            let alone = match self.send(&[text]) {
+                Ok(answer::Vectors { odd, .. }) if !odd.is_empty() => {
+                    let said = odd.into_iter().next().map(|(_, said)| said).unwrap_or_default();
+                    let hint = "see what the server says of it";
+                    self.set_aside(NetError::Refused { message: said.clone(), hint }, said)?
+                }
+                Ok(answer::Vectors { rows, .. }) => Vectors { rows, texts: 1, ..Vectors::default() },
+                Err(Why::TooLarge(said, _)) => self.shortened(text, said)?,
+                Err(Why::Refused(error, said)) => self.set_aside(error, said)?,
+                Err(Why::Failed(error)) => return Err(error),
+            };
+            vectors.refused.extend(alone.refused.into_iter().map(|(_, said)| (at, said)));
+            vectors.cut.extend(alone.cut.into_iter().map(|_| at));
+            if vectors.rows.cols == 0 {
+                vectors.rows = Matrix::zeros(texts.len(), alone.rows.cols);
+            }
+            match alone.rows.cols {
+                0 => {}
+                cols if cols == vectors.rows.cols => {
+                    vectors.rows.row_mut(at).copy_from_slice(alone.rows.row(0))
+                }
+                _ => vectors.refused.push((at, "a vector of another length than the others'".into())),
+            }
+        }
+        Ok(vectors)
+    }
+
     /// A single text that the server does not want: the others go on without it, as long as it is the exception.
     fn set_aside(&self, error: NetError, said: String) -> Result<Vectors, NetError> {
         let refused = self.refused.fetch_add(1, Ordering::SeqCst) + 1;
@@ -250,7 +299,6 @@ impl RemoteEmbedder {
     /// A text that is longer than the server reads: cut by what the server says of its length, or in half, until it
     /// passes.
     fn shortened(&self, text: &str, mut said: String) -> Result<Vectors, NetError> {
-        self.cut.fetch_add(1, Ordering::Relaxed);
         let mut text = text;
         for _ in 0..CUTS {
             let share = answer::share_that_fits(&said).unwrap_or(0.5);
@@ -260,8 +308,11 @@ impl RemoteEmbedder {
             }
             text = &text[..end];
             match self.send(&[text]) {
-                Ok(vectors) => return Ok(vectors),
-                Err(Why::TooLarge(again)) => said = again,
+                Ok(answer) => {
+                    let vectors = self.without_odd(&[text], answer)?;
+                    return Ok(Vectors { cut: BTreeSet::from([0]), ..vectors });
+                }
+                Err(Why::TooLarge(again, _)) => said = again,
                 Err(Why::Refused(error, said)) => return self.set_aside(error, said),
                 Err(Why::Failed(error)) => return Err(error),
             }
@@ -285,7 +336,7 @@ impl RemoteEmbedder {
     }
 
     /// One request, mended where the server does not know something in it, and tried until it is answered well.
-    fn send(&self, texts: &[&str]) -> Result<Vectors, Why> {
+    fn send(&self, texts: &[&str]) -> Result<answer::Vectors, Why> {
         let name = crate::cache::key(&[texts.first().copied().unwrap_or_default().as_bytes()]);
         let name: String = name.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
         let mut attempts = 0;
@@ -296,11 +347,7 @@ impl RemoteEmbedder {
             let mut lacks = self.accepts.lacks();
             lacks.extend(&tried);
             let body = self.body(texts, &lacks);
-            let outcome = self
-                .client
-                .post("embeddings", &body)
-                .and_then(|value| answer::understood(value, texts.len(), self.known(), self.base()));
-            match outcome {
+            match self.post(texts, &body) {
                 Ok(vectors) => {
                     let said = last.as_ref().map_or("", |failure| failure.said.as_str());
                     tried.iter().for_each(|lack| self.accepts.learn(*lack, said));
@@ -308,12 +355,13 @@ impl RemoteEmbedder {
                     Ok(vectors)
                 }
                 Err(failure) => {
-                    let mut failure = self.mended(failure, &body, &mut tried);
-                    if failure.kind == FailureKind::Again && failure.status.is_some() {
+                    let mut failure = self.hinted(self.mended(failure, &body, &mut tried));
+                    if failure.kind == FailureKind::Again && failure.reached {
                         attempts += 1;
                         // It answers others well: one of these texts may be too much for it.
                         if attempts >= ATTEMPTS_FOR_A_BATCH && self.has_answered() {
                             failure.kind = FailureKind::Fatal("see what the server says of it");
+                            self.gate.forgive();
                         }
                     }
                     last = Some(failure.clone());
@@ -321,34 +369,71 @@ impl RemoteEmbedder {
                 }
             }
         });
-        match outcome {
-            Ok((rows, tokens)) => {
-                self.requests.fetch_add(1, Ordering::SeqCst);
-                Ok(Vectors { rows, tokens, refused: Vec::new(), texts: texts.len() })
-            }
-            Err(NetError::TooLarge { message, .. }) => {
-                let said = last.map(|failure| failure.said).filter(|said| !said.is_empty());
-                Err(Why::TooLarge(said.unwrap_or(message)))
-            }
-            Err(error) => {
-                let Some(failure) = last else { return Err(Why::Failed(error)) };
-                let lower = failure.said.to_lowercase();
-                let is_model = ["model", "deployment"].iter().any(|word| lower.contains(word))
-                    && ["not found", "not exist", "unknown", "no such", "invalid model"]
-                        .iter()
-                        .any(|words| lower.contains(words));
-                let is_about_texts = match failure.status {
-                    Some(400 | 413 | 422) => !is_model,
-                    Some(200..=299 | 500..=599) => attempts >= ATTEMPTS_FOR_A_BATCH && self.has_answered(),
-                    _ => false,
-                };
-                if matches!(error, NetError::Refused { .. }) && is_about_texts {
-                    let said = if failure.said.is_empty() { failure.message } else { failure.said };
-                    return Err(Why::Refused(error, said));
+        outcome.map_err(|error| self.why(error, last, attempts))
+    }
+
+    /// One attempt, counted.
+    fn post(&self, texts: &[&str], body: &Value) -> Result<answer::Vectors, Failure> {
+        self.sent.fetch_add(1, Ordering::SeqCst);
+        let value = self.client.post("embeddings", body)?;
+        self.requests.fetch_add(1, Ordering::SeqCst);
+        let counted = answer::tokens(&value);
+        let outcome = answer::understood(value, texts.len(), self.known(), self.base());
+        // Servers that count nothing: about four bytes a token. Whatever becomes of an answer, it is paid.
+        let estimate = || texts.iter().map(|text| self.tokens(text) as u64).sum();
+        let tokens = counted.unwrap_or_else(|| if outcome.is_ok() { estimate() } else { 0 });
+        self.tokens.fetch_add(tokens, Ordering::Relaxed);
+        let vectors = outcome?;
+        match vectors.odd.first() {
+            // No vector at all, and never one before: that is the server, not the texts.
+            Some((_, what)) if vectors.rows.cols == 0 && !self.has_answered() => Err(Failure::odd(what, 200)),
+            _ => {
+                if vectors.rows.cols > 0 {
+                    self.answered.store(true, Ordering::SeqCst);
                 }
-                Err(Why::Failed(error))
+                Ok(vectors)
             }
         }
+    }
+
+    /// What a failure means for the texts of its request.
+    fn why(&self, error: NetError, last: Option<Failure>, attempts: u32) -> Why {
+        let Some(failure) = last else { return Why::Failed(error) };
+        let said = if failure.said.is_empty() { failure.message.clone() } else { failure.said.clone() };
+        if let NetError::TooLarge { .. } = error {
+            return Why::TooLarge(said, failure.status);
+        }
+        let lower = failure.said.to_lowercase();
+        let is_model = ["model", "deployment"].iter().any(|word| lower.contains(word))
+            && ["not found", "not exist", "unknown", "no such", "invalid model"]
+                .iter()
+                .any(|words| lower.contains(words));
+        let is_texts = match failure.status {
+            _ if failure.kind == FailureKind::Fatal(DIMENSIONS_HINT) => false,
+            Some(400 | 413 | 422) => !is_model,
+            Some(200..=299 | 500..=599) | None => attempts >= ATTEMPTS_FOR_A_BATCH && self.has_answered(),
+            _ => false,
+        };
+        if matches!(error, NetError::Refused { .. }) && is_texts {
+            return Why::Refused(error, said);
+        }
+        Why::Failed(error)
+    }
+
+    /// A refusal of what the user asked for says so.
+    fn hinted(&self, failure: Failure) -> Failure {
+        if self.asked.is_none()
+            || !matches!(failure.kind, FailureKind::Fatal(_))
+            || !matches!(failure.status, Some(400 | 422))
+        {
+            return failure;
+        }
+        let lower = failure.said.to_lowercase();
+        let hint = match ["dimension", "matryoshka"].iter().any(|word| lower.contains(word)) {
+            true => DIMENSIONS_HINT,
+            false => ASKED_HINT,
+        };
+        Failure { kind: FailureKind::Fatal(hint), ..failure }
     }
 
     /// What a refusal says of the request: perhaps the next one can be written so that it passes.
@@ -374,14 +459,6 @@ impl RemoteEmbedder {
             return failure.mended();
         }
         failure
-    }
-
-    /// Counts what is kept.
-    fn count(&self, texts: &[&str], vectors: &Vectors) {
-        self.texts.fetch_add(texts.len() as u64, Ordering::Relaxed);
-        // Servers that count nothing: about four bytes a token.
-        let estimate = || texts.iter().map(|text| self.tokens(text) as u64).sum();
-        self.tokens.fetch_add(vectors.tokens.unwrap_or_else(estimate), Ordering::Relaxed);
     }
 }
 
@@ -442,18 +519,20 @@ impl Embedder for RemoteEmbedder {
         let work = RefCell::new(work);
         let held = RefCell::new(Held::default());
         let keep = |task: Task, vectors: Vectors| {
-            self.count(&task.texts(), &vectors);
+            self.texts.fetch_add(task.items.len() as u64, Ordering::Relaxed);
+            self.cut.fetch_add(vectors.cut.len() as u64, Ordering::Relaxed);
             let mut work = work.borrow_mut();
+            let cut: Vec<usize> =
+                vectors.cut.iter().filter_map(|at| task.items.get(*at)).map(|(slot, _)| *slot).collect();
+            work.cut(&cut);
             if vectors.refused.is_empty() {
                 return work.done(task, vectors.rows);
             }
-            let refused: BTreeSet<usize> = vectors.refused.iter().map(|(at, _)| *at).collect();
+            let refused: BTreeMap<usize, String> = vectors.refused.into_iter().collect();
             let (mut good, mut rows) = (Vec::new(), Matrix { values: Vec::new(), cols: vectors.rows.cols });
-            let mut said = vectors.refused.into_iter();
             for (at, item) in task.items.into_iter().enumerate() {
-                if refused.contains(&at) {
-                    let (_, said) = said.next().unwrap_or_default();
-                    work.refused(Task { items: vec![item] }, &said)?;
+                if let Some(said) = refused.get(&at) {
+                    work.refused(Task { items: vec![item] }, said)?;
                 } else {
                     rows.values.extend_from_slice(vectors.rows.row(at));
                     good.push(item);
@@ -533,7 +612,8 @@ impl Embedder for RemoteEmbedder {
 
     fn expect(&self, dimensions: usize) {
         // What stands in the cache it has answered: then a text that it refuses is the exception, not the server.
-        self.known.store(true, Ordering::SeqCst);
+        self.answered.store(true, Ordering::SeqCst);
+        self.gate.expect_answers();
         // What the user asked for goes first.
         let _ = self.dimensions.compare_exchange(0, dimensions, Ordering::SeqCst, Ordering::SeqCst);
     }
@@ -552,11 +632,16 @@ impl Embedder for RemoteEmbedder {
             tokens: self.tokens.load(Ordering::Relaxed),
             cut: self.cut.load(Ordering::Relaxed),
             requests: self.requests.load(Ordering::SeqCst),
+            sent: self.sent.load(Ordering::SeqCst),
         }
     }
 
+    fn is_cut(&self, text: &str) -> bool {
+        self.max_tokens.is_some_and(|tokens| text.len() > tokens.saturating_mul(4))
+    }
+
     fn learnt(&self) -> Vec<String> {
-        self.accepts.told()
+        self.accepts.news()
     }
 }
 

@@ -36,6 +36,7 @@ pub fn embed_texts<'a>(
     let recipe = Recipe::default();
     let mut twice = Twice(listener, count);
     let mut embedding = Embedding::new(&pairs, embedder, &recipe, context, &mut twice)?;
+    embedding.is_loose = true;
     let mut vectors = Matrix { values: Vec::new(), cols: embedder.dimensions().unwrap_or(0) };
     embedding.for_each_block(&mut twice, |start, a, b| {
         if vectors.values.is_empty() {

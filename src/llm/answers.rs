@@ -199,15 +199,22 @@ pub fn objects(text: &str) -> Vec<serde_json::Map<String, serde_json::Value>> {
     found
 }
 
+/// A description behind its name, where an answer gives it so and not as JSON.
+static CONCEPT: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r#"(?im)^[\s"'*_`#{-]*concept["'*_`]*\s*[:=][\s"'*_`]*(\S.*)$"#));
+
 /// A description as a model wrote it, made fit to print: one line, no quotes or lead around it, not too
-/// long; `None` where nothing is left or it does not answer.
+/// long; `None` where nothing is left or it does not answer. Words that stand under no name are none: whatever a model
+/// says in place of an answer would be taken for a concept.
 pub fn description(text: &str) -> Option<String> {
     let written = field(text, "concept").or_else(|| {
-        // Without JSON, a single short line will do.
-        let body = without_thinking(text).trim().trim_matches('`');
-        let line = body.lines().map(str::trim).find(|line| !line.is_empty())?;
-        (body.lines().filter(|line| !line.trim().is_empty()).count() == 1 && !line.contains(['{', '}']))
-            .then(|| line.to_owned())
+        let body = without_thinking(text);
+        // JSON that holds something else is an answer to something else.
+        if !objects(body).is_empty() {
+            return None;
+        }
+        let named = CONCEPT.captures_iter(body).last()?.get(1)?.as_str();
+        Some(named.trim_end_matches(['}', ' ', ',']).to_owned())
     })?;
     fit(&written)
 }
@@ -428,7 +435,14 @@ mod tests {
                 "<think>hm {\"concept\": \"x\"}</think>{\"concept\": \"AI is mentioned\"}",
                 Some("AI is mentioned"),
             ),
-            ("\"Apologises\"", Some("apologises")),
+            // Under its name in another form than JSON's; under none it may be anything.
+            ("**Concept:** Apologises", Some("apologises")),
+            ("{'concept': 'uses lists'}", Some("uses lists")),
+            ("{\"concept\": \"uses lists\"", Some("uses lists")),
+            ("The answer is below.\nconcept = names a price", Some("names a price")),
+            ("\"Apologises\"", None),
+            ("Bullet points galore", None),
+            ("conceptual: a map", None),
             ("", None),
             (r#"{"concept": ""}"#, None),
             ("Here are my thoughts.\nFirst, the pairs differ.", None),

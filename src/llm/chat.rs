@@ -15,7 +15,9 @@ use super::spending::{Budget, LIMIT_HINT, Price};
 use super::tokens;
 use crate::cache::{ANSWERS, Bucket, Cache, CacheError, Claim, Key, Space, key};
 use crate::net::accepts::{Accepts, Lack, may_be_a_wish};
-use crate::net::{Client, Endpoint, Failure, FailureKind, Gate, NetError, Policy, for_each, said_in};
+use crate::net::{
+    Client, Endpoint, Failure, FailureKind, Gate, NetError, Policy, for_each, one_line, said_in,
+};
 
 /// How often the answer to a request is asked for, when nothing in it can be read.
 const READINGS: u32 = 4;
@@ -25,6 +27,21 @@ const READINGS_OF_REFUSALS: u32 = 2;
 const DOUBTS: u32 = 8;
 /// Unreadable answers, and never a readable one, from which on asking is no use.
 const HOPELESS: u32 = 24;
+/// Attempts for a request that a server fails while it answers others: it may be what the request says.
+const ATTEMPTS_FOR_ONE: u32 = 8;
+/// Requests failed so from which on it matters whether others were answered.
+const FAILED: u32 = 8;
+/// What helps where a server fails more than it answers.
+const FAILED_HINT: &str =
+    "see the server's log; what was answered is kept, the same command goes on from here";
+/// What helps where a server refuses what the user adds to each request.
+const PARAM_HINT: &str = "it is something that `--param` adds: take it out, or see how this server calls it";
+/// What helps where what came is JSON of another service.
+const CHOICES_HINT: &str = "what answers there is no chat model in OpenAI's form: does the base URL end in `/v1`, as it usually does?";
+/// What may help where it is not said what was refused.
+const PARAMS_HINT: &str = "check what `--param` adds, the model's name and what the server supports";
+/// Characters of an answer that a message quotes.
+const QUOTED: usize = 100;
 /// Room for an answer of a model that thinks long, in multiples of the usual.
 const WIDE: usize = 8;
 /// What helps where a single pair is more than a server reads.
@@ -72,6 +89,9 @@ pub struct Reply {
     /// Put together from parts of which some could not be read; not kept.
     #[serde(skip)]
     pub partial: bool,
+    /// What the server said in place of an answer; not kept.
+    #[serde(skip)]
+    pub failure: String,
 }
 
 /// Why an answer may say nothing.
@@ -89,6 +109,8 @@ pub enum Cause {
     Other,
     /// Something that was asked for is missing.
     Part,
+    /// The server failed each time, while it answered others.
+    Failed,
 }
 
 /// How much of an answer can be read.
@@ -125,6 +147,23 @@ impl Legible {
 }
 
 impl Cause {
+    /// For people: how many, asked for what, with an example where there is one.
+    fn of(self, count: u64, purposes: &BTreeSet<&'static str>, example: &str) -> String {
+        let purposes: Vec<&str> = purposes.iter().copied().collect();
+        let what = match (self, count) {
+            (Self::Failed, 1) => "1 request",
+            (Self::Failed, _) => "requests",
+            (_, 1) => "1 answer",
+            _ => "answers",
+        };
+        let what = if count == 1 { what.to_owned() } else { format!("{count} {what}") };
+        let words = match (count, self.in_words().strip_prefix("were ")) {
+            (1, Some(rest)) => format!("was {rest}"),
+            _ => self.in_words().to_owned(),
+        };
+        format!("{what} (asked to {}) {words}{}", purposes.join(" and "), such_as(example))
+    }
+
     /// For people; completes "12 answers …".
     fn in_words(self) -> &'static str {
         match self {
@@ -134,6 +173,7 @@ impl Cause {
             Self::Refusal => "were refused by the model or its filter",
             Self::Other => "did not say what was asked",
             Self::Part => "said a part of what was asked",
+            Self::Failed => "ended in an error each time, while others were answered",
         }
     }
 
@@ -143,6 +183,7 @@ impl Cause {
                 "the model thinks and does not come to an end: switch that off or give it room (`--param`, such as `--param reasoning_effort=low` or `--param max_tokens=16000`)"
             }
             Self::Refusal => "another model may answer",
+            Self::Failed => FAILED_HINT,
             Self::Empty | Self::Other | Self::Part => {
                 "see what the server answers to a plain question: its chat template may not fit the model, or the model may be too small"
             }
@@ -266,11 +307,46 @@ struct Line {
     unread: AtomicU32,
     /// Something could be read once.
     read: AtomicBool,
-    causes: Mutex<BTreeMap<Cause, u64>>,
+    /// Requests that were answered, whatever was in the answers, and those that failed while others were answered.
+    answered: AtomicU32,
+    failed: AtomicU32,
+    /// The latter, since the last answer.
+    failed_since: AtomicU32,
+    /// Answers that were in the cache.
+    cached: AtomicU32,
+    causes: Mutex<BTreeMap<Cause, Unread>>,
+    /// Its number among those that the purse pays: two of them may be the same model.
+    number: usize,
+}
+
+/// What could not be read for one cause.
+#[derive(Debug, Default)]
+struct Unread {
+    count: u64,
+    /// What it was asked for.
+    purposes: BTreeSet<&'static str>,
+    /// The first case.
+    example: String,
 }
 
 /// The parts of a request, by its number: each asks about one pair of it, under the same names.
 pub type Parts<'a> = dyn Fn(usize) -> Vec<Ask> + Sync + 'a;
+
+/// How much can be read of an answer to a request, by its number; of what was asked in one of its parts, where that is
+/// given.
+pub type Readable<'a> = dyn Fn(usize, Option<usize>, &Reply) -> Legible + Sync + 'a;
+
+/// A request to be sent, and what the cache holds of its parts.
+struct Job {
+    index: usize,
+    kept: HashMap<Key, Reply>,
+}
+
+/// What became of a request, and the parts of it that were read where the whole cannot be kept.
+struct Answered {
+    outcome: Result<Reply, NetError>,
+    parts: Vec<(Key, Reply)>,
+}
 
 impl ChatModel {
     /// The model `name` at a server.
@@ -296,10 +372,12 @@ impl ChatModel {
         };
         let accepts = Accepts::open(endpoint.base(), name, cache);
         let client = Client::new(endpoint, &policy)?;
+        let policy = Policy { one_by_one: true, ..policy };
         if accepts.lacks().contains(&Lack::Slash) {
             client.end_in_slash();
         }
         let line = Line {
+            number: purse.next_model(),
             client,
             gate: Gate::new(policy),
             name: name.to_owned(),
@@ -309,6 +387,10 @@ impl ChatModel {
             accepts,
             unread: AtomicU32::new(0),
             read: AtomicBool::new(false),
+            answered: AtomicU32::new(0),
+            failed: AtomicU32::new(0),
+            failed_since: AtomicU32::new(0),
+            cached: AtomicU32::new(0),
             causes: Mutex::default(),
         };
         Ok(Self { line, store })
@@ -333,7 +415,7 @@ impl ChatModel {
         readable: &(dyn Fn(usize, &Reply) -> Legible + Sync),
         progress: &mut dyn FnMut(usize),
     ) -> Result<Vec<Reply>, LanguageError> {
-        self.ask_in_parts(asks, &|_| Vec::new(), readable, progress)
+        self.ask_in_parts(asks, &|_| Vec::new(), &|index, _, reply| readable(index, reply), progress)
     }
 
     /// The same; a request that is more than the server reads is asked in `parts`.
@@ -344,7 +426,7 @@ impl ChatModel {
         &mut self,
         asks: &[Ask],
         parts: &Parts<'_>,
-        readable: &(dyn Fn(usize, &Reply) -> Legible + Sync),
+        readable: &Readable<'_>,
         progress: &mut dyn FnMut(usize),
     ) -> Result<Vec<Reply>, LanguageError> {
         let keys: Vec<Key> = asks.iter().map(|ask| self.line.key(ask)).collect();
@@ -355,7 +437,7 @@ impl ChatModel {
             keys.iter().enumerate().map(|(i, key)| *first.entry(*key).or_insert(i)).collect();
         let outcome =
             self.line.fill(asks, parts, &keys, &same, &mut replies, &mut self.store, readable, progress);
-        self.line.tell();
+        self.line.tell(outcome.is_ok());
         outcome.map_err(|error| match error {
             LanguageError::Net(NetError::Refused { message, hint }) if hint == LIMIT_HINT => {
                 LanguageError::Limit(message)
@@ -433,40 +515,78 @@ impl Line {
         Value::Object(body)
     }
 
-    /// One request until it is answered: whole, or in parts where the server does not read so much.
+    /// One request until it is answered: whole, or in parts where the server does not read so much. `kept` holds what was
+    /// read of its parts before.
     fn answered(
         &self,
         ask: &Ask,
         parts: &dyn Fn() -> Vec<Ask>,
-        readable: &dyn Fn(&Reply) -> Legible,
-    ) -> Result<Reply, NetError> {
-        let mut pieces = if self.accepts.lacks().contains(&Lack::Context) { parts() } else { Vec::new() };
+        kept: &HashMap<Key, Reply>,
+        readable: &dyn Fn(Option<usize>, &Reply) -> Legible,
+    ) -> Answered {
+        let mut pieces = if self.is_in_parts() { parts() } else { Vec::new() };
         if pieces.len() < 2 {
-            match self.read(ask, readable) {
+            match self.read(ask, &|reply| readable(None, reply)) {
                 Err(NetError::TooLarge { message, .. }) => {
                     pieces = parts();
                     if pieces.len() < 2 {
-                        return Err(NetError::TooLarge { message, hint: CONTEXT_HINT });
+                        let outcome = Err(NetError::TooLarge { message, hint: CONTEXT_HINT });
+                        return Answered { outcome, parts: Vec::new() };
                     }
                     self.accepts.learn(Lack::Context, &message);
                 }
-                outcome => return outcome,
+                outcome => return Answered { outcome, parts: Vec::new() },
             }
         }
+        let mut fresh = Vec::new();
+        let outcome = self.pieced(ask.purpose, &pieces, kept, readable, &mut fresh);
+        if outcome.as_ref().is_ok_and(|whole| !whole.partial) {
+            // They stand in the whole.
+            fresh.clear();
+        }
+        Answered { outcome, parts: fresh }
+    }
+
+    /// Whether this server is asked pair by pair.
+    fn is_in_parts(&self) -> bool {
+        self.accepts.lacks().contains(&Lack::Context)
+    }
+
+    /// The answer to a request from those to its parts; `fresh` gets what was read of them now.
+    fn pieced(
+        &self,
+        purpose: &'static str,
+        pieces: &[Ask],
+        kept: &HashMap<Key, Reply>,
+        readable: &dyn Fn(Option<usize>, &Reply) -> Legible,
+        fresh: &mut Vec<(Key, Reply)>,
+    ) -> Result<Reply, NetError> {
         let mut whole = Reply::default();
-        // A piece says only its part of what the whole is asked for.
-        let of_piece = |reply: &Reply| Legible::from(readable(reply) != Legible::Nothing);
-        for piece in &pieces {
-            let reply = self.read(piece, &of_piece).map_err(|error| match error {
-                NetError::TooLarge { message, .. } => NetError::TooLarge { message, hint: CONTEXT_HINT },
-                error => error,
-            })?;
-            let partial = whole.partial || readable(&reply) == Legible::Nothing;
+        for (at, piece) in pieces.iter().enumerate() {
+            // A piece says only its part of what the whole is asked for.
+            let of_piece = |reply: &Reply| readable(Some(at), reply);
+            let key = self.key(piece);
+            let reply = if let Some(reply) = kept.get(&key).filter(|reply| of_piece(reply) == Legible::Whole)
+            {
+                self.purse.note(purpose, 1, 0);
+                reply.clone()
+            } else {
+                let reply = self.read(piece, &of_piece).map_err(|error| match error {
+                    NetError::TooLarge { message, .. } => NetError::TooLarge { message, hint: CONTEXT_HINT },
+                    error => error,
+                })?;
+                if !reply.partial && of_piece(&reply) == Legible::Whole {
+                    // Known from now on, so that the next run looks for parts.
+                    self.accepts.prove([Lack::Context]);
+                    fresh.push((key, reply.clone()));
+                }
+                reply
+            };
+            let partial = whole.partial || of_piece(&reply) == Legible::Nothing;
             whole.append(reply);
             whole.partial = partial;
         }
-        whole.partial |= readable(&whole) != Legible::Whole;
-        self.accepts.prove([Lack::Context]);
+        whole.partial |= readable(None, &whole) != Legible::Whole;
         Ok(whole)
     }
 
@@ -476,6 +596,12 @@ impl Line {
         let mut best: Option<Reply> = None;
         loop {
             let (mut reply, wide) = self.once(ask, reading)?;
+            if reply.cause == Some(Cause::Failed) {
+                return match best.take() {
+                    Some(best) => Ok(self.in_part(ask, best)),
+                    None => self.failed(ask, reply),
+                };
+            }
             let legible = readable(&reply);
             if legible == Legible::Part && best.is_none() && reply.cause != Some(Cause::Cut) {
                 // Once more: what it forgot it may say.
@@ -485,7 +611,7 @@ impl Line {
             }
             let good = legible != Legible::Nothing;
             if !good && let Some(best) = best.take() {
-                return Ok(self.in_part(best));
+                return Ok(self.in_part(ask, best));
             }
             let limited = !self.params.contains_key("max_tokens")
                 && !self.params.contains_key("max_completion_tokens")
@@ -500,7 +626,7 @@ impl Line {
                 }
                 self.unread.store(0, Ordering::SeqCst);
                 self.read.store(true, Ordering::SeqCst);
-                return Ok(if legible == Legible::Part { self.in_part(reply) } else { reply });
+                return Ok(if legible == Legible::Part { self.in_part(ask, reply) } else { reply });
             }
             reading += 1;
             let most = match reply.cause {
@@ -512,14 +638,15 @@ impl Line {
             };
             if reading >= most {
                 let cause = *reply.cause.get_or_insert(Cause::Other);
-                *self.causes.lock().unwrap_or_else(PoisonError::into_inner).entry(cause).or_default() += 1;
+                self.note_cause(cause, ask.purpose, &reply.text);
                 let unread = self.unread.fetch_add(1, Ordering::SeqCst) + 1;
                 if unread >= HOPELESS && !self.read.load(Ordering::SeqCst) {
                     let message = format!(
-                        "`{}` at `{}` answered {unread} requests and nothing in them could be read: the last answers {}",
+                        "`{}` at `{}` answered {unread} requests and nothing in them could be read: the last answers {}{}",
                         self.name,
                         self.client.endpoint().base(),
-                        cause.in_words()
+                        cause.in_words(),
+                        such_as(&reply.text)
                     );
                     return Err(NetError::Refused { message, hint: cause.hint() });
                 }
@@ -528,9 +655,39 @@ impl Line {
         }
     }
 
+    /// Counts what could not be read, and keeps the first case of each cause.
+    fn note_cause(&self, cause: Cause, purpose: &'static str, example: &str) {
+        let mut causes = self.causes.lock().unwrap_or_else(PoisonError::into_inner);
+        let unread = causes.entry(cause).or_default();
+        unread.count += 1;
+        unread.purposes.insert(purpose);
+        if unread.example.is_empty() {
+            unread.example = one_line(example, QUOTED);
+        }
+    }
+
+    /// A request that failed however often it was tried, while others were answered: like an answer that cannot be read,
+    /// as long as it is the exception.
+    fn failed(&self, ask: &Ask, reply: Reply) -> Result<Reply, NetError> {
+        self.note_cause(Cause::Failed, ask.purpose, &reply.failure);
+        let failed = self.failed.fetch_add(1, Ordering::SeqCst) + 1;
+        let since = self.failed_since.fetch_add(1, Ordering::SeqCst) + 1;
+        let answered = self.answered.load(Ordering::SeqCst);
+        let (name, base, said) = (&self.name, self.client.endpoint().base(), &reply.failure);
+        let what = if failed >= FAILED && failed > answered + self.cached.load(Ordering::SeqCst) {
+            format!("answered {answered} requests and failed {failed}")
+        } else if answered > 0 && since >= HOPELESS.max(3 * self.gate.policy().concurrency as u32) {
+            // It was well, and is no more.
+            format!("answered {answered} requests, and then failed {since} in a row")
+        } else {
+            return Ok(reply);
+        };
+        Err(NetError::Refused { message: format!("`{name}` at `{base}` {what}: {said}"), hint: FAILED_HINT })
+    }
+
     /// An answer of which a part can be used, and which is not kept.
-    fn in_part(&self, reply: Reply) -> Reply {
-        *self.causes.lock().unwrap_or_else(PoisonError::into_inner).entry(Cause::Part).or_default() += 1;
+    fn in_part(&self, ask: &Ask, reply: Reply) -> Reply {
+        self.note_cause(Cause::Part, ask.purpose, "");
         self.read.store(true, Ordering::SeqCst);
         Reply { partial: true, ..reply }
     }
@@ -538,7 +695,10 @@ impl Line {
     /// One answer, of a request that is mended until the server takes it; and whether it had much room.
     fn once(&self, ask: &Ask, reading: u32) -> Result<(Reply, bool), NetError> {
         let mut trial = Trial::default();
-        self.gate.with_retries(&format!("{} {reading}", ask.version), || {
+        let mut attempts = 0;
+        // What the server said, where it is this request alone that it fails.
+        let mut alone = None;
+        let outcome = self.gate.with_retries(&format!("{} {reading}", ask.version), || {
             let mut lacks = self.accepts.lacks();
             if trial.known != lacks {
                 // Another request has found something out: that may be all, and nothing tried here may take the blame.
@@ -547,34 +707,69 @@ impl Line {
             lacks.extend(&trial.left_out);
             let body = self.body(ask, &lacks);
             self.purse.take(ask.purpose)?;
-            match self.client.post("chat/completions", &body).and_then(|value| reply(&value)) {
-                Ok(reply) => {
-                    let (tokens_in, tokens_out) = reply.usage.unwrap_or_else(|| {
-                        (
-                            tokens::estimate(&ask.system) + tokens::estimate(&ask.user),
-                            tokens::estimate(&reply.text),
-                        )
-                    });
-                    self.purse.pay(ask.purpose, tokens_in, tokens_out, self.price);
-                    for lack in &trial.left_out {
-                        self.accepts.learn(*lack, &trial.said);
-                    }
-                    // These two are proven by what can be read.
-                    let wide = lacks.remove(&Lack::Thinks);
-                    lacks.remove(&Lack::Context);
-                    self.accepts.prove(lacks);
-                    Ok((reply, wide))
-                }
-                Err(failure) => {
-                    self.purse.failed();
-                    if is_filtered(&failure) {
-                        let cause = Some(Cause::Refusal);
-                        return Ok((Reply { cause, ..Reply::default() }, true));
-                    }
-                    Err(self.mended(failure, body, &mut trial))
-                }
+            let failure = match self.client.post("chat/completions", &body).and_then(|value| reply(&value)) {
+                Ok(reply) => return Ok(self.taken(ask, reply, lacks, &trial)),
+                Err(failure) => failure,
+            };
+            self.purse.failed();
+            if is_filtered(&failure) {
+                let cause = Some(Cause::Refusal);
+                return Ok((Reply { cause, ..Reply::default() }, true));
             }
-        })
+            let mut failure = self.hinted(self.mended(failure, body, &mut trial));
+            attempts += u32::from(failure.kind == FailureKind::Again && failure.reached);
+            if self.has_answered() && is_of_one(&failure, attempts) {
+                failure.kind = FailureKind::Fatal(FAILED_HINT);
+                let said = if failure.said.is_empty() { &failure.message } else { &failure.said };
+                alone = Some(said.clone());
+                self.gate.forgive();
+            }
+            Err(failure)
+        });
+        match (outcome, alone) {
+            (Err(NetError::Refused { .. }), Some(said)) => {
+                let cause = Some(Cause::Failed);
+                Ok((Reply { cause, failure: said, ..Reply::default() }, true))
+            }
+            (outcome, _) => outcome,
+        }
+    }
+
+    /// Whether this model has answered anything, now or in an earlier run.
+    fn has_answered(&self) -> bool {
+        self.gate.has_answered() || self.read.load(Ordering::SeqCst)
+    }
+
+    /// An answer is paid, and what was left out of its request is learnt.
+    fn taken(&self, ask: &Ask, reply: Reply, mut lacks: BTreeSet<Lack>, trial: &Trial) -> (Reply, bool) {
+        self.answered.fetch_add(1, Ordering::SeqCst);
+        self.failed_since.store(0, Ordering::SeqCst);
+        let (tokens_in, tokens_out) = reply.usage.unwrap_or_else(|| {
+            (tokens::estimate(&ask.system) + tokens::estimate(&ask.user), tokens::estimate(&reply.text))
+        });
+        self.purse.pay(ask.purpose, tokens_in, tokens_out, self.price);
+        for lack in &trial.left_out {
+            self.accepts.learn(*lack, &trial.said);
+        }
+        // These two are proven by what can be read.
+        let wide = lacks.remove(&Lack::Thinks);
+        lacks.remove(&Lack::Context);
+        self.accepts.prove(lacks);
+        (reply, wide)
+    }
+
+    /// A refusal of what the user adds to each request says so.
+    fn hinted(&self, failure: Failure) -> Failure {
+        let is_open =
+            matches!(failure.kind, FailureKind::Fatal(_)) && matches!(failure.status, Some(400 | 422));
+        if !is_open || self.params.is_empty() {
+            return failure;
+        }
+        let lower = failure.said.to_lowercase();
+        let words: BTreeSet<&str> = lower.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+        let is_named = self.params.keys().any(|name| words.contains(name.to_lowercase().as_str()));
+        let kind = FailureKind::Fatal(if is_named { PARAM_HINT } else { PARAMS_HINT });
+        Failure { kind, ..failure }
     }
 
     /// What a refusal says of the request: perhaps the next one can be written so that it passes.
@@ -609,21 +804,49 @@ impl Line {
         }
     }
 
-    /// Puts what was found out where the user will read it, each cause once.
-    fn tell(&self) {
-        for text in self.accepts.told() {
+    /// Puts what was found out where the user will read it, each cause once; what ends the run is said at its end.
+    fn tell(&self, goes_on: bool) {
+        for text in self.accepts.news() {
             self.purse.tell(&text, text.clone());
         }
-        for (cause, count) in self.causes.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            let name = format!("{} {cause:?}", self.name);
-            let answers = if *count == 1 { "answer" } else { "answers" };
+        let causes = self.causes.lock().unwrap_or_else(PoisonError::into_inner);
+        let who = format!("{} {}", self.number, self.name);
+        let nothing = format!("{who} nothing");
+        let worst = causes.iter().max_by_key(|(_, unread)| unread.count);
+        if let Some((cause, unread)) = worst.filter(|_| !self.read.load(Ordering::SeqCst)) {
+            // Too few to end the run, and the user must not take what is missing for what was found.
+            let all: u64 = causes.values().map(|unread| unread.count).sum();
             let text = format!(
-                "{count} {answers} of `{}` {}; they count as missing and are asked for again next time",
+                "nothing could be read of what `{}` answered, and all of it is missing: {}. Hint: {}",
                 self.name,
-                cause.in_words()
+                cause.of(all, &unread.purposes, &unread.example),
+                cause.hint()
             );
-            self.purse.tell(&name, text);
+            return if goes_on { self.purse.tell(&nothing, text) } else { self.purse.withdraw(&nothing) };
         }
+        self.purse.withdraw(&nothing);
+        for (cause, unread) in causes.iter() {
+            // What went wrong at the server is worth its words; of answers the count will do.
+            let example = if *cause == Cause::Failed { unread.example.as_str() } else { "" };
+            let text = format!(
+                "`{}`: {}; they count as missing and are asked for again next time",
+                self.name,
+                cause.of(unread.count, &unread.purposes, example)
+            );
+            self.purse.tell(&format!("{who} {cause:?}"), text);
+        }
+    }
+
+    /// What the cache holds of a request's parts, where it would be asked in parts.
+    fn kept(&self, bucket: &Bucket, parts: &dyn Fn() -> Vec<Ask>) -> Result<HashMap<Key, Reply>, CacheError> {
+        let mut kept = HashMap::new();
+        if self.is_in_parts() {
+            let keys: Vec<Key> = parts().iter().map(|piece| self.key(piece)).collect();
+            bucket.read(&keys, |at, bytes| {
+                kept.extend(keys.get(at).copied().zip(serde_json::from_slice(bytes).ok()));
+            })?;
+        }
+        Ok(kept)
     }
 
     #[allow(clippy::too_many_arguments, reason = "the parts of one call, some of them lent")]
@@ -636,7 +859,7 @@ impl Line {
         same: &[usize],
         replies: &mut [Option<Reply>],
         store: &mut Option<(Bucket, Space)>,
-        readable: &(dyn Fn(usize, &Reply) -> Legible + Sync),
+        readable: &Readable<'_>,
         progress: &mut dyn FnMut(usize),
     ) -> Result<(), LanguageError> {
         let mut done = 0;
@@ -645,7 +868,7 @@ impl Line {
             bucket.read(keys, |index, bytes| {
                 let Some((key, slot)) = keys.get(index).zip(replies.get_mut(index)) else { return };
                 match serde_json::from_slice(bytes) {
-                    Ok(reply) if readable(index, &reply) == Legible::Whole => *slot = Some(reply),
+                    Ok(reply) if readable(index, None, &reply) == Legible::Whole => *slot = Some(reply),
                     // Kept by an earlier version, which kept everything: asked for anew.
                     _ => unread.push(*key),
                 }
@@ -655,6 +878,7 @@ impl Line {
             }
             if replies.iter().any(Option::is_some) {
                 self.read.store(true, Ordering::SeqCst);
+                self.gate.expect_answers();
             }
             for (index, ask) in asks.iter().enumerate() {
                 if replies[index].is_some() && same[index] == index {
@@ -662,6 +886,7 @@ impl Line {
                     done += 1;
                 }
             }
+            self.cached.fetch_add(done as u32, Ordering::SeqCst);
         }
         progress(done);
         let mut waiting: Vec<usize> =
@@ -674,7 +899,7 @@ impl Line {
             let shared = std::cell::RefCell::new(store.as_mut());
             let (replies_cell, done_cell) =
                 (std::cell::RefCell::new(&mut *replies), std::cell::Cell::new(done));
-            let outcome = for_each::<usize, Reply, LanguageError>(
+            let outcome = for_each::<Job, Answered, LanguageError>(
                 self.gate.policy().concurrency,
                 &self.gate.policy().context.cancel,
                 &mut || {
@@ -684,16 +909,33 @@ impl Line {
                             None => Some(Claim::Ours),
                         };
                         match claim {
-                            Some(Claim::Ours) => return Ok(Some(index)),
+                            Some(Claim::Ours) => {
+                                let kept = match shared.borrow_mut().as_mut() {
+                                    Some((bucket, _)) => self.kept(bucket, &|| parts(index))?,
+                                    None => HashMap::new(),
+                                };
+                                return Ok(Some(Job { index, kept }));
+                            }
                             Some(Claim::Theirs) => others.push(index),
                             _ => late.push(index),
                         }
                     }
                     Ok(None)
                 },
-                &|&index| self.answered(&asks[index], &|| parts(index), &|reply| readable(index, reply)),
-                &mut |index, reply| {
-                    let read = readable(index, &reply) != Legible::Nothing;
+                &|job| {
+                    let Job { index, kept } = job;
+                    let of = |part: Option<usize>, reply: &Reply| readable(*index, part, reply);
+                    Ok(self.answered(&asks[*index], &|| parts(*index), kept, &of))
+                },
+                &mut |Job { index, .. }, Answered { outcome, parts }| {
+                    if let Some((bucket, space)) = shared.borrow_mut().as_mut() {
+                        for (key, part) in &parts {
+                            let bytes = serde_json::to_vec(part).unwrap_or_default();
+                            bucket.put(*space, [(key, bytes.as_slice())])?;
+                        }
+                    }
+                    let reply = outcome?;
+                    let read = readable(index, None, &reply) != Legible::Nothing;
                     if !read {
                         self.purse.note(asks[index].purpose, 0, 1);
                     }
@@ -752,6 +994,22 @@ impl Line {
     }
 }
 
+/// An example, behind what it is one of; nothing where there is none.
+fn such_as(example: &str) -> String {
+    let line = one_line(example, QUOTED);
+    if line.is_empty() { String::new() } else { format!(", such as “{line}”") }
+}
+
+/// Whether a failure, of a server that answers others, is about one request alone: tried often, or refused for what is
+/// in it.
+fn is_of_one(failure: &Failure, attempts: u32) -> bool {
+    match failure.kind {
+        FailureKind::Again => failure.reached && attempts >= ATTEMPTS_FOR_ONE,
+        FailureKind::Fatal(_) => matches!(failure.status, Some(400 | 422)),
+        _ => false,
+    }
+}
+
 /// Whether a refusal is about what the texts say, so that no other form of the request helps.
 fn is_filtered(failure: &Failure) -> bool {
     const WORDS: &[&str] = &[
@@ -773,15 +1031,15 @@ fn is_filtered(failure: &Failure) -> bool {
 fn reply(value: &Value) -> Result<Reply, Failure> {
     if let Some(error) = value.get("error").filter(|error| !error.is_null()) {
         let said = said_in(value).unwrap_or_else(|| "no message".into());
-        let said: String = said.chars().filter(|c| !c.is_control()).take(200).collect();
+        let said = one_line(&said, 200);
         let status = error.get("code").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok());
         let message = format!("the server answered with an error: {said}");
-        return Err(Failure { status, said, ..Failure::again(message) });
+        return Err(Failure { status, said, ..Failure::odd(message, 200) });
     }
-    let choice = value
-        .get("choices")
-        .and_then(|choices| choices.get(0))
-        .ok_or_else(|| Failure::again("the server's answer has no `choices`"))?;
+    let choice = value.get("choices").and_then(|choices| choices.get(0)).ok_or_else(|| Failure {
+        hint: CHOICES_HINT,
+        ..Failure::odd("the server's answer has no `choices`", 200)
+    })?;
     let message = choice.get("message");
     let content = message.and_then(|message| message.get("content"));
     let text = match content {
@@ -823,31 +1081,8 @@ fn reply(value: &Value) -> Result<Reply, Failure> {
         .unwrap_or_default();
     let count = |name: &str| value.get("usage").and_then(|usage| usage.get(name)).and_then(Value::as_u64);
     let usage = count("prompt_tokens").zip(count("completion_tokens"));
-    Ok(Reply { text, tokens, usage, cause, partial: false })
+    Ok(Reply { text, tokens, usage, cause, ..Reply::default() })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_verdict_is_graded_by_its_tokens() {
-        let text = "{\"p\": {\"s1\": \"A\"}}";
-        let at = text.find("A\"").unwrap();
-        let tokens = |word: &str, top: Vec<(&str, f64)>| {
-            vec![
-                (text[..at].to_owned(), vec![]),
-                (word.to_owned(), top.into_iter().map(|(t, p)| (t.to_owned(), p.ln())).collect()),
-                ("\"}}".to_owned(), vec![]),
-            ]
-        };
-        let reply = |tokens| Reply { text: text.into(), tokens, ..Reply::default() };
-        let sure = reply(tokens("A", vec![("A", 0.7), ("B", 0.2), ("tie", 0.1)]));
-        assert!((sure.grade(Said::A, at) - 0.5).abs() < 1e-6);
-        let odd = reply(tokens("X", vec![("A", 0.7)]));
-        assert_eq!(odd.grade(Said::A, at), 1.0, "tokens that are not the text are not believed");
-        let other = reply(tokens("A", vec![("zebra", 0.9), ("A", 0.05)]));
-        assert_eq!(other.grade(Said::A, at), 1.0);
-        assert_eq!(reply(vec![]).grade(Said::Tie, at), 0.0);
-    }
-}
+mod tests;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -138,6 +139,7 @@ pub const LIMIT_HINT: &str =
 pub struct Budget {
     limits: Limits,
     state: Mutex<State>,
+    models: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -153,7 +155,12 @@ struct State {
 impl Budget {
     /// A purse with these limits.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, state: Mutex::default() }
+        Self { limits, ..Self::default() }
+    }
+
+    /// A number for a model that is paid from it.
+    pub fn next_model(&self) -> usize {
+        self.models.fetch_add(1, Ordering::Relaxed)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -226,6 +233,11 @@ impl Budget {
     /// Something that the user should know; said again under the same name, it takes the place of what was said.
     pub fn tell(&self, name: &str, text: String) {
         self.lock().told.insert(name.to_owned(), text);
+    }
+
+    /// What was said under this name is no longer so.
+    pub fn withdraw(&self, name: &str) {
+        self.lock().told.remove(name);
     }
 
     /// What the user should know of how asking went.

@@ -121,8 +121,11 @@ impl Which<'_> {
             let found = answers::choices(&reply.text, &names);
             found.into_iter().map(|said| said.map(|(said, at)| reply.grade(said, at))).collect()
         };
-        let readable =
-            |index: usize, reply: &Reply| Legible::of(read(index, reply).iter().map(Option::is_some));
+        let readable = |index: usize, part: Option<usize>, reply: &Reply| {
+            let read = read(index, reply);
+            let of_part = |(at, _): &(usize, &Option<f32>)| part.is_none_or(|part| part == *at);
+            Legible::of(read.iter().enumerate().filter(of_part).map(|(_, said)| said.is_some()))
+        };
         let size = self.pairs_per_call.max(1);
         // Two requests a part: A first and B first.
         let parts = |index: usize| -> Vec<Ask> {

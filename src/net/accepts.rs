@@ -11,6 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
+use super::one_line;
 use crate::cache::{Cache, Key, SERVERS, key};
 
 /// Something that a server may lack.
@@ -160,8 +161,6 @@ pub fn may_be_a_wish(status: Option<u16>, said: &str) -> bool {
     }
 }
 
-/// Batch limits are kept in powers of two up to this.
-const LARGEST_BATCH: u32 = 14;
 /// How long the cache is believed: servers get better.
 const BELIEVED_DAYS: u64 = 30;
 
@@ -181,24 +180,32 @@ struct Lesson {
     said: String,
     /// A request without it was answered.
     proven: bool,
-    /// It was known before this run.
+    /// It was known before this run, or was said in it.
     known: bool,
 }
+
+/// The name of the largest batch in the cache; the number is in the entry, before what the server said.
+const BATCH: &str = "largest batch";
+/// Characters of what a server said that are kept and said.
+const SAID: usize = 160;
 
 impl Accepts {
     /// With what the cache knows of this model at this server.
     pub fn open(base: &str, model: &str, cache: Option<&Cache>) -> Self {
         let mut learnt = BTreeMap::new();
-        let all = || TABLE.iter().map(|row| row.lack).chain((0..=LARGEST_BATCH).map(|p| Lack::Batch(1 << p)));
         // Nothing depends on it but a few requests: a cache that cannot be read is none.
         if let Some(bucket) = cache.and_then(|cache| cache.bucket(SERVERS).ok()) {
-            let lacks: Vec<Lack> = all().collect();
-            let keys: Vec<Key> = lacks.iter().map(|lack| address(base, model, *lack)).collect();
+            let names: Vec<&str> = TABLE.iter().map(|row| row.name).chain([BATCH]).collect();
+            let keys: Vec<Key> = names.iter().map(|name| address(base, model, name)).collect();
             let _ = bucket.read(&keys, |at, said| {
                 let said = String::from_utf8_lossy(said).into_owned();
-                if let Some(lack) = lacks.get(at) {
-                    learnt.insert(*lack, Lesson { said, proven: true, known: true });
-                }
+                let known = match TABLE.get(at) {
+                    Some(row) => Some((row.lack, said)),
+                    None => said
+                        .split_once(' ')
+                        .and_then(|(most, said)| Some((Lack::Batch(most.parse().ok()?), said.to_owned()))),
+                };
+                learnt.extend(known.map(|(lack, said)| (lack, Lesson { said, proven: true, known: true })));
             });
         }
         let cache = cache.cloned();
@@ -237,8 +244,16 @@ impl Accepts {
 
     /// From now on requests are written without it.
     pub fn learn(&self, lack: Lack, said: &str) {
-        let lesson = Lesson { said: one_line(said), ..Lesson::default() };
-        self.lock().entry(lack).or_insert(lesson);
+        let lesson = Lesson { said: one_line(said, SAID), ..Lesson::default() };
+        let mut learnt = self.lock();
+        if let Lack::Batch(most) = lack {
+            // Only the smallest counts.
+            if learnt.keys().any(|known| matches!(known, Lack::Batch(known) if *known <= most)) {
+                return;
+            }
+            learnt.retain(|known, _| !matches!(known, Lack::Batch(_)));
+        }
+        learnt.entry(lack).or_insert(lesson);
     }
 
     /// A request without these was answered: they are kept for the next run.
@@ -251,7 +266,10 @@ impl Accepts {
                     && !lesson.proven
                 {
                     lesson.proven = true;
-                    fresh.push((address(&self.base, &self.model, lack), lesson.said.clone()));
+                    fresh.push(match lack {
+                        Lack::Batch(most) => (self.address(BATCH), format!("{most} {}", lesson.said)),
+                        lack => (self.address(named(lack)), lesson.said.clone()),
+                    });
                 }
             }
         }
@@ -261,20 +279,29 @@ impl Accepts {
         let keep = |cache: &Cache| -> Result<(), crate::cache::CacheError> {
             let mut bucket = cache.bucket(SERVERS)?;
             let space = bucket.space(&format!("{} at {}", self.model, self.base))?;
+            // A larger batch may stand there from before.
+            let keys: Vec<Key> = fresh.iter().map(|(key, _)| *key).collect();
+            bucket.remove(&keys)?;
             bucket.put(space, fresh.iter().map(|(key, said)| (key, said.as_bytes())))
         };
         // Not kept, it is learnt again.
         let _ = self.cache.as_ref().map(keep);
     }
 
-    /// What was found out in this run, each once, in sentences.
-    pub fn told(&self) -> Vec<String> {
-        let learnt = self.lock();
-        let told = |(lack, lesson): (&Lack, &Lesson)| {
+    fn address(&self, name: &str) -> Key {
+        address(&self.base, &self.model, name)
+    }
+
+    /// What was found out since this was last asked, in sentences.
+    pub fn news(&self) -> Vec<String> {
+        let mut learnt = self.lock();
+        let told = |(lack, lesson): (&Lack, &mut Lesson)| {
             if lesson.known || !lesson.proven {
                 return None;
             }
+            lesson.known = true;
             let what = match lack {
+                Lack::Batch(1) => "takes no more than 1 text at once".to_owned(),
                 Lack::Batch(most) => format!("takes no more than {most} texts at once"),
                 lack => TABLE.iter().find(|row| row.lack == *lack)?.told.to_owned(),
             };
@@ -282,7 +309,7 @@ impl Accepts {
                 if lesson.said.is_empty() { String::new() } else { format!(" (it said: {})", lesson.said) };
             Some(format!("`{}` at `{}` {what}{said}", self.model, self.base))
         };
-        learnt.iter().filter_map(told).collect()
+        learnt.iter_mut().filter_map(told).collect()
     }
 }
 
@@ -304,19 +331,14 @@ fn sent_in(lack: Lack, sent: &Value) -> bool {
     }
 }
 
-fn address(base: &str, model: &str, lack: Lack) -> Key {
-    let days = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |passed| passed.as_secs() / 86_400);
-    let name = match lack {
-        Lack::Batch(most) => format!("batch {most}"),
-        lack => TABLE.iter().find(|row| row.lack == lack).map_or("", |row| row.name).to_owned(),
-    };
-    let period = (days / BELIEVED_DAYS).to_string();
-    key(&[b"accepts 1", base.as_bytes(), model.as_bytes(), name.as_bytes(), period.as_bytes()])
+fn named(lack: Lack) -> &'static str {
+    TABLE.iter().find(|row| row.lack == lack).map_or("", |row| row.name)
 }
 
-fn one_line(said: &str) -> String {
-    let line: String = said.chars().map(|c| if c.is_control() { ' ' } else { c }).take(160).collect();
-    line.trim().to_owned()
+fn address(base: &str, model: &str, name: &str) -> Key {
+    let days = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |passed| passed.as_secs() / 86_400);
+    let period = (days / BELIEVED_DAYS).to_string();
+    key(&[b"accepts 1", base.as_bytes(), model.as_bytes(), name.as_bytes(), period.as_bytes()])
 }
 
 #[cfg(test)]
@@ -372,14 +394,24 @@ mod tests {
         first.learn(Lack::Schema, "perhaps");
         first.learn(Lack::Batch(32), "at most 32");
         first.prove([Lack::Temperature, Lack::Batch(32), Lack::Room]);
-        let told = first.told();
+        let told = first.news();
         assert_eq!(told.len(), 2, "{told:?}");
         assert!(told[0].contains("`m` at `http://a/v1`") && told[0].contains("no temperature"), "{told:?}");
+        assert!(first.news().is_empty(), "it is said once");
 
         let again = Accepts::open("http://a/v1", "m", Some(&cache));
         assert_eq!(again.lacks(), BTreeSet::from([Lack::Temperature, Lack::Batch(32)]));
         assert_eq!(again.batch(), 32);
-        assert!(again.told().is_empty(), "known already");
+        assert!(again.news().is_empty(), "known already");
+        // A smaller batch takes the place of a larger one, of whatever size, and is said alone.
+        for most in [40, 30, 7, 11] {
+            again.learn(Lack::Batch(most), &format!("no more than {most} {}", "word ".repeat(100)));
+        }
+        again.prove(again.lacks());
+        let told = again.news();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].contains("no more than 7 texts at once") && told[0].ends_with("…)"), "{told:?}");
+        assert_eq!(Accepts::open("http://a/v1", "m", Some(&cache)).batch(), 7);
         assert!(Accepts::open("http://b/v1", "m", Some(&cache)).lacks().is_empty());
         assert!(Accepts::open("http://a/v1", "n", Some(&cache)).lacks().is_empty());
     }

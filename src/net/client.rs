@@ -7,11 +7,19 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::reach::Reach;
-use super::{Failure, FailureKind, NetError, Policy, Secret, retry_after};
+use super::too_large::is_too_large;
+use super::{Failure, FailureKind, NetError, Policy, Secret, odd, one_line, retry_after};
 use crate::context::Context;
 use crate::limits::{self, ANSWER};
 
 const OPENAI: &str = "https://api.openai.com/v1";
+
+/// What helps where the server wants money first.
+const CREDIT_HINT: &str = "the account has no credit left; add some, the same command goes on from here";
+
+/// What helps where a server answers that it has failed.
+const UNWELL_HINT: &str =
+    "the server answers, and says that it fails: see its log; the same command goes on from here";
 
 /// Where a server is, and the key to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -162,6 +170,7 @@ impl Client {
             .map(Duration::from_millis)
             .or_else(|| retry_after::parse(&header("retry-after")?));
         let location = header("location");
+        let kind = header("content-type").unwrap_or_default();
         let body = response.body_mut().with_config().limit(ANSWER.most()).read_to_vec();
         let mut body = match body {
             Ok(body) => body,
@@ -179,18 +188,25 @@ impl Client {
             secret.scrub_bytes(&mut body);
         }
         if (200..300).contains(&status) {
-            return self.json(&url, &body);
+            return self.json(&url, &kind, &body);
         }
         Err(self.refused(&url, status, wait, location.as_deref(), &body))
     }
 
     /// A good answer's JSON.
-    fn json(&self, url: &str, body: &[u8]) -> Result<Value, Failure> {
+    fn json(&self, url: &str, kind: &str, body: &[u8]) -> Result<Value, Failure> {
+        let body = odd::without_mark(body);
         if let Err((_, too_much)) = limits::json_depth(body) {
-            return Err(Failure::again(format!("`{url}` gave an answer that is not JSON: {too_much}")));
+            return Err(Failure::odd(format!("`{url}` gave an answer that is not JSON: {too_much}"), 200));
         }
-        let mut value = serde_json::from_slice(body)
-            .map_err(|error| Failure::again(format!("`{url}` gave an answer that is not JSON: {error}")))?;
+        let parsed = serde_json::from_slice(body).or_else(|error| {
+            odd::without_nan(body).and_then(|body| serde_json::from_slice(&body).ok()).ok_or(error)
+        });
+        let mut value = parsed.map_err(|error| {
+            let (what, hint) = odd::what_it_is(kind, body, &error.to_string());
+            let message = self.safe(&format!("`{url}` gave {what}"));
+            Failure { hint, ..Failure::odd(message, 200) }
+        })?;
         for secret in self.secrets() {
             secret.scrub_value(&mut value);
         }
@@ -217,7 +233,7 @@ impl Client {
             _ if lower.contains("invalid peer certificate") => {
                 Failure::fatal(message, "the server's certificate does not fit the address or the date")
             }
-            _ => Failure::again(message),
+            _ => Failure { reached: was_reached(error), ..Failure::again(message) },
         }
     }
 
@@ -247,21 +263,23 @@ impl Client {
             if path(location) == format!("{}/", path(url)) {
                 // The same place: nobody else gets the key.
                 self.end_in_slash();
-                return Failure { kind: FailureKind::Mended, message, status: Some(status), said };
+                return Failure { kind: FailureKind::Mended, said, ..Failure::odd(message, status) };
             }
-            let place: String =
-                location.split(['?', '#']).next().unwrap_or_default().chars().take(200).collect();
+            let place = self.safe(location.split(['?', '#']).next().unwrap_or_default());
             let place = place.rsplit_once('@').map_or(place.as_str(), |(_, place)| place);
-            message.push_str(&format!(" (to `{}`)", self.safe(place)));
+            message.push_str(&format!(" (to `{}`)", one_line(place, 200)));
         }
         let kind = match status {
             413 => FailureKind::TooLarge,
             400 | 422 | 500 if is_too_large(&lower) => FailureKind::TooLarge,
+            402 => FailureKind::Fatal(CREDIT_HINT),
             429 if lower.contains("insufficient_quota") || lower.contains("exceeded your current quota") => {
-                FailureKind::Fatal(
-                    "the account has no credit left; add some, the same command goes on from here",
-                )
+                FailureKind::Fatal(CREDIT_HINT)
             }
+            // What is not offered now is not offered in a minute.
+            405 | 501 | 505 => FailureKind::Fatal(
+                "what answers there does not offer this: check the base URL, which usually ends in `/v1`, and whether the server serves models of this kind",
+            ),
             429 | 503 | 529 => FailureKind::Busy(wait),
             408 | 409 | 425 | 500..=599 => match wait {
                 Some(wait) => FailureKind::Busy(Some(wait)),
@@ -275,7 +293,8 @@ impl Client {
             }
             _ => FailureKind::Fatal("check the model's name and what the server supports"),
         };
-        Failure { kind, message: self.safe(&message), status: Some(status), said }
+        let hint = if status >= 500 { UNWELL_HINT } else { "" };
+        Failure { kind, said, hint, ..Failure::odd(self.safe(&message), status) }
     }
 
     /// Without the key, whoever put it there.
@@ -285,13 +304,27 @@ impl Client {
 
     /// What the body of a refusal says, short and on one line.
     fn said(&self, body: &[u8]) -> String {
+        let body = odd::without_mark(body);
         let value: Option<Value> =
             if limits::json_depth(body).is_ok() { serde_json::from_slice(body).ok() } else { None };
-        let text =
-            value.as_ref().and_then(said_in).unwrap_or_else(|| String::from_utf8_lossy(body).into_owned());
-        let text = self.safe(&text);
-        let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect();
-        line.trim().to_owned()
+        let text = (value.as_ref().and_then(said_in))
+            .or_else(|| odd::title(body))
+            .unwrap_or_else(|| String::from_utf8_lossy(body).into_owned());
+        one_line(&self.safe(&text), 300)
+    }
+}
+
+/// Whether a server took a request that it has not answered: it hung up or kept silent. Names that are not found and
+/// connections that are refused show no server at all.
+fn was_reached(error: &ureq::Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    match error {
+        ureq::Error::Io(error) => {
+            [BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof].contains(&error.kind())
+        }
+        ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve) => false,
+        ureq::Error::Timeout(_) | ureq::Error::Protocol(_) => true,
+        _ => false,
     }
 }
 
@@ -323,66 +356,6 @@ pub fn said_in(value: &Value) -> Option<String> {
     }
 }
 
-/// Whether a refusal says that there is too much in the request: of texts, or of one.
-fn is_too_large(lower: &str) -> bool {
-    const WORDS: &[&str] = &[
-        "context length",
-        "context size",
-        "context window",
-        "context limit",
-        "maximum context",
-        "max context",
-        "exceeds the context",
-        "exceed context",
-        "exceeds the available context",
-        "too large",
-        "too long",
-        "too many tokens",
-        "too many input",
-        "too many text",
-        "too many item",
-        "max_tokens_per",
-        "max_seq_len",
-        "maximum sequence length",
-        "max sequence length",
-        "sequence length is longer",
-        "longer than the maximum",
-        "longest",
-        "maximum input length",
-        "input length",
-        "maximum number of tokens",
-        "token limit",
-        "tokens exceed",
-        "exceeds the maximum",
-        "exceeds maximum",
-        "exceeds the limit",
-        "exceeds the max",
-        "exceed the maximum",
-        "reduce the length",
-        "reduce your prompt",
-        "must have less than",
-        "fewer tokens",
-        "batch size",
-        "array too long",
-        "maximum allowed batch",
-        "less than or equal to 1 input",
-        "at most",
-    ];
-    // "max_tokens must be at most 4096" is about our own wish.
-    WORDS.iter().any(|words| lower.contains(words))
-        && !(lower.contains("max_tokens") && !lower.contains("context") && !lower.contains("max_tokens_per"))
-}
-
-/// Whether a refusal speaks of the number of texts rather than of one text's length.
-pub fn is_about_the_batch(said: &str) -> bool {
-    let lower = said.to_lowercase();
-    ["batch size", "array too long", "allowed batch", "too many text", "too many item", "too many inputs"]
-        .iter()
-        .any(|words| lower.contains(words))
-        // llama.cpp's "physical batch size" is the longest text that it reads.
-        && !lower.contains("physical batch")
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -409,32 +382,5 @@ mod tests {
         }
         assert_eq!(said_in(&json!({ "error": {} })), None);
         assert_eq!(said_in(&json!([])), None);
-    }
-
-    /// Word for word what servers say when a text is longer than they read, or when there are too many.
-    #[test]
-    fn too_much_is_known_in_its_many_wordings() {
-        for said in [
-            "This model's maximum context length is 8192 tokens, however you requested 10000 tokens",
-            "input (600 tokens) is too large to process. increase the physical batch size (current batch size: 512)",
-            "Input validation error: `inputs` must have less than 512 tokens. Given: 600",
-            "the input length exceeds the context length",
-            "batch size 64 > maximum allowed batch size 32",
-            "'input' array too long. Expected an array with maximum length 2048",
-            "Too many tokens in batch. Max: 16384, given: 20000",
-            "Too many input tokens. Max input tokens: 8192, request input token count: 10000",
-            "the request exceeds the available context size. try increasing the context size",
-            "Token indices sequence length is longer than the specified maximum sequence length for this model (600 > 512)",
-            "The input or output tokens must be reduced: prompt is too long",
-            "Invalid 'input': at most 96 texts are allowed",
-            "Requested tokens (5000) exceed context window of 4096",
-        ] {
-            assert!(is_too_large(&said.to_lowercase()), "{said}");
-        }
-        for said in ["max_tokens must be at most 4096", "Unsupported parameter: temperature", "bad model"] {
-            assert!(!is_too_large(&said.to_lowercase()), "{said}");
-        }
-        assert!(is_about_the_batch("batch size 64 > maximum allowed batch size 32"));
-        assert!(!is_about_the_batch("increase the physical batch size (current batch size: 512)"));
     }
 }

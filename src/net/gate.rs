@@ -17,6 +17,16 @@ const SUSPECT: u32 = 4;
 /// Attempts that one request must have failed before a server that has never answered is given up.
 const COLD_ATTEMPTS: u32 = 3;
 
+/// Failures of one request that count against a server that has answered others: what fails oftener may be too much
+/// for it alone.
+const COUNTED: u32 = 3;
+
+/// While a server answers others, or did so a moment ago, a request that it fails waits no longer than this: its
+/// failures are no sign that there is too much to do.
+const WELL_WAIT: Duration = Duration::from_secs(4);
+/// How long that moment is.
+const MOMENT: Duration = Duration::from_secs(60);
+
 /// How often a request is written anew. There are fewer wishes than that.
 const MENDS: u32 = 40;
 
@@ -25,6 +35,8 @@ const MENDS: u32 = 40;
 #[derive(Debug)]
 pub struct Gate {
     policy: Policy,
+    /// Failures in a row that end it; where requests are given up one by one, more than those of as many as run at once.
+    most: u32,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -37,6 +49,10 @@ struct State {
     failures: u32,
     /// Failures before the first success, but for those of a server that is busy.
     cold: Option<u32>,
+    /// It has answered in an earlier run.
+    known: bool,
+    /// When it last answered well.
+    answered: Option<Instant>,
     not_before: Instant,
     halved: Instant,
     down: Option<NetError>,
@@ -61,16 +77,37 @@ impl Gate {
             running: 0,
             failures: 0,
             cold: Some(0),
+            known: false,
+            answered: None,
             not_before: now,
             halved: now,
             down: None,
         };
-        Self { policy, state: Mutex::new(state), changed: Condvar::new() }
+        let at_once = COUNTED.saturating_mul(policy.concurrency as u32).saturating_add(1);
+        let most = if policy.one_by_one { policy.failures.max(at_once) } else { policy.failures };
+        Self { policy, most, state: Mutex::new(state), changed: Condvar::new() }
     }
 
     /// The policy it was made with.
     pub fn policy(&self) -> &Policy {
         &self.policy
+    }
+
+    /// Its answers stand in the cache: one request that it fails does not mean that it is not there.
+    pub fn expect_answers(&self) {
+        self.lock().known = true;
+    }
+
+    /// A request was given up that the server fails alone: its failures say nothing of the others.
+    pub fn forgive(&self) {
+        let mut state = self.lock();
+        state.failures = state.failures.saturating_sub(COUNTED);
+    }
+
+    /// Whether it has answered well, now or in an earlier run.
+    pub fn has_answered(&self) -> bool {
+        let state = self.lock();
+        state.known || state.answered.is_some()
     }
 
     /// Repeats `attempt` until it succeeds or there is no hope. `name` makes the waits of each request its own.
@@ -121,16 +158,23 @@ impl Gate {
             attempts += 1;
             self.failed(&failure, attempts);
             if attempts >= self.policy.attempts {
-                return Err(NetError::GivenUp { attempts, message: failure.message });
+                let hint =
+                    failure.hint_or("see whether the server is well; the same command goes on from here");
+                return Err(NetError::GivenUp { attempts, message: failure.message, hint });
             }
-            self.pause(self.wait(attempts, &mut chance))?;
+            self.pause(self.wait(attempts, &failure, &mut chance))?;
         }
     }
 
     /// Doubled with every attempt, and by chance up to as much again, so that not all come back at the same moment.
-    fn wait(&self, attempts: u32, chance: &mut impl Rng) -> Duration {
+    fn wait(&self, attempts: u32, failure: &Failure, chance: &mut impl Rng) -> Duration {
         let doubled = self.policy.first_wait.saturating_mul(1 << (attempts - 1).min(20));
-        doubled.min(self.policy.longest_wait).mul_f64(1.0 + chance.random::<f64>())
+        let is_well = failure.reached && failure.kind == FailureKind::Again && {
+            let state = self.lock();
+            state.answered.map_or(state.known, |at| at.elapsed() < MOMENT)
+        };
+        let longest = if is_well { WELL_WAIT } else { Duration::MAX };
+        doubled.min(self.policy.longest_wait).min(longest).mul_f64(1.0 + chance.random::<f64>())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -179,6 +223,7 @@ impl Gate {
         let mut state = self.lock();
         state.failures = 0;
         state.cold = None;
+        state.answered = Some(Instant::now());
         state.limit = (state.limit + 1.0 / state.limit).min(self.policy.concurrency.max(1) as f64);
         drop(state);
         self.changed.notify_all();
@@ -187,8 +232,15 @@ impl Gate {
     fn failed(&self, failure: &Failure, attempts: u32) {
         let mut state = self.lock();
         let now = Instant::now();
-        state.failures += 1;
-        if let (Some(cold), FailureKind::Again) = (&mut state.cold, failure.kind) {
+        let is_its_own = self.policy.one_by_one
+            && (state.known || state.answered.is_some())
+            && failure.reached
+            && failure.kind == FailureKind::Again;
+        if !is_its_own || attempts <= COUNTED {
+            state.failures += 1;
+        }
+        let is_there = state.known && failure.reached;
+        if let (Some(cold), FailureKind::Again, false) = (&mut state.cold, failure.kind, is_there) {
             *cold += 1;
         }
         if let FailureKind::Busy(asked) = failure.kind {
@@ -205,9 +257,11 @@ impl Gate {
         // to fail the same request again.
         let cold =
             attempts >= COLD_ATTEMPTS && state.cold.is_some_and(|count| count >= self.policy.cold_failures);
-        if (cold || state.failures >= self.policy.failures) && state.down.is_none() {
+        if (cold || state.failures >= self.most) && state.down.is_none() {
             let (failures, message) = (state.failures, failure.message.clone());
-            state.down = Some(NetError::Down { failures, message });
+            let hint =
+                failure.hint_or("see whether it runs and is reachable; the same command goes on from here");
+            state.down = Some(NetError::Down { failures, message, hint });
         }
         drop(state);
         self.changed.notify_all();

@@ -8,19 +8,22 @@
 pub mod accepts;
 mod client;
 mod gate;
+mod odd;
 mod pool;
 pub(crate) mod reach;
 mod retry_after;
 mod secret;
+mod too_large;
 
 use std::time::Duration;
 
 use crate::context::Context;
 
-pub use client::{Client, Endpoint, is_about_the_batch, said_in};
+pub use client::{Client, Endpoint, said_in};
 pub use gate::Gate;
 pub use pool::for_each;
 pub use secret::Secret;
+pub use too_large::{batch_limit, is_about_a_text, is_about_the_batch};
 
 /// How patient we are.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,6 +47,9 @@ pub struct Policy {
     pub timeout: Duration,
     /// Most requests at once.
     pub concurrency: usize,
+    /// Whoever sends requests gives up those that the server fails while it answers others ([`Gate::forgive`]), so that
+    /// many failures of one of them are no sign of a server that is down.
+    pub one_by_one: bool,
     /// Where chance comes from.
     pub seed: u64,
     /// Whether to stop, and the way out that the environment says.
@@ -62,6 +68,7 @@ impl Default for Policy {
             connect: Duration::from_secs(20),
             timeout: Duration::from_secs(600),
             concurrency: 8,
+            one_by_one: false,
             seed: 0,
             context: Context::default(),
         }
@@ -79,6 +86,10 @@ pub struct Failure {
     pub status: Option<u16>,
     /// What the server itself said, on one line, free of secrets.
     pub said: String,
+    /// A server took the request, whatever became of it. Nothing of the kind shows where nobody listens.
+    pub reached: bool,
+    /// What the user can do where trying again does not mend it; empty where nothing more is known.
+    pub hint: &'static str,
 }
 
 /// What to do about a failed attempt.
@@ -99,12 +110,29 @@ pub enum FailureKind {
 impl Failure {
     /// A failure that another attempt may mend.
     pub fn again(message: impl Into<String>) -> Self {
-        Self { kind: FailureKind::Again, message: message.into(), status: None, said: String::new() }
+        Self {
+            kind: FailureKind::Again,
+            message: message.into(),
+            status: None,
+            said: String::new(),
+            reached: false,
+            hint: "",
+        }
+    }
+
+    /// The same of an answer with this status that is not what was asked for.
+    pub fn odd(message: impl Into<String>, status: u16) -> Self {
+        Self { status: Some(status), reached: true, ..Self::again(message) }
     }
 
     /// A failure that no attempt mends; `hint` says what the user can do.
     pub fn fatal(message: impl Into<String>, hint: &'static str) -> Self {
-        Self { kind: FailureKind::Fatal(hint), message: message.into(), status: None, said: String::new() }
+        Self { kind: FailureKind::Fatal(hint), ..Self::again(message) }
+    }
+
+    /// What the user can do: what is known of this failure, or `usual`.
+    fn hint_or(&self, usual: &'static str) -> &'static str {
+        if self.hint.is_empty() { usual } else { self.hint }
     }
 
     /// The same, to be tried again at once with a request written anew.
@@ -144,28 +172,37 @@ pub enum NetError {
         hint: &'static str,
     },
     /// Tried often enough.
-    #[error(
-        "given up after {attempts} attempts: {message}\nhint: see whether the server is well; the same command goes on from here"
-    )]
+    #[error("given up after {attempts} attempts: {message}\nhint: {hint}")]
     GivenUp {
         /// How often.
         attempts: u32,
         /// What was last said.
         message: String,
+        /// What the user can do.
+        hint: &'static str,
     },
     /// Nothing works any more.
-    #[error(
-        "the server has failed {failures} times in a row: {message}\nhint: see whether it runs and is reachable; the same command goes on from here"
-    )]
+    #[error("the server has failed {failures} times in a row: {message}\nhint: {hint}")]
     Down {
         /// How often.
         failures: u32,
         /// What was last said.
         message: String,
+        /// What the user can do.
+        hint: &'static str,
     },
     /// The user pressed Ctrl-C.
     #[error("stopped; finished answers are kept, the same command goes on from there")]
     Stopped,
+}
+
+/// What somebody said, for one line of a message: at most so many characters, and it shows where it was cut. Secrets
+/// are to be taken out before: a part of one is known by nobody.
+pub fn one_line(text: &str, most: usize) -> String {
+    let mut chars = text.trim().chars();
+    let line: String = chars.by_ref().take(most).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let end = if chars.next().is_some() { "…" } else { "" };
+    format!("{}{end}", line.trim())
 }
 
 #[cfg(test)]

@@ -120,14 +120,16 @@ pub struct EmbeddingRecord {
     pub from_cache: usize,
     /// Those that were embedded now.
     pub embedded: usize,
-    /// Of these, how many were longer than is read.
+    /// Of all of them, how many are longer than is read, and were cut now or in an earlier run.
     pub cut: u64,
     /// Those that the embedder refused; their pairs count as not different.
     pub refused: usize,
     /// Tokens embedded now, as far as known.
     pub tokens: u64,
-    /// Requests that were answered.
+    /// Requests that were answered, whether or not the answers could be used.
     pub requests: u64,
+    /// Requests that were sent, those that were refused or got no answer included.
+    pub sent: u64,
     /// What they cost in dollars, where the price was given.
     pub dollars: Option<f64>,
 }

@@ -120,6 +120,14 @@ BEHAVIOURS = {
     "an error that is a number": lambda send, body: send(whole('{"error": 1e999}', 400)),
     "retry after a century": lambda send, body: send(whole("{}", 429, more="retry-after: 3153600000\r\n")),
     "retry after nonsense": lambda send, body: send(whole("{}", 400, more="retry-after: \xff\r\n")),
+    "a byte order mark": lambda send, body: send(whole(b"\xef\xbb\xbf" + either(body, "A").encode())),
+    "a stream of events": lambda send, body: send(whole(f"data: {KEY}\n\ndata: [DONE]\n\n", kind="text/event-stream")),
+    "a page with the key": lambda send, body: send(whole(f"<html><title>{KEY}</title></html>", kind="text/html")),
+    "NaN among vectors": lambda send, body: send(whole(vectors(body, lambda i, text: [float("nan") if i == 1 else 1.0, 2.0]))),
+    "a batch limit of nothing": lambda send, body: send(error("the maximum batch size is 0", 413)),
+    "a batch limit beyond all": lambda send, body: send(error("the maximum batch size is 99999999999999999999", 413)),
+    "no credit": lambda send, body: send(error(f"pay first, {KEY}", 402)),
+    "not implemented": lambda send, body: send(error("no", 501)),
     "a cookie": lambda send, body: send(whole(either(body, "A"), more="set-cookie: a=b\r\n")),
 }
 

@@ -240,6 +240,65 @@ fn a_server_that_refuses_is_said_with_what_mends_it_and_no_key_is_shown() {
     assert!(stderr(&output).contains("OPENAI_API_KEY"), "{}", stderr(&output));
 }
 
+/// No more than three texts at once, in Pydantic's words; a context that is too short for some, and a vector of NaN.
+fn strict(request: &Request) -> Answer {
+    let texts = texts(request);
+    if texts.len() > 3 {
+        let detail = json!({ "detail": [{ "loc": ["body", "input"],
+            "msg": "List should have at most 3 items after validation, not 4" }] });
+        return Answer::new(422, "application/json", detail.to_string());
+    }
+    if texts.iter().any(|text| text.len() > 90) {
+        return Answer::error(400, "This model's maximum context length is 22 tokens");
+    }
+    let is_odd = |text: &str| text.contains("number 7, told the 0 way");
+    let one = |(index, text): (usize, &String)| match is_odd(text) {
+        true => format!(r#"{{"index":{index},"embedding":[{}]}}"#, ["NaN"; 10].join(",")),
+        false => json!({ "index": index, "embedding": vector(text) }).to_string(),
+    };
+    let data: Vec<String> = texts.iter().enumerate().map(one).collect();
+    Answer::json(format!(r#"{{"data":[{}],"usage":{{"total_tokens":7}}}}"#, data.join(",")))
+}
+
+#[test]
+fn what_a_server_cannot_do_is_said_once_and_what_was_cut_in_every_run() {
+    let place = Place::new();
+    let server = Server::start(strict);
+    // With sentences, whose vectors come in several parts.
+    let mut sentences = place.command();
+    sentences.args([
+        "analyze",
+        "d.parquet",
+        "--device",
+        "cpu",
+        "--config",
+        "config.toml",
+        "--out",
+        "sentences",
+    ]);
+    sentences.args(["--features", "4", "--active", "2", "--embedder", "openai:m"]);
+    sentences.args(["--base-url", &format!("{}/v1", server.url())]);
+    sentences.env("WIMHF_CACHE_DIR", place.path().join("another cache"));
+    let said = done(sentences);
+    assert_eq!(said.matches("no more than 3 texts at once").count(), 1, "{said}");
+
+    let before = server.count();
+    let first = done(place.remote("one", &server));
+    let record = place.embedding("one");
+    assert_eq!(record["sent"], json!(server.count() - before));
+    let answered = server.requests().iter().skip(before).filter(|one| strict(one).status == 200).count();
+    assert_eq!((&record["requests"], &record["tokens"]), (&json!(answered), &json!(7 * answered)));
+    assert_eq!(record["refused"], json!(1));
+    assert!(first.contains("no vector for 1 of the texts (response A of row 7)"), "{first}");
+    let cut = record["cut"].as_u64().unwrap();
+    assert!(cut > 50, "{record}");
+    // From the cache: all but the text without a vector.
+    let second = done(place.remote("two", &server));
+    let record = place.embedding("two");
+    assert_eq!((&record["embedded"], &record["cut"]), (&json!(0), &json!(cut)));
+    assert!(second.contains(&format!("{cut} were longer than the embedder reads")), "{second}");
+}
+
 /// A tiny model's folder.
 pub fn tiny(model: &str) -> PathBuf {
     root().join("tests/fixtures/embed/tiny").join(model)

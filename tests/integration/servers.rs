@@ -258,6 +258,34 @@ fn a_model_that_never_says_anything_is_left_soon_with_the_reason() {
     assert!(server.count() < 100, "{} requests", server.count());
 }
 
+/// A judge with too few calls to be given up, and a writer that talks in place of answering.
+#[test]
+fn words_that_answer_nothing_are_no_verdicts_and_no_descriptions_and_it_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let answered = |to: &'static str, words: &'static str| {
+        Server::start(move |request| match asked(&body_of(request)).contains(to) {
+            true => Answer::json(whole(words, "")),
+            false => well(request),
+        })
+    };
+    small(&dir.path().join("d.parquet"), 24, |i| f64::from(u8::from(i % 3 == 0)));
+    let judge = answered("\nStatements about pair_", "I would rather not say.");
+    let said = stderr(&run(dir.path(), &judge, "judge-cache", "judge"));
+    let lines: Vec<&str> = said.lines().filter(|line| line.contains("small-judge")).collect();
+    assert_eq!(lines.len(), 1, "{said}");
+    for part in ["nothing could be read", "“I would rather not say.”", "Hint: "] {
+        assert!(lines[0].contains(part), "{part}: {said}");
+    }
+
+    small(&dir.path().join("d.parquet"), 200, |i| f64::from(u8::from(i % 3 == 0)));
+    let writer = answered("Answer with {\"concept\"", "Bullet points galore");
+    let output = command(dir.path(), &writer, "writer-cache", "writer").output().unwrap();
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("did not say what was asked, such as “Bullet points galore”"), "{said}");
+    assert!(said.contains("hint:"), "{said}");
+}
+
 #[test]
 fn a_wish_refused_without_a_word_is_found_by_trying() {
     let dir = tempfile::tempdir().unwrap();

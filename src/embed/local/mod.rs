@@ -438,6 +438,15 @@ impl Embedder for LocalEmbedder {
         Some(self.max_tokens)
     }
 
+    fn is_cut(&self, text: &str) -> bool {
+        // A token is a byte or more: most texts need not be looked at. A few stand around each text.
+        if text.len() + self.folder.prompt.len() + 8 <= self.max_tokens {
+            return false;
+        }
+        let encoded = self.plain().and_then(|plain| plain.encode_fast(self.prepared(text), true).ok());
+        encoded.is_some_and(|encoding| encoding.len() > self.max_tokens)
+    }
+
     fn tokens(&self, text: &str) -> usize {
         let encoded = self.plain().and_then(|tokenizer| tokenizer.encode_fast(text, false).ok());
         encoded.map_or(text.len().div_ceil(4), |encoding| encoding.len())

@@ -9,83 +9,85 @@ use serde_json::Value;
 
 use crate::limits::DIMENSIONS;
 use crate::matrix::Matrix;
-use crate::net::{Failure, said_in};
+use crate::net::{Failure, one_line, said_in};
 
 #[derive(Deserialize)]
 struct Answer {
     #[serde(alias = "embeddings")]
     data: Vec<Value>,
-    #[serde(default)]
-    usage: Option<Tokens>,
 }
 
-#[derive(Deserialize, Default)]
-struct Tokens {
-    #[serde(default)]
-    prompt_tokens: Option<u64>,
-    #[serde(default)]
-    total_tokens: Option<u64>,
+/// The tokens that a server counted, in whatever answer.
+pub(super) fn tokens(value: &Value) -> Option<u64> {
+    let count = |name: &str| value.get("usage")?.get(name)?.as_u64();
+    count("total_tokens").or_else(|| count("prompt_tokens"))
 }
 
-/// An answer as a table `[texts, dimensions]` and the tokens that the server counted; anything but one whole vector
-/// per text is a failure that another attempt may mend.
+/// What an answer holds.
+#[derive(Debug, Default)]
+pub(super) struct Vectors {
+    /// `[texts, dimensions]`, zeros where a vector is odd; without columns where all are.
+    pub rows: Matrix,
+    /// Texts whose vectors cannot be used while others' can, and what is wrong with each.
+    pub odd: Vec<(usize, String)>,
+}
+
+/// What helps where vectors are of another length than they should be.
+const LENGTH_HINT: &str = "these vectors are of another length than `--dimensions` asks for, or than this server gave before: leave out `--dimensions`, or see which model answers under this name";
+
+/// An answer as a table: anything but one vector per text is a failure that another attempt may mend; a vector that is
+/// none concerns its text alone.
 pub(super) fn understood(
     value: Value,
     texts: usize,
     known: Option<usize>,
     base: &str,
-) -> Result<(Matrix, Option<u64>), Failure> {
-    let wrong = |what: String| {
-        let failure = Failure::again(format!("`{base}` gave {what}"));
-        Failure { status: Some(200), ..failure }
-    };
+) -> Result<Vectors, Failure> {
+    let wrong = |what: String| Failure::odd(format!("`{base}` gave {what}"), 200);
     if value.get("error").is_some_and(|error| !error.is_null()) {
-        let said = said_in(&value).unwrap_or_else(|| "no message".into());
-        let said: String = said.chars().filter(|c| !c.is_control()).take(200).collect();
+        let said = one_line(&said_in(&value).unwrap_or_else(|| "no message".into()), 200);
         let failure = wrong(format!("an error: {said}"));
         return Err(Failure { said, ..failure });
     }
-    let answer: Answer =
-        serde_json::from_value(value).map_err(|error| wrong(format!("no embeddings: {error}")))?;
+    let answer: Answer = serde_json::from_value(value).map_err(|error| {
+        let hint = "what answers there gives no embeddings in OpenAI's form: does the base URL end in `/v1`, and is this a model for embeddings?";
+        Failure { hint, ..wrong(format!("no embeddings: {error}")) }
+    })?;
     if answer.data.len() != texts {
         return Err(wrong(format!("{} vectors for {texts} texts", answer.data.len())));
     }
-    let mut rows = Matrix::zeros(0, 0);
+    let (mut rows, mut odd) = (Matrix::zeros(0, 0), Vec::new());
     let mut seen = vec![false; texts];
     for (position, item) in answer.data.iter().enumerate() {
-        let vector = vector(item.get("embedding").unwrap_or(item)).map_err(|what| match what {
-            Odd::Broken(what) => wrong(what),
-            Odd::Settled(what, hint) => Failure::fatal(format!("`{base}` gave {what}"), hint),
-        })?;
-        if position == 0 {
-            if let Some(known) = known
-                && known != vector.len()
-            {
-                return Err(wrong(format!("vectors of {} dimensions where {known} are due", vector.len())));
+        let index = item.get("index").and_then(Value::as_u64);
+        let at = index.map_or(Some(position), |index| usize::try_from(index).ok());
+        let Some(at) = at.filter(|at| seen.get(*at) == Some(&false)) else {
+            return Err(wrong("vectors whose numbers do not fit the texts".into()));
+        };
+        seen[at] = true;
+        let vector = match vector(item.get("embedding").unwrap_or(item)) {
+            Ok(vector) => vector,
+            Err(Odd::Broken(what)) => {
+                odd.push((at, format!("`{base}` gave {what}")));
+                continue;
             }
-            if vector.is_empty() {
-                return Err(wrong("vectors of different lengths".into()));
+            Err(Odd::Settled(what, hint)) => {
+                return Err(Failure::fatal(format!("`{base}` gave {what}"), hint));
+            }
+        };
+        if rows.cols == 0 {
+            if let Some(known) = known.filter(|known| *known != vector.len()) {
+                let what = format!("vectors of {} dimensions where {known} are due", vector.len());
+                return Err(Failure { hint: LENGTH_HINT, ..wrong(what) });
             }
             rows = Matrix::zeros(texts, vector.len());
         }
         if vector.len() != rows.cols {
             return Err(wrong("vectors of different lengths".into()));
         }
-        if vector.iter().any(|value| !value.is_finite()) {
-            return Err(wrong("a vector that is not finite".into()));
-        }
-        let index = item.get("index").and_then(Value::as_u64);
-        let at = index.map_or(Some(position), |index| usize::try_from(index).ok());
-        match at.and_then(|at| seen.get_mut(at).map(|slot| (at, slot))) {
-            Some((at, slot)) if !*slot => {
-                *slot = true;
-                rows.row_mut(at).copy_from_slice(&vector);
-            }
-            _ => return Err(wrong("vectors whose numbers do not fit the texts".into())),
-        }
+        rows.row_mut(at).copy_from_slice(&vector);
     }
-    let tokens = answer.usage.and_then(|usage| usage.total_tokens.or(usage.prompt_tokens));
-    Ok((rows, tokens))
+    Ok(Vectors { rows, odd })
 }
 
 /// Why something is no vector.
@@ -104,32 +106,37 @@ fn vector(value: &Value) -> Result<Vec<f32>, Odd> {
             Odd::Settled(format!("vectors of {too_much}"), hint)
         })
     };
-    match value {
+    let vector = match value {
         Value::Array(inner) if inner.len() == 1 && inner.first().is_some_and(Value::is_array) => {
-            vector(&inner[0])
+            return vector(&inner[0]);
         }
-        Value::Array(inner) if inner.len() > 1 && inner.iter().all(Value::is_array) => Err(Odd::Settled(
-            format!("{} vectors for one text, one for each token", inner.len()),
-            "start the server so that it gives one vector for a text (llama.cpp `--pooling mean`)",
-        )),
+        Value::Array(inner) if inner.len() > 1 && inner.iter().all(Value::is_array) => {
+            return Err(Odd::Settled(
+                format!("{} vectors for one text, one for each token", inner.len()),
+                "start the server so that it gives one vector for a text (llama.cpp `--pooling mean`)",
+            ));
+        }
         Value::Array(numbers) => {
             too_long(numbers.len())?;
             let number = |value: &Value| value.as_f64().map(|value| value as f32);
             let vector: Option<Vec<f32>> = numbers.iter().map(number).collect();
-            vector.ok_or_else(|| {
-                Odd::Broken("no embeddings: a vector holds something other than numbers".into())
-            })
+            vector.ok_or_else(|| Odd::Broken("a vector that holds something other than numbers".into()))?
         }
         Value::String(text) => {
             let bytes = base64::engine::general_purpose::STANDARD.decode(text.trim()).unwrap_or_default();
             too_long(bytes.len() / 4)?;
             if bytes.is_empty() || !bytes.len().is_multiple_of(4) {
-                return Err(Odd::Broken("no embeddings: a text that is no base64 of numbers".into()));
+                return Err(Odd::Broken("a text that is no base64 of numbers in place of a vector".into()));
             }
             let four = |four: &[u8]| f32::from_le_bytes([four[0], four[1], four[2], four[3]]);
-            Ok(bytes.chunks_exact(4).map(four).collect())
+            bytes.chunks_exact(4).map(four).collect()
         }
-        _ => Err(Odd::Broken("no embeddings: a text without a vector".into())),
+        _ => return Err(Odd::Broken("no vector for a text".into())),
+    };
+    match vector.iter().all(|value| value.is_finite()) {
+        _ if vector.is_empty() => Err(Odd::Broken("an empty vector".into())),
+        true => Ok(vector),
+        false => Err(Odd::Broken("a vector that is not finite".into())),
     }
 }
 

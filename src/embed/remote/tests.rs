@@ -305,9 +305,246 @@ fn one_text_that_the_server_does_not_want_is_named_and_the_others_go_on() {
         }
         assert!(asked.lock().unwrap().values().all(|times| *times == 1), "{status}");
         let told = heard.0.join("\n");
-        for part in ["refused 2 of the texts", "response A of pair 0", "response B of pair 16", message] {
+        for part in ["no vector for 2 of the texts", "response A of pair 0", "response B of pair 16", message]
+        {
             assert!(told.contains(part), "{part}: {told}");
         }
+    }
+}
+
+/// A text whose vector is none, among others that are: it is asked for once more, alone.
+#[test]
+fn one_odd_vector_is_its_texts_failure() {
+    let all = texts(60);
+    let pairs: Vec<(&str, &str)> =
+        all.chunks_exact(2).map(|two| (two[0].as_str(), two[1].as_str())).collect();
+    let pairs = pairs_of(&pairs);
+    let recipe = Recipe::default();
+    let poison = [all[0].clone(), all[33].clone()];
+    for (odd, said) in [
+        ("null", "no vector for a text"),
+        ("[]", "an empty vector"),
+        ("[null, null]", "other than numbers"),
+        ("[NaN, 1.0]", "other than numbers"),
+        ("[-Infinity, Infinity]", "other than numbers"),
+        ("[1e99, 1.0]", "not finite"),
+        (r#""AADAfwAAwH8=""#, "not finite"),
+    ] {
+        // The first time, or each time.
+        for heals in [true, false] {
+            let bad = poison.clone();
+            let asked = Arc::new(Mutex::new(BTreeMap::<String, usize>::new()));
+            let seen = asked.clone();
+            let server = Server::start(move |request| {
+                let vectors: Vec<String> = (inputs(request).into_iter().enumerate())
+                    .map(|(index, text)| {
+                        let mut seen = seen.lock().unwrap();
+                        let times = seen.entry(text.clone()).or_default();
+                        *times += 1;
+                        let vector = match bad.contains(&text) && (*times == 1 || !heals) {
+                            true => odd.to_owned(),
+                            false => json!(vector(&text, DIMENSIONS)).to_string(),
+                        };
+                        format!(r#"{{"index":{index},"embedding":{vector}}}"#)
+                    })
+                    .collect();
+                let count = vectors.len();
+                Answer::json(format!(
+                    r#"{{"data":[{}],"usage":{{"total_tokens":{count}}}}}"#,
+                    vectors.join(",")
+                ))
+            });
+            let folder = tempfile::tempdir().unwrap();
+            let cache = Cache::at(folder.path());
+            let remote = embedder(&server, &settings());
+            let mut embedding = Embedding::with_cache(&pairs, &remote, &recipe, &cache).unwrap();
+            let mut heard = Notes::default();
+            let deltas = embedding.deltas(&mut heard).unwrap_or_else(|error| panic!("{odd}: {error}"));
+            let record = &embedding.record;
+            let refused = if heals { 0 } else { 2 };
+            assert_eq!((record.refused, record.embedded), (refused, 60 - refused), "{odd}");
+            for pair in 0..30 {
+                let (a, b) = (&all[2 * pair], &all[2 * pair + 1]);
+                let expected: Vec<f32> = if !heals && (poison.contains(a) || poison.contains(b)) {
+                    vec![0.0; DIMENSIONS]
+                } else {
+                    vector(a, DIMENSIONS).iter().zip(vector(b, DIMENSIONS)).map(|(a, b)| a - b).collect()
+                };
+                assert_eq!(deltas.row(pair), expected, "{odd}: pair {pair}");
+            }
+            for (text, times) in asked.lock().unwrap().iter() {
+                assert_eq!(*times, 1 + usize::from(poison.contains(text)), "{odd}: {text}");
+            }
+            // All that was answered is counted, what was asked twice twice.
+            assert_eq!((record.requests, record.sent, record.tokens), (14, 14, 62), "{odd}");
+            assert_eq!(server.count(), 14, "{odd}");
+            let told = heard.0.join("\n");
+            assert_eq!(
+                told.contains("no vector for 2 of the texts") && told.contains(said),
+                !heals,
+                "{told}"
+            );
+        }
+    }
+}
+
+/// The words of servers that say how many texts they take, and of one that only says that it is too much.
+#[test]
+fn the_largest_batch_is_read_or_found_said_once_and_kept() {
+    let pydantic = json!({ "detail": [{ "type": "too_long", "loc": ["body", "input"],
+        "msg": "List should have at most 3 items after validation, not 8", "ctx": { "max_length": 3 } }] });
+    let page = "<html><head><title>413 Request Entity Too Large</title></head></html>";
+    let error = |status: u16, said: &str| Answer::error(status, said);
+    for (refusal, limit, said) in [
+        (error(413, "batch size 8 > maximum allowed batch size 3"), 3, "batch size 8"),
+        (error(400, "input: list length must be less than or equal to 3"), 3, "less than or equal"),
+        (error(400, "too many inputs, the maximum is 3"), 3, "the maximum is 3"),
+        (Answer::new(422, "application/json", pydantic.to_string()), 3, "at most 3 items"),
+        (Answer::new(413, "text/html", page), 2, "(it said: 413 Request Entity Too Large)"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::at(folder.path());
+        let answer_of = refusal.clone();
+        let server = Server::start(move |request| match inputs(request).len() {
+            0..=3 => answer(request, DIMENSIONS),
+            _ => answer_of.clone(),
+        });
+        let open = || {
+            let policy = Policy { concurrency: 1, first_wait: Duration::from_millis(2), ..Policy::default() };
+            let endpoint = Endpoint::new(&format!("{}/v1", server.url()), None).unwrap();
+            let settings = EmbedConfig { batch_texts: 8, ..EmbedConfig::default() };
+            RemoteEmbedder::with_policy("m", &settings, endpoint, policy, Some(&cache)).unwrap()
+        };
+        let all = texts(64);
+        let all: Vec<&str> = all.iter().map(String::as_str).collect();
+        let wanted: Vec<Vec<f32>> = all.iter().map(|text| vector(text, DIMENSIONS)).collect();
+        let first = open();
+        assert_eq!(rows(&first.embed(&all).unwrap()), wanted, "{said}");
+        let told = first.learnt();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(
+            told[0].contains(&format!("no more than {limit} texts")) && told[0].contains(said),
+            "{told:?}"
+        );
+        assert!(first.learnt().is_empty(), "it is said once");
+        let sizes = |from: usize| -> Vec<usize> {
+            server.requests().iter().skip(from).map(|request| inputs(request).len()).collect()
+        };
+        let usage = first.usage();
+        let well = sizes(0).into_iter().filter(|size| *size <= 3).count() as u64;
+        assert_eq!((usage.requests, usage.sent), (well, server.count() as u64), "{said}");
+        assert!(usage.sent > usage.requests, "{said}");
+        // The next run knows it.
+        let count = server.count();
+        let next = open();
+        assert_eq!(rows(&next.embed(&all).unwrap()), wanted, "{said}");
+        assert!(sizes(count).iter().all(|size| *size <= limit), "{said}: {:?}", sizes(count));
+        assert!(next.learnt().is_empty(), "{said}");
+    }
+}
+
+/// Texts longer than the server reads, found out by its refusals or cut as the user asks: said in every run.
+#[test]
+fn texts_that_were_cut_are_counted_again_when_they_come_from_the_cache() {
+    let long = |i: usize| format!("{i} {}", "many words ".repeat(30));
+    let all: Vec<String> = (0..20).map(|i| if i % 5 == 0 { long(i) } else { format!("text {i}") }).collect();
+    let pairs: Vec<(&str, &str)> =
+        all.chunks_exact(2).map(|two| (two[0].as_str(), two[1].as_str())).collect();
+    let pairs = pairs_of(&pairs);
+    let recipe = Recipe::default();
+    for max_tokens in [None, Some(40)] {
+        let server = Server::start(|request| match inputs(request).iter().all(|text| text.len() < 200) {
+            true => answer(request, DIMENSIONS),
+            false => Answer::error(400, "This model's maximum context length is 50 tokens"),
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::at(folder.path());
+        for (embedded, from_cache) in [(20, 0), (0, 20)] {
+            let settings = EmbedConfig { max_tokens, ..settings() };
+            let remote = embedder(&server, &settings);
+            let mut embedding = Embedding::with_cache(&pairs, &remote, &recipe, &cache).unwrap();
+            embedding.deltas(&mut Silent).unwrap();
+            let record = &embedding.record;
+            assert_eq!(
+                (record.embedded, record.from_cache, record.cut),
+                (embedded, from_cache, 4),
+                "{max_tokens:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn hints_are_about_what_was_refused() {
+    let page = Answer::new(200, "text/html", "<!doctype html><title>Welcome</title>");
+    let stream = Answer::new(200, "text/event-stream", "data: {}\n\n");
+    for (dimensions, answer, message, hint) in [
+        (None, Answer::error(402, "pay first"), "pay first", "no credit"),
+        (
+            Some(3),
+            Answer::error(400, "this model does not support dimensions"),
+            "dimensions",
+            "leave out `--dimensions`",
+        ),
+        (Some(3), Answer::error(400, "no"), "400: no", "check `--dimensions`"),
+        (
+            Some(3),
+            Answer::json(r#"{"data":[{"embedding":[1.0,2.0]}]}"#),
+            "2 dimensions where 3 are due",
+            "leave out `--dimensions`",
+        ),
+        (None, page, "a web page (“Welcome”)", "`/v1`"),
+        (None, stream, "a stream of events", "streams"),
+        (None, Answer::json(r#"{"models":[]}"#), "no embeddings", "`/v1`"),
+        (None, Answer::error(501, "not here"), "501: not here", "`/v1`"),
+        (None, Answer::error(405, "not so"), "405: not so", "`/v1`"),
+    ] {
+        let server = Server::start(move |_| answer.clone());
+        let settings = EmbedConfig { dimensions, ..settings() };
+        let error = embedder(&server, &settings).embed(&["a"]).unwrap_err().to_string();
+        let (said, advice) = error.split_once("\nhint: ").unwrap_or_else(|| panic!("{error}"));
+        assert!(said.contains(message) && advice.contains(hint), "{error}");
+        assert!(!advice.contains("whether it runs"), "{error}");
+        assert!(hint.starts_with("check") || !advice.contains("the model's name"), "{error}");
+        assert!(server.count() <= 12, "{} requests", server.count());
+    }
+    // A mark of the byte order before it is no fault at all.
+    let marked = Server::start(|request| {
+        let good = answer(request, DIMENSIONS);
+        Answer::json([b"\xef\xbb\xbf".as_slice(), &good.body].concat())
+    });
+    let found = embedder(&marked, &settings()).embed(&["a"]).unwrap();
+    assert_eq!(found.row(0), vector("a", DIMENSIONS));
+    assert_eq!(marked.count(), 1);
+}
+
+/// What was set aside in one run is all that the next one asks for: it fails again, and ends nothing.
+#[test]
+fn texts_that_always_fail_end_no_later_run() {
+    let all = texts(200);
+    let pairs: Vec<(&str, &str)> =
+        all.chunks_exact(2).map(|two| (two[0].as_str(), two[1].as_str())).collect();
+    let pairs = pairs_of(&pairs);
+    let recipe = Recipe::default();
+    for ill in [Answer::error(500, "boom"), Answer::silent()] {
+        let server = Server::start(move |request| {
+            match inputs(request).iter().any(|text| text.contains("7 ") && text.len() % 2 == 0) {
+                true => ill.clone(),
+                false => answer(request, DIMENSIONS),
+            }
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::at(folder.path());
+        let run = || {
+            let remote = embedder(&server, &settings());
+            let mut embedding = Embedding::with_cache(&pairs, &remote, &recipe, &cache).unwrap();
+            let deltas = embedding.deltas(&mut Silent).unwrap_or_else(|error| panic!("{error}"));
+            (deltas, embedding.record.refused, embedding.record.embedded)
+        };
+        let (deltas, refused, embedded) = run();
+        assert!((5..=20).contains(&refused), "{refused}");
+        assert_eq!(embedded, 200 - refused);
+        assert_eq!(run(), (deltas, refused, 0));
     }
 }
 
@@ -401,7 +638,14 @@ fn odd_answers_are_failures_and_not_results() {
             json!({ "data": [{ "index": 0, "embedding": [null] }, { "index": 1, "embedding": ["x"] }] })
                 .to_string(),
         ),
-        ("infinite", r#"{"data":[{"index":0,"embedding":[1e99]},{"index":1,"embedding":[1]}]}"#.to_owned()),
+        (
+            "infinite",
+            r#"{"data":[{"index":0,"embedding":[1e99]},{"index":1,"embedding":[1e99]}]}"#.to_owned(),
+        ),
+        (
+            "no numbers of JSON",
+            r#"{"data":[{"index":0,"embedding":[NaN]},{"index":1,"embedding":[NaN]}]}"#.to_owned(),
+        ),
     ] {
         let server = Server::start(move |_| Answer::json(body.clone()));
         let error = embedder(&server, &settings()).embed(&["a", "b"]).unwrap_err();
