@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use polars::io::parquet::write::StatisticsOptions;
 use polars::prelude::{
     CompatLevel, DataFrame, KeyValueMetadata, ParquetCompression, ParquetWriter, Schema, SchemaExt,
 };
@@ -137,11 +138,25 @@ pub(crate) fn plain_schema(schema: &Schema) -> KeyValueMetadata {
 
 /// Writes a table as Parquet (zstd, with statistics, [`plain_schema`]); see [`write_file`].
 pub fn write_parquet(path: &Path, table: &mut DataFrame) -> Result<(), StoreError> {
+    write_parquet_with(path, table, StatisticsOptions::default())
+}
+
+/// The same without statistics: of hundreds of columns of figures they take long and help nobody to skip a row.
+pub fn write_parquet_plain(path: &Path, table: &mut DataFrame) -> Result<(), StoreError> {
+    write_parquet_with(path, table, StatisticsOptions::empty())
+}
+
+fn write_parquet_with(
+    path: &Path,
+    table: &mut DataFrame,
+    statistics: StatisticsOptions,
+) -> Result<(), StoreError> {
     let schema = plain_schema(table.schema());
     write_file(path, |writer| {
         let mut writer = Remembering { writer, failure: None };
         let written = ParquetWriter::new(&mut writer)
             .with_compression(ParquetCompression::Zstd(None))
+            .with_statistics(statistics)
             .with_key_value_metadata(Some(schema))
             .finish(table);
         match (written, writer.failure) {

@@ -3,10 +3,14 @@
 use std::path::Path;
 
 use polars::prelude::*;
+use rayon::prelude::*;
 
-use super::atomic::write_parquet;
+use super::atomic::write_parquet_plain;
 use super::error::StoreError;
 use crate::matrix::Matrix;
+
+/// Rows that are put together at a time.
+const NEAR: usize = 256;
 
 pub(crate) fn failed(action: &'static str, path: &Path) -> impl Fn(PolarsError) -> StoreError {
     let path = path.to_path_buf();
@@ -26,10 +30,10 @@ pub fn write_matrix(
     matrix: &Matrix,
 ) -> Result<(), StoreError> {
     let mut columns = vec![Column::new("pair_id".into(), pair_ids)];
-    for (index, name) in names.iter().enumerate() {
-        columns.push(Column::new(name.as_str().into(), matrix.column(index)));
+    for (name, values) in names.iter().zip(matrix.all_columns()) {
+        columns.push(Column::new(name.as_str().into(), values));
     }
-    write_parquet(path, &mut frame(path, columns)?)
+    write_parquet_plain(path, &mut frame(path, columns)?)
 }
 
 /// Reads what [`write_matrix`] wrote, `[pairs, names]`.
@@ -45,12 +49,30 @@ pub fn read_matrix(path: &Path, pairs: usize, names: &[String]) -> Result<Matrix
         return Err(content(format!("{} rows where {pairs} pairs are expected", table.height())));
     }
     let mut matrix = Matrix::zeros(pairs, names.len());
-    for (index, name) in names.iter().enumerate() {
+    let mut columns = Vec::with_capacity(names.len());
+    for name in names {
         let column = table.column(name).map_err(failed("read", path))?;
-        let values = column.f32().map_err(failed("read", path))?;
-        for (slot, value) in matrix.values.iter_mut().skip(index).step_by(names.len()).zip(values.iter()) {
-            *slot = value.ok_or_else(|| content(format!("column `{name}` has gaps")))?;
+        let values = column.f32().map_err(failed("read", path))?.rechunk().into_owned();
+        if values.null_count() > 0 {
+            return Err(content(format!("column `{name}` has gaps")));
         }
+        columns.push(values);
     }
+    let columns: Vec<&[f32]> = columns
+        .iter()
+        .map(|values| values.cont_slice())
+        .collect::<PolarsResult<_>>()
+        .map_err(failed("read", path))?;
+    // Some rows of all columns at a time, so that what is written stays near.
+    matrix.values.par_chunks_mut(names.len().max(1) * NEAR).enumerate().for_each(|(block, rows)| {
+        for (at, column) in columns.iter().enumerate() {
+            let values = column.get(block * NEAR..).unwrap_or_default();
+            rows.iter_mut()
+                .skip(at)
+                .step_by(columns.len())
+                .zip(values)
+                .for_each(|(slot, value)| *slot = *value);
+        }
+    });
     Ok(matrix)
 }

@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use aho_corasick::AhoCorasick;
+use polars::prelude::PlHashSet;
 use regex::Regex;
 use whatlang::Lang;
 
@@ -279,12 +280,11 @@ fn off_topic(text: &Text<'_>, prompt: &Prompt) -> f32 {
 
 /// The runs of words of a text, each as a number that tells it from others.
 fn runs(prose: &str) -> impl Iterator<Item = u64> {
-    use std::hash::{DefaultHasher, Hash, Hasher};
-    // Every word is hashed once, and a run is put together from its words.
+    // Every word is hashed once (FNV-1a: words are short), and a run is put together from its words.
     let hash_of = |word: &str| {
-        let mut hasher = DefaultHasher::new();
-        word.hash(&mut hasher);
-        hasher.finish()
+        word.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        })
     };
     let words: Vec<u64> = words(prose).map(hash_of).collect();
     let together = |run: &[u64]| {
@@ -303,7 +303,7 @@ fn restates_prompt(text: &Text<'_>, prompt: &Prompt) -> f32 {
 
 /// Share of the runs of words that occurred before in the same response.
 fn repeats_itself(text: &Text<'_>) -> f32 {
-    let mut seen = HashSet::new();
+    let mut seen = PlHashSet::default();
     let (mut all, mut again) = (0, 0);
     for run in runs(&text.prose) {
         all += 1;
