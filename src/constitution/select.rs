@@ -100,11 +100,7 @@ pub fn select(
     config: &PrincipleConfig,
     cancel: &Cancel,
 ) -> Result<Findings, Stopped> {
-    let labels = Sets {
-        all: LabelledSample::on(pairs, sides, &ALL),
-        explore: LabelledSample::on(pairs, sides, &[Split::Train, Split::Validation]),
-        held_out: LabelledSample::on(pairs, sides, &[Split::Test]),
-    };
+    let labels = Sets::new(pairs, sides);
     let tested = Tested::new(described, cancel);
     let family = Family::new(&tested, effects, config.alpha * (1.0 - FOUND_BY_LABELS));
     let (mut inside, shadows) = tested.readable(&family, &labels, config.redundant_above)?;
@@ -154,7 +150,7 @@ pub fn select(
     fell.sort_unstable();
     fell.dedup();
     let standing = [&chosen[..], &hinted].concat();
-    let judged: Vec<u32> = labels.all.pair_means().into_iter().map(|(pair, _)| pair).collect();
+    let judged = labels.judged();
     let listed = |features: Vec<usize>| {
         let mut found: Vec<Finding> = (features.into_iter())
             .map(|feature| Finding {
@@ -227,6 +223,21 @@ struct Sets {
     all: LabelledSample,
     explore: LabelledSample,
     held_out: LabelledSample,
+}
+
+impl Sets {
+    fn new(pairs: &Pairs, sides: &[Split]) -> Self {
+        Self {
+            all: LabelledSample::on(pairs, sides, &ALL),
+            explore: LabelledSample::on(pairs, sides, &[Split::Train, Split::Validation]),
+            held_out: LabelledSample::on(pairs, sides, &[Split::Test]),
+        }
+    }
+
+    /// Every pair with a label.
+    fn judged(&self) -> Vec<u32> {
+        self.all.pair_means().into_iter().map(|(pair, _)| pair).collect()
+    }
 }
 
 /// Every feature that no label took part in finding, tested on all labels.
@@ -394,7 +405,7 @@ impl<'a> Tested<'a> {
         });
         let strength = |feature: usize| (all[&feature].beta / all[&feature].beta_se_clustered).abs();
         open.sort_by(|&a, &b| strength(b).total_cmp(&strength(a)).then(a.cmp(&b)));
-        let rows: Vec<u32> = labels.all.pair_means().into_iter().map(|(pair, _)| pair).collect();
+        let rows = labels.judged();
         let (mut inside, mut shadows): (Vec<Candidate>, Vec<usize>) = (Vec::new(), Vec::new());
         for feature in open {
             self.cancel.check()?;

@@ -468,7 +468,7 @@ mod tests {
         let mut matrix = Matrix::zeros(n, d);
         for (at, value) in matrix.values.iter_mut().enumerate() {
             let hash = (at as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
-            if hash % 7 == 0 {
+            if hash.is_multiple_of(7) {
                 *value = (hash % 1_001) as f32 / 500.0 - 1.0;
             }
         }
