@@ -410,17 +410,19 @@ mod tests {
         assert!(found.disagreement_auc.unwrap().low > 0.5);
     }
 
+    /// Features whose interval of the difference holds 0.
+    fn holding_nothing(found: &Audit) -> usize {
+        let holds = |row: &&AuditRow| row.difference.low <= 0.0 && row.difference.high >= 0.0;
+        found.features.iter().filter(holds).count()
+    }
+
     #[test]
     fn where_nothing_is_planted_one_run_in_twenty_claims_something_and_intervals_hold() {
         let (mut claims, mut inside, mut all) = (0, 0, 0);
         for seed in 0..200 {
             let found = found(seed + 10, 400, 0.0);
             claims += usize::from(found.features.iter().any(|row| row.differs));
-            inside += found
-                .features
-                .iter()
-                .filter(|row| row.difference.low <= 0.0 && row.difference.high >= 0.0)
-                .count();
+            inside += holding_nothing(&found);
             all += found.features.len();
         }
         assert!(claims <= 16, "{claims} of 200");
@@ -434,11 +436,7 @@ mod tests {
         for seed in 0..150 {
             let (judged, presence, looked) = world_of(40, seed + 4000, 480, 6, 0.0);
             let found = audit(&judged, &presence, &presence, &looked, |pair| pair.to_string());
-            inside += found
-                .features
-                .iter()
-                .filter(|row| row.difference.low <= 0.0 && row.difference.high >= 0.0)
-                .count();
+            inside += holding_nothing(&found);
             all += found.features.len();
         }
         let share = inside as f64 / all as f64;

@@ -37,9 +37,6 @@ pub const VARIABLES: [&str; 25] = [
     "XDG_CACHE_HOME",
 ];
 
-/// Not a variable of the environment: only a caller says so.
-const NO_CACHE: &str = "no cache";
-
 /// Whether a call should stop; copies share the answer.
 #[derive(Debug, Clone, Default)]
 pub struct Cancel(Arc<State>);
@@ -108,13 +105,14 @@ pub struct Context {
     /// Whether to stop.
     pub cancel: Cancel,
     variables: Arc<BTreeMap<String, String>>,
+    no_cache: bool,
 }
 
 impl Context {
     /// What the process's environment says now, for [`VARIABLES`].
     pub fn from_environment() -> Self {
         let found = |name: &&str| std::env::var(name).ok().map(|value| ((*name).to_owned(), value));
-        Self { cancel: Cancel::default(), variables: Arc::new(VARIABLES.iter().filter_map(found).collect()) }
+        Self { variables: Arc::new(VARIABLES.iter().filter_map(found).collect()), ..Self::default() }
     }
 
     /// The same with another value of a variable; `None` takes it out.
@@ -131,12 +129,12 @@ impl Context {
     /// The same for workers, which write nothing: vectors are not kept.
     #[must_use]
     pub fn without_cache(self) -> Self {
-        self.with(NO_CACHE, Some("1"))
+        Self { no_cache: true, ..self }
     }
 
     /// Whether vectors may be kept.
     pub fn has_cache(&self) -> bool {
-        self.variable(NO_CACHE).is_none()
+        !self.no_cache
     }
 
     /// A variable's value; `None` where it is not set or blank.

@@ -8,9 +8,9 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::context::{Cancel, Stopped};
-use crate::describe::{Described, Feature};
+use crate::describe::Described;
 use crate::effects::table::{ALL, LabelledSample, found_by_labels, one_by_one};
-use crate::effects::{Clusters, Estimate, Sample, penalised};
+use crate::effects::{Clusters, Estimate, Part, Sample, penalised};
 use crate::matrix::Matrix;
 use crate::pairs::{MISSING, Pairs, Split};
 use crate::statistics::multiplicity::holm;
@@ -505,10 +505,10 @@ impl Job<'_> {
     /// what the vote does with it; no label that chose it takes part.
     fn confirm(&self, articles: &[PrincipleRule]) -> Vec<(usize, f64)> {
         let features: Vec<usize> = articles.iter().map(|article| article.feature).collect();
-        let columns = gather(self.columns, &features, &rows_of(self.columns));
-        let described: Vec<Feature> = features.iter().map(|&f| self.described.features[f].clone()).collect();
+        let (described, never) = (&self.described.features, Cancel::default());
         // A few columns: over before anybody could want it to stop.
-        let effects = one_by_one(&columns, &described, self.held_out, &Cancel::default()).unwrap_or_default();
+        let effects = one_by_one(self.columns, described, &features, self.held_out, Part::Slope, &never);
+        let effects = effects.unwrap_or_default();
         (effects.iter().zip(articles))
             .map(|(effect, article)| {
                 let p = effect.beta_p_clustered / 2.0;
@@ -782,11 +782,6 @@ impl Job<'_> {
         let scores = linear.score(matrix, self.held_out.row());
         Some(scores.iter().map(|s| 1.0 / (1.0 + (linear.intercept - s).exp())).collect())
     }
-}
-
-/// Every row of a matrix.
-fn rows_of(matrix: &Matrix) -> Vec<u32> {
-    (0..matrix.rows() as u32).collect()
 }
 
 /// The edits as wishes for the choice.

@@ -7,7 +7,7 @@ use crate::config::PrincipleConfig;
 use crate::context::{Cancel, Stopped};
 use crate::describe::{Described, Feature, FeatureSource};
 use crate::effects::table::{
-    ALL, EffectTable, LabelledSample, control_of, found_by_labels, shown, some_by_themselves,
+    ALL, EffectTable, LabelledSample, control_of, found_by_labels, one_by_one, shown,
 };
 use crate::effects::{
     Conditional, Control, Effect, Part, Sample, WinDelta, conditional_effects, conditional_win_deltas,
@@ -354,7 +354,7 @@ impl<'a> Tested<'a> {
 
     /// The coefficients of the columns `which` by themselves, in their order.
     fn slopes(&self, which: &[usize], sample: &Sample) -> Result<Vec<Effect>, Stopped> {
-        some_by_themselves(self.columns, &self.described.features, which, sample, Part::Slope, &self.cancel)
+        one_by_one(self.columns, &self.described.features, which, sample, Part::Slope, &self.cancel)
     }
 
     /// Whether a feature's words say what is measured, and may make a statement.

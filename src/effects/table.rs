@@ -162,25 +162,11 @@ pub fn control_of(feature: &Feature) -> Control {
     }
 }
 
-/// The effect of every column by itself, each with its own control, `[features]`.
+/// The effects of the columns `which` by themselves, each with its own control, in their order and in part.
 ///
 /// # Errors
 /// [`Stopped`].
 pub fn one_by_one(
-    columns: &Matrix,
-    features: &[Feature],
-    sample: &Sample,
-    cancel: &Cancel,
-) -> Result<Vec<Effect>, Stopped> {
-    let all: Vec<usize> = (0..features.len().min(columns.cols)).collect();
-    some_by_themselves(columns, features, &all, sample, Part::Both, cancel)
-}
-
-/// The same of the features `which`, in their order, and in part.
-///
-/// # Errors
-/// [`Stopped`].
-pub fn some_by_themselves(
     columns: &Matrix,
     features: &[Feature],
     which: &[usize],
@@ -308,7 +294,7 @@ pub fn shown(
     sample: &Sample,
     cancel: &Cancel,
 ) -> Result<Vec<Effect>, Stopped> {
-    let of = |columns, part| some_by_themselves(columns, &described.features, which, sample, part, cancel);
+    let of = |columns, part| one_by_one(columns, &described.features, which, sample, part, cancel);
     let mut effects = of(&described.activations, Part::Slope)?;
     for (effect, clear) in effects.iter_mut().zip(of(&described.presence, Part::Win)?) {
         (effect.win, effect.prevalence) = (clear.win, clear.prevalence);

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::decisions::{Decisions, prefers_a, relabelled};
 use crate::context::Cancel;
+use crate::effects::Part;
 use crate::effects::table::{LabelledSample, one_by_one};
 use crate::matrix::Matrix;
 use crate::pairs::{Pairs, Split};
@@ -72,18 +73,12 @@ pub fn preview(
             run.features.iter().position(|feature| feature.feature_id == *id)
         })
         .collect();
-    let columns = Matrix {
-        values: (0..activations.rows())
-            .flat_map(|pair| chosen.iter().map(move |&feature| activations.row(pair)[feature]))
-            .collect(),
-        cols: chosen.len(),
-    };
-    let features: Vec<_> = chosen.iter().map(|&feature| run.features[feature].clone()).collect();
     let effects = |pairs: &Pairs| {
         let labels = LabelledSample::on(pairs, &source.sides, &[Split::Test]);
         // A few columns: over before anybody could want it to stop.
-        let effects = one_by_one(&columns, &features, &labels.sample, &Cancel::default()).unwrap_or_default();
-        let figures = effects.into_iter().map(|effect| {
+        let never = Cancel::default();
+        let effects = one_by_one(activations, &run.features, &chosen, &labels.sample, Part::Win, &never);
+        let figures = effects.unwrap_or_default().into_iter().map(|effect| {
             let win = effect.win;
             Some([win.value, win.low, win.high]).filter(|figure| figure.iter().all(|x| x.is_finite()))
         });

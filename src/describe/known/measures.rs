@@ -35,7 +35,7 @@ pub(super) const ALL: [(&str, Measure); 30] = [
     ("exclamations", |text, _| log(exclamations(text))),
     ("capitals", |text, _| log(capitals(text))),
     ("quotations", |text, _| log(quotations(text))),
-    ("links", |text, _| log(if LINK_SIGN.is_match(text.raw) { count(&LINK, text.raw) } else { 0 })),
+    ("links", |text, _| log(if may_link(text.raw) { count(&LINK, text.raw) } else { 0 })),
     ("figures", |text, _| log(figures(text))),
     ("formulas", |text, _| {
         log(if text.raw.contains(['$', '\\', '=']) { count(&FORMULA, text.raw) } else { 0 })
@@ -107,11 +107,15 @@ fn words(prose: &str) -> impl Iterator<Item = &str> {
 
 static LINK: LazyLock<Regex> = LazyLock::new(|| regex(r"(?i)https?://|\bwww\.|\bdoi:\s?10\.|\[\d{1,3}\]"));
 /// What every match of [`LINK`] has in it; most texts have none of these.
-static LINK_SIGN: LazyLock<AhoCorasick> = LazyLock::new(|| {
-    let signs = AhoCorasick::builder().ascii_case_insensitive(true).build(["://", "www.", "doi:", "["]);
-    #[allow(clippy::expect_used)] // four literals
-    signs.expect("literals of this file")
+static LINK_SIGN: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
+    AhoCorasick::builder().ascii_case_insensitive(true).build(["://", "www.", "doi:", "["]).ok()
 });
+
+/// Whether a text may hold a link; one that may not need not be searched.
+fn may_link(raw: &str) -> bool {
+    LINK_SIGN.as_ref().is_none_or(|signs| signs.is_match(raw))
+}
+
 static FORMULA: LazyLock<Regex> = LazyLock::new(|| {
     regex(r"\$[^$\n]{1,80}[\\^_=][^$\n]{0,80}\$|\\\(|\\\[|\\frac|\b\w{1,3} ?= ?[-\w(]+ ?[-+*/^×÷]")
 });
@@ -362,8 +366,9 @@ mod tests {
             );
         }
         for link in ["https://a.b", "HTTP://A", "Www.x.org", "DOI: 10.1", "as in [12]"] {
-            assert!(LINK.is_match(link) && LINK_SIGN.is_match(link), "{link}");
+            assert!(LINK.is_match(link) && may_link(link), "{link}");
         }
+        assert!(!may_link("A plain text: no link."));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::*;
 use crate::cache::Cache;
 use crate::embed::dataset::tests::{Silent, pairs_of};
 use crate::embed::{Embedding, Recipe};
+use crate::pairs::Pairs;
 use crate::support::{Answer, Request, Server};
 
 /// Length of the server's vectors.
@@ -266,12 +267,18 @@ fn a_server_that_refuses_everything_in_turn_gives_the_same_vectors() {
     }
 }
 
-#[test]
-fn one_text_that_the_server_does_not_want_is_named_and_the_others_go_on() {
+/// Sixty texts, and the pairs of each two of them.
+fn sixty_texts() -> (Vec<String>, Pairs) {
     let all = texts(60);
     let pairs: Vec<(&str, &str)> =
         all.chunks_exact(2).map(|two| (two[0].as_str(), two[1].as_str())).collect();
     let pairs = pairs_of(&pairs);
+    (all, pairs)
+}
+
+#[test]
+fn one_text_that_the_server_does_not_want_is_named_and_the_others_go_on() {
+    let (all, pairs) = sixty_texts();
     let recipe = Recipe::default();
     // 0 is in one of the first batches, 33 in a later one.
     let poison = [all[0].clone(), all[33].clone()];
@@ -315,10 +322,7 @@ fn one_text_that_the_server_does_not_want_is_named_and_the_others_go_on() {
 /// A text whose vector is none, among others that are: it is asked for once more, alone.
 #[test]
 fn one_odd_vector_is_its_texts_failure() {
-    let all = texts(60);
-    let pairs: Vec<(&str, &str)> =
-        all.chunks_exact(2).map(|two| (two[0].as_str(), two[1].as_str())).collect();
-    let pairs = pairs_of(&pairs);
+    let (all, pairs) = sixty_texts();
     let recipe = Recipe::default();
     let poison = [all[0].clone(), all[33].clone()];
     for (odd, said) in [
