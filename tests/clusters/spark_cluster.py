@@ -63,25 +63,34 @@ def fails(frame, words, what):
         raise AssertionError(f"{what}: nothing was raised")
 
 
-def dies_once(batches, run):
-    """Scores; the first attempt at the second partition is killed after its first batch."""
+def first(mark):
+    """Whether nobody was here before. Attempts are counted anew when a stage is run again because the shuffle files of
+    a lost executor went with it, so a file is what tells."""
+    try:
+        os.close(os.open(mark, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return False
+    return True
+
+
+def dies_once(batches, run, mark):
+    """Scores; the worker of the second partition is killed once, after its first batch."""
     from pyspark import TaskContext
 
     context = TaskContext.get()
-    scored = wimhf.spark.score(batches, run, explain=True)
-    for at, batch in enumerate(scored):
-        if context.partitionId() == 1 and context.attemptNumber() == 0 and at == 1:
+    for at, batch in enumerate(wimhf.spark.score(batches, run, explain=True)):
+        if context.partitionId() == 1 and at == 1 and first(mark):
             os.kill(os.getpid(), signal.SIGKILL)
         yield batch
 
 
-def executor_dies_once(batches, run):
+def executor_dies_once(batches, run, mark):
     """The same for the executor with all of its workers."""
     from pyspark import TaskContext
 
     context = TaskContext.get()
     for at, batch in enumerate(wimhf.spark.score(batches, run, explain=True)):
-        if context.partitionId() == 1 and context.attemptNumber() == 0 and at == 1:
+        if context.partitionId() == 1 and at == 1 and first(mark):
             daemon = Path(f"/proc/{os.getppid()}/stat").read_text().rsplit(")", 1)[1].split()
             os.kill(int(daemon[1]), signal.SIGKILL)
         yield batch
@@ -132,15 +141,17 @@ def scores(spark, folder, machine):
     return frame, schema
 
 
-def troubles(spark, frame, schema, run, expected):
+def troubles(spark, folder, frame, schema, run, expected):
     step = functools.partial(wimhf.spark.score, run=str(run), explain=True)
     fails(frame.select("id", "label").mapInArrow(step, schema), ["InputError", "does not look like preference pairs"], "wrong columns")
     gone = functools.partial(wimhf.spark.score, run="/nowhere/run")
     fails(frame.mapInArrow(gone, schema), ["RunError", "`/nowhere/run` is not on this machine", "hint: "], "a missing run")
     spark.conf.set(BATCH, 100)
     for kill in (dies_once, executor_dies_once):
-        step = functools.partial(kill, run=str(run))
+        mark = folder / kill.__name__
+        step = functools.partial(kill, run=str(run), mark=str(mark))
         common.same(expected, frame.repartition(3).mapInArrow(step, schema).toArrow(), kill.__name__)
+        assert mark.exists(), f"{kill.__name__}: nothing was killed"
     say("score: a killed worker and a killed executor change nothing")
     spark.conf.set(BATCH, 512)
     found = frame.repartition(2).mapInArrow(circumstances, "rayon string, threads long").toArrow().to_pylist()
@@ -216,7 +227,7 @@ def main():
             global RUN
             RUN = str(machine.run)
             frame, schema = scores(spark, folder, machine)
-            troubles(spark, frame, schema, machine.run, machine.scored)
+            troubles(spark, folder, frame, schema, machine.run, machine.scored)
             relabels(spark, folder, machine, frame, schema)
             embeds(spark, folder, frame, machine.table)
             analyzes(spark, folder)
