@@ -3,7 +3,7 @@
 use crate::context::Context;
 use crate::describe::presence::Firing;
 use crate::describe::sentence_features::SentenceModels;
-use crate::describe::{Feature, FeatureSource, beside, contrast, known::ConceptBank};
+use crate::describe::{Feature, FeatureSource, Wording, beside, contrast, known::ConceptBank};
 use crate::embed::{Embedder, embed_texts};
 use crate::matrix::Matrix;
 use crate::pairs::Pairs;
@@ -33,6 +33,9 @@ pub struct SentenceReader {
     context: Context,
     /// The level from which on each feature of `models` is there.
     clear: Vec<f32>,
+    /// Whether each is there only where its phrases stand, and the phrases.
+    worded: Vec<bool>,
+    wording: Wording,
     /// The ids of these features, and of those on differences.
     ids: [Vec<String>; 2],
 }
@@ -76,7 +79,9 @@ impl SentenceReader {
             difference,
             embedder,
             context: context.clone(),
-            clear: read.map(|feature| feature.clear_level.unwrap_or(f32::INFINITY)).collect(),
+            clear: read.clone().map(|feature| feature.clear_level.unwrap_or(f32::INFINITY)).collect(),
+            worded: read.clone().map(Feature::is_worded).collect(),
+            wording: Wording::of(read),
             ids: [ids(&FeatureSource::reads_sentences), ids(&|source| source == FeatureSource::Difference)],
         }
     }
@@ -107,8 +112,10 @@ impl SentenceReader {
                 for (span, &sentence) in spans.iter().zip(sentences) {
                     let span = (span.start as usize, span.end as usize);
                     let (index, value) = z.row(sentence as usize);
+                    let worded = self.wording.in_sentence(table.text(sentence as usize));
                     let clear = |&(feature, z): &(&u32, &f32)| {
                         self.clear.get(*feature as usize).is_some_and(|clear| z >= clear)
+                            && (self.worded.get(*feature as usize) != Some(&true) || worded.contains(feature))
                     };
                     for (&feature, _) in index.iter().zip(value).filter(clear) {
                         if let Some(id) = self.ids[0].get(feature as usize) {

@@ -280,6 +280,17 @@ impl Run {
         })
     }
 
+    /// What statements rest on, `[pairs, features]`: see [`Described::stated`].
+    ///
+    /// # Errors
+    /// As for [`Self::described`].
+    pub fn stated(&self) -> Result<Matrix, RunError> {
+        if self.features.iter().any(Feature::is_worded) {
+            return Ok(self.described()?.stated().into_owned());
+        }
+        self.activations()
+    }
+
     /// −1, 0 or +1: present in A minus present in B, `[pairs, features]`.
     ///
     /// # Errors

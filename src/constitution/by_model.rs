@@ -176,8 +176,8 @@ impl<'a> Asking<'a> {
                 (Some(mean(&theirs, clusters, 0.0)), Some(difference(&right, &theirs, clusters)))
             };
             (by_model.linear, by_model.above_linear) =
-                against(&Linear { columns: tested.columns, explore: &explore });
-            (by_model.vote, by_model.above_vote) = against(&Vote { columns: tested.columns });
+                against(&Linear { columns: &tested.columns, explore: &explore });
+            (by_model.vote, by_model.above_vote) = against(&Vote { columns: &tested.columns });
         }
         if let Some(draw) = &self.icai {
             let mut icai =

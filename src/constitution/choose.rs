@@ -126,7 +126,7 @@ impl<'a> Chooser<'a> {
 
     /// A principle with the threshold that serves it best.
     pub fn article(&self, feature: usize, sign: f64, explore: &Sample) -> PrincipleRule {
-        let (threshold, accuracy) = threshold(self.tested.columns, feature, sign, explore);
+        let (threshold, accuracy) = threshold(&self.tested.columns, feature, sign, explore);
         PrincipleRule { feature, sign, threshold, accuracy }
     }
 
@@ -277,7 +277,7 @@ impl<'a> Greedy<'a> {
     fn new(chooser: &'a Chooser<'a>, explore: &'a Sample, alone: &'a [Effect]) -> Self {
         let step = explore.len().div_ceil(OVERLAP_ROWS).max(1);
         let rows: Vec<u32> = explore.row().iter().copied().step_by(step).collect();
-        let columns = chooser.tested.columns;
+        let columns = &chooser.tested.columns;
         let unit = (chooser.pool.iter())
             .map(|&feature| {
                 // Activations are odd under swapping A and B: their mean is an accident and stays in.
@@ -322,7 +322,7 @@ impl<'a> Greedy<'a> {
         let (about_length, others): (Vec<usize>, Vec<usize>) = (open.iter().copied())
             .partition(|&feature| control_of(&tested.described.features[feature]) == Control::Nothing);
         let of = |open: Vec<usize>, control| {
-            let scores = score_tests_of(tested.columns, &open, &inside, self.explore, control);
+            let scores = score_tests_of(&tested.columns, &open, &inside, self.explore, control);
             open.into_iter().zip(scores)
         };
         of(others, self.control()).chain(of(about_length, Control::Nothing)).collect()
@@ -368,7 +368,7 @@ impl<'a> Greedy<'a> {
         inside.push(feature);
         let about_length = control_of(&self.chooser.tested.described.features[feature]) == Control::Nothing;
         let control = if about_length { Control::Nothing } else { self.control() };
-        last_conditional_effect(self.chooser.tested.columns, &inside, self.explore, control)
+        last_conditional_effect(&self.chooser.tested.columns, &inside, self.explore, control)
             .is_some_and(|fit| fit.beta * sign > 0.0 && (fit.beta / fit.beta_se_clustered).abs() > least)
     }
 

@@ -279,9 +279,9 @@ pub fn reconstruct(
     let groups: Vec<u32> = explore.row().iter().map(|&pair| group_of(pairs, pair)).collect();
     let job = Job {
         described,
-        columns: tested.columns,
-        linear: Linear { columns: tested.columns, explore: &explore },
-        vote: Vote { columns: tested.columns },
+        columns: &tested.columns,
+        linear: Linear { columns: &tested.columns, explore: &explore },
+        vote: Vote { columns: &tested.columns },
         explore: &explore,
         held_out: &held_out,
         chooser: &chooser,

@@ -1,5 +1,6 @@
 //! Which features become principles: explore on some labels, confirm on others.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
@@ -80,7 +81,7 @@ pub fn themes(
     let inside = tested.enter(Vec::new(), &explore, |_| true)?;
     let features: Vec<usize> = inside.iter().map(|candidate| candidate.feature).collect();
     let left = themes::Left {
-        matrix: tested.columns,
+        matrix: &tested.columns,
         inside: &features,
         control: tested.control(&inside),
         sample: &explore.sample,
@@ -332,18 +333,23 @@ fn looked(tested: &Tested<'_>, family: &Family, effects: &EffectTable, found: us
     }
 }
 
-/// The columns that decide: the graded activations.
+/// The columns that decide: what statements rest on.
 pub(crate) struct Tested<'a> {
     pub(crate) described: &'a Described,
     /// `[pairs, features]`
-    pub(crate) columns: &'a Matrix,
+    pub(crate) columns: Cow<'a, Matrix>,
     /// Whether to stop.
     pub(crate) cancel: Cancel,
 }
 
 impl<'a> Tested<'a> {
     pub(crate) fn new(described: &'a Described, cancel: &Cancel) -> Self {
-        Self { described, columns: &described.activations, cancel: cancel.clone() }
+        Self { described, columns: described.stated(), cancel: cancel.clone() }
+    }
+
+    /// The same of graded activations: what models of the labels are fitted on, and no statement rests on.
+    pub(crate) fn graded(described: &'a Described, cancel: &Cancel) -> Self {
+        Self { described, columns: Cow::Borrowed(&described.activations), cancel: cancel.clone() }
     }
 
     /// The coefficient of every column by itself; win rates are NaN.
@@ -354,7 +360,7 @@ impl<'a> Tested<'a> {
 
     /// The coefficients of the columns `which` by themselves, in their order.
     fn slopes(&self, which: &[usize], sample: &Sample) -> Result<Vec<Effect>, Stopped> {
-        one_by_one(self.columns, &self.described.features, which, sample, Part::Slope, &self.cancel)
+        one_by_one(&self.columns, &self.described.features, which, sample, Part::Slope, &self.cancel)
     }
 
     /// Whether a feature's words say what is measured, and may make a statement.
@@ -494,7 +500,7 @@ impl<'a> Tested<'a> {
         let column = |matrix: &Matrix| -> Vec<f32> {
             all.sample.row().iter().map(|&row| matrix.row(row as usize)[feature]).collect()
         };
-        let (z, clear) = (column(&self.described.activations), column(&self.described.presence));
+        let (z, clear) = (column(&self.columns), column(&self.described.presence));
         let control = control_of(&self.described.features[feature]);
         let own = crossfit::cross_fitted(
             (&z, &clear),
@@ -566,7 +572,7 @@ impl<'a> Tested<'a> {
         let (about_length, others): (Vec<usize>, Vec<usize>) = (open.iter().copied())
             .partition(|&feature| control_of(&self.described.features[feature]) == Control::Nothing);
         let of = |open: Vec<usize>, control| {
-            let scores = score_tests_of(self.columns, &open, &features, sample, control);
+            let scores = score_tests_of(&self.columns, &open, &features, sample, control);
             open.into_iter().zip(scores)
         };
         of(others, control).chain(of(about_length, Control::Nothing)).collect()
@@ -620,13 +626,13 @@ impl<'a> Tested<'a> {
     /// One logit over several candidates and the control.
     fn joint(&self, inside: &[Candidate], labels: &LabelledSample) -> Vec<Conditional> {
         let features: Vec<usize> = inside.iter().map(|candidate| candidate.feature).collect();
-        conditional_effects(self.columns, &features, &labels.sample, self.control(inside))
+        conditional_effects(&self.columns, &features, &labels.sample, self.control(inside))
     }
 
     /// Of the last of several candidates alone, in the same fit.
     fn last_joint(&self, inside: &[Candidate], labels: &LabelledSample) -> Option<Conditional> {
         let features: Vec<usize> = inside.iter().map(|candidate| candidate.feature).collect();
-        last_conditional_effect(self.columns, &features, &labels.sample, self.control(inside))
+        last_conditional_effect(&self.columns, &features, &labels.sample, self.control(inside))
     }
 
     /// Δwin-rate of each, the others and the control held fixed.

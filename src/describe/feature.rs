@@ -1,5 +1,7 @@
 //! What a feature is to a reader: where it comes from, its words and how true they are.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use crate::config::DescribeConfig;
@@ -112,6 +114,9 @@ pub struct Feature {
     pub redundant_with: Option<String>,
     /// `safety`, `protective`, `harmful`, `length` … from the bank.
     pub flags: Vec<String>,
+    /// Phrases that its words name, in lower case: where none of them stands, the words say nothing, and it does not count
+    /// as present. Empty where it is present wherever it is clear.
+    pub phrases: Vec<String>,
     /// Words near it in the embedder's vocabulary; of a theme, its words.
     pub terms: Vec<String>,
     /// Short sentences in which it fires most strongly, each from another response.
@@ -157,6 +162,11 @@ impl Feature {
         !self.description.is_empty()
     }
 
+    /// Whether it counts as present only where phrases that its words name stand.
+    pub fn is_worded(&self) -> bool {
+        !self.phrases.is_empty()
+    }
+
     /// Whether it carries a flag, such as `length` or `safety`.
     pub fn is_about(&self, flag: &str) -> bool {
         self.flags.iter().any(|own| own == flag)
@@ -192,4 +202,23 @@ pub struct Described {
     pub flipped: Vec<usize>,
     /// What competes with a language model's descriptions, by learned feature; empty in a finished run.
     pub offers: Vec<Vec<Offer>>,
+}
+
+impl Described {
+    /// What statements rest on, `[pairs, features]`: graded activations, and the presence of features whose words name
+    /// phrases. How strongly such a feature fires is no part of what its words say.
+    pub fn stated(&self) -> Cow<'_, Matrix> {
+        let worded: Vec<usize> =
+            (0..self.features.len()).filter(|&feature| self.features[feature].is_worded()).collect();
+        if worded.is_empty() {
+            return Cow::Borrowed(&self.activations);
+        }
+        let mut stated = self.activations.clone();
+        let cols = stated.cols.max(1);
+        for (row, there) in stated.values.chunks_exact_mut(cols).zip(self.presence.values.chunks_exact(cols))
+        {
+            worded.iter().for_each(|&feature| row[feature] = there[feature]);
+        }
+        Cow::Owned(stated)
+    }
 }

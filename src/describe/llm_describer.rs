@@ -334,6 +334,7 @@ fn put_into_words(
     }
     (entry.concept, entry.describer) = (None, "none".into());
     entry.flags.clear();
+    entry.phrases.clear();
     if !entry.kept {
         return;
     }

@@ -30,12 +30,13 @@ pub mod sentence_features;
 mod setting;
 pub mod user_concepts;
 
-use crate::config::DescribeConfig;
+use crate::config::{DescribeConfig, Describer};
 use crate::context::{Cancel, Stopped};
 use crate::matrix::Matrix;
 use crate::pairs::Pairs;
 pub use feature::{Described, Feature, FeatureSource, Offer, Reading};
 use phrases::Phrases;
+pub(crate) use phrases::Wording;
 use presence::Firing;
 use reader::Reader;
 use setting::Sides;
@@ -45,6 +46,13 @@ pub use setting::{Found, NamedEntry, Setting, Vocabulary, strongest};
 /// included. Below it, people who read pairs by the words alone mostly saw nothing of the feature.
 const EVERYWHERE: f64 = 0.4;
 
+/// Which way of putting features into words this is: what an earlier one left is done again.
+pub const REVISION: u32 = 2;
+
+/// Least share of the held-out pairs with a feature of whose phrases one stands on its side alone: words for less are not its
+/// words.
+const COVERED: f64 = 0.4;
+
 /// Describes what was found.
 ///
 /// # Errors
@@ -53,7 +61,7 @@ pub fn describe(setting: &Setting<'_>, found: &Found<'_>) -> Result<Described, c
     let cancel = setting.cancel;
     let sides = Sides::new(setting.pairs, setting.sides, found.firing);
     let clear = clear_levels(found.firing, found.learned, found.dictionary);
-    let (graded, presence) = found.firing.differences(&clear);
+    let (graded, mut presence) = found.firing.differences(&clear);
     let levels: Vec<f32> =
         (0..found.difference.cols).map(|column| middle(&found.difference.column(column))).collect();
     let reader = Reader::new(found.firing, &sides.read_choose, cancel)?;
@@ -76,11 +84,16 @@ pub fn describe(setting: &Setting<'_>, found: &Found<'_>) -> Result<Described, c
             ..Feature::default()
         };
         let named: Vec<u32> = said.phrases.iter().map(|(phrase, _)| *phrase).collect();
-        let [fidelity, everywhere] = phrases.fidelity(&named, &column, &sides.read_held_out);
+        let (right, [fidelity, everywhere]) = phrases.fidelity(&named, &column, &sides.read_held_out);
         said.name(&mut feature, setting.bank, Some(fidelity).filter(|c| c.r.is_finite() && c.p.is_finite()));
-        feature.keep(setting.config, tests, everywhere.r >= EVERYWHERE);
+        feature.keep(setting.config, tests, everywhere.r >= EVERYWHERE && right >= COVERED);
+        // Where a model judges the words, it is what says in which pairs they are true.
+        if feature.kept && setting.config.describer == Describer::Offline {
+            feature.phrases = said.phrases.iter().map(|(_, phrase)| phrase.clone()).collect();
+        }
         features.push(feature);
     }
+    only_where_worded(&mut features, found.firing, &clear, (&graded, &mut presence), &sides);
 
     let mut difference = found.difference.clone();
     let mut flipped = Vec::new();
@@ -145,15 +158,42 @@ fn clear_levels(firing: &Firing, learned: usize, dictionary: &[NamedEntry]) -> V
     clear
 }
 
-/// Share of the pairs in which an entry of the dictionary must be present in one response alone to be a feature here:
+/// Corrects the presence of features that are named by phrases to where these stand; those of which then hardly anything is
+/// left lose their words.
+fn only_where_worded(
+    features: &mut [Feature],
+    firing: &Firing,
+    clear: &[f32],
+    (graded, presence): (&Matrix, &mut Matrix),
+    sides: &Sides,
+) {
+    let wording = Wording::of(features.iter());
+    let (there, named) = (firing.where_worded(&wording, clear), wording.features());
+    for (at, &index) in named.iter().enumerate() {
+        let column = || there.iter().skip(at).step_by(named.len());
+        let share = column().filter(|there| **there != 0).count() as f64 / presence.rows().max(1) as f64;
+        let Some(feature) = features.get_mut(index as usize) else { continue };
+        if share < COMMON {
+            feature.kept = false;
+            feature.silence();
+            continue;
+        }
+        for (row, &there) in presence.values.chunks_exact_mut(graded.cols).zip(column()) {
+            row[index as usize] = f32::from(there);
+        }
+        let column = present(&graded.column(index as usize), &presence.column(index as usize));
+        feature.examples = strongest(&column, &sides.held_out, 10);
+    }
+}
+
+/// Share of the pairs in which an entry of the dictionary, or a feature that is named by phrases, must be present in one response alone to be a feature here:
 /// what is rarer can be told nothing about, and makes every test of the others stricter.
-const COMMON_ENTRY: f64 = 0.02;
+const COMMON: f64 = 0.02;
 
 /// Leaves out entries of the dictionary that hardly occur; returns the others. No label is looked at.
 pub fn common_entries(firing: &mut Firing, learned: usize, dictionary: &[NamedEntry]) -> Vec<NamedEntry> {
     let clear = clear_levels(firing, learned, dictionary);
-    let mut kept: Vec<bool> =
-        firing.prevalence(&clear).into_iter().map(|share| share >= COMMON_ENTRY).collect();
+    let mut kept: Vec<bool> = firing.prevalence(&clear).into_iter().map(|share| share >= COMMON).collect();
     kept.iter_mut().take(learned).for_each(|kept| *kept = true);
     firing.retain(&kept);
     let kept = kept.into_iter().skip(learned);
@@ -190,6 +230,7 @@ impl Feature {
     /// Words that do not hold are worse than none; what it was read off stays.
     fn silence(&mut self) {
         self.describer = "none".into();
+        self.phrases.clear();
         self.concept = None;
         self.flags.clear();
         for text in [&mut self.description, &mut self.short, &mut self.clause] {

@@ -12,6 +12,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use rayon::prelude::*;
 
 use super::contrast::{clauses, push_folded, raw_words, stopwords};
+use super::feature::Feature;
 use super::presence::Firing;
 use crate::statistics::correlation::{Correlation, pearson};
 
@@ -166,8 +167,14 @@ impl Phrases {
     }
 
     /// How well the phrases go with a feature on the held-out pairs that were read (`held_out`), pair by pair: where its
-    /// activation `column` (`[pairs]`) is not 0, and over all of them.
-    pub(super) fn fidelity(&self, phrases: &[u32], column: &[f32], held_out: &[u32]) -> [Correlation; 2] {
+    /// activation `column` (`[pairs]`) is not 0, and over all of them. Before that the share of those where it is not 0 in
+    /// which one of the phrases stands on its side alone.
+    pub(super) fn fidelity(
+        &self,
+        phrases: &[u32],
+        column: &[f32],
+        held_out: &[u32],
+    ) -> (f64, [Correlation; 2]) {
         let mut has = vec![false; self.slots.len() - self.choosing];
         for &place in phrases.iter().flat_map(|&phrase| &self.places[phrase as usize]) {
             if let Some(has) = (place as usize).checked_sub(self.choosing).and_then(|at| has.get_mut(at)) {
@@ -182,7 +189,9 @@ impl Phrases {
             let (z, read): (Vec<f64>, Vec<f64>) = pairs.into_iter().unzip();
             pearson(&z, &read)
         };
-        [of(all.iter().copied().filter(|(z, _)| *z != 0.0).collect()), of(all)]
+        let with: Vec<(f64, f64)> = all.iter().copied().filter(|(z, _)| *z != 0.0).collect();
+        let right = with.iter().filter(|(z, read)| z * read > 0.0).count() as f64 / with.len().max(1) as f64;
+        (right, [of(with), of(all)])
     }
 
     /// The responses that choose and have the phrase.
@@ -195,6 +204,51 @@ impl Phrases {
     fn more(&self, phrase: u32, has: &[bool], covered: &[bool]) -> (usize, usize) {
         let new = self.chosen(phrase).iter().filter(|&&place| covered.get(place as usize) != Some(&true));
         new.fold((0, 0), |(all, both), &place| (all + 1, both + usize::from(has[place as usize])))
+    }
+}
+
+/// The phrases that features are named by, to be found in sentences.
+#[derive(Debug, Clone, Default)]
+pub struct Wording {
+    /// Features by the hash of a phrase that they are named by.
+    named: HashMap<u64, Vec<u32>>,
+    stop: HashSet<&'static str>,
+}
+
+impl Wording {
+    /// Of features, in the order of the columns of [`Firing`].
+    pub fn of<'a>(features: impl Iterator<Item = &'a Feature>) -> Self {
+        let mut named: HashMap<u64, Vec<u32>> = HashMap::new();
+        for (column, feature) in (0u32..).zip(features) {
+            feature.phrases.iter().for_each(|phrase| named.entry(hash(phrase)).or_default().push(column));
+        }
+        Self { named, stop: stopwords() }
+    }
+
+    /// Whether no feature is named by phrases.
+    pub fn is_empty(&self) -> bool {
+        self.named.is_empty()
+    }
+
+    /// The features that are named by phrases, ascending.
+    pub(super) fn features(&self) -> Vec<u32> {
+        let mut all: Vec<u32> = self.named.values().flatten().copied().collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    /// The features of whose phrases one stands in the sentence, ascending.
+    pub fn in_sentence(&self, sentence: &str) -> Vec<u32> {
+        let mut found = Vec::new();
+        if !self.is_empty() {
+            each(sentence, &self.stop, |phrase| {
+                found.extend(self.named.get(&hash(phrase)).into_iter().flatten())
+            });
+            found.sort_unstable();
+            found.dedup();
+        }
+        found
     }
 }
 

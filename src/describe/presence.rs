@@ -6,12 +6,17 @@
 //! presence      = [h_j(A) ≥ clear_j] − [h_j(B) ≥ clear_j]       −1, 0, +1: what words, win rates and evidence go by
 //! ```
 //!
+//! A feature that is named by phrases is present where they stand in a sentence in which it is clear, and absent where they
+//! stand nowhere; any other response says nothing. On hh half of the pairs in which such a feature was clear did not have
+//! its words: what was then said of the words was true of something else.
+//!
 //! Faint activations are noise to a reader (METHOD §2b). Where a feature's activations have two humps its clear level
 //! lies in the valley between them; where they have one, the lower two fifths are faint. Counts decide, so that the order of the
 //! rows changes no bit.
 
 use rayon::prelude::*;
 
+use super::phrases::Wording;
 use crate::matrix::Matrix;
 use crate::sae::SparseRows;
 use crate::sentences::SentenceTable;
@@ -37,6 +42,10 @@ const SIDE: f64 = 0.1;
 const FAINT: f64 = 0.4;
 /// Activations from which on a histogram has a shape.
 const SHAPED: u64 = 20;
+
+/// A phrase stands in a response; a phrase stands in a sentence in which its feature is clear.
+const STANDS: u8 = 1;
+const CLEAR: u8 = 2;
 
 impl Firing {
     /// Number of pairs.
@@ -81,6 +90,52 @@ impl Firing {
                 }
             }
         }
+    }
+
+    /// Where features that are named by phrases are present, `[pairs, named features]`: in A alone (1) where a sentence of A
+    /// in which it is clear has one of them, and none stands anywhere in B; in B alone (−1) likewise; else 0. Whoever reads
+    /// the words finds them.
+    pub(super) fn where_worded(&self, wording: &Wording, clear: &[f32]) -> Vec<i8> {
+        let (pairs, named) = (self.pairs(), wording.features());
+        if named.is_empty() {
+            return Vec::new();
+        }
+        let worded: Vec<Vec<u32>> = (0..self.table.len())
+            .into_par_iter()
+            .map(|sentence| wording.in_sentence(self.table.text(sentence)))
+            .collect();
+        // Per response and feature: nothing, a phrase, a phrase in a sentence in which it is clear.
+        let read = |slot: usize, found: &mut [u8]| {
+            for &sentence in self.table.of(slot) {
+                let (index, value) = self.z.row(sentence as usize);
+                for feature in &worded[sentence as usize] {
+                    let fires = index.binary_search(feature).is_ok_and(|at| {
+                        clear.get(*feature as usize).is_some_and(|&clear| is_clear(value[at], clear))
+                    });
+                    if let Ok(at) = named.binary_search(feature) {
+                        found[at] = found[at].max(if fires { CLEAR } else { STANDS });
+                    }
+                }
+            }
+        };
+        let mut presence = vec![0i8; pairs * named.len()];
+        presence.par_chunks_mut(named.len()).enumerate().for_each_init(
+            || (vec![0u8; named.len()], vec![0u8; named.len()]),
+            |(a, b), (pair, presence)| {
+                a.fill(0);
+                b.fill(0);
+                read(pair, a);
+                read(pairs + pair, b);
+                for (there, (a, b)) in presence.iter_mut().zip(a.iter().zip(b.iter())) {
+                    *there = match (*a, *b) {
+                        (CLEAR, 0) => 1,
+                        (0, CLEAR) => -1,
+                        _ => 0,
+                    };
+                }
+            },
+        );
+        presence
     }
 
     /// The sentences of response number `slot` in which `feature` is at least so clear, each once.
@@ -247,6 +302,7 @@ fn boundary(counts: &[u64; BINS]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::describe::Feature;
 
     /// Three sentences; features fire as given.
     fn firing(texts: &[&str], z: &[(&str, u32, f32)], cols: usize) -> Firing {
@@ -272,6 +328,24 @@ mod tests {
         let (graded, presence) = firing.differences(&[2.5, 0.5]);
         assert_eq!(graded.values, [1.0, 0.0, 2.0, -1.0]);
         assert_eq!(presence.values, [1.0, 0.0, 0.0, -1.0]);
+    }
+
+    #[test]
+    fn a_feature_named_by_phrases_is_present_where_they_stand() {
+        // Pairs: clear with the phrase; clear without it; with the phrase, but not clear; clear with it against the phrase alone.
+        let says = ["I don't know. Ask Ann.", "Who can tell?", "I don't mind.", "I don’t know!"];
+        let other = ["Ask Ann.", "Ask Ann.", "Ask Ann.", "I don't mind."];
+        let z = [("I don't know.", 0, 2.0), ("Who can tell?", 0, 3.0), ("I don’t know!", 0, 2.5)];
+        let one = firing(&[says, other].concat(), &z, 1);
+        let named = Feature { phrases: vec!["i don't".into()], ..Feature::default() };
+        let there = |firing: &Firing, feature: &Feature| {
+            firing.where_worded(&Wording::of(std::iter::once(feature)), &[1.0])
+        };
+        assert_eq!(one.differences(&[1.0]).1.values, [1.0, 1.0, 0.0, 1.0]);
+        assert!(there(&one, &Feature::default()).is_empty());
+        assert_eq!(there(&one, &named), [1, 0, 0, 0]);
+        let turned = firing(&[other, says].concat(), &z, 1);
+        assert_eq!(there(&turned, &named), [-1, 0, 0, 0]);
     }
 
     #[test]

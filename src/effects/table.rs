@@ -283,7 +283,7 @@ fn effects_of(
     Ok(effects)
 }
 
-/// The effects of the features `which` by themselves, in their order: β is of the graded activation; how often it
+/// The effects of the features `which` by themselves, in their order: β is of what statements rest on; how often it
 /// applies, and who wins then, of clear presence.
 ///
 /// # Errors
@@ -294,8 +294,9 @@ pub fn shown(
     sample: &Sample,
     cancel: &Cancel,
 ) -> Result<Vec<Effect>, Stopped> {
+    let stated = described.stated();
     let of = |columns, part| one_by_one(columns, &described.features, which, sample, part, cancel);
-    let mut effects = of(&described.activations, Part::Slope)?;
+    let mut effects = of(&stated, Part::Slope)?;
     for (effect, clear) in effects.iter_mut().zip(of(&described.presence, Part::Win)?) {
         (effect.win, effect.prevalence) = (clear.win, clear.prevalence);
     }

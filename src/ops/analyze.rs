@@ -278,6 +278,7 @@ pub fn measure(request: &Request, observer: &mut dyn Observer) -> Result<Describ
             versions,
             prepared.bank.fingerprint(),
             config.principles.redundant_above,
+            describe::REVISION,
         ),
     );
     let described = describe_stage(&mut prepared, request, &prompts, observer, &print)?;

@@ -118,7 +118,7 @@ pub fn audit(run: &Run, request: &AuditRequest) -> Result<Audited, AuditError> {
     if missing > 0 {
         notes.push(format!("{missing} of {} pairs have no label by {judge}", votes.len()));
     }
-    let (activations, presence) = (run.activations()?, run.presence()?);
+    let (activations, presence) = (run.stated()?, run.presence()?);
     let looked: Vec<Looked> = (run.features.iter().enumerate())
         .filter(|(_, feature)| {
             feature.speaks() && feature.is_said() && feature.source != FeatureSource::Theme

@@ -93,7 +93,7 @@ struct Opened<'r> {
 impl<'r> Opened<'r> {
     fn new(run: &'r Run) -> Result<Self, RunError> {
         let sentences = SentenceReader::of(run, DeviceChoice::Auto)?;
-        Ok(Self { run, source: run.source()?, activations: run.activations()?, bank: run.bank()?, sentences })
+        Ok(Self { run, source: run.source()?, activations: run.stated()?, bank: run.bank()?, sentences })
     }
 
     fn part(&self, name: String, judgements: Vec<u32>) -> Part<'_> {

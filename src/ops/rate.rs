@@ -94,7 +94,7 @@ pub fn rate(run: &Run, request: &RateRequest) -> Result<Rated, RateError> {
     if battles.models.len() < 2 || battles.battles.len() < battles.models.len() {
         return Err(RateError::Few(columns.0, columns.1, battles.models.len(), battles.battles.len()));
     }
-    let activations = run.activations()?;
+    let activations = run.stated()?;
     let presence = run.presence()?;
     let own = |name: &str, description: &str, values: &[f32]| Covariate {
         id: name.to_owned(),

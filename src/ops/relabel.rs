@@ -226,7 +226,7 @@ pub fn relabel(
     }
     let reader = Reader::new(request.cues.as_deref())?;
     let source = run.source()?;
-    let activations = run.activations()?;
+    let activations = run.stated()?;
     let mut decisions = match &request.decisions {
         Some(file) => decided(file, &source)?,
         None => relabel::decide(run, &source, &activations, &settings, &reader)?,

@@ -234,7 +234,7 @@ pub fn personalize(
     options: &Options,
 ) -> Result<Personalization, PersonalizeError> {
     let labels = Labelled::new(pairs, &options.by);
-    let tested = Tested::new(described, &options.cancel);
+    let tested = Tested::graded(described, &options.cancel);
     let job = Job { labels: &labels, described, tested: &tested, options };
     job.run()
 }
@@ -312,7 +312,7 @@ impl Job<'_> {
             .collect();
         let evaluation = match options.evaluate {
             true => {
-                let columns = self.tested.columns;
+                let columns = &self.tested.columns;
                 let learn = |train: &[u32]| self.learn(train);
                 evaluate::evaluate(columns, labels, options.min_pairs, options.seed, learn)
             }
@@ -371,12 +371,12 @@ impl Job<'_> {
     }
 
     fn population(&self, features: &[usize], rows: &[u32]) -> Result<Population, Outcome> {
-        Population::fit(self.tested.columns, features, &self.described.features, self.labels, rows)
+        Population::fit(&self.tested.columns, features, &self.described.features, self.labels, rows)
     }
 
     /// The features that are tested: in words, not a repetition, and frequent enough; and those named.
     fn family(&self, rows: &[u32]) -> Vec<usize> {
-        let columns = self.tested.columns;
+        let columns = &self.tested.columns;
         let frequent = |feature: usize| {
             let active = |row: &&u32| columns.row(self.labels.pair[**row as usize] as usize)[feature] != 0.0;
             rows.iter().filter(active).count() as f64 >= PREVALENT * rows.len() as f64
@@ -396,7 +396,7 @@ impl Job<'_> {
     }
 
     fn tests(&self, population: &Population, rows: &[u32]) -> Vec<Heterogeneity> {
-        let columns = self.tested.columns;
+        let columns = &self.tested.columns;
         let (labels, options) = (self.labels, self.options);
         let family = self.family(rows);
         let (least, cancel) = (options.min_pairs, &options.cancel);
@@ -453,7 +453,7 @@ impl Job<'_> {
         population: &Population,
         features: &[PersonalFeature],
     ) -> AnnotatorWeights {
-        let belief = heterogeneity::belief(self.tested.columns, allowed, population, tau, self.labels, own);
+        let belief = heterogeneity::belief(&self.tested.columns, allowed, population, tau, self.labels, own);
         AnnotatorWeights::new(name, own.len(), self.options.min_pairs, &belief, features)
     }
 
@@ -466,7 +466,7 @@ impl Job<'_> {
         let population = self.population(&union(&base, &allowed), train).ok()?;
         let features = self.personal_features(&allowed, &tests, &population);
         let scales = (population.features.iter())
-            .map(|&feature| Scaled::new(self.tested.columns, feature, self.labels, train).scale)
+            .map(|&feature| Scaled::new(&self.tested.columns, feature, self.labels, train).scale)
             .collect();
         let tau = features.iter().map(|feature| feature.tau).collect();
         Some(Learned { population, features: allowed, tau, scales })

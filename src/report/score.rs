@@ -69,10 +69,12 @@ pub fn reasons_in_words(
 
 /// What the side with more of a feature does.
 fn clause(feature: &Feature) -> String {
-    if !feature.description.is_empty() && feature.source != FeatureSource::Theme {
+    // The activation of one that phrases name may be of other words.
+    let said = !feature.description.is_empty() && !feature.is_worded();
+    if said && feature.source != FeatureSource::Theme {
         return feature.description.clone();
     }
-    if !feature.description.is_empty() {
+    if said {
         return format!("says more of {}", feature.description);
     }
     match feature.typical.first() {

@@ -211,6 +211,7 @@ impl NativeRun {
                     "prefer": rule.should == Should::Prefer,
                     "min_strength": rule.min_strength,
                     "action": rule.action,
+                    "reads_responses": feature.is_worded(),
                     "reads_prompts": rule.unsafe_prompt.is_some() || !rule.prompt_matches.is_empty(),
                 })
             };

@@ -88,6 +88,12 @@ def plan(run: str | os.PathLike[str], rules: str | Sequence[str], *, rules_file:
                 "hint: choose the rows by their prompts first, or relabel on one machine",
                 "rules_file",
             )
+        if rule.pop("reads_responses"):
+            raise InputError(
+                f"the rule `{rule['name']}` is about words that stand in a response, which is not read in parts\n"
+                "hint: relabel on one machine",
+                "rules",
+            )
         rule["action"] = rule["action"] or action
         if rule["action"] not in ACTIONS:
             raise InputError(f"`action` cannot be {rule['action']!r}\nhint: {', '.join(ACTIONS)}", "action")
