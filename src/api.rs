@@ -23,6 +23,7 @@ pub use crate::ops::analyze::{Analysis, Request as AnalyzeRequest};
 pub use crate::ops::audit::{AuditRequest, Audited};
 pub use crate::ops::compare::{CompareRequest, Comparison};
 pub use crate::ops::constitution::{Constitution, ConstitutionRequest};
+pub use crate::ops::contexts::{ContextsFound, ContextsRequest};
 pub use crate::ops::export::{ExportFormat, ExportRequest, Exported};
 pub use crate::ops::inspect::Inspection;
 pub use crate::ops::judge::{JudgeRequest, Judgement};
@@ -163,6 +164,14 @@ impl Run {
     /// Where no judge is named, or it has judged too few of the run's pairs.
     pub fn audit(&self, request: &AuditRequest) -> Result<Audited, Error> {
         Ok(ops::audit::audit(self, request)?)
+    }
+
+    /// Where it holds: which features are rewarded in some kinds of request and not in others.
+    ///
+    /// # Errors
+    /// Where a column is not there or divides the pairs into nothing, or the run has no labels.
+    pub fn contexts(&self, request: &ContextsRequest) -> Result<ContextsFound, Error> {
+        Ok(ops::contexts::contexts(self, request)?)
     }
 
     /// Concepts of the user's own, read by a language model.

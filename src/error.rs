@@ -16,6 +16,7 @@ use crate::ops::analyze::AnalyzeError;
 use crate::ops::audit::AuditError;
 use crate::ops::compare::CompareError;
 use crate::ops::constitution::ConstitutionError;
+use crate::ops::contexts::ContextsError;
 use crate::ops::judge::JudgeError;
 use crate::ops::personalize::PersonalizeFailure;
 use crate::ops::rate::RateError;
@@ -374,6 +375,17 @@ impl Kind for AuditError {
         match self {
             Self::Run(error) => error.kind(),
             Self::Store(error) => error.kind(),
+            _ => ErrorKind::Input,
+        }
+    }
+}
+
+impl Kind for ContextsError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Run(error) => error.kind(),
+            Self::Store(error) => error.kind(),
+            Self::Embed(error) => error.kind(),
             _ => ErrorKind::Input,
         }
     }

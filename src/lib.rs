@@ -25,7 +25,7 @@
 //!
 //! ```text
 //! order: panics limits rng suggest matrix context statistics config store cache net hub pairs sentences embed sae dictionary llm describe effects
-//!        constitution dataset run featurizer relabel personalize score compare ratings audit report export ops error api
+//!        constitution dataset run featurizer relabel personalize score compare ratings audit contexts report export ops error api
 //! ```
 
 #![forbid(unsafe_code)]
@@ -49,6 +49,7 @@ pub mod compare;
 pub mod config;
 pub mod constitution;
 pub mod context;
+pub mod contexts;
 pub mod dataset;
 pub mod describe;
 pub mod dictionary;

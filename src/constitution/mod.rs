@@ -241,6 +241,13 @@ pub struct Findings {
     pub unexplained: Vec<Finding>,
 }
 
+impl Findings {
+    /// The features of its principles.
+    pub fn features(&self) -> Vec<String> {
+        self.principles.iter().flat_map(|principle| principle.feature_ids.iter().cloned()).collect()
+    }
+}
+
 impl Principle {
     /// Copies a fidelity with its interval.
     pub(crate) fn set_fidelity(&mut self, fidelity: Option<Correlation>) {

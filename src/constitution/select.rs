@@ -643,7 +643,7 @@ impl<'a> Tested<'a> {
 }
 
 /// |z| beyond which a two-sided normal test is below `p`.
-fn normal_quantile(p: f64) -> f64 {
+pub(crate) fn normal_quantile(p: f64) -> f64 {
     use statrs::distribution::{ContinuousCDF, Normal};
     Normal::standard().inverse_cdf(1.0 - p / 2.0)
 }

@@ -36,7 +36,8 @@ pub(super) fn clauses(text: &str) -> impl Iterator<Item = &str> {
     text.split(['.', ',', ';', ':', '!', '?', '\n', '(', ')', '"'])
 }
 
-pub(super) fn stopwords() -> HashSet<&'static str> {
+/// Words that say nothing by themselves.
+pub(crate) fn stopwords() -> HashSet<&'static str> {
     include_str!("../../data/stopwords.txt").split_whitespace().collect()
 }
 

@@ -15,7 +15,7 @@ use crate::rng;
 pub const FOLDS: u8 = 5;
 /// By how much an interval widens where some fifths do not count: that they do not is news of the others, since a
 /// fifth is left out where those are low. Found by simulation (`cargo bench --bench calibration -- crossfit`).
-const WIDER: f64 = 1.25;
+pub(crate) const WIDER: f64 = 1.25;
 
 /// The fifth of every judgement of `sample` (whose rows are pairs), by its prompt's content: the order of the rows
 /// does not matter. A pair without a prompt goes by itself.

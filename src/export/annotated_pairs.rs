@@ -20,6 +20,8 @@ use crate::store::{StoreError, write_file};
 
 /// Feedback Forensics 0.5.0 knows the default annotator by this id only.
 const DEFAULT: &str = "ba751e7b";
+/// What the app of Feedback Forensics (0.5.0) looks for by name, and opens with errors where it is missing.
+const NAME: &str = "preferred_text";
 const DEFAULT_DESCRIPTION: &str = "Default annotator from original dataset (from column `preferred_text`)";
 /// Principles begin with these words.
 const SELECT: &str = "Select the response that";
@@ -76,8 +78,7 @@ pub fn write(path: &Path, input: Input<'_>) -> Result<usize, StoreError> {
             "available_metadata_keys_per_comparison": ["side", "annotator_id"],
         });
         line(format!("{{\n\"metadata\": {metadata},\n\"annotators\": {{\n"))?;
-        let default =
-            json!({"name": "the dataset's labels", "description": DEFAULT_DESCRIPTION, "type": "human"});
+        let default = json!({"name": NAME, "description": DEFAULT_DESCRIPTION, "type": "human"});
         line(format!("\"{DEFAULT}\": {default}"))?;
         for annotator in &annotators {
             let value = json!({"description": annotator.text, "type": "principle"});

@@ -3,6 +3,7 @@
 pub mod annotated_pairs;
 pub mod audit;
 pub mod comparison;
+pub mod contexts;
 pub mod decisions;
 pub mod exports;
 pub mod personalize;

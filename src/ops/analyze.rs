@@ -11,6 +11,7 @@ use crate::cache::{self, Cache};
 use crate::config::{Config, ConfigError, Describer, SaeMode};
 use crate::constitution::{self, Findings};
 use crate::context::{Cancel, Context, Observer, Relay, Stopped};
+use crate::contexts::{self, Contexts, Look, Question};
 use crate::dataset;
 use crate::describe::judging::Plan;
 use crate::describe::known::{ConceptBank, ConceptBankError};
@@ -23,6 +24,7 @@ use crate::describe::{self, Described, Feature, FeatureSource, Found, Setting, V
 use crate::dictionary::Dictionary;
 use crate::effects::table::{self, EffectTable};
 use crate::embed::{self, BundledEmbedder, EmbedError, Embedder, Embedding, Recipe, embed_texts};
+use crate::export::contexts::record as contexts_record;
 use crate::export::{annotated_pairs, tables};
 use crate::featurizer::SentenceReader;
 use crate::hub::HubError;
@@ -34,7 +36,7 @@ use crate::llm::spending::Budget;
 use crate::matrix::Matrix;
 use crate::pairs::{self, Pairs, PairsError, Split, mean_labels, split::on};
 use crate::personalize;
-use crate::relabel;
+use crate::relabel::{self, unsafe_content::Reader};
 use crate::report::{constitution::write_constitution, page};
 use crate::run::{RunError, entries_of, open_embedder};
 use crate::sae::{
@@ -105,6 +107,8 @@ pub struct Analysis {
     pub manifest: Manifest,
     /// Principles and what else the labels say.
     pub findings: Findings,
+    /// What depends on the request.
+    pub contexts: Contexts,
     /// Mean label of each pair, `[pairs]`; NaN where it has none.
     pub mean_labels: Vec<f32>,
 }
@@ -593,10 +597,14 @@ fn estimate(
     run.manifest.metrics.candidates = findings.candidates;
     run.manifest.metrics.principles = findings.principles.len();
 
+    let principles = findings.features();
+    let contexts_print = fingerprint("contexts", &(&themes_print, &principles));
+    let contexts = contexts_stage(&mut run, observer, data, (&principles, config.seed), &contexts_print)?;
     let mut analysis = Analysis {
         run: run.path().to_path_buf(),
         manifest: run.manifest.clone(),
         findings,
+        contexts,
         mean_labels: mean_labels(&pairs),
     };
     let report_print = fingerprint("report", &(&principles_print, &run.manifest.notes));
@@ -607,6 +615,7 @@ fn estimate(
         let page = page::render(page::Input {
             manifest: &analysis.manifest,
             findings: &analysis.findings,
+            contexts: &analysis.contexts,
             described: &described,
             pairs: &pairs,
             sides: &sides,
@@ -683,6 +692,30 @@ fn principles_stage(
     })?;
     Ok(read_json(&run.file("principles.json"))?)
 }
+
+/// Where it holds: in which kinds of request.
+fn contexts_stage(
+    run: &mut RunDir,
+    observer: &mut dyn Observer,
+    Measured { pairs, sides, described }: Measured<'_>,
+    (principles, seed): (&[String], u64),
+    print: &str,
+) -> Result<Contexts, AnalyzeError> {
+    stage(run, observer, "contexts", print, 0, &["contexts.json"], |run, _| {
+        let reader = Reader::new(None)?;
+        let found = contexts::found(pairs, seed, &reader, &run.cancel)?.contexts;
+        let question = Question { principles, look: Look::Promising };
+        let mut found = contexts::measure(pairs, sides, described, found, question, &run.cancel)?;
+        let claims = found.claims().count();
+        found.rows.truncate(claims + LEADS);
+        write_json(&run.file("contexts.json"), &contexts_record(&found))?;
+        Ok(())
+    })?;
+    Ok(read_json(&run.file("contexts.json"))?)
+}
+
+/// Features in kinds of request that a run keeps beside what is claimed, the surest; `wimhf contexts` writes all.
+const LEADS: usize = 50;
 
 /// What scoring new pairs needs, so that a run on a disk that cannot be written to can be scored. Labels that nothing
 /// can be learned from leave nothing: whoever scores is told so then.

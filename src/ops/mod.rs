@@ -4,6 +4,7 @@ pub mod analyze;
 pub mod audit;
 pub mod compare;
 pub mod constitution;
+pub mod contexts;
 pub mod export;
 pub mod inspect;
 pub mod judge;

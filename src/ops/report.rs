@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
+use crate::contexts::Contexts;
 use crate::featurizer::SentenceReader;
 use crate::personalize;
 use crate::report::{mask, page};
 use crate::run::{Run, RunError};
 use crate::sae::DeviceChoice;
 use crate::store::output::Kind;
-use crate::store::write_bytes;
+use crate::store::{read_json, write_bytes};
 
 /// How the page is wanted.
 #[derive(Debug, Clone, Default)]
@@ -49,6 +50,17 @@ pub fn page(run: &Run, anonymise: bool) -> Result<String, RunError> {
             finding.text = mask(&finding.text).into_owned();
         }
     }
+    // Runs of an earlier version have none.
+    let file = run.path.join("contexts.json");
+    let mut contexts: Contexts = if file.exists() { read_json(&file)? } else { Contexts::default() };
+    if anonymise {
+        for text in contexts.contexts.iter_mut().flat_map(|context| &mut context.examples) {
+            *text = mask(text).into_owned();
+        }
+        for row in &mut contexts.rows {
+            row.statement = mask(&row.statement).into_owned();
+        }
+    }
     let bank = run.bank()?;
     let sentences = SentenceReader::of(run, DeviceChoice::Auto)?;
     let cancel = &run.context.cancel;
@@ -56,6 +68,7 @@ pub fn page(run: &Run, anonymise: bool) -> Result<String, RunError> {
     let page = page::render(page::Input {
         manifest: &run.manifest,
         findings: &findings,
+        contexts: &contexts,
         described: &described,
         pairs: &source.pairs,
         sides: &source.sides,

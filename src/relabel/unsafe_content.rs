@@ -102,7 +102,7 @@ fn excerpt(text: &str) -> String {
 }
 
 /// What the person says in a transcript, turn by turn; all of it where there are no speakers.
-pub(super) fn turns_of_the_person(prompt: &str) -> Vec<&str> {
+pub(crate) fn turns_of_the_person(prompt: &str) -> Vec<&str> {
     const HUMAN: &str = "Human:";
     const OTHERS: [&str; 2] = ["Assistant:", "System:"];
     let prompt = prompt.trim();

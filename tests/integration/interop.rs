@@ -258,3 +258,17 @@ fn pandas_polars_duckdb_datasets_and_numpy_read_a_run() {
     assert!(told.contains("Parquet files") && told.contains("differ by at most"), "{told}");
     eprintln!("{told}");
 }
+
+/// Its own app in a real browser: it shows what its loader lets pass as a red error.
+#[test]
+#[ignore = "needs WIMHF_PYTHON with tests/interop/requirements.txt, node and Chromium; `.ci/run` runs it"]
+fn feedback_forensics_shows_our_file_in_its_app() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path();
+    run(at, &data("sample.parquet"), "sample");
+    let mut app = Command::new("node");
+    app.arg(root().join("tests/interop/ff_app.mjs")).arg(at.join("sample/annotated_pairs.json"));
+    let told = stdout(&checked(&mut app));
+    assert!(told.contains("no error"), "{told}");
+    eprintln!("{told}");
+}

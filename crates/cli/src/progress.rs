@@ -41,6 +41,7 @@ fn doing(stage: &str) -> &str {
         "themes" => "look for themes",
         "effects" => "measure",
         "principles" => "choose principles",
+        "contexts" => "look where it holds",
         "report" => "write the page",
         "forecast" => "count the calls",
         other => other,

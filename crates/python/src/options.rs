@@ -222,6 +222,15 @@ pub struct Audit {
     pub force: bool,
 }
 
+/// `contexts`.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Contexts {
+    pub columns: Vec<String>,
+    pub out: Option<PathBuf>,
+    pub force: bool,
+}
+
 /// `models`.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]

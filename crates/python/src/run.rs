@@ -16,8 +16,8 @@ use wimhf::relabel::{RelabelError, clause};
 use wimhf::run::Source;
 use wimhf::score::stream::BATCH;
 use wimhf::{
-    AuditRequest, ConstitutionRequest, Context, Error, ErrorKind, ExportRequest, JudgeRequest,
-    PersonalizeRequest, RateRequest, RelabelRequest, ReportRequest, Run, ScoreRequest, Scorer,
+    AuditRequest, ConstitutionRequest, Context, ContextsRequest, Error, ErrorKind, ExportRequest,
+    JudgeRequest, PersonalizeRequest, RateRequest, RelabelRequest, ReportRequest, Run, ScoreRequest, Scorer,
 };
 
 use crate::arrow::Frame;
@@ -302,6 +302,16 @@ impl NativeRun {
             };
             let audited = self.within(context).audit(&request)?;
             text(&json!({"found": audited.found, "files": audited.files}))
+        })
+    }
+
+    /// Where it holds; what was found as JSON.
+    fn contexts(&self, py: Python<'_>, watcher: Watcher<'_, '_>, options: &str) -> PyResult<String> {
+        work(watcher, py, |context, _| {
+            let asked = read::<options::Contexts>(options)?;
+            let request = ContextsRequest { columns: asked.columns, out: asked.out, force: asked.force };
+            let done = self.within(context).contexts(&request)?;
+            text(&json!({"found": done.found, "files": done.files}))
         })
     }
 

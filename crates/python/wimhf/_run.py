@@ -108,6 +108,21 @@ class Audit:
 
 
 @dataclass(frozen=True)
+class Contexts:
+    """Where it holds: each feature in each kind of request."""
+
+    found: Mapping[str, Any]
+    """`contexts.json`: the kinds of request, and every feature in each."""
+    files: list[Path]
+    """What was written."""
+
+    @property
+    def claims(self) -> list[dict[str, Any]]:
+        """What depends on the request beyond chance: `statement`, `inside` and `outside` with `value`, `low`, `high`, `n`."""
+        return [row for row in self.found["rows"] if row["kind"] is not None]
+
+
+@dataclass(frozen=True)
 class Models:
     """Which models win, and why."""
 
@@ -342,6 +357,15 @@ class Run:
                         label_scale=None if label_scale is None else {"first": label_scale[0], "second": label_scale[1]},
                         force=force)
         return Audit(found=done["found"], files=_paths(done["files"]))
+
+    def contexts(self, columns: Iterable[str] = (), *, out: str | os.PathLike[str] | None = None, force: bool = False,
+                 progress: Any = False, cancel: Event | None = None) -> Contexts:
+        """Which features are rewarded in some kinds of request and not in others.
+
+        ``columns`` of the run's dataset are contexts, too: each of their common values is one.
+        """
+        done = self._do(self._native.contexts, progress, cancel, columns=list(columns), out=out, force=force)
+        return Contexts(found=done["found"], files=_paths(done["files"]))
 
     def models(self, columns: tuple[str, str] | None = None, *, out: str | os.PathLike[str] | None = None,
                force: bool = False, progress: Any = False, cancel: Event | None = None) -> Models:

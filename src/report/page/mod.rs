@@ -15,13 +15,14 @@ use super::text::{
     thousands,
 };
 use crate::constitution::{Finding, Findings, Principle, select};
+use crate::contexts::{Contexts, Dependence};
 use crate::describe::Described;
 use crate::describe::known::ConceptBank;
 use crate::effects::table::LabelledSample;
 use crate::featurizer::SentenceReader;
 use crate::pairs::{MISSING, Pairs, Split};
 use crate::personalize::{Heterogeneity, Personalization};
-use crate::store::Manifest;
+use crate::store::{Estimate, Manifest};
 
 pub(super) const STYLE: &str = include_str!("page.css");
 pub(super) const SCRIPT: &str = include_str!("page.js");
@@ -37,6 +38,8 @@ pub struct Input<'a> {
     pub manifest: &'a Manifest,
     /// Principles and what else the labels say.
     pub findings: &'a Findings,
+    /// What depends on the request.
+    pub contexts: &'a Contexts,
     /// Features and activations.
     pub described: &'a Described,
     /// The dataset.
@@ -273,6 +276,7 @@ fn write_body(
         search(out);
     }
     ladder(out, manifest)?;
+    where_it_holds(out, input.contexts)?;
     list(
         out,
         "Measurable, and not rewarded either way",
@@ -627,6 +631,63 @@ fn ladder(out: &mut String, manifest: &Manifest) -> std::fmt::Result {
 }
 
 /// What the responses differ in, where there are no labels.
+fn where_it_holds(out: &mut String, found: &Contexts) -> std::fmt::Result {
+    if found.tested == 0 {
+        return Ok(());
+    }
+    out.push_str("<section aria-labelledby=\"where\"><h2 id=\"where\">Where it holds</h2>");
+    let looked = format!(
+        "{} features in {} kinds of request, on {} labels",
+        thousands(found.features),
+        found.contexts.len(),
+        thousands(found.labels)
+    );
+    let claims: Vec<&Dependence> = found.claims().collect();
+    if claims.is_empty() {
+        let size = found.detectable.map_or_else(String::new, |size| {
+            format!(" An ordinary one would have needed a difference of {:.0} points.", size * 100.0)
+        });
+        write!(
+            out,
+            "<p class=\"soft\">Nothing is seen to depend on the kind of request: {looked}.{size}</p></section>"
+        )?;
+        return Ok(());
+    }
+    write!(
+        out,
+        "<p class=\"soft\">Rewarded otherwise in some kinds of request than elsewhere, beyond chance: {looked}. In points, 95 % interval, length held fixed; from prompts that took no part in the choice.</p>\
+         <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Where it holds\"><table><thead><tr><th scope=\"col\">What</th><th scope=\"col\" class=\"num\">there</th><th scope=\"col\" class=\"num\">elsewhere</th></tr></thead><tbody>"
+    )?;
+    for row in claims {
+        let figure = |of: &Estimate| {
+            format!(
+                "{} [{}, {}] <span class=\"soft\">n {}</span>",
+                points(of.value),
+                points(of.low),
+                points(of.high),
+                thousands(of.n)
+            )
+        };
+        let like = found
+            .contexts
+            .iter()
+            .find(|context| context.context_id == row.context_id)
+            .and_then(|context| context.examples.first())
+            .map_or_else(String::new, |text| {
+                format!(" <span class=\"soft\">Such as “{}”.</span>", escape(text))
+            });
+        write!(
+            out,
+            "<tr><th scope=\"row\">{}.{like}</th><td class=\"num\">{}</td><td class=\"num\">{}</td></tr>",
+            escape(&row.statement),
+            figure(&row.inside),
+            figure(&row.outside)
+        )?;
+    }
+    out.push_str("</tbody></table></div></section>");
+    Ok(())
+}
+
 fn measurable(out: &mut String, findings: &[Finding], items: &[Item<'_>]) -> std::fmt::Result {
     if findings.is_empty() {
         return Ok(());

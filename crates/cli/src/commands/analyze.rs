@@ -72,6 +72,9 @@ pub struct AnalyzeArguments {
     /// The options here go before it; `wimhf config init` writes one with every setting explained.
     #[arg(long, value_name = "FILE", env = "WIMHF_CONFIG", hide_env = true, help_heading = HOW)]
     config: Option<PathBuf>,
+    /// No settings file: the defaults and the options here alone.
+    #[arg(long, hide_short_help = true, help_heading = HOW)]
+    no_config: bool,
     /// The seed that every random choice comes from [default: 0].
     #[arg(long, env = "WIMHF_SEED", hide_env = true, help_heading = HOW)]
     seed: Option<u64>,
@@ -243,7 +246,7 @@ impl AnalyzeArguments {
     /// What was typed, over the settings file, over the defaults.
     fn request(self, call: &Call) -> Result<AnalyzeRequest, Failure> {
         let context = &call.context;
-        let mut config = settings(self.config.as_deref(), call)?;
+        let mut config = settings(self.config.as_deref(), self.no_config, call)?;
         fn set<T>(target: &mut T, typed: Option<T>) {
             if let Some(value) = typed {
                 *target = value;

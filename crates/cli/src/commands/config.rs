@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use wimhf::Config;
 use wimhf::store::write_bytes;
 
-use super::{Call, Failure, SETTINGS_FILE, found_settings, settings};
+use super::{Call, Failure, SETTINGS_FILE, command, found_settings, settings};
 use crate::settings_table::{document, flat};
 
 /// What was typed.
@@ -46,6 +46,17 @@ enum Action {
     },
 }
 
+/// Variables that are set and go before the settings, with what they hold.
+fn before() -> Vec<String> {
+    let root = command();
+    let analyze = root.find_subcommand("analyze").into_iter().flat_map(|command| command.get_arguments());
+    analyze
+        .filter_map(|argument| argument.get_env())
+        .filter(|name| *name != "WIMHF_CONFIG")
+        .filter_map(|name| Some(format!("{}={}", name.display(), std::env::var_os(name)?.display())))
+        .collect()
+}
+
 /// Runs the subcommand.
 pub fn run(arguments: ConfigArguments, call: &Call) -> Result<(), Failure> {
     match arguments.action {
@@ -69,7 +80,10 @@ pub fn run(arguments: ConfigArguments, call: &Call) -> Result<(), Failure> {
             })
         }
         Action::Show { config } => {
-            let held = settings(config.as_deref(), call)?;
+            let held = settings(config.as_deref(), false, call)?;
+            for variable in before() {
+                call.note(&format!("`{variable}` is set, and goes before this for `wimhf analyze`"));
+            }
             call.answer(&held, |_| shown(&held))
         }
     }

@@ -65,12 +65,18 @@ pub enum When {
 /// What was typed about colour: errors are coloured where nothing else of the call is at hand.
 static COLOUR: AtomicU8 = AtomicU8::new(When::Auto as u8);
 
-/// Whether to colour what goes to this stream: a terminal, and nobody said no (<https://no-color.org>).
+/// Whether to colour what goes to this stream: a terminal that can, or somebody wants it (`FORCE_COLOR`), and nobody said no
+/// (<https://no-color.org>).
 pub fn colour(stream: &impl IsTerminal) -> bool {
     match COLOUR.load(Ordering::Relaxed) {
         choice if choice == When::Always as u8 => true,
         choice if choice == When::Never as u8 => false,
-        _ => stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+        _ => {
+            let says = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+            let forced = says("FORCE_COLOR").is_some_and(|value| value != "0");
+            let able = stream.is_terminal() && says("TERM").is_none_or(|value| value != "dumb");
+            says("NO_COLOR").is_none() && (forced || able)
+        }
     }
 }
 
@@ -90,7 +96,9 @@ impl Call {
     /// As it was typed.
     pub fn new(typed: &GeneralArguments, context: Context) -> Self {
         COLOUR.store(typed.color as u8, Ordering::Relaxed);
-        let talk = match (typed.quiet, typed.no_progress, typed.verbose) {
+        let none = typed.no_progress
+            || std::env::var_os("WIMHF_NO_PROGRESS").is_some_and(|value| !value.is_empty() && value != "0");
+        let talk = match (typed.quiet, none, typed.verbose) {
             (true, ..) => Talk::Nothing,
             (_, true, _) => Talk::Notes,
             (.., true) => Talk::Stages,

@@ -42,6 +42,27 @@ pub fn completions(arguments: CompletionsArguments, call: &Call) -> Result<(), F
     call.answer(&json!({"shell": arguments.shell.to_string(), "script": script}), |_| script.clone())
 }
 
+/// What clap does not know, as a manual page writes it.
+fn codes_and_variables() -> String {
+    let mut out = String::from(".SH EXIT STATUS\n");
+    for (code, what) in CODES {
+        out.push_str(&format!(".TP\n{code}\n{what}\n"));
+    }
+    out.push_str(".SH ENVIRONMENT\nBeside those that stand with the options:\n");
+    for (name, what) in reference::VARIABLES {
+        out.push_str(&format!(".TP\n{name}\n{}\n", what.replace('-', "\\-")));
+    }
+    out
+}
+
+/// What the program ends with.
+const CODES: [(&str, &str); 4] = [
+    ("0", "done"),
+    ("1", "our failure"),
+    ("2", "something you can mend: the message says what and how"),
+    ("130", "stopped by Ctrl\\-C"),
+];
+
 /// Runs `man`.
 pub fn man(arguments: ManArguments, call: &Call) -> Result<(), Failure> {
     if arguments.markdown {
@@ -52,7 +73,7 @@ pub fn man(arguments: ManArguments, call: &Call) -> Result<(), Failure> {
         clap_mangen::Man::new(command())
             .render(&mut page)
             .map_err(|error| Failure::new(1, &anyhow::Error::new(error)))?;
-        let page = String::from_utf8_lossy(&page).into_owned();
+        let page = String::from_utf8_lossy(&page).into_owned() + &codes_and_variables();
         return call.answer(&json!({"page": page}), |_| page.clone());
     };
     std::fs::create_dir_all(&folder).and_then(|()| clap_mangen::generate_to(command(), &folder)).map_err(

@@ -21,11 +21,14 @@ pub struct InspectArguments {
     /// Settings file (TOML); the options override it.
     #[arg(long, value_name = "FILE", env = "WIMHF_CONFIG")]
     config: Option<PathBuf>,
+    /// No settings file.
+    #[arg(long)]
+    no_config: bool,
 }
 
 /// Runs the subcommand.
 pub fn run(arguments: InspectArguments, call: &Call) -> Result<(), Failure> {
-    let mut config = settings(arguments.config.as_deref(), call)?;
+    let mut config = settings(arguments.config.as_deref(), arguments.no_config, call)?;
     let data = arguments.data.over(&mut config);
     let found = wimhf::inspect(&data, &config, &call.context, &mut call.progress())?;
     print(&if call.json { inspection::json(&found) } else { inspection::text(&found) })

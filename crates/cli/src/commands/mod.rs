@@ -10,6 +10,7 @@ mod compare;
 mod concepts;
 mod config;
 mod constitution;
+mod contexts;
 mod data;
 mod demo;
 mod dictionary;
@@ -42,6 +43,9 @@ pub(crate) use general::{Call, colour, in_ascii_where_odd};
 #[derive(Debug, Parser)]
 #[command(name = "wimhf", bin_name = "wimhf", version, max_term_width = 100, propagate_version = true)]
 #[command(disable_help_flag = true, disable_version_flag = true, disable_help_subcommand = true)]
+#[command(
+    after_long_help = "Exit codes: 0 done, 2 something you can mend, 1 our failure, 130 stopped by Ctrl-C."
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -71,6 +75,8 @@ enum Command {
     Compare(compare::CompareArguments),
     /// Two judges on the same pairs: which features one rewards more
     Audit(audit::AuditArguments),
+    /// Where it holds: what is rewarded in some kinds of request and not in others
+    Contexts(contexts::ContextsArguments),
     /// Which models win, and why: ratings without and with style held fixed
     Models(models::ModelsArguments),
     /// Measure a concept of your own on a run's pairs, read by a language model
@@ -96,7 +102,10 @@ enum Command {
 /// The commands by what one wants to do.
 const GROUPS: [(&str, &[&str]); 5] = [
     ("Begin", &["demo", "inspect", "analyze"]),
-    ("Read a run", &["report", "constitution", "personalize", "compare", "audit", "models", "runs"]),
+    (
+        "Read a run",
+        &["report", "constitution", "personalize", "compare", "audit", "contexts", "models", "runs"],
+    ),
     ("Use a run", &["relabel", "export", "score", "judge"]),
     ("Look inside", &["concepts", "dictionary"]),
     ("The program", &["config", "cache", "completions", "man"]),
@@ -242,6 +251,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure>
         Command::Judge(arguments) => judge::run(*arguments, call),
         Command::Export(arguments) => export::run(arguments, call),
         Command::Audit(arguments) => audit::run(arguments, call),
+        Command::Contexts(arguments) => contexts::run(arguments, call),
         Command::Models(arguments) => models::run(arguments, call),
         Command::Man(arguments) => generate::man(arguments, call),
         Command::Report(arguments) => report::run(arguments, call),
@@ -278,7 +288,12 @@ pub(crate) fn found_settings() -> Option<PathBuf> {
 }
 
 /// The settings file that is named, else the one that is found, else the defaults.
-pub(crate) fn settings(file: Option<&Path>, call: &Call) -> Result<Config, Failure> {
+///
+/// The defaults, too, where the user wants `none`.
+pub(crate) fn settings(file: Option<&Path>, none: bool, call: &Call) -> Result<Config, Failure> {
+    if none {
+        return Ok(Config::default());
+    }
     let found = if file.is_none() { found_settings() } else { None };
     if let Some(found) = &found {
         // What is found without being named is said: it changes what comes out.

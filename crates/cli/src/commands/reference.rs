@@ -9,9 +9,10 @@ use super::{GROUPS, command};
 use crate::settings_table::SETTINGS;
 
 /// Variables that no option stands for.
-const VARIABLES: &[(&str, &str)] = &[
+pub(super) const VARIABLES: &[(&str, &str)] = &[
     ("ALL_PROXY", "Proxy for every request; also in lower case."),
     ("COLUMNS", "Width of the answer where stdout is no terminal."),
+    ("FORCE_COLOR", "Anything but 0: colour without a terminal, too."),
     ("HF_ENDPOINT", "Another server than huggingface.co."),
     ("HF_HOME", "Folder of the Hub's cache and token."),
     ("HF_HUB_CACHE", "Folder of the Hub's cache alone."),
@@ -31,6 +32,7 @@ const VARIABLES: &[(&str, &str)] = &[
     ("WIMHF_CACHE_LIMIT", "What it is pruned to after a run, such as 10GiB."),
     ("WIMHF_JUDGE_API_KEY", "Key for the judge's server, where it is another one."),
     ("WIMHF_MODEL_API_KEY", "Key for the server of `constitution --model`."),
+    ("WIMHF_NO_PROGRESS", "Anything but 0: as --no-progress."),
     ("WIMHF_WRITER_API_KEY", "Key for the writer's server, where it is another one."),
     ("XDG_CACHE_HOME", "Where caches go on Linux."),
 ];

@@ -9,6 +9,7 @@ pub mod audit;
 pub mod bill;
 pub mod comparison;
 pub mod constitution;
+pub mod contexts;
 pub mod inspection;
 pub mod judged;
 pub mod models;

@@ -131,8 +131,17 @@ fn tail(analysis: &Analysis, width: usize) -> Vec<String> {
     {
         lines.extend(wrapped(&sentence, width, 0));
     }
-    lines.push(String::new());
     let run = analysis.run.display().to_string();
+    let mut claims = analysis.contexts.claims();
+    if let Some(first) = claims.next() {
+        let more = match claims.count() {
+            0 => String::new(),
+            n => format!("; and {n} more"),
+        };
+        let text = format!("It depends on the request: {}{more} (wimhf contexts {run}).", first.statement);
+        lines.extend(wrapped(&text, width, 0));
+    }
+    lines.push(String::new());
     let mut next = vec![(format!("wimhf report {run} --open"), "the page: read the pairs behind each line")];
     if findings.principles.iter().any(is_risk) {
         next.push((
@@ -204,7 +213,9 @@ fn principle_lines(principles: &[Principle], room: usize, width: usize, colour: 
     let what = width.saturating_sub(wide_wins + wide_chance + 6).max(10);
     let pad = |text: &str, to: usize| " ".repeat(to.saturating_sub(columns(text)));
     let line = |sign: &str, text: &str, (wins, chance): (&str, &str)| {
-        let text = shortened(text, what);
+        // An example is the first to go.
+        let short = text.split(" (as in “").next().filter(|_| columns(text) > what);
+        let text = shortened(short.unwrap_or(text), what);
         format!(
             "{sign} {text}{}  {}{wins}  {}{chance}",
             pad(&text, what),
