@@ -3,6 +3,7 @@
 //! ```text
 //! sentence_features   the autoencoders that read sentences
 //! presence   what fires in sentences ──► what sets two responses apart
+//! wording    phrases in sentences, and those that features are named by
 //! phrases    what stands word for word in the responses that have a feature, and how true it is of other pairs
 //! says       those, typical sentences, nearest words and known acts ──► words for a feature
 //! reader     quoted sentences, read by themselves: hints for features of whole responses
@@ -29,6 +30,7 @@ mod says;
 pub mod sentence_features;
 mod setting;
 pub mod user_concepts;
+mod wording;
 
 use crate::config::{DescribeConfig, Describer};
 use crate::context::{Cancel, Stopped};
@@ -36,11 +38,11 @@ use crate::matrix::Matrix;
 use crate::pairs::Pairs;
 pub use feature::{Described, Feature, FeatureSource, Offer, Reading};
 use phrases::Phrases;
-pub(crate) use phrases::Wording;
 use presence::Firing;
 use reader::Reader;
 use setting::Sides;
 pub use setting::{Found, NamedEntry, Setting, Vocabulary, strongest};
+pub(crate) use wording::Wording;
 
 /// Least correlation of a learned feature with its phrases over all held-out pairs, those in which neither stands
 /// included. Below it, people who read pairs by the words alone mostly saw nothing of the feature.

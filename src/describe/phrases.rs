@@ -6,29 +6,21 @@
 //! that are not held out. How true they are is the same comparison on those that are, pair by pair, over all of them:
 //! a phrase that stands everywhere fits what has the feature and everything else as well, and says nothing.
 
-use std::collections::{HashMap, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::collections::HashMap;
 
 use rayon::prelude::*;
 
-use super::contrast::{clauses, push_folded, raw_words, stopwords};
-use super::feature::Feature;
+use super::contrast::stopwords;
 use super::presence::Firing;
+use super::wording::{each, hash};
 use crate::statistics::correlation::{Correlation, pearson};
 
-/// Words of a phrase, at most.
-const LONGEST: usize = 3;
 /// Phrases of a name, at most.
 const MOST: usize = 4;
 /// Responses that a phrase must stand in.
 const RESPONSES: usize = 4;
 /// Phrases that are tried beside those that are taken: the best by themselves.
 const TRIED: usize = 100;
-/// Words that no phrase begins or ends with: what they belong to is missing.
-const JOINING: [&str; 22] = [
-    "a", "an", "and", "as", "at", "but", "by", "for", "from", "if", "in", "into", "of", "on", "or", "so",
-    "than", "that", "the", "to", "when", "with",
-];
 /// What another phrase must add to φ.
 const WORTH: f64 = 0.03;
 
@@ -207,51 +199,6 @@ impl Phrases {
     }
 }
 
-/// The phrases that features are named by, to be found in sentences.
-#[derive(Debug, Clone, Default)]
-pub struct Wording {
-    /// Features by the hash of a phrase that they are named by.
-    named: HashMap<u64, Vec<u32>>,
-    stop: HashSet<&'static str>,
-}
-
-impl Wording {
-    /// Of features, in the order of the columns of [`Firing`].
-    pub fn of<'a>(features: impl Iterator<Item = &'a Feature>) -> Self {
-        let mut named: HashMap<u64, Vec<u32>> = HashMap::new();
-        for (column, feature) in (0u32..).zip(features) {
-            feature.phrases.iter().for_each(|phrase| named.entry(hash(phrase)).or_default().push(column));
-        }
-        Self { named, stop: stopwords() }
-    }
-
-    /// Whether no feature is named by phrases.
-    pub fn is_empty(&self) -> bool {
-        self.named.is_empty()
-    }
-
-    /// The features that are named by phrases, ascending.
-    pub(super) fn features(&self) -> Vec<u32> {
-        let mut all: Vec<u32> = self.named.values().flatten().copied().collect();
-        all.sort_unstable();
-        all.dedup();
-        all
-    }
-
-    /// The features of whose phrases one stands in the sentence, ascending.
-    pub fn in_sentence(&self, sentence: &str) -> Vec<u32> {
-        let mut found = Vec::new();
-        if !self.is_empty() {
-            each(sentence, &self.stop, |phrase| {
-                found.extend(self.named.get(&hash(phrase)).into_iter().flatten())
-            });
-            found.sort_unstable();
-            found.dedup();
-        }
-        found
-    }
-}
-
 /// φ of two properties of responses, one of them given.
 struct Phi {
     n: f64,
@@ -269,42 +216,4 @@ impl Phi {
         let spread = (self.has * (self.n - self.has) * all * (self.n - all)).sqrt();
         if spread > 0.0 { (self.n * both - self.has * all) / spread } else { 0.0 }
     }
-}
-
-/// Every phrase of a sentence; phrases do not cross punctuation, and a stop word alone is none.
-fn each(sentence: &str, stop: &HashSet<&str>, mut found: impl FnMut(&str)) {
-    let mut phrase = String::new();
-    for clause in clauses(sentence) {
-        let words: Vec<String> = raw_words(clause)
-            .map(|word| {
-                let mut folded = String::with_capacity(word.len());
-                push_folded(word, &mut folded);
-                folded
-            })
-            .collect();
-        for start in 0..words.len() {
-            phrase.clear();
-            for (length, word) in words[start..].iter().take(LONGEST).enumerate() {
-                if length > 0 {
-                    phrase.push(' ');
-                }
-                phrase.push_str(word);
-                let says = phrase.chars().any(char::is_alphabetic) && phrase.chars().count() > 1;
-                let whole = match length {
-                    0 => !stop.contains(word.as_str()),
-                    _ => [&words[start], word].iter().all(|end| !JOINING.contains(&end.as_str())),
-                };
-                if says && whole {
-                    found(&phrase);
-                }
-            }
-        }
-    }
-}
-
-/// The same in every process: `DefaultHasher` begins with fixed keys.
-fn hash(phrase: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    phrase.hash(&mut hasher);
-    hasher.finish()
 }

@@ -16,7 +16,7 @@
 
 use rayon::prelude::*;
 
-use super::phrases::Wording;
+use super::wording::Wording;
 use crate::matrix::Matrix;
 use crate::sae::SparseRows;
 use crate::sentences::SentenceTable;
