@@ -211,6 +211,15 @@ pub(super) fn sweep(folder: &Path) {
     }
 }
 
+/// Removes what killed processes left half-written in the folders of a run, where other verbs write without its lock.
+pub(super) fn sweep_below(folder: &Path) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten().take(MOST_NAMES) {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            sweep_leftovers(&entry.path());
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -245,7 +245,7 @@ fn every_command_answers_as_json() {
         (vec!["compare", "runs/run", "--by", "prompt_topic"], "/parts"),
         (vec!["models", "runs/run"], "/models/0/rating/low"),
         (vec!["audit", "runs/run", "--judge-data", &sample], "/features/0/difference/value"),
-        (vec!["contexts", "runs/run", "--column", "prompt_topic"], "/rows/0/inside/value"),
+        (vec!["contexts", "runs/run", "--column", "model_A"], "/rows/0/inside/value"),
         (vec!["score", "runs/run", &sample, "--device", "cpu"], "/rows"),
         (vec!["judge", "runs/run", "--concept", "uses humour", "--judge", "m", "--dry-run"], "/0/calls"),
         (vec!["concepts"], "/0/id"),

@@ -43,9 +43,6 @@ pub(crate) use general::{Call, colour, in_ascii_where_odd};
 #[derive(Debug, Parser)]
 #[command(name = "wimhf", bin_name = "wimhf", version, max_term_width = 100, propagate_version = true)]
 #[command(disable_help_flag = true, disable_version_flag = true, disable_help_subcommand = true)]
-#[command(
-    after_long_help = "Exit codes: 0 done, 2 something you can mend, 1 our failure, 130 stopped by Ctrl-C."
-)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -127,7 +124,8 @@ fn command() -> clap::Command {
     }
     let template = format!(
         "{{about}}\n\n{{usage-heading}} {{usage}}\n\n{listed}\nGeneral options:\n{{options}}\n\nExample: wimhf analyze dataset.parquet\n\
-         `wimhf COMMAND -h` says what a command does, `--help` all that it can."
+         `wimhf COMMAND -h` says what a command does, `--help` all that it can.\n\
+         Exit codes: 0 done, 2 something you can mend, 1 our failure, 130 stopped by Ctrl-C."
     );
     let command = command.help_template(template);
     // The words can be explained without data.
