@@ -360,7 +360,9 @@ mod tests {
         std::fs::create_dir(path.join("score")).unwrap();
         let below = path.join(format!("score/{TEMPORARY_PREFIX}abc.part"));
         let kept = path.join("score/weights.json");
-        [&below, &kept].map(|file| std::fs::write(file, "half").unwrap());
+        for file in [&below, &kept] {
+            std::fs::write(file, "half").unwrap();
+        }
         RunDir::open(&path, dataset("a"), false).unwrap();
         assert!(!leftover.exists() && !below.exists() && kept.exists());
     }
