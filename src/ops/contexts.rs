@@ -42,7 +42,7 @@ pub enum ContextsError {
     Sources,
     /// A column that says nothing.
     #[error(
-        "`{column}` has {values} different values in the run's pairs, so it divides them into nothing\nhint: a context is a column with a few values, such as a topic or a language"
+        "`{column}` has fewer than two different values in the run's pairs ({values}), so it divides them into nothing\nhint: a context is a column with a few values, such as a topic or a language"
     )]
     Constant { column: String, values: usize },
     /// A column of texts of their own.
