@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::reconstruct::Edit;
 
@@ -39,10 +39,10 @@ pub enum EditError {
     },
 }
 
-const KEYS: &str = "`pin = [\"NAME\", \"NAME:avoid\"]`, `drop = [\"NAME\"]`, `order = [\"NAME\", …]` and a table `[reword]` with `NAME = \"statement\"`";
+const KEYS: &str = "`pin = [\"NAME\", \"NAME:avoid\"]`, `drop`, `hide`, `flag` and `order`, lists of names, and the tables `[reword]` with `NAME = \"statement\"` and `[merge]` with `NAME = \"OTHER\"`";
 
 /// The file as it stands: names of features as [`crate::run::Run::feature`] takes them.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EditFile {
     /// In the list, whatever the labels say; `NAME:prefer` or `NAME:avoid` sets the direction.
@@ -51,9 +51,18 @@ pub struct EditFile {
     pub drop: Vec<String>,
     /// In front, in this order.
     pub order: Vec<String>,
+    /// Not worth a reader's time: not in the list either.
+    pub hide: Vec<String>,
+    /// Marked by a person for others to see; the list does not change.
+    pub flag: Vec<String>,
     /// Other statements.
     pub reword: BTreeMap<String, String>,
+    /// Says the same as another, by which it is represented: not in the list itself.
+    pub merge: BTreeMap<String, String>,
 }
+
+/// The edits of a run, which `wimhf explore` writes and `wimhf constitution` reads where no other file is named.
+pub const FILE: &str = "edits.toml";
 
 impl EditFile {
     /// Reads and checks a file.
@@ -96,10 +105,12 @@ impl EditFile {
             pinned.push((feature, name));
             edits.push(Edit::Pin { feature, sign });
         }
-        for name in &self.drop {
+        for name in self.drop.iter().chain(&self.hide).chain(self.merge.keys()) {
             let feature = find(name)?;
-            dropped.push(feature);
-            edits.push(Edit::Drop(feature));
+            if !dropped.contains(&feature) {
+                dropped.push(feature);
+                edits.push(Edit::Drop(feature));
+            }
         }
         if let Some((_, name)) = pinned.iter().find(|(feature, _)| dropped.contains(feature)) {
             let message = format!("`{name}` is pinned and dropped");
@@ -152,6 +163,15 @@ mod tests {
                 Edit::Reword { feature: 0, statement: "Be kind".into() },
             ]
         );
+    }
+
+    #[test]
+    fn what_is_hidden_or_says_the_same_is_not_in_the_list() {
+        let file = read("hide = [\"a\"]\ndrop = [\"a\"]\nflag = [\"c\"]\n[merge]\nb = \"c\"").unwrap();
+        let edits = file.resolve(Path::new("x"), find).unwrap();
+        assert_eq!(edits, vec![Edit::Drop(0), Edit::Drop(1)]);
+        let again = toml::to_string(&file).unwrap();
+        assert_eq!(read(&again).unwrap(), file);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::models::{CostEstimate, ModelRequest, NamedModel};
 use crate::constitution::by_model::Asking;
 use crate::constitution::choose::Objective;
-use crate::constitution::edits::{EditError, EditFile};
+use crate::constitution::edits::{self, EditError, EditFile};
 use crate::constitution::execution::ByModelError;
 use crate::constitution::reconstruct::{Edit, Options, Reconstruction, reconstruct};
 use crate::context::{Observer, Stopped};
@@ -27,7 +27,7 @@ pub struct ConstitutionRequest {
     pub principles: Option<usize>,
     /// What the list is chosen for.
     pub objective: Objective,
-    /// A file of edits: pin, drop, order, reword.
+    /// A file of edits: pin, drop, order, reword; the run's own `edits.toml` where none is named and it is there.
     pub edits: Option<PathBuf>,
     /// Write nothing, and ask no model.
     pub dry_run: bool,
@@ -115,7 +115,7 @@ pub fn constitution(
 ) -> Result<Constitution, ConstitutionError> {
     let config = &run.manifest.config;
     let model = request.model.resolve(&config.describe.language, Role::Executor, request.dry_run)?;
-    let edits = edits(run, request)?;
+    let edits = edits(run, request, observer)?;
     let source = run.source()?;
     let described = run.described()?;
     let deltas = run.deltas(&source)?;
@@ -152,8 +152,21 @@ pub fn constitution(
     Ok(Constitution { found, cost, files: written })
 }
 
-fn edits(run: &Run, request: &ConstitutionRequest) -> Result<Vec<Edit>, ConstitutionError> {
-    let Some(path) = &request.edits else { return Ok(Vec::new()) };
+fn edits(
+    run: &Run,
+    request: &ConstitutionRequest,
+    observer: &mut dyn Observer,
+) -> Result<Vec<Edit>, ConstitutionError> {
+    let own = run.path.join(edits::FILE);
+    let path = match &request.edits {
+        Some(path) => path,
+        None if own.is_file() => {
+            // What changes the list without being named is said.
+            observer.note(&format!("with the edits in `{}`", own.display()));
+            &own
+        }
+        None => return Ok(Vec::new()),
+    };
     EditFile::read(path)?.resolve(path, |name| Ok(run.feature(name)?))
 }
 

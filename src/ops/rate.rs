@@ -10,7 +10,7 @@ use crate::run::{Run, RunError};
 use crate::store::{StoreError, write_json};
 
 /// Columns that name the models, in the order in which they are looked for, large or small letters alike.
-const COLUMNS: [(&str, &str); 8] = [
+pub const MODEL_COLUMNS: [(&str, &str); 8] = [
     ("model_a", "model_b"),
     ("model_1", "model_2"),
     ("model1", "model2"),
@@ -158,7 +158,7 @@ fn named(
         return Ok(((first.clone(), second.clone()), read(first)?, read(second)?));
     }
     let (first, second) =
-        pairs::find_columns(data, &COLUMNS)?.ok_or_else(|| RateError::NoColumns(data.to_owned()))?;
+        pairs::find_columns(data, &MODEL_COLUMNS)?.ok_or_else(|| RateError::NoColumns(data.to_owned()))?;
     let (one, other) = (read(&first)?, read(&second)?);
     Ok(((first, second), one, other))
 }

@@ -1,6 +1,6 @@
 //! What people read: the page, its plots and texts, in plain words. What programs read is made in `export`.
 
-mod anonymise;
+pub mod anonymise;
 pub mod comparison;
 pub mod constitution;
 mod evidence;

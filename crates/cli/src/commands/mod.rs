@@ -14,6 +14,7 @@ mod contexts;
 mod data;
 mod demo;
 mod dictionary;
+mod explore;
 mod export;
 mod general;
 mod generate;
@@ -78,6 +79,12 @@ enum Command {
     Models(models::ModelsArguments),
     /// Measure a concept of your own on a run's pairs, read by a language model
     Judge(Box<judge::JudgeArguments>),
+    /// Look at all pairs, decide, check words and edit, on a local page
+    Explore(Box<explore::ExploreArguments>),
+    /// A question in plain words, answered from the run's figures by a language model
+    Ask(Box<explore::AskArguments>),
+    /// The run's figures as tools for an assistant (MCP)
+    Mcp(explore::McpArguments),
     /// List the known concepts, or see what is found in a text
     Concepts(concepts::ConceptsArguments),
     /// Named features of sentences: list them, read a text with them, learn your own
@@ -97,13 +104,14 @@ enum Command {
 }
 
 /// The commands by what one wants to do.
-const GROUPS: [(&str, &[&str]); 5] = [
+const GROUPS: [(&str, &[&str]); 6] = [
     ("Begin", &["demo", "inspect", "analyze"]),
     (
         "Read a run",
         &["report", "constitution", "personalize", "compare", "audit", "contexts", "models", "runs"],
     ),
     ("Use a run", &["relabel", "export", "score", "judge"]),
+    ("Look and ask", &["explore", "ask", "mcp"]),
     ("Look inside", &["concepts", "dictionary"]),
     ("The program", &["config", "cache", "completions", "man"]),
 ];
@@ -247,6 +255,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure>
         Command::Runs(arguments) => runs::run(&arguments, call),
         Command::Score(arguments) => score::run(*arguments, call),
         Command::Judge(arguments) => judge::run(*arguments, call),
+        Command::Explore(arguments) => explore::run(*arguments, call),
+        Command::Ask(arguments) => explore::answer(&arguments, call),
+        Command::Mcp(arguments) => explore::tools(&arguments, call),
         Command::Export(arguments) => export::run(arguments, call),
         Command::Audit(arguments) => audit::run(arguments, call),
         Command::Contexts(arguments) => contexts::run(arguments, call),

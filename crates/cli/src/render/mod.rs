@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 use wimhf::Analysis;
 
+pub mod ask;
 pub mod audit;
 pub mod bill;
 pub mod comparison;
