@@ -58,6 +58,16 @@ pub struct Config {
     pub describe: DescribeConfig,
     /// Effects and what counts as a principle.
     pub principles: PrincipleConfig,
+    /// Where it holds.
+    pub contexts: ContextsConfig,
+}
+
+/// Kinds of request.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ContextsConfig {
+    /// Columns of the dataset whose values are kinds of request, beside those that the prompts have by themselves.
+    pub columns: Vec<String>,
 }
 
 /// How the source is read.

@@ -300,6 +300,7 @@ impl Kind for AnalyzeError {
             Self::Language(error) => error.kind(),
             Self::Finished(error) => error.kind(),
             Self::Score(error) => error.kind(),
+            Self::Contexts(error) => error.kind(),
             _ => ours_unless(self.is_users(), ErrorKind::Input),
         }
     }
@@ -341,6 +342,7 @@ impl Kind for RelabelFailure {
             Self::Relabel(error) => error.kind(),
             Self::Open(error) => error.kind(),
             Self::Language(error) => error.kind(),
+            Self::Context(error) => error.kind(),
         }
     }
 }

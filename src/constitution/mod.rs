@@ -197,7 +197,7 @@ pub struct Looked {
     pub prompts: usize,
     /// Their annotators with a name.
     pub annotators: usize,
-    /// The feature with words and the smallest p-value.
+    /// The feature with words and the smallest p-value, those about length left out.
     pub lead: Option<Finding>,
     /// Its p-value.
     pub lead_p: Option<f64>,

@@ -108,6 +108,8 @@ pub struct ConstitutionPrinciple {
     pub drop_linear: Option<Estimate>,
     /// The same for the vote.
     pub drop_vote: Option<Estimate>,
+    /// Where it holds otherwise, in sentences: what the run claims of it by kind of request. The executors do not use it.
+    pub by_context: Vec<String>,
 }
 
 /// Two principles that pull apart where they meet.
@@ -584,6 +586,7 @@ impl Job<'_> {
                     weight_per_sd: weights[at] * sizes[at].sqrt(),
                     drop_linear: loss(&self.linear, linear),
                     drop_vote: loss(&self.vote, vote),
+                    by_context: Vec::new(),
                 }
             })
             .collect()

@@ -298,7 +298,10 @@ struct Figures {
 fn looked(tested: &Tested<'_>, family: &Family, effects: &EffectTable, found: usize) -> Looked {
     let features = &tested.described.features;
     let speaking = |at: &usize| !family.p[*at].is_nan() && tested.has_words(*at);
-    let lead = (0..features.len()).filter(speaking).min_by(|&a, &b| family.p[a].total_cmp(&family.p[b]));
+    // Length is said by itself, whatever else is.
+    let lead = (0..features.len())
+        .filter(|at| speaking(at) && !features[*at].is_about("length"))
+        .min_by(|&a, &b| family.p[a].total_cmp(&family.p[b]));
     // The middle one of the features that differ in at least a twentieth of the pairs.
     let bar = family.alpha / family.tests().max(1) as f64;
     let reach = normal_quantile(bar) + normal_quantile(2.0 * (1.0 - POWER));

@@ -400,7 +400,7 @@ pub fn measure(
 ) -> Result<Contexts, Stopped> {
     let sample = sample(pairs, sides);
     let contexts = usable(contexts, &sample);
-    let looked = looked(described, &sample);
+    let looked = looked(described, &sample, question.principles);
     let mut out = Contexts { labels: sample.len(), features: looked.len(), ..Contexts::default() };
     if contexts.is_empty() {
         out.notes.push("the prompts cannot be put into kinds that both have labels enough".into());
@@ -454,8 +454,8 @@ pub fn measure(
     Ok(out)
 }
 
-/// The features that are looked at.
-fn looked(described: &Described, sample: &Sample) -> Vec<usize> {
+/// The features that are looked at: principles, however rare, and what is common enough.
+fn looked(described: &Described, sample: &Sample, principles: &[String]) -> Vec<usize> {
     let least = COMMON * sample.len() as f64;
     let common = |feature: usize| {
         let with = sample.row().iter().filter(|row| described.presence.row(**row as usize)[feature] != 0.0);
@@ -470,7 +470,7 @@ fn looked(described: &Described, sample: &Sample) -> Vec<usize> {
                 && feature.source != FeatureSource::Theme
                 // Length is looked at once, as length.
                 && (feature.source == FeatureSource::Known || !feature.is_about("length"))
-                && common(at)
+                && (principles.contains(&feature.feature_id) || common(at))
         })
         .collect()
 }

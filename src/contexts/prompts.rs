@@ -2,9 +2,10 @@
 //! k-means) and what comes of joining the nearest of these again and again (Ward): narrow and wide ones, since nobody knows
 //! beforehand how wide a kind of request is.
 //!
-//! No label is looked at. A topic is named by words that stand in its messages and in few others, and quoted with the
-//! messages nearest to its centre.
+//! No label is looked at. A cluster says nothing to a reader, so a topic is the messages in which one of a few words stands: those
+//! that tell its cluster best. A cluster that no few words tell is no topic. It is quoted with the messages nearest to the centre.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
@@ -22,8 +23,10 @@ use crate::relabel::UNSAFE;
 use crate::relabel::unsafe_content::{Reader, turns_of_the_person};
 use crate::rng;
 
-/// Characters of a message that are read: its end, where it is longer.
+/// Characters of a message that are read: half of them its beginning, half its end, where it is longer.
 const READ: usize = 1_500;
+/// The same for rules about what is asked: what is quoted along stands behind or before the question.
+const ASKED: usize = 600;
 /// Messages that topics are found in, at most.
 const LEARNED: usize = 4_000;
 /// Texts embedded at a time.
@@ -33,10 +36,15 @@ const LEAVES: usize = 24;
 const MESSAGES: usize = 25;
 /// Rounds of moving the centres.
 const ROUNDS: usize = 20;
-/// Words of a name, the least φ of each with the topic, and messages that a word stands in at least.
-const WORDS: usize = 3;
-const GOES_WITH: f64 = 0.15;
+/// Words that a topic has at most, the φ of all together with its cluster at least, and what each of them adds to it.
+const WORDS: usize = 6;
+const GOES_WITH: f64 = 0.4;
+const ADDS: f64 = 0.02;
+/// Messages that a word stands in at least, and words that are tried, the best by themselves.
 const STANDS_IN: usize = 5;
+const TRIED: usize = 40;
+/// Messages that a topic is quoted with.
+const QUOTES: usize = 3;
 /// Characters of a quoted message.
 const QUOTED: usize = 80;
 
@@ -44,21 +52,39 @@ const QUOTED: usize = 80;
 struct Message<'a> {
     /// Messages of the person, this one included.
     turns: usize,
-    /// The last one, or its end.
-    last: &'a str,
+    /// Words of the last one.
+    words: usize,
+    /// The last one, or its beginning and its end.
+    last: Cow<'a, str>,
+    /// As much of it as says what is asked.
+    asked: Cow<'a, str>,
 }
 
 impl<'a> Message<'a> {
     fn of(prompt: &'a str) -> Self {
         let turns = turns_of_the_person(prompt);
         let last = turns.last().copied().unwrap_or("");
-        let start = last.char_indices().rev().nth(READ - 1).map_or(0, |(at, _)| at);
-        Self { turns: turns.len(), last: last.get(start..).unwrap_or(last) }
+        Self {
+            turns: turns.len(),
+            words: last.split_whitespace().count(),
+            last: ends(last, READ),
+            asked: ends(last, ASKED),
+        }
     }
+}
 
-    fn words(&self) -> usize {
-        self.last.split_whitespace().count()
+/// The beginning and the end of a text, cut between words, where it has more characters than `most`.
+fn ends(text: &str, most: usize) -> Cow<'_, str> {
+    if text.len() <= most || text.chars().count() <= most {
+        return Cow::Borrowed(text);
     }
+    let half = most / 2;
+    let head = text.char_indices().nth(half).map_or(text.len(), |(at, _)| at);
+    let tail = text.char_indices().rev().nth(half).map_or(0, |(at, _)| at);
+    let (head, tail) = (text.get(..head).unwrap_or(""), text.get(tail..).unwrap_or(""));
+    let head = head.rfind(char::is_whitespace).and_then(|at| head.get(..at)).unwrap_or(head);
+    let tail = tail.find(char::is_whitespace).and_then(|at| tail.get(at..)).unwrap_or(tail);
+    Cow::Owned(format!("{head}\n{tail}"))
 }
 
 /// A kind of request that a pattern in the message tells.
@@ -66,7 +92,7 @@ const PATTERNS: [(&str, &str, &str); 4] = [
     (
         "code",
         "the message mentions code or a programming language",
-        r"(?i)```|\b(?:code|coding|program(?:ming)?|python|javascript|typescript|java|c\+\+|rust|html|css|sql|regex|bash|json|algorithm)\b",
+        r"(?i)```|\b(?:code|coding|programming|python|javascript|typescript|java|c\+\+|html|css|sql|regex|bash|json|algorithm)\b",
     ),
     (
         "writing",
@@ -80,7 +106,7 @@ const PATTERNS: [(&str, &str, &str); 4] = [
     ),
     (
         "speaks_of_self",
-        "the person speaks of themselves (I, my)",
+        "“I” or “my” stands in the message",
         r"\bI\b|(?i:\b(?:my|mine|myself|i['’](?:m|ve|d|ll))\b)",
     ),
 ];
@@ -142,12 +168,12 @@ pub fn found(pairs: &Pairs, seed: u64, reader: &Reader, cancel: &Cancel) -> Resu
         messages.iter().map(|message| message.turns > 1).collect(),
     );
     for (id, text, pattern) in &*KNOWN {
-        add(id, text, messages.par_iter().map(|message| pattern.is_match(message.last)).collect());
+        add(id, text, messages.par_iter().map(|message| pattern.is_match(&message.asked)).collect());
     }
-    let mut lengths: Vec<usize> = messages.iter().map(Message::words).collect();
+    let mut lengths: Vec<usize> = messages.iter().map(|message| message.words).collect();
     lengths.sort_unstable();
     let middle = lengths[lengths.len() / 2];
-    let long = messages.iter().map(|message| message.words() > middle).collect();
+    let long = messages.iter().map(|message| message.words > middle).collect();
     add("long_message", &format!("the message has more than {middle} words"), long);
     cancel.check()?;
     for topic in topics(&messages, seed, cancel)? {
@@ -168,8 +194,8 @@ static KNOWN: LazyLock<Vec<(&str, &str, Regex)>> = LazyLock::new(|| {
 fn topics(messages: &[Message<'_>], seed: u64, cancel: &Cancel) -> Result<Vec<Context>, EmbedError> {
     let mut learned: Vec<usize> = (0..messages.len()).filter(|&at| !messages[at].last.is_empty()).collect();
     let order: Vec<u64> =
-        messages.par_iter().map(|message| order_of(seed, &rng::plain(message.last))).collect();
-    learned.sort_by(|&a, &b| (order[a], messages[a].last).cmp(&(order[b], messages[b].last)));
+        messages.par_iter().map(|message| order_of(seed, &rng::plain(&message.last))).collect();
+    learned.sort_by(|&a, &b| (order[a], &messages[a].last).cmp(&(order[b], &messages[b].last)));
     learned.truncate(LEARNED);
     if learned.len() < 3 * MESSAGES {
         return Ok(Vec::new());
@@ -181,35 +207,36 @@ fn topics(messages: &[Message<'_>], seed: u64, cancel: &Cancel) -> Result<Vec<Co
     let nearest: Vec<usize> =
         (0..messages.len()).into_par_iter().map(|at| near(x.row(at), &centres).0).collect();
     let nodes = merged(&x, &learned, &nearest, leaves);
-    let words: Vec<HashSet<String>> = learned.par_iter().map(|&at| words(messages[at].last)).collect();
-    Ok(nodes
+    let words: Vec<HashSet<String>> = messages.par_iter().map(|message| words(&message.last)).collect();
+    let told: Vec<(&Node, Vec<String>)> = nodes
         .par_iter()
+        .filter_map(|node| {
+            let in_cluster: Vec<bool> = learned.iter().map(|&at| node.leaves[nearest[at]]).collect();
+            let own: Vec<&HashSet<String>> = learned.iter().map(|&at| &words[at]).collect();
+            Some((node, telling_words(&own, &in_cluster)?))
+        })
+        .collect();
+    Ok(told
+        .into_par_iter()
         .enumerate()
-        .map(|(topic, node)| {
-            let inside = |at: usize| node.leaves[nearest[at]] && !messages[at].last.is_empty();
+        .map(|(topic, (node, named))| {
+            let inside = |at: usize| named.iter().any(|word| words[at].contains(word));
             let mut closest: Vec<(f32, usize)> = learned
                 .iter()
-                .filter(|&&at| inside(at))
+                .filter(|&&at| inside(at) && node.leaves[nearest[at]])
                 .map(|&at| (x.row(at).iter().zip(&node.mean).map(|(a, b)| a * b).sum(), at))
                 .collect();
             closest.sort_by(|a, b| b.0.total_cmp(&a.0).then(order[a.1].cmp(&order[b.1])));
             let mut examples: Vec<String> = Vec::new();
             for &(_, at) in &closest {
-                let quoted = quoted(messages[at].last);
-                if examples.len() < WORDS && !examples.contains(&quoted) {
+                let quoted = quoted(&messages[at].last);
+                if examples.len() < QUOTES && !examples.contains(&quoted) {
                     examples.push(quoted);
                 }
             }
-            let has: Vec<bool> = learned.iter().map(|&at| inside(at)).collect();
-            let named = typical_words(&words, &has);
-            let text = match (named.is_empty(), examples.first()) {
-                (false, _) => format!("the message is about things like {}", listed(&named)),
-                (true, Some(first)) => format!("the message is like “{first}”"),
-                (true, None) => format!("the message is of kind {}", topic + 1),
-            };
             Context {
                 context_id: format!("topic_{topic:02}"),
-                text,
+                text: format!("the message mentions {}", listed(&named)),
                 source: ContextSource::Topic,
                 examples,
                 inside: (0..messages.len()).map(inside).collect(),
@@ -281,7 +308,7 @@ fn embedded(messages: &[Message<'_>], cancel: &Cancel) -> Result<Matrix, EmbedEr
         .par_chunks(BLOCK)
         .map(|block| {
             cancel.check()?;
-            let texts: Vec<&str> = block.iter().map(|message| message.last).collect();
+            let texts: Vec<&str> = block.iter().map(|message| &*message.last).collect();
             embedder.embed(&texts)
         })
         .collect();
@@ -370,54 +397,79 @@ fn cluster(
     Ok(centres)
 }
 
-/// Different words of a message that say something.
+/// Different words of a message that say something; of "movie" and "movies" the first.
 fn words(text: &str) -> HashSet<String> {
     static STOP: LazyLock<HashSet<&str>> = LazyLock::new(stopwords);
     text.split(|c: char| !(c.is_alphanumeric() || c == '\'' || c == '’'))
         .map(|word| word.trim_matches(['\'', '’']).to_lowercase().replace('’', "'"))
         .filter(|word| word.chars().count() > 2 && word.chars().any(char::is_alphabetic))
-        .filter(|word| !STOP.contains(word.as_str()))
+        .filter(|word| !STOP.contains(word.as_str()) && !STOP.contains(word.replace('\'', "").as_str()))
+        .map(singular)
         .collect()
 }
 
-/// The words that go best with having a property.
-fn typical_words(words: &[HashSet<String>], has: &[bool]) -> Vec<String> {
+/// A word without the s of a plural; what ends in ss, us or is, is none.
+fn singular(word: String) -> String {
+    let ends = |end: &str| word.ends_with(end);
+    if word.chars().count() < 5 || !ends("s") || ends("ss") || ends("us") || ends("is") {
+        return word;
+    }
+    word.strip_suffix("'s").or_else(|| word.strip_suffix('s')).unwrap_or(&word).to_owned()
+}
+
+/// φ of two properties: `both` of the `n` have both, `one` and `other` either.
+fn phi(n: usize, one: usize, other: usize, both: usize) -> f64 {
+    let (n, one, other, both) = (n as f64, one as f64, other as f64, both as f64);
+    let spread = (one * (n - one) * other * (n - other)).sqrt();
+    if spread > 0.0 { (n * both - one * other) / spread } else { 0.0 }
+}
+
+/// The few words of which one stands in most messages that have a property and in few others; `None` where there are none.
+fn telling_words(words: &[&HashSet<String>], has: &[bool]) -> Option<Vec<String>> {
     let mut counts: HashMap<&str, (usize, usize)> = HashMap::new();
     for (words, &has) in words.iter().zip(has) {
-        for word in words {
+        for word in *words {
             let count = counts.entry(word).or_default();
             *count = (count.0 + 1, count.1 + usize::from(has));
         }
     }
-    let (n, inside) = (has.len() as f64, has.iter().filter(|has| **has).count() as f64);
-    let phi = |(all, both): (usize, usize)| {
-        let (all, both) = (all as f64, both as f64);
-        let spread = (inside * (n - inside) * all * (n - all)).sqrt();
-        if spread > 0.0 { (n * both - inside * all) / spread } else { 0.0 }
-    };
-    let mut found: Vec<(f64, &str)> = counts
+    let (n, inside) = (has.len(), has.iter().filter(|has| **has).count());
+    let mut tried: Vec<(f64, &str)> = counts
         .into_iter()
         .filter(|(_, (_, both))| *both >= STANDS_IN)
-        .map(|(word, count)| (phi(count), word))
-        .filter(|(phi, _)| *phi >= GOES_WITH)
+        .map(|(word, (all, both))| (phi(n, inside, all, both), word))
+        .filter(|(phi, _)| *phi > 0.0)
         .collect();
-    found.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
+    tried.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
+    tried.truncate(TRIED);
     let mut named: Vec<String> = Vec::new();
-    for (_, word) in found {
-        // "grandmother" and "grandmothers" are one word to a reader.
-        let stem = |word: &str| word.chars().take(5).collect::<String>();
-        if named.len() < WORDS && named.iter().all(|other| stem(other) != stem(word)) {
-            named.push(word.to_owned());
-        }
+    let (mut stands, mut best) = (vec![false; n], 0.0);
+    while named.len() < WORDS {
+        let with = |word: &str| {
+            let (mut all, mut both) = (0, 0);
+            for at in 0..n {
+                if stands[at] || words[at].contains(word) {
+                    all += 1;
+                    both += usize::from(has[at]);
+                }
+            }
+            phi(n, inside, all, both)
+        };
+        let next = tried.iter().map(|(_, word)| (with(word), *word));
+        let next = next.max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(a.1)));
+        let Some((reached, word)) = next.filter(|(reached, _)| reached - best >= ADDS) else { break };
+        best = reached;
+        stands.iter_mut().zip(words).for_each(|(stands, words)| *stands |= words.contains(word));
+        named.push(word.to_owned());
     }
-    named
+    (best >= GOES_WITH).then_some(named)
 }
 
-/// `“bread”, “oven” and “flour”`.
+/// `“bread”, “oven” or “flour”`.
 fn listed(words: &[String]) -> String {
     let quoted: Vec<String> = words.iter().map(|word| format!("“{word}”")).collect();
     match quoted.split_last() {
-        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
         _ => quoted.concat(),
     }
 }

@@ -34,6 +34,7 @@ use crate::llm::open::{LlmOptions, OpenError, Role};
 use crate::llm::prompts::Prompts;
 use crate::llm::spending::Budget;
 use crate::matrix::Matrix;
+use crate::ops::contexts::{ContextsError, of_columns};
 use crate::pairs::{self, Pairs, PairsError, Split, mean_labels, split::on};
 use crate::personalize;
 use crate::relabel::{self, unsafe_content::Reader};
@@ -139,6 +140,8 @@ pub enum AnalyzeError {
     Finished(#[from] RunError),
     #[error(transparent)]
     Score(#[from] ScoreError),
+    #[error(transparent)]
+    Contexts(#[from] ContextsError),
     /// Somebody asked to stop.
     #[error("stopped; finished stages are kept, the same call goes on from there")]
     Stopped,
@@ -167,6 +170,7 @@ impl AnalyzeError {
             Self::Config(_) | Self::Pairs(_) | Self::ConceptBank(_) | Self::Open(_) | Self::Language(_) => {
                 true
             }
+            Self::Contexts(_) => true,
             Self::Run(error) => error.is_users(),
             Self::Hub(_) => true,
             Self::Embed(error) => error.is_users(),
@@ -534,6 +538,8 @@ pub(crate) fn gather(
     if request.context().cancel.requested() {
         return Err(AnalyzeError::Stopped);
     }
+    // A column that is none should not cost a minute.
+    of_columns(&request.data, &pairs, &config.contexts.columns, "--context")?;
     let (sides, split_notes) = pairs::split(&pairs, config.split.shares, config.seed)?;
     for (side, purpose) in [(Split::Train, "training"), (Split::Test, "measuring (held out)")] {
         if !sides.contains(&side) {
@@ -598,8 +604,12 @@ fn estimate(
     run.manifest.metrics.principles = findings.principles.len();
 
     let principles = findings.features();
-    let contexts_print = fingerprint("contexts", &(&themes_print, &principles));
-    let contexts = contexts_stage(&mut run, observer, data, (&principles, config.seed), &contexts_print)?;
+    // As it was before there were columns, where there are none: such runs are not made again for nothing.
+    let contexts_print = match config.contexts.columns.as_slice() {
+        [] => fingerprint("contexts", &(&themes_print, &principles)),
+        columns => fingerprint("contexts", &(&themes_print, &principles, columns)),
+    };
+    let contexts = contexts_stage(&mut run, observer, data, (&principles, config), &contexts_print)?;
     let mut analysis = Analysis {
         run: run.path().to_path_buf(),
         manifest: run.manifest.clone(),
@@ -698,12 +708,16 @@ fn contexts_stage(
     run: &mut RunDir,
     observer: &mut dyn Observer,
     Measured { pairs, sides, described }: Measured<'_>,
-    (principles, seed): (&[String], u64),
+    (principles, config): (&[String], &Config),
     print: &str,
 ) -> Result<Contexts, AnalyzeError> {
     stage(run, observer, "contexts", print, 0, &["contexts.json"], |run, _| {
         let reader = Reader::new(None)?;
-        let found = contexts::found(pairs, seed, &reader, &run.cancel)?.contexts;
+        let sources: Vec<String> =
+            run.manifest.dataset.sources.iter().map(|source| source.path.clone()).collect();
+        // The user's first: of two that say the same the first stays.
+        let mut found = of_columns(&sources, pairs, &config.contexts.columns, "--context")?;
+        found.extend(contexts::found(pairs, config.seed, &reader, &run.cancel)?.contexts);
         let question = Question { principles, look: Look::Promising };
         let mut found = contexts::measure(pairs, sides, described, found, question, &run.cancel)?;
         let claims = found.claims().count();

@@ -69,7 +69,7 @@ pub enum AuditError {
     Score { column: String, value: String, row: usize },
     /// Nothing in common.
     #[error(
-        "`{judge}` and `{reference}` have judged {found} pairs in common, which is too few ({of} pairs in the run)\nhint: pairs are the same where prompt and both responses are the same"
+        "there are {found} pairs in which both `{judge}` and `{reference}` prefer a response, which is too few ({of} pairs in the run)\nhint: pairs are the same where prompt and both responses are the same; ties say nothing here"
     )]
     Few { judge: String, reference: String, found: usize, of: usize },
     #[error(transparent)]
@@ -103,13 +103,18 @@ pub fn audit(run: &Run, request: &AuditRequest) -> Result<Audited, AuditError> {
                 run,
                 &source.pairs,
                 None,
-                Labels { column: Some(column), ..Labels::default() },
+                Labels { column: Some(column), flag: "--against", ..Labels::default() },
                 &mut notes,
             )?,
         ),
         None => ("the run's labels".to_owned(), means(&source.pairs)),
     };
-    let judged = joined(&source.pairs, &own, &votes);
+    let (judged, ties) = joined(&source.pairs, &own, &votes);
+    for (who, ties) in [(&judge, ties.judge), (&reference, ties.reference)] {
+        if ties > 0 {
+            notes.push(format!("{ties} pairs in which {who} prefers neither response are left out"));
+        }
+    }
     if judged.pair.len() < FEWEST {
         let of = source.pairs.pair_id.len();
         return Err(AuditError::Few { judge, reference, found: judged.pair.len(), of });
@@ -172,6 +177,7 @@ fn judge(
     };
     let labels = Labels {
         column: request.judge_column.as_ref(),
+        flag: "--judge-column",
         map: request.label_map.as_ref(),
         scale: request.label_scale,
     };
@@ -182,6 +188,8 @@ fn judge(
 #[derive(Default)]
 struct Labels<'a> {
     column: Option<&'a String>,
+    /// What the user named it with.
+    flag: &'static str,
     map: Option<&'a LabelMap>,
     scale: Option<LabelScale>,
 }
@@ -208,7 +216,13 @@ fn relabelled(
         None => (run.sources(), said(own)),
     };
     let sources = locate(&names, &run.context, &mut ()).map_err(RunError::from)?;
-    let (other, _) = pairs::read_all(&sources, &options)?;
+    let (other, _) = pairs::read_all(&sources, &options).map_err(|error| match error {
+        // The option that the user typed.
+        PairsError::NoColumn { path, flag: "--label-column", name, hint } => {
+            PairsError::NoColumn { path, flag: labels.flag, name, hint }
+        }
+        other => other,
+    })?;
     let other = pairs::canonical(other);
     let votes = means(&other);
     let place: HashMap<&str, usize> =
@@ -266,11 +280,25 @@ fn means(pairs: &Pairs) -> Vec<Option<f64>> {
     pairs::mean_labels(pairs).into_iter().map(|label| (!label.is_nan()).then(|| f64::from(label))).collect()
 }
 
-/// The pairs that both have judged.
-fn joined(pairs: &Pairs, reference: &[Option<f64>], judge: &[Option<f64>]) -> Judged {
+/// Pairs in which one of the two prefers neither response.
+#[derive(Default)]
+struct Ties {
+    judge: usize,
+    reference: usize,
+}
+
+/// The pairs in which both prefer a response. A judge that seldom does says nothing about what the others reward: his ties
+/// would look like differences.
+fn joined(pairs: &Pairs, reference: &[Option<f64>], judge: &[Option<f64>]) -> (Judged, Ties) {
     let mut judged = Judged::default();
+    let mut ties = Ties::default();
     for (pair, (own, vote)) in reference.iter().zip(judge).enumerate() {
         let (Some(own), Some(vote)) = (own, vote) else { continue };
+        ties.judge += usize::from(*vote == 0.5);
+        ties.reference += usize::from(*own == 0.5);
+        if *vote == 0.5 || *own == 0.5 {
+            continue;
+        }
         let key = pairs.prompt_key[pair];
         judged.pair.push(pair as u32);
         judged.reference.push(*own);
@@ -279,5 +307,5 @@ fn joined(pairs: &Pairs, reference: &[Option<f64>], judge: &[Option<f64>]) -> Ju
         judged.length.push(f64::from(pairs.length_delta[pair]));
         judged.log_ratio.push(pairs.log_length_ratio.get(pair).map_or(0.0, |ratio| f64::from(*ratio)));
     }
-    judged
+    (judged, ties)
 }

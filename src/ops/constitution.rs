@@ -9,11 +9,12 @@ use crate::constitution::edits::{self, EditError, EditFile};
 use crate::constitution::execution::ByModelError;
 use crate::constitution::reconstruct::{Edit, Options, Reconstruction, reconstruct};
 use crate::context::{Observer, Stopped};
+use crate::contexts::Contexts;
 use crate::describe::Described;
 use crate::llm::open::{OpenError, Role};
 use crate::report::constitution as files;
 use crate::run::{Run, RunError, Source};
-use crate::store::StoreError;
+use crate::store::{StoreError, read_json};
 
 /// Pairs that a model is asked about unless said otherwise.
 pub const MODEL_PAIRS: usize = 300;
@@ -134,6 +135,7 @@ pub fn constitution(
         data: run.manifest.dataset.path.clone(),
     })?;
     found.dataset.clone_from(&run.manifest.dataset.path);
+    conditions(run, &mut found)?;
     let cost = match &model {
         Some(model) => apply(model, request, &source, &described, &mut found, options.seed, observer)?,
         None => Vec::new(),
@@ -168,6 +170,20 @@ fn edits(
         None => return Ok(Vec::new()),
     };
     EditFile::read(path)?.resolve(path, |name| Ok(run.feature(name)?))
+}
+
+/// What the run claims of the rules by kind of request; nothing in a run from before there were any.
+fn conditions(run: &Run, found: &mut Reconstruction) -> Result<(), ConstitutionError> {
+    let file = run.path.join("contexts.json");
+    if !file.exists() {
+        return Ok(());
+    }
+    let contexts: Contexts = read_json(&file)?;
+    for rule in &mut found.principles {
+        let own = contexts.claims().filter(|row| row.feature_id == rule.feature_id);
+        rule.by_context = own.map(|row| row.statement.clone()).collect();
+    }
+    Ok(())
 }
 
 /// Has the model apply the list, or says what that would cost.

@@ -1,8 +1,9 @@
 //! Where it holds: which features are rewarded in some kinds of request and not in others.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
-use crate::contexts::{self, Contexts, Look, Question};
+use crate::contexts::{self, Context, Contexts, Look, Question};
 use crate::describe::known::ConceptBankError;
 use crate::embed::EmbedError;
 use crate::export::contexts as tables;
@@ -45,11 +46,19 @@ pub enum ContextsError {
         "`{column}` has fewer than two different values in the run's pairs ({values}), so it divides them into nothing\nhint: a context is a column with a few values, such as a topic or a language"
     )]
     Constant { column: String, values: usize },
+    /// A column about the labels, not about the pairs.
+    #[error(
+        "`{0}` has several values for the same pair: it says something of the label and nothing of the request\nhint: `wimhf personalize` compares annotators, `wimhf audit` two judges; a context is a column such as a topic or a language"
+    )]
+    PerLabel(String),
     /// A column of texts of their own.
     #[error(
         "no value of `{0}` stands in one pair of thirty: it is no kind of request\nhint: a context is a column with a few values, such as a topic or a language"
     )]
     Unique(String),
+    /// A name that no kind of request has.
+    #[error("there is no kind of request `{id}`\nhint: one of {known}, or `COLUMN=VALUE` of the dataset")]
+    Unknown { id: String, known: String },
     /// No labels.
     #[error(
         "the run has no labels that prefer a response, so nothing says what is rewarded where\nhint: `--label-column` of `wimhf analyze` names the column with the labels"
@@ -79,29 +88,30 @@ pub fn contexts(run: &Run, request: &ContextsRequest) -> Result<ContextsFound, C
         run.may_write_into(&folder, &names, &[], request.force)?;
     }
     let source = run.source()?;
-    let mut all = Vec::new();
-    for column in &request.columns {
-        let values = values(run, &source.pairs, column)?;
-        let own = contexts::of_column(column, &values);
-        let most = values.len() / 30;
-        match own.len() {
-            0 | 1 => return Err(ContextsError::Constant { column: column.clone(), values: own.len() }),
-            _ if !own.iter().any(|c| c.inside.iter().filter(|inside| **inside).count() > most) => {
-                return Err(ContextsError::Unique(column.clone()));
-            }
-            _ => all.extend(own),
-        }
-    }
+    // Those of the run stay, those of the request come on top.
+    let mut columns = run.manifest.config.contexts.columns.clone();
+    columns.extend(
+        request.columns.iter().filter(|column| !columns.contains(column)).cloned().collect::<Vec<_>>(),
+    );
+    let mut all = of_columns(&run.sources(), &source.pairs, &columns, "--column")?;
     let cancel = &run.context.cancel;
     let reader = Reader::new(None)?;
     all.extend(contexts::found(&source.pairs, run.manifest.config.seed, &reader, cancel)?.contexts);
     let described = run.described()?;
     let principles = run.findings.features();
     let question = Question { principles: &principles, look: Look::All };
-    let found = contexts::measure(&source.pairs, &source.sides, &described, all, question, cancel)
+    let mut found = contexts::measure(&source.pairs, &source.sides, &described, all, question, cancel)
         .map_err(EmbedError::from)?;
     if found.labels == 0 {
         return Err(ContextsError::NoLabels);
+    }
+    for column in &columns {
+        let of_it = |context: &Context| context.context_id.starts_with(&format!("{column}="));
+        if !found.contexts.iter().any(of_it) {
+            found.notes.push(format!(
+                "`{column}` is left out: each of its values holds less than 3 or more than 97 of 100 labels, or says what another kind of request says"
+            ));
+        }
     }
     std::fs::create_dir_all(&folder).map_err(|source| StoreError::Io {
         action: "make the folder",
@@ -115,23 +125,77 @@ pub fn contexts(run: &Run, request: &ContextsRequest) -> Result<ContextsFound, C
     Ok(ContextsFound { found, files: vec![json, csv] })
 }
 
-/// What stands in a column of the run's dataset, by pair: of the first row that judges it.
-fn values(run: &Run, pairs: &Pairs, column: &str) -> Result<Vec<String>, ContextsError> {
-    let sources = run.sources();
-    let data = match sources.as_slice() {
+/// The values of some columns of a dataset as kinds of request; `flag` is what the user named them with.
+///
+/// # Errors
+/// Where a column is not there, divides the pairs into nothing or is no kind of request.
+pub(crate) fn of_columns(
+    sources: &[String],
+    pairs: &Pairs,
+    columns: &[String],
+    flag: &'static str,
+) -> Result<Vec<Context>, ContextsError> {
+    let mut all = Vec::new();
+    for column in columns {
+        let (values, differing) = values(sources, pairs, column, flag)?;
+        if 20 * differing > values.len() {
+            return Err(ContextsError::PerLabel(column.clone()));
+        }
+        let own = contexts::of_column(column, &values);
+        let most = values.len() / 30;
+        match own.len() {
+            0 | 1 => return Err(ContextsError::Constant { column: column.clone(), values: own.len() }),
+            _ if !own.iter().any(|c| c.inside.iter().filter(|inside| **inside).count() > most) => {
+                return Err(ContextsError::Unique(column.clone()));
+            }
+            _ => all.extend(own),
+        }
+    }
+    Ok(all)
+}
+
+/// The kind of request of this id: one that the prompts have by themselves, or `COLUMN=VALUE`.
+///
+/// # Errors
+/// Where there is none, with those that there are.
+pub(crate) fn named(run: &Run, pairs: &Pairs, id: &str) -> Result<Context, ContextsError> {
+    let own = match id.split_once('=') {
+        Some((column, _)) => of_columns(&run.sources(), pairs, &[column.to_owned()], "context")?,
+        None => {
+            contexts::found(pairs, run.manifest.config.seed, &Reader::new(None)?, &run.context.cancel)?
+                .contexts
+        }
+    };
+    let ids: Vec<String> = own.iter().map(|context| context.context_id.clone()).collect();
+    own.into_iter()
+        .find(|context| context.context_id == id)
+        .ok_or_else(|| ContextsError::Unknown { id: id.to_owned(), known: ids.join(", ") })
+}
+
+/// What stands in a column of the dataset, by pair: of the first row that judges it; and in how many pairs another row says
+/// something else.
+fn values(
+    sources: &[String],
+    pairs: &Pairs,
+    column: &str,
+    flag: &'static str,
+) -> Result<(Vec<String>, usize), ContextsError> {
+    let data = match sources {
         [one] if !one.starts_with("hf://") => one,
         _ => return Err(ContextsError::Sources),
     };
-    let texts = pairs::column(data, column, "--column")?;
+    let texts = pairs::column(data, column, flag)?;
     let mut values = vec![String::new(); pairs.pair_id.len()];
+    let mut differing = HashSet::new();
     let judgements = &pairs.judgements;
     for (&pair, &row) in judgements.pair.iter().zip(&judgements.row) {
         let value = &mut values[pair as usize];
-        if value.is_empty()
-            && let Some(Some(text)) = texts.get(row as usize)
-        {
+        let Some(Some(text)) = texts.get(row as usize) else { continue };
+        if value.is_empty() {
             text.trim().clone_into(value);
+        } else if value != text.trim() {
+            differing.insert(pair);
         }
     }
-    Ok(values)
+    Ok((values, differing.len()))
 }

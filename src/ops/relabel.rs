@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::contexts::{self, ContextsError};
 use super::models::{CostEstimate, ModelRequest, NamedModel};
 use crate::context::Observer;
 use crate::describe::known::ConceptBankError;
@@ -150,6 +151,8 @@ pub enum RelabelFailure {
     Open(#[from] OpenError),
     #[error(transparent)]
     Language(#[from] LanguageError),
+    #[error(transparent)]
+    Context(#[from] ContextsError),
 }
 
 impl From<RunError> for RelabelFailure {
@@ -226,6 +229,9 @@ pub fn relabel(
     }
     let reader = Reader::new(request.cues.as_deref())?;
     let source = run.source()?;
+    for (id, inside) in settings.rules.iter_mut().filter_map(|rule| rule.context.as_mut()) {
+        *inside = contexts::named(run, &source.pairs, id)?.inside.into();
+    }
     let activations = run.stated()?;
     let mut decisions = match &request.decisions {
         Some(file) => decided(file, &source)?,

@@ -331,6 +331,7 @@ fn holds(rule: &Rule, pairs: &Pairs, pair: u32, reader: &Reader) -> bool {
     let prompt = pairs.prompt.get(pair as usize);
     (rule.prompt_matches.is_empty() || rule.prompt_matches.iter().any(|pattern| pattern.is_match(prompt)))
         && rule.unsafe_prompt.is_none_or(|wanted| (reader.read(prompt).score >= UNSAFE) == wanted)
+        && rule.context.as_ref().is_none_or(|(_, inside)| inside.get(pair as usize) == Some(&true))
 }
 
 /// What descriptions of refusals say.

@@ -1,6 +1,7 @@
 //! Rules: which side should not have won, and where.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use regex::Regex;
 use serde::Deserialize;
@@ -26,7 +27,7 @@ pub enum RuleError {
     },
     /// The file of rules is not valid.
     #[error(
-        "the rules in `{path}` are not usable: {message}\nhint: each is `[[rule]]` with `feature = \"refuses\"` and `side = \"prefer\"`; further keys are `name`, `unsafe_prompt`, `prompt_matches`, `min_strength` and `action`"
+        "the rules in `{path}` are not usable: {message}\nhint: each is `[[rule]]` with `feature = \"refuses\"` and `side = \"prefer\"`; further keys are `name`, `unsafe_prompt`, `prompt_matches`, `context`, `min_strength` and `action`"
     )]
     Parse {
         /// The file.
@@ -69,6 +70,8 @@ pub struct Rule {
     pub unsafe_prompt: Option<bool>,
     /// Only where the prompt matches one of these.
     pub prompt_matches: Vec<Regex>,
+    /// Only in this kind of request, and the pairs in it, `[pairs]`.
+    pub context: Option<(String, Arc<[bool]>)>,
     /// Only where the strength is at least this, 0 to 1.
     pub min_strength: f64,
     /// What to do, instead of what was asked for all.
@@ -90,6 +93,7 @@ struct Entry {
     unsafe_prompt: Option<bool>,
     #[serde(default)]
     prompt_matches: Vec<String>,
+    context: Option<String>,
     #[serde(default)]
     min_strength: f64,
     action: Option<Action>,
@@ -126,6 +130,7 @@ impl Rule {
             should,
             unsafe_prompt: None,
             prompt_matches: Vec::new(),
+            context: None,
             min_strength: 0.0,
             action: None,
         })
@@ -181,6 +186,8 @@ impl Rule {
                     should: entry.side,
                     unsafe_prompt: entry.unsafe_prompt,
                     prompt_matches,
+                    // Which pairs are in it is looked up where the pairs are.
+                    context: entry.context.map(|id| (id, Arc::default())),
                     min_strength: entry.min_strength,
                     action: entry.action,
                 })

@@ -295,6 +295,9 @@ pub fn prompt(found: &Reconstruction) -> Option<String> {
     for (rule, number) in rules.into_iter().zip(1..) {
         // Writing into a string cannot fail.
         let _ = writeln!(text, "{number}. {}.", rule.statement.trim_end_matches('.'));
+        for condition in &rule.by_context {
+            let _ = writeln!(text, "   {}.", condition.trim_end_matches('.'));
+        }
     }
     Some(text)
 }
@@ -333,6 +336,9 @@ fn markdown_into(out: &mut String, found: &Reconstruction) -> std::fmt::Result {
             accuracy(&principle.agreement),
             points(principle.agreement.strength),
         )?;
+        for condition in &principle.by_context {
+            writeln!(out, "   - {}. (The figures above leave this out.)", condition.trim_end_matches('.'))?;
+        }
     }
     writeln!(out, "\n## How well it reconstructs held-out labels\n")?;
     writeln!(out, "| executor or baseline | agreement, 95 % interval | constitution above, points |")?;

@@ -165,14 +165,18 @@ pub fn nothing_confirmed(findings: &crate::constitution::Findings, labels: usize
         0 => String::new(),
         n => format!(" from {} prompts", thousands(n)),
     };
+    // Length is a hypothesis of its own, and what it does stands beside this.
+    let none = if looked.length.p.is_some_and(|p| p < 0.01) { "Beyond length, no" } else { "No" };
     let mut text = format!(
-        "No principle is confirmed among {} properties tested on {} labels{prompts}.",
+        "{none} principle is confirmed among {} properties tested on {} labels{prompts}.",
         thousands(looked.features),
         thousands(looked.labels)
     );
     if let Some(lead) = &looked.lead {
         let size = match lead.win_delta {
-            Some(_) => format!(" ({})", interval(lead.win_delta, lead.win_low, lead.win_high)),
+            Some(_) => {
+                format!(" ({}, length held fixed)", interval(lead.win_delta, lead.win_low, lead.win_high))
+            }
             None => String::new(),
         };
         let p = looked.lead_p_holm.unwrap_or(1.0);

@@ -108,7 +108,7 @@ fn a_judge_of_length_and_a_judge_of_marks_are_told_by_name() {
         "{\"prompt\":\"p\",\"response_a\":\"x\",\"response_b\":\"y\",\"label\":1}\n".repeat(3),
     )
     .unwrap();
-    assert!(said(&["audit", "run", "--judge-data", "other.jsonl"]).contains("in common"));
+    assert!(said(&["audit", "run", "--judge-data", "other.jsonl"]).contains("prefer a response"));
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod constitution;
 mod docs;
 mod embedders;
 mod executor;
+mod explore;
 mod first_hour;
 mod fuzz;
 #[cfg(feature = "hub")]

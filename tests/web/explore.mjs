@@ -112,6 +112,8 @@ async function sound({ page, name }, view) {
   assert.equal(found.touched, undefined, `${view}: a text ran as script`);
   assert.ok(found.jumped < 0.1, `${view}, ${name}: content jumped by ${found.jumped}: ${found.movers}`);
   // Through the debugger, since the page's policy rightly keeps foreign scripts out.
+  const said = await page.evaluate(() => document.body.innerText);
+  assert.ok(!/\b(NaN|undefined|null|\[object)\b/.test(said.replace(/“[^”]*”/g, "")), `${view}: ${/.{40}\b(NaN|undefined|null|\[object)\b/.exec(said)?.[0]}`);
   await page.evaluate(axe);
   const { violations } = await page.evaluate(() => window.axe.run());
   const serious = violations.filter(({ impact }) => impact === "serious" || impact === "critical");

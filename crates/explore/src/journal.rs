@@ -53,6 +53,18 @@ pub struct Kept {
     pub time: String,
 }
 
+/// A decision as the journal has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Entry {
+    /// The decision.
+    #[serde(flatten)]
+    pub kept: Kept,
+    /// What its page called it.
+    pub id: String,
+    /// It was taken back.
+    pub undone: bool,
+}
+
 /// What somebody said of a description, as a page sends it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -146,10 +158,8 @@ impl Journal {
                 return Ok(None);
             }
             if let Some(folder) = self.path.parent() {
-                std::fs::create_dir_all(folder).map_err(|source| ExploreError::File {
-                    path: folder.display().to_string(),
-                    source,
-                })?;
+                std::fs::create_dir_all(folder)
+                    .map_err(|source| ExploreError::File { path: folder.display().to_string(), source })?;
             }
             let connection = Connection::open(&self.path).map_err(|error| self.wrong(error))?;
             let ready = || -> rusqlite::Result<()> {
@@ -196,7 +206,8 @@ impl Journal {
         check("reviewer", reviewer)?;
         let done = self.with(true, |connection| {
             let change = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let known = "SELECT seq, reviewer, pair_id, row, decision, time FROM decisions WHERE undone_by = ?1";
+            let known =
+                "SELECT seq, reviewer, pair_id, row, decision, time FROM decisions WHERE undone_by = ?1";
             if let Some(kept) = change.query_row(known, [id], kept).optional()? {
                 return Ok(Some(kept));
             }
@@ -223,6 +234,21 @@ impl Journal {
                  GROUP BY reviewer, pair_id, row ORDER BY max(seq)",
             )?;
             statement.query_map([], kept)?.collect()
+        })?;
+        Ok(found.unwrap_or_default())
+    }
+
+    /// Every decision that was ever made, those included that were changed or taken back, in their order.
+    ///
+    /// # Errors
+    /// Where the file is damaged.
+    pub fn all(&self) -> Result<Vec<Entry>, ExploreError> {
+        let found = self.with(false, |connection| {
+            let mut statement = connection.prepare(
+                "SELECT seq, reviewer, pair_id, row, decision, time, id, undone_by IS NOT NULL FROM decisions ORDER BY seq",
+            )?;
+            let entry = |row: &rusqlite::Row<'_>| Ok(Entry { kept: kept(row)?, id: row.get(6)?, undone: row.get(7)? });
+            statement.query_map([], entry)?.collect()
         })?;
         Ok(found.unwrap_or_default())
     }
@@ -280,7 +306,9 @@ impl Journal {
             change.commit()?;
             Ok(done)
         })?;
-        done.unwrap_or_else(|| Err(ExploreError::ReadOnly("the run's folder cannot be written to".to_owned())))
+        done.unwrap_or_else(|| {
+            Err(ExploreError::ReadOnly("the run's folder cannot be written to".to_owned()))
+        })
     }
 }
 
@@ -348,7 +376,12 @@ mod tests {
         // A change of mind: the last one counts.
         journal.decide(&decided("4", "anna", 3, "reject")).unwrap();
         let words = |journal: &Journal| -> Vec<String> {
-            journal.decisions().unwrap().iter().map(|one| format!("{} {} {}", one.reviewer, one.row, one.decision)).collect()
+            journal
+                .decisions()
+                .unwrap()
+                .iter()
+                .map(|one| format!("{} {} {}", one.reviewer, one.row, one.decision))
+                .collect()
         };
         assert_eq!(words(&journal), ["anna 4 drop", "ben 4 reject", "anna 3 reject"]);
         let undone = journal.undo("u1", "anna").unwrap().unwrap();
@@ -361,7 +394,13 @@ mod tests {
         other.decide(&decided("5", "ben", 9, "skip")).unwrap();
         assert_eq!(words(&journal), words(&other));
         assert!(journal.undo("u2", "nobody").unwrap().is_none());
-        for wrong in [decided("", "a", 1, "drop"), decided("9", " ", 1, "drop"), decided("9", "a", 1, "burn")] {
+        let all = journal.all().unwrap();
+        assert_eq!(
+            all.iter().map(|one| (one.id.as_str(), one.undone)).collect::<Vec<_>>(),
+            [("1", false), ("2", false), ("3", false), ("4", true), ("5", false)]
+        );
+        for wrong in [decided("", "a", 1, "drop"), decided("9", " ", 1, "drop"), decided("9", "a", 1, "burn")]
+        {
             assert!(journal.decide(&wrong).is_err());
         }
     }
@@ -374,7 +413,9 @@ mod tests {
             for (at, server) in servers.iter().enumerate() {
                 scope.spawn(move || {
                     for row in 0..100 {
-                        server.decide(&decided(&format!("{at}-{row}"), &format!("r{at}"), row, "accept")).unwrap();
+                        server
+                            .decide(&decided(&format!("{at}-{row}"), &format!("r{at}"), row, "accept"))
+                            .unwrap();
                         if row % 10 == 9 {
                             server.undo(&format!("u{at}-{row}"), &format!("r{at}")).unwrap();
                         }

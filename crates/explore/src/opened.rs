@@ -27,6 +27,8 @@ use crate::search::Search;
 
 /// Pairs by which rows beyond the preset's are proposed for review.
 const UNEXPECTED: usize = 100;
+/// Pairs up to which the preset reads all texts by itself.
+const READ: usize = 100_000;
 /// How sure the run must be of the other response before a label counts as unexpected.
 const SURE: f32 = 0.75;
 
@@ -156,15 +158,14 @@ impl Opened {
         }
         let _ = self.chances.set(self.read_chances().unwrap_or_default());
         let _ = self.models.set(self.read_models());
-        self.tell(0.25);
-        let _ = self.candidates.set(self.read_candidates());
-        self.tell(0.35);
-        let _ = self.kinds.set(self.read_kinds());
-        self.tell(0.45);
-        match Search::of(&folder(&self.run.path), self, step(0.45, 1.0)) {
+        match Search::of(&folder(&self.run.path), self, step(0.2, 0.7)) {
             Ok(found) => drop(self.search.set(found)),
             Err(error) => self.blame(&error),
         }
+        self.tell(0.7);
+        let _ = self.candidates.set(self.read_candidates());
+        self.tell(0.8);
+        let _ = self.kinds.set(self.read_kinds());
         self.tell(1.0);
     }
 
@@ -313,7 +314,8 @@ impl Opened {
         let pairs = &self.source.pairs;
         let mut sums: Vec<f64> =
             (0..self.labels.len()).map(|pair| fitted.score(&[], Lengths::of(pairs, pair))).collect();
-        for (id, weight) in weights.features.iter().zip(&fitted.weights).filter(|(_, weight)| **weight != 0.0) {
+        for (id, weight) in weights.features.iter().zip(&fitted.weights).filter(|(_, weight)| **weight != 0.0)
+        {
             let column = self.activations.read(id)?;
             sums.iter_mut().zip(column).for_each(|(sum, value)| *sum += weight * f64::from(value));
         }
@@ -356,7 +358,12 @@ impl Opened {
         let table = self.run.path.join("relabel/review.csv");
         let mut all = crate::review::of_table(&table, pairs).unwrap_or_default();
         let mut source = "They come from the table that `wimhf relabel` left.".to_owned();
-        if all.is_empty() {
+        if all.is_empty() && self.labels.len() > READ {
+            source = format!(
+                "`wimhf relabel RUN --preset safety` adds those that may reward harm: it reads every text, which takes long for {} pairs.",
+                wimhf::report::text::thousands(self.labels.len())
+            );
+        } else if all.is_empty() {
             let request = RelabelRequest { safety: true, dry_run: true, ..RelabelRequest::default() };
             if let Ok(found) = self.run.relabel(&request, &mut ()) {
                 all = found.decisions.marked.iter().map(|decision| of_decision(pairs, decision)).collect();

@@ -9,8 +9,9 @@ use wimhf::{Config, Error};
 use crate::errors::input;
 
 /// Names of the command's options where a setting has another one, or several.
-const NAMES: [(&str, &[&str]); 6] = [
+const NAMES: [(&str, &[&str]); 7] = [
     ("base_url", &["embed.base_url", "describe.language.base_url"]),
+    ("context", &["contexts.columns"]),
     ("concurrency", &["embed.concurrency"]),
     ("embed", &["embed.what"]),
     ("sae_mode", &["sae.mode"]),

@@ -645,7 +645,7 @@ fn where_it_holds(out: &mut String, found: &Contexts) -> std::fmt::Result {
     let claims: Vec<&Dependence> = found.claims().collect();
     if claims.is_empty() {
         let size = found.detectable.map_or_else(String::new, |size| {
-            format!(" An ordinary one would have needed a difference of {:.0} points.", size * 100.0)
+            format!(" With so few labels in each, a difference had to be about {:.0} points to be told from chance.", size * 100.0)
         });
         write!(
             out,

@@ -132,6 +132,9 @@ pub struct AnalyzeArguments {
     /// Columns whose equal values stay on one side of the split, besides the prompt.
     #[arg(long, value_name = "COLUMN", value_delimiter = ',', hide_short_help = true, help_heading = HOW)]
     split_columns: Option<Vec<String>>,
+    /// Column of the dataset whose values are kinds of request, too ("Where it holds"); may be given several times.
+    #[arg(long = "context", value_name = "COLUMN", hide_short_help = true, help_heading = HOW)]
+    contexts: Vec<String>,
     /// What of a pair is embedded [default: response].
     #[arg(long, value_enum, value_name = "WHAT", env = "WIMHF_EMBED", hide_short_help = true, help_heading = HOW)]
     embed: Option<WhatArgument>,
@@ -255,6 +258,7 @@ impl AnalyzeArguments {
         set(&mut config.seed, self.seed);
         config.sae = sae_settings(&config.sae, self.sae_mode, self.features, self.active);
         set(&mut config.split.columns, self.split_columns);
+        set(&mut config.contexts.columns, Some(self.contexts).filter(|columns| !columns.is_empty()));
         set(&mut config.split.shares, self.split);
         let data = self.data.over(&mut config);
         let embed = &mut config.embed;

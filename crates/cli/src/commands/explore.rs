@@ -23,7 +23,8 @@ use crate::render;
   wimhf explore runs/mine --model qwen3 --base-url http://localhost:8000/v1
 
 Only this machine can reach the page, under the address that is printed with its token. What people decide is kept in
-RUN/explore/decisions.sqlite and RUN/edits.toml; the run itself is not changed. Ctrl-C ends it; every decision is kept.")]
+RUN/explore/decisions.sqlite and RUN/edits.toml; the run itself is not changed. Ctrl-C ends it; every decision is kept.
+WIMHF_EXPLORE_TOKEN is the address's token, where each start should have the same one.")]
 pub struct ExploreArguments {
     /// Finished run directories; several are shown side by side, too.
     #[arg(required = true, value_name = "RUN")]
@@ -85,12 +86,17 @@ pub fn run(arguments: ExploreArguments, call: &Call) -> Result<(), Failure> {
         port: arguments.port,
         anonymise: arguments.anonymise,
         model,
+        token: std::env::var("WIMHF_EXPLORE_TOKEN").ok().filter(|token| !token.is_empty()),
         context: call.context.clone(),
     };
     let json = call.json;
     serve(options, |address| {
         // Whoever starts it from a program reads the address; a reader that has gone away is no reason to stop.
-        let text = if json { format!("{}\n", serde_json::json!({"address": address})) } else { format!("{address}\n") };
+        let text = if json {
+            format!("{}\n", serde_json::json!({"address": address}))
+        } else {
+            format!("{address}\n")
+        };
         let _ = print(&text);
         call.note("only this machine can reach it, and only with this address; Ctrl-C ends it, every decision is kept");
         if !arguments.no_open && open::that_detached(address).is_err() {

@@ -64,7 +64,7 @@ fn terminal_into(out: &mut String, done: &ContextsFound, all: bool) -> std::fmt:
     } else if let Some(size) = found.detectable {
         writeln!(
             out,
-            "An ordinary one would have needed a difference of {:.0} points to be told from chance.",
+            "With so few labels in each kind of request, a difference had to be about {:.0} points to be told from chance.",
             size * 100.0
         )?;
     }
@@ -77,7 +77,7 @@ fn terminal_into(out: &mut String, done: &ContextsFound, all: bool) -> std::fmt:
     };
     let leads: Vec<&Dependence> = found.rows.iter().filter(|row| row.kind.is_none()).take(shown).collect();
     if !leads.is_empty() {
-        writeln!(out, "\nLeads, which may be chance:")?;
+        writeln!(out, "\nLeads, which may be chance (in points, length held fixed):")?;
     }
     for row in leads {
         writeln!(out, "  {}, where {}: {}", row.description, row.context, line(row))?;

@@ -283,7 +283,11 @@ fn details(out: &mut String, analysis: &Analysis, width: usize) -> std::fmt::Res
         &findings.indifferent,
         width,
     )?;
-    list(out, "Confirmed by itself, too, and told by a principle above", &findings.overlapping, width)?;
+    let overlapping = match findings.principles.len() {
+        0 => "Beyond chance on all labels together, but not when the labels are taken apart",
+        _ => "Confirmed by itself, too, and told by a principle above",
+    };
+    list(out, overlapping, &findings.overlapping, width)?;
     list(
         out,
         "Hints: confirmed, but people who read such pairs saw something else in more than one of five",

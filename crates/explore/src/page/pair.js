@@ -2,7 +2,7 @@
 import { get, keep, state, uuid, who, whoForm } from "./api.js";
 import { go, heading, link, trouble, whole } from "./app.js";
 import { fetchPair, filters, forget, keyOf, listing } from "./pairs.js";
-import { choice, copy, count, differences, el, folded, hits, labelled, layered, many, percent, preferred, say, share, words } from "./text.js";
+import { choice, copy, count, differences, el, folded, hits, labelled, layered, percent, preferred, say, share, words } from "./text.js";
 
 const VERBS = { accept: "accepted", reject: "label kept", flip: "turned round", drop: "dropped", tie: "called a tie", skip: "skipped" };
 const LONG = 1500;

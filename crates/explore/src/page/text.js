@@ -182,9 +182,9 @@ function compared(a, b, how, most, bound) {
 
 /** What stands in one text and not in the other: word by word, of long texts sentence by sentence. */
 export function differences(a, b) {
-  const byWord = compared(a, b, WORDS, 12000, 4000);
+  const byWord = compared(a, b, WORDS, 12000, 3000);
   if (byWord) return { ranges: byWord, how: "word by word" };
-  const bySentence = compared(a, b, SENTENCES, 12000, 4000);
+  const bySentence = compared(a, b, SENTENCES, 12000, 3000);
   if (bySentence) return { ranges: bySentence, how: "sentence by sentence, since the texts are long" };
   const byLine = compared(a, b, LINES, 12000, 3000);
   if (byLine) return { ranges: byLine, how: "line by line, since the texts are long" };
