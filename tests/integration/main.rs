@@ -27,6 +27,7 @@ mod limits;
 mod outputs;
 mod personalize;
 mod planted;
+mod reasons;
 mod resume;
 mod run_directory;
 #[path = "../support/server.rs"]
