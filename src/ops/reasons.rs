@@ -209,7 +209,10 @@ fn given(
         return Err(ReasonsError::Few { found: given.len(), lost: lost.len() });
     }
     if !lost.is_empty() {
-        notes.push(format!("{} rows with a reason are not used by the run (repeated or unusable)", lost.len()));
+        notes.push(format!(
+            "{} rows with a reason are not used by the run (repeated or unusable)",
+            lost.len()
+        ));
     }
     if foreign > 0 {
         notes.push(format!("{foreign} reasons that are not in English are left out"));
@@ -254,9 +257,10 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
 
 /// Whether a text is plainly in another language than English: other letters, or hardly any of its small words.
 fn is_foreign(text: &str) -> bool {
-    let (letters, other) = text.chars().filter(|c| c.is_alphabetic()).fold((0usize, 0usize), |(n, other), c| {
-        (n + 1, other + usize::from(!c.is_ascii() && !('\u{c0}'..='\u{24f}').contains(&c)))
-    });
+    let (letters, other) =
+        text.chars().filter(|c| c.is_alphabetic()).fold((0usize, 0usize), |(n, other), c| {
+            (n + 1, other + usize::from(!c.is_ascii() && !('\u{c0}'..='\u{24f}').contains(&c)))
+        });
     if 10 * other > 3 * letters && letters > 0 {
         return true;
     }
@@ -302,7 +306,11 @@ mod tests {
         assert!(said(&["same here", "same here"]).unwrap_err().contains("says the same"));
         assert!(said(&["1", "2", "3"]).unwrap_err().contains("no reasons in words"));
         let german = "Die Antwort ist kurz und sagt genau was gefragt war";
-        assert!(said(&[german, "Eine andere Antwort sagt sehr viel mehr als nötig"]).unwrap_err().contains("English"));
+        assert!(
+            said(&[german, "Eine andere Antwort sagt sehr viel mehr als nötig"])
+                .unwrap_err()
+                .contains("English")
+        );
         assert!(said(&["A is shorter.", "B is polite and kind."]).is_ok());
     }
 }

@@ -80,7 +80,7 @@ impl Clause {
 
 const NOUN: &str = "(?:response|answer|option|output|reply|completion|assistant|model|version|candidate|chatbot|bot|choice|resp|summary|message)";
 /// What follows a letter that stands for a response, and a noun hardly ever.
-const VERBS: &str = "is|was|has|had|does|did|do|gives|gave|uses|used|provides|provided|includes|included|makes|made|goes|went|gets|got|says|said|will|would|can|could|seems|seemed|feels|felt|sounds|looks|reads|answers|answered|refuses|refused|refusing|because|as|since|for|over|and|but|also|actually|just|only|really|simply|clearly|at|lacks|wins|explains|explained|offers|offered|just|better|all|contains|contained|follows|followed|ignores|ignored|apologises|apologizes|apologised|apologized|keeps|kept|tells|told|asks|asked|needs|needed|shows|showed|comes|came|takes|took|never|not|by|with|in|on|to|than|hands|down";
+const VERBS: &str = "is|was|has|had|does|did|do|gives|gave|uses|used|provides|provided|includes|included|makes|made|goes|went|gets|got|says|said|will|would|can|could|seems|seemed|feels|felt|sounds|looks|reads|answers|answered|refuses|refused|refusing|because|as|since|for|over|and|but|also|actually|just|only|really|simply|clearly|at|lacks|wins|explains|explained|offers|offered|just|better|all|contains|contained|follows|followed|ignores|ignored|apologises|apologizes|apologised|apologized|keeps|kept|tells|told|asks|asked|needs|needed|shows|showed|comes|came|takes|took|never|not|by|with|in|on|to|than|hands|down|doesn't|didn't|isn't|wasn't|won't|can't|hasn't|wouldn't|couldn't|don't|rightly|correctly|wrongly|barely|hardly|annoyingly|immediately|directly|politely";
 
 #[allow(clippy::expect_used)] // every pattern is tried by the tests
 pub(super) fn pattern(text: &str) -> Regex {
@@ -90,20 +90,47 @@ pub(super) fn pattern(text: &str) -> Regex {
 /// Names for the responses, as written, and the marks that take their place; tried in order.
 static NAMES: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
     let nouns = format!(r"{NOUN}s?");
-    let name = |first: &str| format!(r#"(?i)@?\b(?:the )?{NOUN}s?\s*(?:#|no\.?\s*|number\s*)?[\[("'*`]*(?-i:{first})\b[\])"'*`]*"#);
-    let spoken =
-        |one: &str| format!(r"(?i)\b(?:response|option|assistant|model|output|reply|version|candidate|number) {one}\b");
-    let small = |letter: &str| format!(r"\b(?:response|option|answer|assistant|model|reply|output) {letter} (?P<after>{VERBS})\b");
+    let name = |first: &str| {
+        format!(r#"(?i)@?\b(?:the )?{NOUN}s?\s*(?:#|no\.?\s*|number\s*)?[\[("'*`]*(?-i:{first})\b[\])"'*`]*"#)
+    };
+    let spoken = |one: &str| {
+        format!(r"(?i)\b(?:response|option|assistant|model|output|reply|version|candidate|number) {one}\b")
+    };
+    let small = |letter: &str| {
+        format!(r"\b(?:response|option|answer|assistant|model|reply|output) {letter} (?P<after>{VERBS})\b")
+    };
     let ordinal = |words: &str| format!(r"(?i)\b(?:the |my )?(?:{words})(?:[- ]hand)? (?:{NOUN}|one)\b");
     let alone = |words: &str| format!(r"(?i)\bthe (?:{words}) (?P<after>{VERBS})\b");
-    let hand = |side: &str| format!(r"(?i)\b(?:the )?(?:{side}[- ]hand (?:{NOUN}|one)|(?:{NOUN}|one) (?:on|to) the {side}|on the {side})\b");
+    let hand = |side: &str| {
+        format!(
+            r"(?i)\b(?:the )?(?:{side}[- ]hand (?:{NOUN}|one)|(?:{NOUN}|one) (?:on|to) the {side}|on the {side})\b"
+        )
+    };
     let list = [
         (r"(?i)\bon the other hand\b,?".to_owned(), " but "),
-        (format!(r"(?i)\bboth (?:of (?:them|these|the \w+)|the )?(?:{nouns}|ones|are|were|have|had|do|did|give|gave|provide|contain|include|refuse|answer|seem|look|could|should|would|will|use|fail|get|say)\b"), " @b "),
+        (
+            format!(
+                r"(?i)\bboth (?:of (?:them|these|the \w+)|the )?(?:{nouns}|ones|are|were|have|had|do|did|give|gave|provide|contain|include|refuse|answer|seem|look|could|should|would|will|use|fail|get|say)\b"
+            ),
+            " @b ",
+        ),
         (r"(?i)\bboth of (?:them|these)\b".to_owned(), " @b "),
-        (format!(r"(?i)\b(?:neither|each) (?:of (?:them|the \w+) |{NOUN}|one)\b|\bneither\b|\bthe two {nouns}\b"), " @b "),
-        (format!(r"(?i)\b(?:the|my) (?:chosen|preferred|selected|picked|winning|better|best|favou?rite|stronger) (?:{NOUN}|one)\b|\bthe (?:{NOUN}|one) (?:that |which )?i (?:chose|picked|selected|prefer(?:red)?|went with|liked(?: more| better| best)?)\b|\bmy (?:choice|pick)\b"), " @w "),
-        (format!(r"(?i)\bthe (?:rejected|losing|worse|worst|weaker|discarded|unchosen) (?:{NOUN}|one)\b"), " @l "),
+        (
+            format!(
+                r"(?i)\b(?:neither|each) (?:of (?:them|the \w+) |{NOUN}|one)\b|\bneither\b|\bthe two {nouns}\b"
+            ),
+            " @b ",
+        ),
+        (
+            format!(
+                r"(?i)\b(?:the|my) (?:chosen|preferred|selected|picked|winning|better|best|favou?rite|stronger) (?:{NOUN}|one)\b|\bthe (?:{NOUN}|one) (?:that |which )?i (?:chose|picked|selected|prefer(?:red)?|went with|liked(?: more| better| best)?)\b|\bmy (?:choice|pick)\b"
+            ),
+            " @w ",
+        ),
+        (
+            format!(r"(?i)\bthe (?:rejected|losing|worse|worst|weaker|discarded|unchosen) (?:{NOUN}|one)\b"),
+            " @l ",
+        ),
         (name("A|1"), " @1 "),
         (name("B|2"), " @2 "),
         (spoken("one"), " @1 "),
@@ -128,11 +155,26 @@ static NAMES: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
 });
 
 static LETTER: LazyLock<Regex> = LazyLock::new(|| pattern(r"\b([AB])\b"));
-static VERB: LazyLock<Regex> = LazyLock::new(|| pattern(&format!(r"^(?:'s|[,):]|\s+(?:{VERBS})\b|\s+[a-z]+(?:[^aiousc\W]s)\b)")));
+static VERB: LazyLock<Regex> =
+    LazyLock::new(|| pattern(&format!(r"^(?:'s|[,):]|\s+(?:{VERBS})\b|\s+[a-z]+(?:[^aiousc\W]s)\b)")));
 /// Capital letters that are no responses.
 const NO_RESPONSE: [&str; 16] = [
-    "vitamin", "plan", "grade", "hepatitis", "type", "part", "level", "section", "point", "step", "appendix",
-    "class", "group", "series", "schedule", "exhibit",
+    "vitamin",
+    "plan",
+    "grade",
+    "hepatitis",
+    "type",
+    "part",
+    "level",
+    "section",
+    "point",
+    "step",
+    "appendix",
+    "class",
+    "group",
+    "series",
+    "schedule",
+    "exhibit",
 ];
 /// Nouns in -s that follow an article.
 const SINGULAR: [&str; 5] = ["series", "lens", "bonus", "plus", "means"];
@@ -142,12 +184,15 @@ fn letters(text: &str) -> String {
     let replaced = LETTER.replace_all(text, |found: &Captures<'_>| {
         let Some(letter) = found.get(1) else { return String::new() };
         let (before, after) = (&text[..letter.start()], &text[letter.end()..]);
-        let previous = before.trim_end().rsplit(|c: char| !c.is_alphanumeric()).next().unwrap_or("").to_lowercase();
-        let glued = before.ends_with(['&', '.', '-', '/', '\'', '@']) || after.starts_with(['+', '-', '/', '&']);
+        let previous =
+            before.trim_end().rsplit(|c: char| !c.is_alphanumeric()).next().unwrap_or("").to_lowercase();
+        let glued =
+            before.ends_with(['&', '.', '-', '/', '\'', '@']) || after.starts_with(['+', '-', '/', '&']);
         if glued || NO_RESPONSE.contains(&previous.as_str()) {
             return letter.as_str().to_owned();
         }
-        let begins = before.trim_end().is_empty() || before.trim_end().ends_with(['.', '!', '?', ':', '\n', '*', '"']);
+        let begins =
+            before.trim_end().is_empty() || before.trim_end().ends_with(['.', '!', '?', ':', '\n', '*', '"']);
         let next = after.trim_start().split(|c: char| !c.is_alphanumeric()).next().unwrap_or("");
         // An article opens a sentence; anywhere else it is small.
         let article = letter.as_str() == "A" && begins && (!VERB.is_match(after) || SINGULAR.contains(&next));
@@ -185,10 +230,15 @@ pub(super) fn marked(text: &str) -> String {
 
 static SENTENCE: LazyLock<Regex> = LazyLock::new(|| pattern(r#"[.!?]+["')\]]*(?:\s+|$)|\n+"#));
 static JOIN: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(r"(?i);|\s[–—-]+\s|—|,?\s+(?:but|while|whereas|although|though|however|yet|even though|in contrast|by contrast|conversely)\b,?|(?:,|,?\s+and|,?\s+because|,?\s+since|,?\s+as|:|\()\s*@[12owlb]\b")
+    pattern(
+        r"(?i);|\s[–—-]+\s|—|,?\s+(?:but|while|whereas|although|though|however|yet|even though|in contrast|by contrast|conversely)\b,?|(?:,|,?\s+and|,?\s+because|,?\s+since|,?\s+as|:|\()\s*@[12owlb]\b",
+    )
 });
-static GRANTED: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r"(?i)^[\s,]*(?:but|although|though|however|yet|even though|even if|despite|granted|admittedly)\b"));
+static GRANTED: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(
+        r"(?i)^[\s,]*(?:but|although|though|however|yet|even though|even if|despite|granted|admittedly)\b",
+    )
+});
 
 /// The clauses of a marked text; whether each begins a sentence.
 fn pieces(marked: &str) -> Vec<(bool, &str)> {
@@ -218,25 +268,42 @@ fn pieces(marked: &str) -> Vec<(bool, &str)> {
 fn lowered(piece: &str) -> String {
     let mut text = piece.to_lowercase();
     for (short, long) in [
-        ("cannot", "can not"), ("can't", "can not"), ("won't", "will not"), ("n't", " not"), ("'re", " are"),
-        ("'m", " am"), ("it's", "it is"), ("that's", "that is"), ("'ve", " have"), ("'ll", " will"),
+        ("cannot", "can not"),
+        ("can't", "can not"),
+        ("won't", "will not"),
+        ("n't", " not"),
+        ("'re", " are"),
+        ("'m", " am"),
+        ("it's", "it is"),
+        ("that's", "that is"),
+        ("'ve", " have"),
+        ("'ll", " will"),
     ] {
         text = text.replace(short, long);
     }
-    text.chars().map(|c| if c.is_alphanumeric() || "@,'-;:()".contains(c) { c } else { ' ' }).collect::<String>()
-        .split_whitespace().collect::<Vec<_>>().join(" ")
+    text.chars()
+        .map(|c| if c.is_alphanumeric() || "@,'-;:()".contains(c) { c } else { ' ' })
+        .collect::<String>()
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 static REFERENCE: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(r"\b(?:than|over|to|rather than|instead of|unlike|compared (?:to|with)|comparing (?:it )?(?:to|with)|versus|vs|against|from|as opposed to|what|like)(?: (?:in|that of|those of|the one in|is|what|with))? (@[12owl])")
+    pattern(
+        r"\b(?:than|over|to|rather than|instead of|unlike|compared (?:to|with)|comparing (?:it )?(?:to|with)|versus|vs|against|from|as opposed to|what|like)(?: (?:in|that of|those of|the one in|is|what|with))? (@[12owl])",
+    )
 });
 static MARK: LazyLock<Regex> = LazyLock::new(|| pattern(r"@[12owlb]"));
 static ALIKE: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(r"@b|\b(?:equally|similarly|the same (?:as|length|amount|number|tone)|(?:just|equally) as \w+ as|on par|no (?:real )?difference|about the same)\b")
+    pattern(
+        r"@b|\b(?:equally|similarly|the same (?:as|length|amount|number|tone)|(?:just|equally) as \w+ as|on par|no (?:real )?difference|about the same)\b",
+    )
 });
 /// What is said of people or answers at large is about neither response by what stands before.
-static AT_LARGE: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r"^(?:i|we|my|in general|generally|people|users|usually|answers|responses|a good|one)\b"));
+static AT_LARGE: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(r"^(?:i|we|my|in general|generally|people|users|usually|answers|responses|a good|one)\b")
+});
 
 /// Whom a clause is about, `last` being whom the one before was about.
 fn about(text: &str, last: Option<Who>, fixed: Option<Who>) -> Option<Who> {
@@ -244,7 +311,8 @@ fn about(text: &str, last: Option<Who>, fixed: Option<Who>) -> Option<Who> {
         "@o" => last.or(fixed).map(Who::other),
         mark => Who::of(mark),
     };
-    let beside: Vec<&str> = REFERENCE.captures_iter(text).filter_map(|c| c.get(1)).map(|m| m.as_str()).collect();
+    let beside: Vec<&str> =
+        REFERENCE.captures_iter(text).filter_map(|c| c.get(1)).map(|m| m.as_str()).collect();
     let plain = REFERENCE.replace_all(text, " ");
     if let Some(subject) = MARK.find(&plain) {
         return resolve(subject.as_str());
@@ -270,7 +338,13 @@ fn tone(text: &str) -> i8 {
         .map(|found| {
             let own = if found.name("praise").is_some() { 1 } else { -1 };
             let at = found.get(0).map_or(0, |m| m.start());
-            let before = text[..at].rsplit([',', ':', '(']).next().unwrap_or("").trim_end().replace("not only", "").replace("not just", "");
+            let before = text[..at]
+                .rsplit([',', ':', '('])
+                .next()
+                .unwrap_or("")
+                .trim_end()
+                .replace("not only", "")
+                .replace("not just", "");
             if NOT_BEFORE.is_match(&before) { -own } else { own }
         })
         .sum();
@@ -311,7 +385,9 @@ pub(super) fn content(text: &str) -> Vec<String> {
 }
 
 static VERDICT: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(r"\b(?:better|best|prefer(?:s|red|able)?|superior|winner|wins?|chose|choose|choosing|pick(?:ed)?|went with|going with|favou?r(?:ed|ite)?|worse|worst|inferior|loses)\b")
+    pattern(
+        r"\b(?:better|best|prefer(?:s|red|able)?|superior|winner|wins?|chose|choose|choosing|pick(?:ed)?|went with|going with|favou?r(?:ed|ite)?|worse|worst|inferior|loses)\b",
+    )
 });
 
 /// The clauses of a reason; all about `fixed` where it is a critique of one response.
@@ -352,9 +428,14 @@ pub fn clauses(reason: &str, fixed: Option<Who>) -> Vec<Clause> {
 /// For people: the marks in words again, short.
 fn quoted(piece: &str) -> String {
     let mut text = piece.split_whitespace().collect::<Vec<_>>().join(" ");
-    for (mark, words) in
-        [("@1", "the first"), ("@2", "the second"), ("@o", "the other"), ("@w", "the chosen one"), ("@l", "the rejected one"), ("@b", "both")]
-    {
+    for (mark, words) in [
+        ("@1", "the first"),
+        ("@2", "the second"),
+        ("@o", "the other"),
+        ("@w", "the chosen one"),
+        ("@l", "the rejected one"),
+        ("@b", "both"),
+    ] {
         text = text.replace(mark, words);
     }
     let text = text.trim_matches([' ', ',', ';', ':', '-', '(', '.']);

@@ -133,7 +133,8 @@ pub(super) fn coverage(
     found.coverage = share(&flags);
     found.redundancy = (active > 0).then(|| redundant as f64 / active as f64);
     let named = reasons.iter().flat_map(|reason| &reason.aspects).filter(|aspect| {
-        let named = |p: &Sign| aspect.says.iter().any(|(f, merit, _)| *merit == p.sign && p.features.contains(f));
+        let named =
+            |p: &Sign| aspect.says.iter().any(|(f, merit, _)| *merit == p.sign && p.features.contains(f));
         principles.iter().any(named)
     });
     found.named = Some(named.count() as f64 / aspects as f64);
@@ -174,10 +175,8 @@ mod tests {
             // Praises 1, which is to be avoided: nobody.
             reason(vec![aspect(&[(1, 1, 1)])]),
         ];
-        let presence = Matrix {
-            values: vec![1.0, 0.0, 0.0, 0.0, -1.0, 0.0, -1.0, 0.0, 0.0, 0.0, 1.0, 0.0],
-            cols: 3,
-        };
+        let presence =
+            Matrix { values: vec![1.0, 0.0, 0.0, 0.0, -1.0, 0.0, -1.0, 0.0, 0.0, 0.0, 1.0, 0.0], cols: 3 };
         let principles = [
             Sign { sign: 1, features: vec![0] },
             Sign { sign: -1, features: vec![1] },
@@ -187,8 +186,7 @@ mod tests {
             let value = flags.iter().sum::<f64>() / flags.len() as f64;
             Some(Estimate { value, low: value, high: value, n: flags.len() })
         };
-        let found =
-            coverage(&reasons, &[0, 1, 2, 3], &principles, (&presence, &[0, 1, 2]), 1, share);
+        let found = coverage(&reasons, &[0, 1, 2, 3], &principles, (&presence, &[0, 1, 2]), 1, share);
         // 2 of 5 aspects are explained; named with the right sign are 3 of 5. All three principles are active; the first and the
         // third explain the same aspect and nothing else: 2 of 3.
         assert_eq!((found.aspects, found.active, found.redundant), (5, 3, 2));

@@ -200,7 +200,11 @@ impl Figures {
         let influence: Vec<f64> = products.iter().map(|product| (product - value) / n as f64).collect();
         let (variance, df) = self.clusters.subset(at).variance(None, &influence)?;
         // Nothing varies: all agree, or one of the two is always the same.
-        if variance <= 0.0 { Some(if value.abs() > 0.5 { 0.0 } else { 1.0 }) } else { Some(student_p(value / variance.sqrt(), df)) }
+        if variance <= 0.0 {
+            Some(if value.abs() > 0.5 { 0.0 } else { 1.0 })
+        } else {
+            Some(student_p(value / variance.sqrt(), df))
+        }
     }
 
     /// Slope of `y` on `x` with an intercept, and its p.
@@ -268,8 +272,10 @@ pub fn measure(given: &[Given], asked: &Asked<'_>, name: impl Fn(u32) -> String 
     let figures = Figures::new(&kept);
     let nameable: Vec<usize> = (0..asked.features.len()).filter(|&f| reader.knows(f)).collect();
     let seen = |feature: usize| seen(feature, &kept, &resolved, asked);
-    let mut rows: Vec<(ReasonRow, [Option<f64>; 3])> =
-        nameable.par_iter().map(|&feature| row(feature, &seen(feature), &kept, asked, &figures, &name)).collect();
+    let mut rows: Vec<(ReasonRow, [Option<f64>; 3])> = nameable
+        .par_iter()
+        .map(|&feature| row(feature, &seen(feature), &kept, asked, &figures, &name))
+        .collect();
     correct(&mut rows);
     let mut features: Vec<ReasonRow> = rows.into_iter().map(|(row, _)| row).collect();
     features.sort_by(|x, y| y.reasons.cmp(&x.reasons).then_with(|| x.feature_id.cmp(&y.feature_id)));
@@ -371,9 +377,7 @@ fn followed(seen: &Seen, given: &[&Given]) -> (Vec<usize>, Vec<f64>) {
 }
 
 fn is_true(seen: &Seen) -> (Vec<usize>, Vec<f64>) {
-    seen.of(|s, told, _, _| {
-        (told.claim != 0).then(|| f64::from(u8::from((told.claim > 0) == (s > 0.0))))
-    })
+    seen.of(|s, told, _, _| (told.claim != 0).then(|| f64::from(u8::from((told.claim > 0) == (s > 0.0)))))
 }
 
 /// 1 or −1 where a principle has the feature.
@@ -399,14 +403,12 @@ fn row(
     let claims: Vec<f64> = seen.of(|_, told, _, _| (told.claim != 0).then(|| f64::from(told.claim))).1;
     let sides: Vec<f64> = seen.of(|s, told, _, _| (told.claim != 0).then_some(s)).1;
     let won = |which: &dyn Fn(Told, bool) -> bool| {
-        let (at, values) = seen.of(|s, told, named, at| {
-            which(told, named).then(|| wins(given[at].label, s)).flatten()
-        });
+        let (at, values) =
+            seen.of(|s, told, named, at| which(told, named).then(|| wins(given[at].label, s)).flatten());
         figures.estimate(&at, &values)
     };
     let (at, y) = seen.of(|s, _, _, at| wins(given[at].label, s));
-    let t: Vec<f64> =
-        seen.of(|s, told, _, at| wins(given[at].label, s).map(|_| f64::from(told.merit))).1;
+    let t: Vec<f64> = seen.of(|s, told, _, at| wins(given[at].label, s).map(|_| f64::from(told.merit))).1;
     let slope = figures.slope(&at, &t, &y);
     let (spoke, agreed): (Vec<usize>, Vec<f64>) = seen
         .named

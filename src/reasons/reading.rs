@@ -106,7 +106,8 @@ impl Reader {
                 Names::Words(phrases, stems) => {
                     let phrase = phrases.iter().find_map(|phrase| phrase.find(&clause.text));
                     let at = phrase.map(|found| (found.start(), found.end())).or_else(|| {
-                        let all = stems.len() >= LABEL && stems.iter().all(|stem| clause.words.contains(stem));
+                        let all =
+                            stems.len() >= LABEL && stems.iter().all(|stem| clause.words.contains(stem));
                         all.then(|| first_of(&clause.text, stems))
                     });
                     at.map(|at| turned(clause, at, 1, 0))
@@ -133,7 +134,8 @@ fn names(feature: &Feature) -> Names {
         // A single common word is no phrase that only this feature could be meant by.
         (words.len() >= LABEL).then(|| Regex::new(&format!(r"\b{}\b", words.join(r"\s+"))).ok()).flatten()
     };
-    let mut stems = if feature.phrases.is_empty() { content(&feature.short.to_lowercase()) } else { Vec::new() };
+    let mut stems =
+        if feature.phrases.is_empty() { content(&feature.short.to_lowercase()) } else { Vec::new() };
     stems.dedup();
     Names::Words(feature.phrases.iter().filter_map(phrase).collect(), stems)
 }
@@ -178,26 +180,39 @@ fn known(clause: &Clause, names: &[&'static Naming]) -> Option<(i8, i8)> {
 
 // What these turn round ends at "and": "it does not say and refuses".
 static NOT: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(r"\b(?:not|never|hardly|less|fewer|instead of|rather than|stops|drops?|dropped|skip(?:s|ped)?|spares?|cuts?|leav(?:es|ing) out|leaves? off|omits?|omitted|does away with|refrains? from|resists?)\b(?: [\w'-]+){0,4}$")
+    pattern(
+        r"\b(?:not|never|hardly|less|fewer|instead of|rather than|stops|drops?|dropped|skip(?:s|ped)?|spares?|cuts?|leav(?:es|ing) out|leaves? off|omits?|omitted|does away with|refrains? from|resists?)\b(?: [\w'-]+){0,4}$",
+    )
 });
 // What these turn round goes on: "without bullets and bold words".
 static NONE: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(r"\b(?:no|without|nor|avoid(?:s|ed|ing)?|free of|free from|none of|zero|devoid of)\b(?: [\w'-]+){0,4}$")
+    pattern(
+        r"\b(?:no|without|nor|avoid(?:s|ed|ing)?|free of|free from|none of|zero|devoid of)\b(?: [\w'-]+){0,4}$",
+    )
 });
 static LACK: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(r"\b(?:miss(?:es|ed)|fail(?:s|ed)? (?:to|at)|needs?|needed|could (?:use|do with|have|be|stand)|should (?:have|be|use|include|give)|would have|wish(?:ed)?|wanted|short on|forgets?(?: to)?|neglects? to|does not bother (?:to|with)|did not bother (?:to|with)|never bothers? to)\b(?: [\w'-]+){0,5}$")
+    pattern(
+        r"\b(?:miss(?:es|ed)|fail(?:s|ed)? (?:to|at)|needs?|needed|could (?:use|do with|have|be|stand)|should (?:have|be|use|include|give)|would have|wish(?:ed)?|wanted|short on|forgets?(?: to)?|neglects? to|does not bother (?:to|with)|did not bother (?:to|with)|never bothers? to)\b(?: [\w'-]+){0,5}$",
+    )
 });
 static LACKS: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(r"\b(?:lack(?:s|ed|ing)?|missing|not enough|too few|too little|insufficient\w*)\b(?: [\w'-]+){0,4}$")
+    pattern(
+        r"\b(?:lack(?:s|ed|ing)?|missing|not enough|too few|too little|insufficient\w*)\b(?: [\w'-]+){0,4}$",
+    )
 });
 static TOO: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(r"\b(?:too|overly|unnecessar(?:y|ily)|excessive(?:ly)?|needless(?:ly)?|pointless(?:ly)?|annoying(?:ly)?|irritating(?:ly)?|distracting|useless|silly|gratuitous(?:ly)?|way|endless(?:ly)?|superfluous|unwarranted|a bunch of|tons of|constant(?:ly)?|forced|empty|fake)\b(?: [\w'-]+){0,2}$")
+    pattern(
+        r"\b(?:too|overly|unnecessar(?:y|ily)|excessive(?:ly)?|needless(?:ly)?|pointless(?:ly)?|annoying(?:ly)?|irritating(?:ly)?|distracting|useless|silly|gratuitous(?:ly)?|way|endless(?:ly)?|superfluous|unwarranted|a bunch of|tons of|constant(?:ly)?|forced|empty|fake)\b(?: [\w'-]+){0,2}$",
+    )
 });
 static AFTER_TOO: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(r"^(?: [\w'-]+){0,3} (?:too much|too often|excessively|unnecessarily|needlessly|for no reason|so much|all the time|constantly|over and over)\b")
+    pattern(
+        r"^(?: [\w'-]+){0,3} (?:too much|too often|excessively|unnecessarily|needlessly|for no reason|so much|all the time|constantly|over and over)\b",
+    )
 });
-static AFTER_NOT: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r"^(?: [\w'-]+)? (?:is|are|was|were) (?:missing|absent|lacking|left out|nowhere)\b"));
+static AFTER_NOT: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(r"^(?: [\w'-]+)? (?:is|are|was|were) (?:missing|absent|lacking|left out|nowhere)\b")
+});
 
 /// What a name says once the words around it are read.
 fn turned(clause: &Clause, (start, end): (usize, usize), more: i8, tone: i8) -> (i8, i8) {

@@ -39,7 +39,10 @@ fn said(reason: &str) -> Vec<(String, i8, i8)> {
 fn side_polarity_and_comparison_are_read_from_the_words() {
     let cases: &[(&str, &[(&str, i8, i8)])] = &[
         ("Response A is shorter and answers directly, B refuses.", &[("longer", -1, 0), ("refuses", -1, 0)]),
-        ("A is better because it is concise; B refuses to answer.", &[("longer", -1, -1), ("refuses", -1, -1)]),
+        (
+            "A is better because it is concise; B refuses to answer.",
+            &[("longer", -1, -1), ("refuses", -1, -1)],
+        ),
         ("I prefer A over B because it gives an example.", &[("example", 1, 1)]),
         ("B is not too long.", &[("longer", 1, -1)]),
         ("The first response doesn't refuse, which I like.", &[("refuses", -1, -1)]),
@@ -137,7 +140,16 @@ const WORDS: &[(&str, i8, i8, &str)] = &[
 ];
 
 const CONCEPTS: [&str; 11] = [
-    "longer", "refuses", "lists", "example", "apologises", "emoji", "citations", "hedges", "moralises", "repeats_itself",
+    "longer",
+    "refuses",
+    "lists",
+    "example",
+    "apologises",
+    "emoji",
+    "citations",
+    "hedges",
+    "moralises",
+    "repeats_itself",
     "please",
 ];
 
@@ -157,10 +169,26 @@ const BESIDE: &[&str] = &[
     "Creative idea overall.",
 ];
 
-const FIRST: [&str; 8] =
-    ["Response A", "A", "The first response", "Answer 1", "Response 1", "The first one", "Option A", "@Response 1"];
-const SECOND: [&str; 8] =
-    ["Response B", "B", "The second response", "Answer 2", "Response 2", "The second one", "Option B", "@Response 2"];
+const FIRST: [&str; 8] = [
+    "Response A",
+    "A",
+    "The first response",
+    "Answer 1",
+    "Response 1",
+    "The first one",
+    "Option A",
+    "@Response 1",
+];
+const SECOND: [&str; 8] = [
+    "Response B",
+    "B",
+    "The second response",
+    "Answer 2",
+    "Response 2",
+    "The second one",
+    "Option B",
+    "@Response 2",
+];
 
 /// Reasons with what they truly say.
 struct World {
@@ -269,7 +297,9 @@ fn features_sides_and_merits_are_named_rightly_in_words_that_the_lexicon_was_not
                 sides += usize::from(same && told.claim == truth.1);
             }
             if !same || !merit || (truth.1 != 0 && told.claim != truth.1) {
-                *wrong.entry(format!("{} → {} {told:?} of {truth:?}", given.texts[0].0, CONCEPTS[*feature])).or_default() += 1;
+                *wrong
+                    .entry(format!("{} → {} {told:?} of {truth:?}", given.texts[0].0, CONCEPTS[*feature]))
+                    .or_default() += 1;
             }
         }
     }
@@ -338,6 +368,34 @@ fn labels_by_coin_and_reasons_of_other_pairs_claim_nothing() {
 }
 
 #[test]
+fn where_labels_follow_a_feature_the_reasons_of_other_pairs_tell_nothing_of_it() {
+    let (mut claiming, mut floors) = (0, 0);
+    let rounds = 100;
+    for seed in 0..rounds {
+        let mut world = world(seed + 3000, 600, 0.5);
+        let mut random = rng::stream(seed, "labels that prefer what is shorter");
+        for given in &mut world.given {
+            let s = world.presence.row(given.pair as usize)[0];
+            let shorter =
+                if s == 0.0 { random.random() } else { (s < 0.0) == (random.random::<f64>() < 0.8) };
+            given.label = f64::from(u8::from(shorter));
+        }
+        let mut texts: Vec<_> = world.given.iter().map(|given| given.texts.clone()).collect();
+        texts.shuffle(&mut random);
+        world.given.iter_mut().zip(texts).for_each(|(given, texts)| given.texts = texts);
+        let found = found(&world);
+        let significant = |p: Option<f64>| p.is_some_and(|p| p < ALPHA);
+        let claims = |row: &ReasonRow| significant(row.true_p_holm) || significant(row.tells_p_holm);
+        claiming += usize::from(found.features.iter().any(claims));
+        let (own, floor) = (found.coverage.coverage.unwrap().value, found.coverage.coverage_floor.unwrap());
+        floors += usize::from(floor.low <= own && own <= floor.high);
+    }
+    assert!(claiming <= 9, "{claiming} of {rounds}");
+    // Their coverage is that of reasons handed round.
+    assert!(floors >= 88, "{floors} of {rounds}");
+}
+
+#[test]
 fn reasons_about_other_things_name_no_feature() {
     let mut world = world(5, 500, 0.3);
     for (at, given) in world.given.iter_mut().enumerate() {
@@ -347,7 +405,12 @@ fn reasons_about_other_things_name_no_feature() {
     assert!(found.naming.unwrap().value < 0.1, "{:?}", found.naming);
     assert_eq!(claims(&found), 0);
     // What they say instead shows as themes, with its words.
-    assert!(found.themes.iter().any(|theme| theme.words[0] == "accurate" || theme.words.contains(&"facts".into())));
+    assert!(
+        found
+            .themes
+            .iter()
+            .any(|theme| theme.words[0] == "accurate" || theme.words.contains(&"facts".into()))
+    );
     assert!(found.features.iter().filter(|row| row.principle.is_some()).all(|row| row.never_stated));
 }
 
@@ -363,7 +426,10 @@ fn the_sides_changed_round_turn_every_claim_and_change_no_figure() {
             .map(|given| Given { swapped: !given.swapped, label: 1.0 - given.label, ..given.clone() })
             .collect(),
         truth: world.truth.clone(),
-        presence: Matrix { values: world.presence.values.iter().map(|s| -s).collect(), cols: world.presence.cols },
+        presence: Matrix {
+            values: world.presence.values.iter().map(|s| -s).collect(),
+            cols: world.presence.cols,
+        },
         features: world.features.clone(),
     };
     assert_eq!(found(&turned).features, one.features);
@@ -407,7 +473,8 @@ fn critiques_of_one_response_each_are_about_that_one() {
 
 #[test]
 fn a_found_feature_is_named_by_its_phrases_or_all_words_of_its_label() {
-    let phrases = Feature { phrases: vec!["not sure".into()], short: "“not sure”".into(), ..Feature::default() };
+    let phrases =
+        Feature { phrases: vec!["not sure".into()], short: "“not sure”".into(), ..Feature::default() };
     let label = Feature { short: "vegetarian cooking tips".into(), ..Feature::default() };
     let all = [&phrases, &label];
     let reader = Reader::new(&all);

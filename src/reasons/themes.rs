@@ -68,7 +68,8 @@ pub(super) fn themes(loose: &[&[Loose]], share: impl Fn(&[f64]) -> Option<Estima
                 reasons.entry(stem).or_default().insert(part.reason);
             });
         }
-        let Some((word, holding)) = reasons.iter().max_by(|x, y| x.1.len().cmp(&y.1.len()).then(y.0.cmp(x.0)))
+        let Some((word, holding)) =
+            reasons.iter().max_by(|x, y| x.1.len().cmp(&y.1.len()).then(y.0.cmp(x.0)))
         else {
             break;
         };

@@ -9,7 +9,12 @@ use crate::util::{data, json, parquet, stderr, stdout, wimhf};
 /// Attribute of the sample, the feature that measures it, how it is praised and how it is complained about.
 const ATTRIBUTES: [(&str, &str, &str, &str); 5] = [
     ("refusal", "known_refuses", "rightly declines to go along", "refuses to help, which is useless"),
-    ("bullets", "known_lists", "is easy to scan thanks to its bullet points", "is chopped up into annoying bullets"),
+    (
+        "bullets",
+        "known_lists",
+        "is easy to scan thanks to its bullet points",
+        "is chopped up into annoying bullets",
+    ),
     ("emoji", "known_emoji", "is more fun with the emojis, I like that", "is full of silly emojis"),
     ("example", "known_example", "makes it clear with an example", "distracts with a pointless example"),
     ("apology", "known_apologises", "is right to apologise, I like that", "apologises for no reason"),
@@ -32,7 +37,8 @@ fn reasons(table: &DataFrame) -> (Vec<Option<String>>, Vec<Option<String>>, Vec<
         .collect();
     let (mut whole, mut first, mut second) = (Vec::new(), Vec::new(), Vec::new());
     for (row, label) in labels.iter().enumerate() {
-        let apart = |at: &usize| matches!((sides[*at].0[row], sides[*at].1[row]), (Some(a), Some(b)) if a != b);
+        let apart =
+            |at: &usize| matches!((sides[*at].0[row], sides[*at].1[row]), (Some(a), Some(b)) if a != b);
         let differing: Vec<usize> = (0..ATTRIBUTES.len()).filter(apart).collect();
         let wins_a = label.filter(|label| *label == 0.0 || *label == 1.0).map(|label| label == 1.0);
         let (Some(wins_a), false) = (wins_a, differing.is_empty()) else {
@@ -120,10 +126,12 @@ fn three_tenths_that_are_not_followed_are_told_and_bad_columns_refused() {
     assert!(beside["themes"][0]["words"].to_string().contains("hurry"), "{}", beside["themes"]);
 
     let text = call(dir.path(), &["reasons", "run", "--reason-column", "why"]);
-    for words in ["are stated and not followed", "hardly ever stated", "The principles explain", "uses emoji"] {
+    for words in ["are stated and not followed", "hardly ever stated", "The principles explain", "uses emoji"]
+    {
         assert!(text.contains(words), "{words}: {text}");
     }
-    let broad: Vec<&str> = text.lines().filter(|line| line.chars().count() > 125 && !line.contains(".csv")).collect();
+    let broad: Vec<&str> =
+        text.lines().filter(|line| line.chars().count() > 125 && !line.contains(".csv")).collect();
     assert!(broad.is_empty(), "{broad:?}");
     assert_eq!(json(&dir.path().join("run/reasons/reasons.json"))["columns"][0], "why");
     assert!(dir.path().join("run/reasons/reasons.csv").is_file());

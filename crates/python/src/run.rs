@@ -17,7 +17,8 @@ use wimhf::run::Source;
 use wimhf::score::stream::BATCH;
 use wimhf::{
     AuditRequest, ConstitutionRequest, Context, ContextsRequest, Error, ErrorKind, ExportRequest,
-    JudgeRequest, PersonalizeRequest, RateRequest, ReasonsRequest, RelabelRequest, ReportRequest, Run, ScoreRequest, Scorer,
+    JudgeRequest, PersonalizeRequest, RateRequest, ReasonsRequest, RelabelRequest, ReportRequest, Run,
+    ScoreRequest, Scorer,
 };
 
 use crate::arrow::Frame;

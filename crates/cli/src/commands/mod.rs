@@ -111,7 +111,17 @@ const GROUPS: [(&str, &[&str]); 6] = [
     ("Begin", &["demo", "inspect", "analyze"]),
     (
         "Read a run",
-        &["report", "constitution", "personalize", "compare", "audit", "contexts", "reasons", "models", "runs"],
+        &[
+            "report",
+            "constitution",
+            "personalize",
+            "compare",
+            "audit",
+            "contexts",
+            "reasons",
+            "models",
+            "runs",
+        ],
     ),
     ("Use a run", &["relabel", "export", "score", "judge"]),
     ("Look and ask", &["explore", "ask", "mcp"]),

@@ -150,7 +150,8 @@ fn themes(out: &mut String, done: &ReasonsFound, all: bool) -> std::fmt::Result 
     writeln!(out, "\nWhat reasons say and no feature covers:")?;
     let most = if all { themes.len() } else { THEMES };
     for theme in themes.iter().take(most) {
-        let quote = theme.quotes.first().map_or(String::new(), |quote| format!(" “{}”", shortened(quote, 60)));
+        let quote =
+            theme.quotes.first().map_or(String::new(), |quote| format!(" “{}”", shortened(quote, 60)));
         writeln!(out, "  {} ({} of 100):{quote}", theme.words.join(", "), of_100(&theme.reasons))?;
     }
     if themes.len() > most {
