@@ -290,8 +290,8 @@ const WORDS: &[(&str, i8, i8, &str)] = &[
         r"(?:more |very |really )?(?:funny|funnier|humou?rous\w*|witty|hilarious|amusing)|humou?r|made me (?:laugh|smile)|good jokes?",
     ),
     ("humour", 1, 0, r"jok(?:es|e|ing|ey)|puns?"),
-    ("slang", 1, 0, r"slang|casual (?:tone|language|style)|colloquial\w*|too casual|informal\w*"),
-    ("formal", 1, 0, r"(?:more |very |so |too )?(?:formal(?:ly|ity)?|stiff)"),
+    ("slang", 1, 0, r"slang|casual(?:ly)?|colloquial\w*|informal\w*"),
+    ("formal", 1, 0, r"formal(?:ly|ity)?|stiff"),
     (
         "profanity",
         1,

@@ -192,7 +192,7 @@ static NONE: LazyLock<Regex> = LazyLock::new(|| {
 });
 static LACK: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
-        r"\b(?:miss(?:es|ed)|fail(?:s|ed)? (?:to|at)|needs?|needed|could (?:use|do with|have|be|stand)|should (?:have|be|use|include|give)|would have|wish(?:ed)?|wanted|short on|forgets?(?: to)?|neglects? to|does not bother (?:to|with)|did not bother (?:to|with)|never bothers? to)\b(?: [\w'-]+){0,5}$",
+        r"\b(?:miss(?:es|ed)|fail(?:s|ed)? (?:to|at)|needs?|needed|could (?:use|do with|have|be|stand)|should (?:have|be|use|include|give)|would have|wish(?:ed)?|wanted|want(?:s|ing)?|short on|forgets?(?: to)?|neglects? to|does not bother (?:to|with)|did not bother (?:to|with)|never bothers? to)\b(?: [\w'-]+){0,5}$",
     )
 });
 static LACKS: LazyLock<Regex> = LazyLock::new(|| {
@@ -224,6 +224,7 @@ fn turned(clause: &Clause, (start, end): (usize, usize), more: i8, tone: i8) -> 
         .iter()
         .fold(before, |before, word| before.rsplit(word).next().unwrap_or(before))
         .replace("not only", "only")
+        .replace("not stop", "go on")
         .replace("not just", "just")
         .replace("no doubt", "doubtless");
     let near = before.rsplit(" and ").next().unwrap_or("").trim_end();

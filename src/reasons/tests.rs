@@ -1,5 +1,7 @@
 //! Reasons whose truth is known, reasons about nothing, and the two sides changed round.
 
+use std::sync::LazyLock;
+
 use rand::RngExt;
 use rand::seq::SliceRandom;
 
@@ -22,17 +24,14 @@ fn known(concept: &str) -> Feature {
 
 /// What a reason says: concept, side by place (1 first, −1 second, 0 unknown) that has more of it, merit.
 fn said(reason: &str) -> Vec<(String, i8, i8)> {
-    let bank = crate::describe::known::ConceptBank::boxed().unwrap();
-    let features: Vec<Feature> = bank.concepts().iter().map(|concept| known(&concept.id)).collect();
-    let all: Vec<&Feature> = features.iter().collect();
-    let reader = Reader::new(&all);
+    static BANK: LazyLock<Vec<Feature>> = LazyLock::new(|| {
+        let bank = crate::describe::known::ConceptBank::boxed().unwrap();
+        bank.concepts().iter().map(|concept| known(&concept.id)).collect()
+    });
+    let reader = Reader::new(&BANK.iter().collect::<Vec<_>>());
     let given = Given { label: f64::NAN, texts: vec![(reason.to_owned(), None)], ..Given::default() };
-    let found = resolve(&reader, &given, true);
-    found
-        .told
-        .iter()
-        .map(|(f, told)| (features[*f].concept.clone().unwrap(), told.claim, told.merit))
-        .collect()
+    let told = resolve(&reader, &given, true).told;
+    told.iter().map(|(f, told)| (BANK[*f].concept.clone().unwrap(), told.claim, told.merit)).collect()
 }
 
 #[test]
@@ -77,7 +76,8 @@ fn side_polarity_and_comparison_are_read_from_the_words() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Concept, more of it (1) or less (−1), good (1) or bad (−1), in words written before the lexicon was tried on them.
+/// Concept, more of it (1) or less (−1), good (1) or bad (−1), in words that were written without looking at the table; the table
+/// was corrected once where it missed one of them.
 const WORDS: &[(&str, i8, i8, &str)] = &[
     ("longer", 1, 1, "goes into much greater depth"),
     ("longer", 1, 1, "is more fleshed out"),
@@ -138,6 +138,73 @@ const WORDS: &[(&str, i8, i8, &str)] = &[
     ("please", 1, 1, "takes a more respectful tone"),
     ("please", -1, -1, "comes off as rude"),
 ];
+
+/// The same in fifty phrases that were written after the table. As it stood then it named the feature in 44 of them, 41 times with the
+/// right merit and side.
+const FRESH: &[(&str, i8, i8, &str)] = &[
+    ("longer", 1, -1, "drones on for pages"),
+    ("longer", 1, -1, "could have been half as long"),
+    ("longer", 1, 1, "digs deep into the topic and gives me everything I need"),
+    ("longer", -1, 1, "doesn't overdo it and is refreshingly brief"),
+    ("longer", -1, -1, "leaves me wanting more detail"),
+    ("longer", -1, -1, "glosses over everything in two lines, not enough detail"),
+    ("refuses", 1, -1, "flat out refused me, terrible"),
+    ("refuses", 1, -1, "is unwilling to assist for silly reasons"),
+    ("refuses", 1, 1, "wisely declined"),
+    ("refuses", -1, 1, "does not decline, good"),
+    ("lists", 1, 1, "organizes the info as a bulleted list so it's easy to follow"),
+    ("lists", 1, -1, "has pointless bullet points everywhere"),
+    ("lists", -1, 1, "isn't broken into a million annoying bullets"),
+    ("example", 1, 1, "walks through a great example"),
+    ("example", -1, -1, "doesn't provide any examples, which is a downside"),
+    ("apologises", 1, -1, "wastes the opening on an apology"),
+    ("apologises", 1, -1, "is overly apologetic"),
+    ("apologises", -1, 1, "skips the needless apologies"),
+    ("emoji", 1, 1, "has cute emojis that I love"),
+    ("emoji", 1, -1, "has cringe emojis"),
+    ("emoji", -1, 1, "thankfully has no emojis"),
+    ("citations", 1, 1, "includes links so I can check it, very helpful"),
+    ("citations", -1, -1, "doesn't cite anything, bad"),
+    ("hedges", 1, -1, "can't make up its mind and is too vague"),
+    ("hedges", 1, -1, "hedges everything"),
+    ("hedges", -1, 1, "is more decisive"),
+    ("moralises", 1, -1, "is condescending"),
+    ("moralises", 1, -1, "won't stop lecturing"),
+    ("moralises", -1, 1, "doesn't judge or lecture"),
+    ("repeats_itself", 1, -1, "keeps repeating the same sentence"),
+    ("repeats_itself", 1, -1, "is full of redundancy"),
+    ("please", 1, 1, "is polite and friendly"),
+    ("please", -1, -1, "is kind of rude to the user"),
+    ("headings", 1, 1, "has clear headers"),
+    ("bold", 1, -1, "bolds random words for no reason"),
+    ("steps", 1, 1, "gives nice step-by-step instructions"),
+    ("clarifies", 1, 1, "asks a clarifying question first, which is smart"),
+    ("closing_question", 1, -1, "ends with an annoying question"),
+    ("humour", 1, 1, "is hilarious"),
+    ("empathy", 1, 1, "shows real empathy"),
+    ("empathy", -1, -1, "feels cold and robotic"),
+    ("professional", 1, 1, "rightly tells the user to see a doctor"),
+    ("disclaimer", 1, -1, "adds unnecessary disclaimers"),
+    ("as_an_ai", 1, -1, "annoyingly reminds me that it is an AI"),
+    ("formal", 1, -1, "is too formal"),
+    ("both_sides", 1, 1, "presents both sides fairly"),
+    ("both_sides", -1, -1, "is clearly biased"),
+    ("warns", 1, 1, "helpfully warns about side effects"),
+    ("summary", 1, 1, "wraps things up with a useful summary"),
+    ("flatters", 1, -1, "sucks up to the user"),
+];
+
+#[test]
+fn phrases_written_after_the_table_are_read_rightly_where_they_are_read() {
+    let (mut named, mut right) = (0u32, 0u32);
+    for &(concept, more, tone, words) in FRESH {
+        for (found, claim, merit) in said(&format!("Response A {words}.")) {
+            named += 1;
+            right += u32::from(found == concept && claim == more && merit == more * tone);
+        }
+    }
+    assert!(named >= 40 && f64::from(right) / f64::from(named) >= 0.9, "{right} of {named}");
+}
 
 const CONCEPTS: [&str; 11] = [
     "longer",
@@ -277,7 +344,7 @@ fn claims(found: &Reasons) -> usize {
 }
 
 #[test]
-fn features_sides_and_merits_are_named_rightly_in_words_that_the_lexicon_was_not_made_from() {
+fn features_sides_and_merits_are_named_rightly_in_made_reasons() {
     let world = world(3, 3000, 0.3);
     let all: Vec<&Feature> = world.features.iter().collect();
     let reader = Reader::new(&all);
