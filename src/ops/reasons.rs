@@ -247,15 +247,19 @@ fn check(column: &str, texts: &[(u32, String)], lost: usize) -> Result<(), Reaso
 
 /// Words from which on a language shows.
 const LONG: usize = 6;
-/// Share of an English text's words that say nothing by themselves, at least.
-const SMALL_WORDS: f64 = 0.1;
+/// Small words of other languages that English has not.
+const OTHER: &str = "der die das und ist nicht ein eine einer mit auf sie weil auch sehr aber wie zu den dem von für le la les des une \
+    est et pas pour que qui dans avec plus sur ce cette mais el los las es una por para con pero muy del como más il di che non per \
+    sono della è ma più os um uma não mais em é muito een het niet van maar ook och att det som inte är og ikke på jest nie się że jak bir \
+    ve bu için";
 
 fn words(text: &str) -> impl Iterator<Item = &str> {
     let own = text.split(|c: char| !(c.is_alphanumeric() || c == '\''));
     own.filter(|word| word.chars().any(char::is_alphabetic))
 }
 
-/// Whether a text is plainly in another language than English: other letters, or hardly any of its small words.
+/// Whether a text is plainly in another language than English: other letters, or more of their small words than of its own. A list
+/// of words without any small ones is left alone.
 fn is_foreign(text: &str) -> bool {
     let (letters, other) =
         text.chars().filter(|c| c.is_alphabetic()).fold((0usize, 0usize), |(n, other), c| {
@@ -264,11 +268,15 @@ fn is_foreign(text: &str) -> bool {
     if 10 * other > 3 * letters && letters > 0 {
         return true;
     }
-    static SMALL: LazyLock<HashSet<&str>> = LazyLock::new(stopwords);
-    let (n, small) = words(text).fold((0usize, 0usize), |(n, small), word| {
-        (n + 1, small + usize::from(SMALL.contains(word.to_lowercase().as_str())))
-    });
-    n >= LONG && (small as f64) < SMALL_WORDS * n as f64
+    static OWN: LazyLock<HashSet<&str>> = LazyLock::new(stopwords);
+    static OTHERS: LazyLock<HashSet<&str>> = LazyLock::new(|| OTHER.split_whitespace().collect());
+    let (mut n, mut own, mut others) = (0, 0, 0);
+    for word in words(text).map(str::to_lowercase) {
+        n += 1;
+        own += usize::from(OWN.contains(word.as_str()));
+        others += usize::from(OTHERS.contains(word.as_str()));
+    }
+    n >= LONG && others > own
 }
 
 #[cfg(test)]
@@ -288,6 +296,7 @@ mod tests {
         for text in [
             "Response A is better because it is shorter and answers the question.",
             "Concise answer, polite tone.",
+            "Clear structure, bullet points, headings, examples, accurate facts",
             "A",
             "",
             "The café in Zürich is described naïvely, but B is worse.",

@@ -88,9 +88,9 @@ pub fn ask(
         let talk = Talk { opened, tables, question };
         talk.run(chat, &mut |done| calls.done("ask", done as u64, CALLS as u64))
     });
-    let (outcome, spent) = asked.map_err(|error| ExploreError::Library(Error::from(
-        wimhf::ops::constitution::ConstitutionError::from(error),
-    )))?;
+    let (outcome, spent) = asked.map_err(|error| {
+        ExploreError::Library(Error::from(wimhf::ops::constitution::ConstitutionError::from(error)))
+    })?;
     let mut answer = outcome?;
     answer.spent = Some(spent_in_words(&spent));
     Ok(answer)
@@ -162,11 +162,10 @@ impl Talk<'_> {
         remarks: &[String],
     ) -> Result<Option<Turn>, ExploreError> {
         let request = request(self.question, calls, remarks);
-        let replies = chat
-            .ask(&[request], &|_, reply| read(&reply.text).is_some().into(), &mut |_| {})
-            .map_err(|error| {
-                ExploreError::Library(Error::from(wimhf::ops::judge::JudgeError::from(error)))
-            })?;
+        let replies =
+            chat.ask(&[request], &|_, reply| read(&reply.text).is_some().into(), &mut |_| {}).map_err(
+                |error| ExploreError::Library(Error::from(wimhf::ops::judge::JudgeError::from(error))),
+            )?;
         Ok(replies.first().and_then(|reply| read(&reply.text)))
     }
 }
@@ -174,7 +173,9 @@ impl Talk<'_> {
 /// What is sent in one turn.
 fn request(question: &str, calls: &[Called], remarks: &[String]) -> Ask {
     let tools: Vec<String> = (TOOLS.iter())
-        .map(|tool| format!("{} {}\n  {}", tool.name, Value::Object(tool.schema())["properties"], tool.description))
+        .map(|tool| {
+            format!("{} {}\n  {}", tool.name, Value::Object(tool.schema())["properties"], tool.description)
+        })
         .collect();
     let results: Vec<String> = (calls.iter())
         .map(|one| {
@@ -233,7 +234,9 @@ fn fill(text: &str, values: &[(&str, &str)]) -> String {
 fn read(text: &str) -> Option<Turn> {
     let body = without_thinking(text);
     objects(body).into_iter().find_map(|found| {
-        let word = |name: &str| found.get(name).and_then(Value::as_str).map(str::trim).filter(|word| !word.is_empty());
+        let word = |name: &str| {
+            found.get(name).and_then(Value::as_str).map(str::trim).filter(|word| !word.is_empty())
+        };
         if let Some(tool) = word("tool").filter(|tool| *tool != "none") {
             let arguments = match found.get("arguments") {
                 Some(Value::String(text)) => serde_json::from_str(text).unwrap_or_else(|_| json!({})),
@@ -291,11 +294,19 @@ mod tests {
         let tool = |name: &str, arguments: Value| Some(Turn::Tool(name.into(), arguments));
         assert_eq!(read(r#"{"tool": "principles", "arguments": {}}"#), tool("principles", json!({})));
         assert_eq!(
-            read("Sure!\n```json\n{\"tool\":\"feature\",\"arguments\":\"{\\\"feature\\\": \\\"x\\\"}\",\"answer\":\"\"}\n```"),
+            read(
+                "Sure!\n```json\n{\"tool\":\"feature\",\"arguments\":\"{\\\"feature\\\": \\\"x\\\"}\",\"answer\":\"\"}\n```"
+            ),
             tool("feature", json!({"feature": "x"}))
         );
-        assert_eq!(read("<think>{\"tool\":\"no\"}</think>{\"answer\": \"Yes.\"}"), Some(Turn::Answer("Yes.".into())));
-        assert_eq!(read(r#"{"tool": "", "arguments": "", "answer": "It is."}"#), Some(Turn::Answer("It is.".into())));
+        assert_eq!(
+            read("<think>{\"tool\":\"no\"}</think>{\"answer\": \"Yes.\"}"),
+            Some(Turn::Answer("Yes.".into()))
+        );
+        assert_eq!(
+            read(r#"{"tool": "", "arguments": "", "answer": "It is."}"#),
+            Some(Turn::Answer("It is.".into()))
+        );
         assert_eq!(read("I do not know"), None);
     }
 
@@ -312,7 +323,11 @@ mod tests {
 
     #[test]
     fn figures_that_nobody_returned_are_marked() {
-        let answer = Answer { answer: "4 of 44 %".into(), unsupported: vec!["4".into(), "44 %".into()], ..Answer::default() };
+        let answer = Answer {
+            answer: "4 of 44 %".into(),
+            unsupported: vec!["4".into(), "44 %".into()],
+            ..Answer::default()
+        };
         assert_eq!(answer.marked(), "[4: not in what the tools said] of [44 %: not in what the tools said]");
     }
 }

@@ -35,7 +35,8 @@ pub fn figures(text: &str) -> Vec<Figure> {
                     digits = digits.map(|count: usize| count + 1);
                 }
                 // 1,234 is one number; "1, 2" are two.
-                ',' | '\u{202f}' if digits.is_none() && (1..4).all(|more| is_digit(end + more)) && !is_digit(end + 4) => {}
+                ',' | '\u{202f}'
+                    if digits.is_none() && (1..4).all(|more| is_digit(end + more)) && !is_digit(end + 4) => {}
                 '.' if digits.is_none() && is_digit(end + 1) => {
                     number.push('.');
                     digits = Some(0);
@@ -49,12 +50,26 @@ pub fn figures(text: &str) -> Vec<Figure> {
         let hyphened = before == Some('-') && at.checked_sub(2).is_some_and(|at| chars[at].is_alphanumeric());
         if !of_name(before) && !of_name(after) && !hyphened {
             let sign = before.filter(|c| matches!(c, '+' | '-' | '−' | '–'));
-            let is_range = sign == Some('–') || sign == Some('-') && at.checked_sub(2).is_some_and(|at| chars[at] == ' ' && at > 0 && chars[at - 1].is_ascii_digit());
+            let is_range = sign == Some('–')
+                || sign == Some('-')
+                    && at
+                        .checked_sub(2)
+                        .is_some_and(|at| chars[at] == ' ' && at > 0 && chars[at - 1].is_ascii_digit());
             let sign = sign.filter(|_| !is_range);
             let rest: String = chars[end..].iter().take(2).collect();
-            let percent = if rest.starts_with('%') { "%" } else if rest == " %" { " %" } else { "" };
+            let percent = if rest.starts_with('%') {
+                "%"
+            } else if rest == " %" {
+                " %"
+            } else {
+                ""
+            };
             if let Ok(value) = number.parse::<f64>() {
-                let text = format!("{}{}{percent}", sign.map_or(String::new(), String::from), chars[at..end].iter().collect::<String>());
+                let text = format!(
+                    "{}{}{percent}",
+                    sign.map_or(String::new(), String::from),
+                    chars[at..end].iter().collect::<String>()
+                );
                 let value = if matches!(sign, Some('-' | '−')) { -value } else { value };
                 found.push(Figure { text, value, digits: digits.unwrap_or(0) });
             }
@@ -94,7 +109,8 @@ pub fn unsupported(answer: &str, known: &[f64], question: &str) -> Vec<String> {
         // What counts up to ten is said about lists and ranks, and means nothing by itself: "two of the 3".
         let signed = figure.text.starts_with(['+', '-', '−']);
         let fits = |value: &f64| {
-            let same_sign = !signed || *value == 0.0 || (*value > 0.0) == (figure.value > 0.0) || figure.value == 0.0;
+            let same_sign =
+                !signed || *value == 0.0 || (*value > 0.0) == (figure.value > 0.0) || figure.value == 0.0;
             same_sign && (near(*value) || near(value * 100.0))
         };
         known.iter().any(fits) || asked.iter().any(fits)
@@ -121,7 +137,10 @@ mod tests {
 
     #[test]
     fn figures_are_found_and_names_are_not() {
-        assert_eq!(texts("It wins 31.5 % more (95 % CI 12% to +40 %, n = 1,234)."), ["31.5 %", "95 %", "12%", "+40 %", "1,234"]);
+        assert_eq!(
+            texts("It wins 31.5 % more (95 % CI 12% to +40 %, n = 1,234)."),
+            ["31.5 %", "95 %", "12%", "+40 %", "1,234"]
+        );
         assert_eq!(texts("learned_042, gpt-4, a3b3bcf8, v2, 7 of them"), ["7"]);
         assert_eq!(texts("−12 points, -0.5, .25 and 3."), ["−12", "-0.5", ".25", "3"]);
         assert_eq!(texts("12–15 points, 1, 2 and 3"), ["12", "15", "1", "2", "3"]);
@@ -131,7 +150,10 @@ mod tests {
     #[test]
     fn what_no_tool_said_is_caught() {
         let mut known = Vec::new();
-        numbers(&json!({"prompt": "there are 77 of them", "win": {"value": -0.4320309, "n": 893}, "rows": [1.5, {"text": "about 12 % of 70"}]}), &mut known);
+        numbers(
+            &json!({"prompt": "there are 77 of them", "win": {"value": -0.4320309, "n": 893}, "rows": [1.5, {"text": "about 12 % of 70"}]}),
+            &mut known,
+        );
         let bad = |answer: &str| unsupported(answer, &known, "the top 5?");
         assert!(bad("Refusals win 43 % less (n = 893), or −43.2 points; 12 % of 70; the top 5").is_empty());
         assert_eq!(bad("They win 44 % less, 77 times"), ["44 %", "77"]);

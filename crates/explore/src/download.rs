@@ -73,7 +73,9 @@ fn wrong(error: impl std::fmt::Display) -> ExploreError {
 
 fn csv(lines: &[Line<'_>]) -> Result<Vec<u8>, ExploreError> {
     let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(["pair_id", "prompt", "response_A", "response_B", "label", "labels"]).map_err(wrong)?;
+    writer
+        .write_record(["pair_id", "prompt", "response_A", "response_B", "label", "labels"])
+        .map_err(wrong)?;
     for line in lines {
         let label = line.label.map_or(String::new(), |label| label.to_string());
         let cells = [line.id, &line.prompt, &line.a, &line.b, &label, &line.labels.to_string()].map(safe);
@@ -120,7 +122,10 @@ fn parquet(lines: &[Line<'_>]) -> Result<Vec<u8>, ExploreError> {
     ];
     let mut frame = DataFrame::new(lines.len(), columns).map_err(wrong)?;
     let mut bytes = Vec::new();
-    ParquetWriter::new(&mut bytes).with_compression(ParquetCompression::Snappy).finish(&mut frame).map_err(wrong)?;
+    ParquetWriter::new(&mut bytes)
+        .with_compression(ParquetCompression::Snappy)
+        .finish(&mut frame)
+        .map_err(wrong)?;
     Ok(bytes)
 }
 
@@ -140,7 +145,8 @@ mod tests {
         };
         let lines = [line(Some(1.0)), line(Some(0.2)), line(Some(0.5)), line(None)];
         let text = String::from_utf8(trl(&lines)).unwrap();
-        let rows: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let rows: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(rows.len(), 2);
         assert_eq!((rows[0]["chosen"].as_str(), rows[1]["chosen"].as_str()), (Some("a\n\"b\""), Some("b")));
         let table = String::from_utf8(csv(&lines).unwrap()).unwrap();

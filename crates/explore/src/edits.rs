@@ -41,7 +41,10 @@ pub fn read(opened: &Opened) -> Result<EditFile, ExploreError> {
         return Ok(EditFile::default());
     }
     EditFile::read(&path).map_err(|error| {
-        ExploreError::asked(error.to_string(), "mend the file or move it away: nothing of it is replaced before")
+        ExploreError::asked(
+            error.to_string(),
+            "mend the file or move it away: nothing of it is replaced before",
+        )
     })
 }
 
@@ -70,7 +73,8 @@ pub fn change(opened: &Opened, change: &Change) -> Result<Value, ExploreError> {
         check(&file, merged.as_deref())?;
         let body = toml::to_string(&file)
             .map_err(|error| ExploreError::asked(format!("the edits cannot be written: {error}"), ""))?;
-        let text = format!("# Edits of this run, kept by `wimhf explore`; `wimhf constitution` reads them.\n{body}");
+        let text =
+            format!("# Edits of this run, kept by `wimhf explore`; `wimhf constitution` reads them.\n{body}");
         wimhf::store::write_bytes(&path, text.as_bytes())
             .map_err(|error| ExploreError::Library(Error::from(wimhf::run::RunError::from(error))))
     })?;
@@ -97,7 +101,9 @@ fn apply(file: &mut EditFile, id: &str, change: &Change, words: Option<String>, 
         put(&mut file.hide, Some(false));
         file.merge.remove(id);
     }
-    let out = change.dropped == Some(true) || change.hidden == Some(true) || merged.as_ref().is_some_and(|to| !to.is_empty());
+    let out = change.dropped == Some(true)
+        || change.hidden == Some(true)
+        || merged.as_ref().is_some_and(|to| !to.is_empty());
     if out {
         put(&mut file.pin, Some(false));
     }
@@ -122,7 +128,10 @@ fn check(file: &EditFile, merged: Option<&str>) -> Result<(), ExploreError> {
             None => return Ok(()),
         }
     }
-    Err(ExploreError::asked("these features would be merged into each other in a circle", "take one of them back"))
+    Err(ExploreError::asked(
+        "these features would be merged into each other in a circle",
+        "take one of them back",
+    ))
 }
 
 /// The constitution with the edits, and what each of them costs.
@@ -164,7 +173,10 @@ pub fn constitution(opened: &Opened) -> Result<Value, ExploreError> {
     let sentence = match &found.linear {
         Some(share) => format!(
             "The list picks the preferred response in {:.0} of 100 held-out labels (95 % interval {:.0} to {:.0}, n = {}).",
-            100.0 * share.value, 100.0 * share.low, 100.0 * share.high, share.n
+            100.0 * share.value,
+            100.0 * share.low,
+            100.0 * share.high,
+            share.n
         ),
         None => wimhf::report::constitution::none_holds(found),
     };
@@ -197,7 +209,10 @@ mod tests {
         apply(&mut file, "a", &change(r#"{"feature": "a", "pinned": true}"#), None, None);
         assert_eq!((file.pin.clone(), file.drop.len()), (vec!["a".to_owned()], 0));
         apply(&mut file, "a", &change(r#"{"feature": "a"}"#), Some("Be kind".into()), Some("b".into()));
-        assert_eq!((file.pin.len(), file.merge["a"].as_str(), file.reword["a"].as_str()), (0, "b", "Be kind"));
+        assert_eq!(
+            (file.pin.len(), file.merge["a"].as_str(), file.reword["a"].as_str()),
+            (0, "b", "Be kind")
+        );
         assert!(check(&file, Some("b")).is_ok());
         apply(&mut file, "b", &change(r#"{"feature": "b"}"#), None, Some("a".into()));
         assert!(check(&file, Some("a")).is_err());

@@ -71,7 +71,8 @@ impl ExploreError {
             Self::NotYet { .. } => "ask again in a moment".to_owned(),
             Self::ReadOnly(_) => "copy the run to a place that can be written to".to_owned(),
             Self::Database { .. } => {
-                "is the disk full, or another program using the file? what was decided before is kept".to_owned()
+                "is the disk full, or another program using the file? what was decided before is kept"
+                    .to_owned()
             }
             Self::File { .. } => "give yourself the right to it, or name another place".to_owned(),
             Self::Library(error) => error.hint.clone().unwrap_or_default(),

@@ -146,10 +146,8 @@ impl Journal {
                 return Ok(None);
             }
             if let Some(folder) = self.path.parent() {
-                std::fs::create_dir_all(folder).map_err(|source| ExploreError::File {
-                    path: folder.display().to_string(),
-                    source,
-                })?;
+                std::fs::create_dir_all(folder)
+                    .map_err(|source| ExploreError::File { path: folder.display().to_string(), source })?;
             }
             let connection = Connection::open(&self.path).map_err(|error| self.wrong(error))?;
             let ready = || -> rusqlite::Result<()> {
@@ -196,7 +194,8 @@ impl Journal {
         check("reviewer", reviewer)?;
         let done = self.with(true, |connection| {
             let change = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let known = "SELECT seq, reviewer, pair_id, row, decision, time FROM decisions WHERE undone_by = ?1";
+            let known =
+                "SELECT seq, reviewer, pair_id, row, decision, time FROM decisions WHERE undone_by = ?1";
             if let Some(kept) = change.query_row(known, [id], kept).optional()? {
                 return Ok(Some(kept));
             }
@@ -280,7 +279,9 @@ impl Journal {
             change.commit()?;
             Ok(done)
         })?;
-        done.unwrap_or_else(|| Err(ExploreError::ReadOnly("the run's folder cannot be written to".to_owned())))
+        done.unwrap_or_else(|| {
+            Err(ExploreError::ReadOnly("the run's folder cannot be written to".to_owned()))
+        })
     }
 }
 
@@ -348,7 +349,12 @@ mod tests {
         // A change of mind: the last one counts.
         journal.decide(&decided("4", "anna", 3, "reject")).unwrap();
         let words = |journal: &Journal| -> Vec<String> {
-            journal.decisions().unwrap().iter().map(|one| format!("{} {} {}", one.reviewer, one.row, one.decision)).collect()
+            journal
+                .decisions()
+                .unwrap()
+                .iter()
+                .map(|one| format!("{} {} {}", one.reviewer, one.row, one.decision))
+                .collect()
         };
         assert_eq!(words(&journal), ["anna 4 drop", "ben 4 reject", "anna 3 reject"]);
         let undone = journal.undo("u1", "anna").unwrap().unwrap();
@@ -361,7 +367,8 @@ mod tests {
         other.decide(&decided("5", "ben", 9, "skip")).unwrap();
         assert_eq!(words(&journal), words(&other));
         assert!(journal.undo("u2", "nobody").unwrap().is_none());
-        for wrong in [decided("", "a", 1, "drop"), decided("9", " ", 1, "drop"), decided("9", "a", 1, "burn")] {
+        for wrong in [decided("", "a", 1, "drop"), decided("9", " ", 1, "drop"), decided("9", "a", 1, "burn")]
+        {
             assert!(journal.decide(&wrong).is_err());
         }
     }
@@ -374,7 +381,9 @@ mod tests {
             for (at, server) in servers.iter().enumerate() {
                 scope.spawn(move || {
                     for row in 0..100 {
-                        server.decide(&decided(&format!("{at}-{row}"), &format!("r{at}"), row, "accept")).unwrap();
+                        server
+                            .decide(&decided(&format!("{at}-{row}"), &format!("r{at}"), row, "accept"))
+                            .unwrap();
                         if row % 10 == 9 {
                             server.undo(&format!("u{at}-{row}"), &format!("r{at}")).unwrap();
                         }

@@ -53,14 +53,15 @@ pub fn map(opened: &Opened) -> Result<Value, ExploreError> {
 fn places(shared: &[Vec<f64>]) -> Vec<[f64; 2]> {
     let n = shared.len();
     let squared: Vec<Vec<f64>> = (shared.iter().enumerate())
-        .map(|(x, row)| row.iter().enumerate().map(|(y, s)| if x == y { 0.0 } else { (1.0 - s.abs()).powi(2) }).collect())
+        .map(|(x, row)| {
+            row.iter().enumerate().map(|(y, s)| if x == y { 0.0 } else { (1.0 - s.abs()).powi(2) }).collect()
+        })
         .collect();
     let mean = |row: &Vec<f64>| row.iter().sum::<f64>() / n.max(1) as f64;
     let rows: Vec<f64> = squared.iter().map(mean).collect();
     let all = rows.iter().sum::<f64>() / n.max(1) as f64;
-    let mut centred: Vec<Vec<f64>> = (0..n)
-        .map(|x| (0..n).map(|y| -0.5 * (squared[x][y] - rows[x] - rows[y] + all)).collect())
-        .collect();
+    let mut centred: Vec<Vec<f64>> =
+        (0..n).map(|x| (0..n).map(|y| -0.5 * (squared[x][y] - rows[x] - rows[y] + all)).collect()).collect();
     let first = axis(&mut centred);
     let second = axis(&mut centred);
     let scale = |values: &[f64]| {
@@ -78,7 +79,8 @@ fn axis(matrix: &mut [Vec<f64>]) -> Vec<f64> {
     let mut vector: Vec<f64> = (0..n).map(|at| ((at * 37 + 11) % 101) as f64 / 101.0 - 0.5).collect();
     let mut value = 0.0;
     for _ in 0..ROUNDS {
-        let next: Vec<f64> = matrix.iter().map(|row| row.iter().zip(&vector).map(|(a, b)| a * b).sum()).collect();
+        let next: Vec<f64> =
+            matrix.iter().map(|row| row.iter().zip(&vector).map(|(a, b)| a * b).sum()).collect();
         value = next.iter().map(|x| x * x).sum::<f64>().sqrt();
         if value < 1e-12 {
             return vec![0.0; n];
@@ -99,12 +101,29 @@ mod tests {
     fn what_is_alike_lies_together() {
         // Two groups that share nothing.
         let shared: Vec<Vec<f64>> = (0..6)
-            .map(|x| (0..6).map(|y| if x == y { 1.0 } else if x / 3 == y / 3 { 0.8 } else { 0.0 }).collect())
+            .map(|x| {
+                (0..6)
+                    .map(|y| {
+                        if x == y {
+                            1.0
+                        } else if x / 3 == y / 3 {
+                            0.8
+                        } else {
+                            0.0
+                        }
+                    })
+                    .collect()
+            })
             .collect();
         let found = places(&shared);
-        let apart = |x: usize, y: usize| (0..2).map(|at| (found[x][at] - found[y][at]).powi(2)).sum::<f64>().sqrt();
+        let apart =
+            |x: usize, y: usize| (0..2).map(|at| (found[x][at] - found[y][at]).powi(2)).sum::<f64>().sqrt();
         assert!(found.iter().flatten().all(|at| (0.0..=1.0).contains(at)));
-        assert!((found[0][0] - found[1][0]).abs() < 0.2 && (found[0][0] - found[4][0]).abs() > 0.8, "{found:?} {}", apart(0, 1));
+        assert!(
+            (found[0][0] - found[1][0]).abs() < 0.2 && (found[0][0] - found[4][0]).abs() > 0.8,
+            "{found:?} {}",
+            apart(0, 1)
+        );
         assert!(places(&[]).is_empty());
         assert_eq!(places(&[vec![1.0]]).len(), 1);
     }

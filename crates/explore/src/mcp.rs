@@ -58,7 +58,9 @@ impl ServerHandler for Server {
         let result = match done {
             Ok(Ok(value)) => CallToolResult::structured(value),
             Ok(Err(error)) => failed(&error),
-            Err(_) => failed(&ExploreError::asked("the tool gave up: a defect of wimhf", "report it with the call")),
+            Err(_) => {
+                failed(&ExploreError::asked("the tool gave up: a defect of wimhf", "report it with the call"))
+            }
         };
         Ok(result.into())
     }
@@ -98,7 +100,8 @@ pub fn serve(opened: Opened) -> Result<(), ExploreError> {
         .map_err(|error| wrong(error.to_string()))?;
     runtime.block_on(async {
         let server = Server { opened, tables: Arc::default() };
-        let running = server.serve(rmcp::transport::stdio()).await.map_err(|error| wrong(error.to_string()))?;
+        let running =
+            server.serve(rmcp::transport::stdio()).await.map_err(|error| wrong(error.to_string()))?;
         running.waiting().await.map_err(|error| wrong(error.to_string()))?;
         Ok(())
     })

@@ -313,7 +313,8 @@ impl Opened {
         let pairs = &self.source.pairs;
         let mut sums: Vec<f64> =
             (0..self.labels.len()).map(|pair| fitted.score(&[], Lengths::of(pairs, pair))).collect();
-        for (id, weight) in weights.features.iter().zip(&fitted.weights).filter(|(_, weight)| **weight != 0.0) {
+        for (id, weight) in weights.features.iter().zip(&fitted.weights).filter(|(_, weight)| **weight != 0.0)
+        {
             let column = self.activations.read(id)?;
             sums.iter_mut().zip(column).for_each(|(sum, value)| *sum += weight * f64::from(value));
         }

@@ -182,7 +182,10 @@ fn by_side(opened: &Opened, feature: usize, side: &str, keep: &mut [bool]) -> Re
 }
 
 fn unknown(what: &str, word: &str, words: &str) -> ExploreError {
-    ExploreError::asked(format!("`{what}` cannot be `{}`", crate::opened::shorten(word)), format!("one of {words}"))
+    ExploreError::asked(
+        format!("`{what}` cannot be `{}`", crate::opened::shorten(word)),
+        format!("one of {words}"),
+    )
 }
 
 fn by_label(opened: &Opened, label: &str, keep: &mut [bool]) -> Result<(), ExploreError> {
@@ -203,7 +206,8 @@ fn by_people(opened: &Opened, query: &Query, keep: &mut [bool]) -> Result<(), Ex
     if !query.annotator.is_empty() {
         let known = pairs.annotators.iter().position(|name| *name == query.annotator);
         let Some(at) = known.filter(|_| !opened.anonymise) else {
-            let message = format!("nobody of the name `{}` has judged", crate::opened::shorten(&query.annotator));
+            let message =
+                format!("nobody of the name `{}` has judged", crate::opened::shorten(&query.annotator));
             return Err(ExploreError::missing(message, "annotators are named as in the dataset"));
         };
         let own = pairs.judgements.annotator.iter().zip(&pairs.judgements.pair);
@@ -258,14 +262,20 @@ fn sort(
 ) -> Result<(), ExploreError> {
     let chances = match query.sort.as_str() {
         "surprise" | "certainty" => Some(opened.chances()?.ok_or_else(|| {
-            ExploreError::asked("the run has no labels to learn from, so nothing says what was to be expected", "")
+            ExploreError::asked(
+                "the run has no labels to learn from, so nothing says what was to be expected",
+                "",
+            )
         })?),
         _ => None,
     };
     let strength = match (query.sort.as_str(), feature) {
         ("activation", Some(feature)) => Some(opened.strength(feature)?),
         ("activation", None) => {
-            return Err(ExploreError::asked("how strongly what is there? no feature is named", "choose a feature"));
+            return Err(ExploreError::asked(
+                "how strongly what is there? no feature is named",
+                "choose a feature",
+            ));
         }
         _ => None,
     };
@@ -273,7 +283,9 @@ fn sort(
         let at = pair as usize;
         match (&strength, chances) {
             (Some(strength), _) => strength[at].abs(),
-            (None, Some(chances)) if query.sort == "surprise" => surprise(opened.labels[at].0, chances[at]).unwrap_or(-1.0),
+            (None, Some(chances)) if query.sort == "surprise" => {
+                surprise(opened.labels[at].0, chances[at]).unwrap_or(-1.0)
+            }
             (None, Some(chances)) => (2.0 * chances[at] - 1.0).abs(),
             (None, None) => opened.source.pairs.length_delta[at].abs(),
         }
@@ -360,8 +372,8 @@ fn last_message(prompt: &str) -> &str {
 pub fn one(opened: &Opened, id: &str) -> Result<Value, ExploreError> {
     let at = opened.pair(id)?;
     let pairs = &opened.source.pairs;
-    let [prompt, a, b] =
-        [pairs.prompt.get(at), pairs.response_a.get(at), pairs.response_b.get(at)].map(|text| opened.shown(text));
+    let [prompt, a, b] = [pairs.prompt.get(at), pairs.response_a.get(at), pairs.response_b.get(at)]
+        .map(|text| opened.shown(text));
     let (label, _) = opened.labels[at];
     let judgements = &pairs.judgements;
     let labels: Vec<Value> = (opened.judgements(at).iter())
@@ -374,7 +386,8 @@ pub fn one(opened: &Opened, id: &str) -> Result<Value, ExploreError> {
         })
         .collect();
     let chance = opened.chances()?.map(|chances| chances[at]);
-    let models = opened.models()?.of.get(at).map(|of| of.map(|model| opened.models().ok()?.names.get(model as usize)));
+    let models =
+        opened.models()?.of.get(at).map(|of| of.map(|model| opened.models().ok()?.names.get(model as usize)));
     let kinds: Vec<&str> = (opened.kinds()?.iter())
         .filter(|kind| kind.inside.get(at) == Some(&true))
         .map(|kind| kind.text.as_str())
@@ -400,7 +413,9 @@ fn features(opened: &Opened, at: usize, [prompt, a, b]: [&str; 3]) -> Result<Vec
     let mut found: Vec<(usize, bool)> = opened.presence()?.features(at).collect();
     let size = |feature: usize| opened.win(feature).map_or(0.0, |win| win.value.abs());
     let first = |feature: usize| opened.principle(feature).is_none();
-    found.sort_by(|x, y| first(x.0).cmp(&first(y.0)).then(size(y.0).total_cmp(&size(x.0))).then(x.0.cmp(&y.0)));
+    found.sort_by(|x, y| {
+        first(x.0).cmp(&first(y.0)).then(size(y.0).total_cmp(&size(x.0))).then(x.0.cmp(&y.0))
+    });
     // Where the embedder fails nothing is marked: the pair is worth more than its marks.
     let read = opened.reader.places(&[[a, b]]).unwrap_or_default();
     let read = read.first();
@@ -470,7 +485,11 @@ impl Units {
     }
 
     fn marks(&self, places: &[(usize, usize)]) -> Vec<[u32; 2]> {
-        places.iter().map(|&(from, to)| [self.unit(from), self.unit(to)]).filter(|[from, to]| from < to).collect()
+        places
+            .iter()
+            .map(|&(from, to)| [self.unit(from), self.unit(to)])
+            .filter(|[from, to]| from < to)
+            .collect()
     }
 }
 

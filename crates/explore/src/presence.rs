@@ -31,7 +31,8 @@ impl Presence {
         for (turn, (at, id)) in features.iter().enumerate() {
             let column = columns.read(id)?;
             let found = column.iter().enumerate().filter(|(_, value)| **value != 0.0);
-            by_feature[*at] = found.map(|(pair, value)| ((pair as u32) << 1) | u32::from(*value < 0.0)).collect();
+            by_feature[*at] =
+                found.map(|(pair, value)| ((pair as u32) << 1) | u32::from(*value < 0.0)).collect();
             done(turn as f64 / features.len() as f64);
         }
         Ok(Self::of(by_feature, pairs))

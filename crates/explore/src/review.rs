@@ -57,7 +57,9 @@ pub fn of_table(path: &Path, pairs: &Pairs) -> Option<Vec<Candidate>> {
             names.iter().position(|own| own == name).and_then(|at| record.get(at)).unwrap_or_default()
         };
         let Ok(row) = cell("row").parse() else { continue };
-        let Ok(pair) = pairs.pair_id.binary_search_by(|id| id.as_str().cmp(cell("pair_id"))) else { continue };
+        let Ok(pair) = pairs.pair_id.binary_search_by(|id| id.as_str().cmp(cell("pair_id"))) else {
+            continue;
+        };
         found.push(Candidate {
             pair: pair as u32,
             row,
@@ -163,7 +165,9 @@ fn precision<'a>(
     let enough = looked == all || (looked >= FEWEST && (high - low) / 2.0 <= ENOUGH);
     let so_far = format!(
         "So far {right} of {looked} proposals were right ({:.0} %, 95 % interval {:.0} to {:.0} %)",
-        100.0 * value, 100.0 * low, 100.0 * high
+        100.0 * value,
+        100.0 * low,
+        100.0 * high
     );
     let next = if looked == all {
         "all of them are decided.".to_owned()
@@ -189,7 +193,8 @@ fn agreement(kept: &[Kept]) -> Option<String> {
     let (mut pairs, mut alike) = (0, 0);
     let mut labels = 0;
     for of in by_label(kept).into_values() {
-        let words: Vec<&str> = of.iter().map(|one| one.decision.as_str()).filter(|word| *word != "skip").collect();
+        let words: Vec<&str> =
+            of.iter().map(|one| one.decision.as_str()).filter(|word| *word != "skip").collect();
         labels += usize::from(words.len() > 1);
         for (at, one) in words.iter().enumerate() {
             for other in &words[at + 1..] {
@@ -204,7 +209,9 @@ fn agreement(kept: &[Kept]) -> Option<String> {
     let [value, low, high] = wilson(alike, pairs);
     Some(format!(
         "Where several people decided about the same label ({labels} labels), two of them agree in {alike} of {pairs} comparisons ({:.0} %, 95 % interval {:.0} to {:.0} %).",
-        100.0 * value, 100.0 * low, 100.0 * high
+        100.0 * value,
+        100.0 * low,
+        100.0 * high
     ))
 }
 
@@ -229,7 +236,8 @@ pub fn table(opened: &Opened) -> Result<Vec<u8>, ExploreError> {
         let words: Vec<&str> = words.map(|word| if proposed(word) { "accept" } else { word }).collect();
         let who: Vec<String> = of.iter().map(|one| format!("{}: {}", one.reviewer, one.decision)).collect();
         // Nothing was proposed that could be accepted.
-        let word = majority(&words).map(|word| if word == "accept" && candidate.is_none() { "flip" } else { word });
+        let word =
+            majority(&words).map(|word| if word == "accept" && candidate.is_none() { "flip" } else { word });
         write([
             &row.to_string(),
             word.unwrap_or_default(),
@@ -241,7 +249,9 @@ pub fn table(opened: &Opened) -> Result<Vec<u8>, ExploreError> {
             &who.join("; "),
         ]);
     }
-    writer.into_inner().map_err(|error| ExploreError::asked(format!("the table cannot be written: {error}"), ""))
+    writer
+        .into_inner()
+        .map_err(|error| ExploreError::asked(format!("the table cannot be written: {error}"), ""))
 }
 
 /// A cell that a spreadsheet does not take for a formula.
@@ -278,15 +288,21 @@ mod tests {
         assert!(of(&[]).0.is_none());
         // Two against one; one against one says nothing; skipping says nothing; another action is no proof.
         let few = [
-            kept("a", 0, "accept"), kept("b", 0, "flip"), kept("c", 0, "reject"),
-            kept("a", 1, "accept"), kept("b", 1, "reject"),
-            kept("a", 2, "skip"), kept("a", 3, "drop"), kept("a", 99, "accept"),
+            kept("a", 0, "accept"),
+            kept("b", 0, "flip"),
+            kept("c", 0, "reject"),
+            kept("a", 1, "accept"),
+            kept("b", 1, "reject"),
+            kept("a", 2, "skip"),
+            kept("a", 3, "drop"),
+            kept("a", 99, "accept"),
         ];
         // "accept" and "flip" mean the same here; to drop what was to be flipped is another decision.
         let (found, enough, sentence) = of(&few);
         assert_eq!(found.map(|found| (found.value, found.n)), Some((0.5, 2)), "{sentence}");
         assert!(!enough);
-        let many: Vec<Kept> = (0..40).map(|row| kept("a", row, if row < 36 { "accept" } else { "reject" })).collect();
+        let many: Vec<Kept> =
+            (0..40).map(|row| kept("a", row, if row < 36 { "accept" } else { "reject" })).collect();
         let (found, enough, sentence) = of(&many);
         assert_eq!((found.unwrap().value, enough), (0.9, true));
         assert!(sentence.contains("36 of 40") && sentence.contains("all of them"), "{sentence}");
@@ -295,7 +311,12 @@ mod tests {
     #[test]
     fn agreement_is_of_the_same_labels() {
         assert!(agreement(&[kept("a", 1, "drop"), kept("b", 2, "drop")]).is_none());
-        let said = agreement(&[kept("a", 1, "drop"), kept("b", 1, "drop"), kept("a", 2, "drop"), kept("b", 2, "reject")]);
+        let said = agreement(&[
+            kept("a", 1, "drop"),
+            kept("b", 1, "drop"),
+            kept("a", 2, "drop"),
+            kept("b", 2, "reject"),
+        ]);
         assert!(said.unwrap().contains("1 of 2 comparisons"));
         assert_eq!(safe("=1+1"), "'=1+1");
     }

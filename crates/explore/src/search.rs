@@ -40,20 +40,28 @@ impl Search {
         let path = folder.join("search.sqlite");
         let key = format!(
             "{VERSION} {} {} {}",
-            opened.run.manifest.dataset.fingerprint, opened.labels.len(), opened.anonymise
+            opened.run.manifest.dataset.fingerprint,
+            opened.labels.len(),
+            opened.anonymise
         );
         let wrong = |source| ExploreError::Database { path: path.display().to_string(), source };
         if let Ok(kept) = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)
-            && kept.query_row("SELECT key FROM made", [], |row| row.get::<_, String>(0)).is_ok_and(|own| own == key)
+            && kept
+                .query_row("SELECT key FROM made", [], |row| row.get::<_, String>(0))
+                .is_ok_and(|own| own == key)
         {
             return Ok(Self::with(kept, &path));
         }
         // Written to a name of its own and renamed: a killed server leaves no half of an index, and two do not disturb
         // each other.
         let part = folder.join(format!(".search-{}.part", std::process::id()));
-        let may_write = std::fs::create_dir_all(folder).is_ok() && sweep(folder) && std::fs::File::create(&part).is_ok();
-        let mut connection =
-            if may_write { Connection::open(&part).map_err(wrong)? } else { Connection::open_in_memory().map_err(wrong)? };
+        let may_write =
+            std::fs::create_dir_all(folder).is_ok() && sweep(folder) && std::fs::File::create(&part).is_ok();
+        let mut connection = if may_write {
+            Connection::open(&part).map_err(wrong)?
+        } else {
+            Connection::open_in_memory().map_err(wrong)?
+        };
         fill(&mut connection, opened, &key, done).map_err(wrong)?;
         if !may_write {
             return Ok(Self::with(connection, &path));
@@ -100,9 +108,8 @@ impl Search {
         let mut pairs = Vec::new();
         {
             let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut statement = connection
-                .prepare("SELECT rowid FROM texts WHERE texts MATCH ?1 LIMIT ?2")
-                .map_err(wrong)?;
+            let mut statement =
+                connection.prepare("SELECT rowid FROM texts WHERE texts MATCH ?1 LIMIT ?2").map_err(wrong)?;
             let mut rows = statement.query(params![query, (MOST + 1) as i64]).map_err(wrong)?;
             while let Some(row) = rows.next().map_err(wrong)? {
                 pairs.push(row.get::<_, u32>(0).map_err(wrong)?);
@@ -131,12 +138,7 @@ fn sweep(folder: &Path) -> bool {
     true
 }
 
-fn fill(
-    connection: &mut Connection,
-    opened: &Opened,
-    key: &str,
-    done: impl Fn(f64),
-) -> rusqlite::Result<()> {
+fn fill(connection: &mut Connection, opened: &Opened, key: &str, done: impl Fn(f64)) -> rusqlite::Result<()> {
     // Made anew where it is not whole: nothing needs to be safe on the way.
     connection.execute_batch(
         "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -65536;
@@ -208,17 +210,31 @@ mod tests {
     fn whatever_is_typed_is_a_query() {
         assert_eq!(query("one two*").unwrap(), "\"one\" AND \"two\"*");
         assert_eq!(query("say \"I am sorry\" now").unwrap(), "\"say\" AND \"I am sorry\" AND \"now\"");
-        assert_eq!(query("a AND (b OR NEAR").unwrap(), "\"a\" AND \"AND\" AND \"(b\" AND \"OR\" AND \"NEAR\"");
+        assert_eq!(
+            query("a AND (b OR NEAR").unwrap(),
+            "\"a\" AND \"AND\" AND \"(b\" AND \"OR\" AND \"NEAR\""
+        );
         assert!(query("  *** \"\" -- ").is_err());
         let connection = Connection::open_in_memory().unwrap();
         connection.execute_batch("CREATE VIRTUAL TABLE texts USING fts5(a, content='')").unwrap();
-        connection.execute("INSERT INTO texts(rowid, a) VALUES (7, 'I am (b) sorry AND c++ col:umn')", []).unwrap();
+        connection
+            .execute("INSERT INTO texts(rowid, a) VALUES (7, 'I am (b) sorry AND c++ col:umn')", [])
+            .unwrap();
         let both = "a : ((\"sorry\") OR (\"x\" AND \"y\"))";
-        assert_eq!(connection.query_row("SELECT rowid FROM texts WHERE texts MATCH ?1", [both], |row| row.get::<_, i64>(0)), Ok(7));
-        for typed in ["sorry", "SORRY", "(b", "c++", "col:umn", "^am", "\"am (b\"", "so*", "NOT:x* sorry\" -", "a\0m"] {
+        assert_eq!(
+            connection.query_row("SELECT rowid FROM texts WHERE texts MATCH ?1", [both], |row| row
+                .get::<_, i64>(0)),
+            Ok(7)
+        );
+        for typed in
+            ["sorry", "SORRY", "(b", "c++", "col:umn", "^am", "\"am (b\"", "so*", "NOT:x* sorry\" -", "a\0m"]
+        {
             let asked = query(typed).unwrap();
             let mut statement = connection.prepare("SELECT rowid FROM texts WHERE texts MATCH ?1").unwrap();
-            assert!(statement.query_map([&asked], |row| row.get::<_, i64>(0)).unwrap().all(|row| row.is_ok()), "{asked}");
+            assert!(
+                statement.query_map([&asked], |row| row.get::<_, i64>(0)).unwrap().all(|row| row.is_ok()),
+                "{asked}"
+            );
         }
     }
 }

@@ -184,10 +184,15 @@ async fn answer(State(app): State<Arc<App>>, request: Request) -> Response<Body>
 
 /// Requests under another name, or from another page: a page on the web could send them through the user's browser.
 fn refuse(app: &App, headers: &HeaderMap) -> Option<Response<Body>> {
-    let text = |name: header::HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?").to_owned());
+    let text =
+        |name: header::HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?").to_owned());
     let host = text(header::HOST).unwrap_or_default();
     if !app.hosts.contains(&host) {
-        return Some(failure(421, "this server answers under its own address alone", "open the link that `wimhf explore` printed"));
+        return Some(failure(
+            421,
+            "this server answers under its own address alone",
+            "open the link that `wimhf explore` printed",
+        ));
     }
     if let Some(origin) = text(header::ORIGIN)
         && !app.hosts.iter().any(|host| origin == format!("http://{host}"))
@@ -300,7 +305,10 @@ fn route(app: &App, method: &Method, uri: &Uri, body: &[u8]) -> Result<Reply, Ex
         ("POST", "ask") => {
             let Question { question } = of_body(body)?;
             let model = app.model.as_ref().ok_or_else(|| {
-                ExploreError::asked("no language model is named", "start it with `--model MODEL`, or call the tools by hand")
+                ExploreError::asked(
+                    "no language model is named",
+                    "start it with `--model MODEL`, or call the tools by hand",
+                )
             })?;
             let answer = ask(opened, tables, model, &question, &mut ())?;
             Ok(Reply::Json(serde_json::to_value(answer).unwrap_or_default()))
@@ -387,7 +395,10 @@ fn about(app: &App, opened: &Opened, index: usize) -> Result<Value, ExploreError
     let mut annotators: Vec<(usize, &String)> = Vec::new();
     if !opened.anonymise {
         let mut counts = vec![0usize; names.len()];
-        judgements.annotator.iter().for_each(|at| counts.get_mut(*at as usize).into_iter().for_each(|count| *count += 1));
+        judgements
+            .annotator
+            .iter()
+            .for_each(|at| counts.get_mut(*at as usize).into_iter().for_each(|count| *count += 1));
         annotators = counts.into_iter().zip(names).collect();
         annotators.sort_by(|x, y| y.0.cmp(&x.0).then(x.1.cmp(y.1)));
     }
@@ -395,7 +406,11 @@ fn about(app: &App, opened: &Opened, index: usize) -> Result<Value, ExploreError
     let counted = |(pairs, name): (usize, &String)| json!({"name": name, "pairs": pairs});
     let models: Vec<Value> = opened.models().ok().map_or(Vec::new(), |models| {
         let mut counts = vec![0usize; models.names.len()];
-        models.of.iter().flatten().for_each(|at| counts.get_mut(*at as usize).into_iter().for_each(|count| *count += 1));
+        models
+            .of
+            .iter()
+            .flatten()
+            .for_each(|at| counts.get_mut(*at as usize).into_iter().for_each(|count| *count += 1));
         counts.into_iter().zip(&models.names).take(NAMES).map(counted).collect()
     });
     let kinds: Vec<Value> = (opened.kinds().unwrap_or_default().iter())
@@ -411,7 +426,8 @@ fn about(app: &App, opened: &Opened, index: usize) -> Result<Value, ExploreError
         }
     }
     let edited = edits::read(opened).unwrap_or_default();
-    let mut reviewers: Vec<String> = opened.journal.decisions()?.into_iter().map(|one| one.reviewer).collect();
+    let mut reviewers: Vec<String> =
+        opened.journal.decisions()?.into_iter().map(|one| one.reviewer).collect();
     reviewers.sort_unstable();
     reviewers.dedup();
     Ok(json!({

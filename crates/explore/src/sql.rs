@@ -68,7 +68,9 @@ impl Tables {
         // Both must be there before the tables are: they are part of them.
         opened.presence()?;
         opened.chances()?;
-        let made = self.made.get_or_init(|| fill(opened, &self.clock).map(Mutex::new).map_err(|error| error.to_string()));
+        let made = self
+            .made
+            .get_or_init(|| fill(opened, &self.clock).map(Mutex::new).map_err(|error| error.to_string()));
         let connection = made.as_ref().map_err(|error| ExploreError::asked(error.clone(), ""))?;
         let connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
         self.clock.until.store(self.clock.now() + TIME.as_millis() as u64, Ordering::Relaxed);
@@ -76,7 +78,11 @@ impl Tables {
         self.clock.until.store(u64::MAX, Ordering::Relaxed);
         answer.map_err(|error| {
             let late = matches!(error.sqlite_error_code(), Some(rusqlite::ErrorCode::OperationInterrupted));
-            let hint = if late { "it took longer than three seconds: narrow it".to_owned() } else { format!("the tables are: {SCHEMA}") };
+            let hint = if late {
+                "it took longer than three seconds: narrow it".to_owned()
+            } else {
+                format!("the tables are: {SCHEMA}")
+            };
             ExploreError::asked(format!("the query cannot be answered: {error}"), hint)
         })
     }
@@ -119,7 +125,9 @@ fn cell(value: ValueRef<'_>) -> Value {
 fn only_reading(context: AuthContext<'_>) -> Authorization {
     match context.action {
         AuthAction::Select | AuthAction::Read { .. } | AuthAction::Recursive => Authorization::Allow,
-        AuthAction::Function { function_name } if !matches!(function_name, "load_extension" | "randomblob" | "zeroblob") => {
+        AuthAction::Function { function_name }
+            if !matches!(function_name, "load_extension" | "randomblob" | "zeroblob") =>
+        {
             Authorization::Allow
         }
         _ => Authorization::Deny,
@@ -220,7 +228,9 @@ mod tests {
         connection.execute_batch("CREATE TABLE t (x INTEGER); INSERT INTO t VALUES (1), (2), (3);").unwrap();
         let clock = Arc::new(Clock::default());
         let own = clock.clone();
-        connection.progress_handler(STEPS, Some(move || own.now() > own.until.load(Ordering::Relaxed))).unwrap();
+        connection
+            .progress_handler(STEPS, Some(move || own.now() > own.until.load(Ordering::Relaxed)))
+            .unwrap();
         connection.authorizer(Some(only_reading)).unwrap();
         (connection, clock)
     }
@@ -228,13 +238,26 @@ mod tests {
     #[test]
     fn reading_is_all_that_can_be_done() {
         let (connection, _) = tables();
-        let found = run(&connection, "WITH two AS (SELECT x FROM t WHERE x > 1) SELECT count(*), sum(x) FROM two").unwrap();
+        let found =
+            run(&connection, "WITH two AS (SELECT x FROM t WHERE x > 1) SELECT count(*), sum(x) FROM two")
+                .unwrap();
         assert_eq!(found["rows"], json!([[2, 5]]));
         for wrong in [
-            "DELETE FROM t", "UPDATE t SET x = 0", "INSERT INTO t VALUES (9)", "DROP TABLE t", "CREATE TABLE u (y)",
-            "ATTACH DATABASE '/tmp/wimhf-evil.sqlite' AS evil", "PRAGMA query_only = OFF", "PRAGMA writable_schema = 1",
-            "VACUUM INTO '/tmp/wimhf-evil.sqlite'", "SELECT load_extension('x')", "BEGIN; DELETE FROM t",
-            "REPLACE INTO t VALUES (1)", "ALTER TABLE t RENAME TO u", "SELECT 1; DROP TABLE t", "nonsense",
+            "DELETE FROM t",
+            "UPDATE t SET x = 0",
+            "INSERT INTO t VALUES (9)",
+            "DROP TABLE t",
+            "CREATE TABLE u (y)",
+            "ATTACH DATABASE '/tmp/wimhf-evil.sqlite' AS evil",
+            "PRAGMA query_only = OFF",
+            "PRAGMA writable_schema = 1",
+            "VACUUM INTO '/tmp/wimhf-evil.sqlite'",
+            "SELECT load_extension('x')",
+            "BEGIN; DELETE FROM t",
+            "REPLACE INTO t VALUES (1)",
+            "ALTER TABLE t RENAME TO u",
+            "SELECT 1; DROP TABLE t",
+            "nonsense",
         ] {
             assert!(run(&connection, wrong).is_err(), "{wrong}");
         }
@@ -250,7 +273,8 @@ mod tests {
         let error = run(&connection, endless).unwrap_err();
         assert_eq!(error.sqlite_error_code(), Some(rusqlite::ErrorCode::OperationInterrupted));
         clock.until.store(u64::MAX, Ordering::Relaxed);
-        let many = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 500) SELECT i FROM n";
+        let many =
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 500) SELECT i FROM n";
         let found = run(&connection, many).unwrap();
         assert_eq!((found["rows"].as_array().unwrap().len(), &found["more"]), (ROWS, &json!(true)));
     }

@@ -146,7 +146,10 @@ fn read<T: DeserializeOwned>(name: &str, arguments: &Value) -> Result<T, Explore
     serde_json::from_value(arguments).map_err(|error| {
         let tool = TOOLS.iter().find(|tool| tool.name == name);
         let schema = tool.map_or(String::new(), |tool| Value::Object(tool.schema()).to_string());
-        ExploreError::asked(format!("the arguments of `{name}` do not fit: {error}"), format!("its schema is {schema}"))
+        ExploreError::asked(
+            format!("the arguments of `{name}` do not fit: {error}"),
+            format!("its schema is {schema}"),
+        )
     })
 }
 
@@ -203,16 +206,25 @@ struct Filter {
 impl Default for Filter {
     fn default() -> Self {
         let none = String::new;
-        Self { q: none(), feature: none(), side: none(), label: none(), context: none(), sort: none(), limit: PAIRS }
+        Self {
+            q: none(),
+            feature: none(),
+            side: none(),
+            label: none(),
+            context: none(),
+            sort: none(),
+            limit: PAIRS,
+        }
     }
 }
 
 /// A figure short enough to be read: three digits.
 pub fn figure(value: Option<Estimate>) -> Value {
     let round = |x: f64| (x * 1e3).round() / 1e3;
-    value.map_or(Value::Null, |one| {
-        json!({"value": round(one.value), "low": round(one.low), "high": round(one.high), "n": one.n})
-    })
+    value.map_or(
+        Value::Null,
+        |one| json!({"value": round(one.value), "low": round(one.low), "high": round(one.high), "n": one.n}),
+    )
 }
 
 fn overview(opened: &Opened) -> Result<Value, ExploreError> {
@@ -252,7 +264,8 @@ fn principles(opened: &Opened) -> Value {
 fn find_features(opened: &Opened, words: &str) -> Result<Value, ExploreError> {
     let lower = words.to_lowercase();
     // The beginning of a word is enough: "disclaimers" finds "disclaimer".
-    let stem = |word: &str| word.chars().take(word.chars().count().saturating_sub(2).max(4)).collect::<String>();
+    let stem =
+        |word: &str| word.chars().take(word.chars().count().saturating_sub(2).max(4)).collect::<String>();
     let wanted: Vec<String> = (lower.split(|c: char| !c.is_alphanumeric()))
         .filter(|word| word.chars().count() > 2)
         .map(stem)
@@ -265,7 +278,8 @@ fn find_features(opened: &Opened, words: &str) -> Result<Value, ExploreError> {
         let text = format!("{} {} {}", own.feature_id, own.short, own.words()).to_lowercase();
         wanted.iter().filter(|word| text.contains(word.as_str())).count()
     };
-    let mut found: Vec<(usize, usize)> = opened.order.iter().map(|&at| (score(at), at)).filter(|(n, _)| *n > 0).collect();
+    let mut found: Vec<(usize, usize)> =
+        opened.order.iter().map(|&at| (score(at), at)).filter(|(n, _)| *n > 0).collect();
     // The order within is that of the list: principles first.
     found.sort_by(|x, y| y.0.cmp(&x.0));
     let all: Vec<Value> = found.iter().take(FEATURES).map(|(_, at)| brief(opened, *at)).collect();
@@ -325,7 +339,8 @@ fn effect(opened: &Opened, part: &Part) -> Result<Value, ExploreError> {
         of.push(kind.text.clone());
         inside.iter_mut().zip(&kind.inside).for_each(|(own, other)| *own &= *other);
     }
-    let words: Vec<&str> = part.prompt_words.split(',').map(str::trim).filter(|word| !word.is_empty()).collect();
+    let words: Vec<&str> =
+        part.prompt_words.split(',').map(str::trim).filter(|word| !word.is_empty()).collect();
     if !words.is_empty() {
         let hits = opened.search()?.in_prompts(&words)?;
         let mut found = vec![false; inside.len()];
@@ -342,7 +357,8 @@ fn effect(opened: &Opened, part: &Part) -> Result<Value, ExploreError> {
     let mut column = Matrix::zeros(strength.len(), 1);
     strength.iter().enumerate().for_each(|(row, value)| column.row_mut(row)[0] = *value);
     let measure = |wanted: &dyn Fn(usize) -> bool| {
-        let rows: Vec<usize> = (0..sample.len()).filter(|&label| wanted(sample.row()[label] as usize)).collect();
+        let rows: Vec<usize> =
+            (0..sample.len()).filter(|&label| wanted(sample.row()[label] as usize)).collect();
         let found = feature_effects(&column, &sample.subset(&rows), control_of(own));
         let win = found.first().map(|effect| effect.win);
         let win = win.filter(|win| win.n >= FEWEST && win.low.is_finite() && win.value.is_finite());

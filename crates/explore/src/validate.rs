@@ -55,12 +55,19 @@ pub fn validate(opened: &Opened, rater: &str) -> Result<Value, ExploreError> {
         features.push(figures.value(opened, feature));
     }
     let sentence = if all == 0 {
-        format!("{} pairs wait to be read, {} descriptions with up to {} each.", tasks.len(), features.len(), PAIRS[0] + PAIRS[1])
+        format!(
+            "{} pairs wait to be read, {} descriptions with up to {} each.",
+            tasks.len(),
+            features.len(),
+            PAIRS[0] + PAIRS[1]
+        )
     } else {
         let [value, low, high] = wilson(right, all);
         format!(
             "People agree with the words in {right} of {all} readings ({:.0} %, 95 % interval {:.0} to {:.0} %).",
-            100.0 * value, 100.0 * low, 100.0 * high
+            100.0 * value,
+            100.0 * low,
+            100.0 * high
         )
     };
     Ok(json!({"task": next, "done": done, "of": tasks.len(), "features": features, "sentence": sentence}))
@@ -120,7 +127,8 @@ fn draw(opened: &Opened, feature: usize) -> u32 {
 
 fn shown(opened: &Opened, task: &Task) -> Value {
     let (pairs, own) = (&opened.source.pairs, &opened.run.features[task.feature]);
-    let (a, b) = (opened.shown(pairs.response_a.get(task.pair)), opened.shown(pairs.response_b.get(task.pair)));
+    let (a, b) =
+        (opened.shown(pairs.response_a.get(task.pair)), opened.shown(pairs.response_b.get(task.pair)));
     let (first, second) = if task.swapped { (b, a) } else { (a, b) };
     json!({
         "feature": own.feature_id, "text": own.description, "pair_id": pairs.pair_id[task.pair],
@@ -140,8 +148,11 @@ struct Figures {
 fn figures(opened: &Opened, feature: usize, tasks: &[Task], said: &[Said]) -> Figures {
     let id = &opened.run.features[feature].feature_id;
     let ids = &opened.source.pairs.pair_id;
-    let own: HashMap<&str, &Task> =
-        tasks.iter().filter(|task| task.feature == feature).map(|task| (ids[task.pair].as_str(), task)).collect();
+    let own: HashMap<&str, &Task> = tasks
+        .iter()
+        .filter(|task| task.feature == feature)
+        .map(|task| (ids[task.pair].as_str(), task))
+        .collect();
     let answers = said.iter().filter(|one| one.feature == *id && one.answer != "unsure");
     let read = answers.filter_map(|one| {
         let task = own.get(one.pair_id.as_str())?;
@@ -239,7 +250,9 @@ pub fn table(opened: &Opened) -> Result<Vec<u8>, ExploreError> {
         let description = &opened.run.features[feature].description;
         write([&one.rater, &one.feature, description, &one.pair_id, said, word(task.sign), &one.time]);
     }
-    writer.into_inner().map_err(|error| ExploreError::asked(format!("the table cannot be written: {error}"), ""))
+    writer
+        .into_inner()
+        .map_err(|error| ExploreError::asked(format!("the table cannot be written: {error}"), ""))
 }
 
 #[cfg(test)]
@@ -251,8 +264,18 @@ mod tests {
     #[test]
     fn alpha_is_krippendorffs() {
         let units: [&[i8]; 12] = [
-            &[1, 1, 1], &[2, 2, 3, 2], &[3, 3, 3, 3], &[3, 3, 3, 3], &[2, 2, 2, 2], &[1, 2, 3, 4], &[4, 4, 4, 4],
-            &[1, 1, 2, 1], &[2, 2, 2, 2], &[5, 5, 5], &[1, 1], &[3],
+            &[1, 1, 1],
+            &[2, 2, 3, 2],
+            &[3, 3, 3, 3],
+            &[3, 3, 3, 3],
+            &[2, 2, 2, 2],
+            &[1, 2, 3, 4],
+            &[4, 4, 4, 4],
+            &[1, 1, 2, 1],
+            &[2, 2, 2, 2],
+            &[5, 5, 5],
+            &[1, 1],
+            &[3],
         ];
         let found = alpha(units.into_iter()).unwrap();
         assert!((found - 0.743).abs() < 5e-4, "{found}");

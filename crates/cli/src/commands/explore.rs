@@ -90,7 +90,11 @@ pub fn run(arguments: ExploreArguments, call: &Call) -> Result<(), Failure> {
     let json = call.json;
     serve(options, |address| {
         // Whoever starts it from a program reads the address; a reader that has gone away is no reason to stop.
-        let text = if json { format!("{}\n", serde_json::json!({"address": address})) } else { format!("{address}\n") };
+        let text = if json {
+            format!("{}\n", serde_json::json!({"address": address}))
+        } else {
+            format!("{address}\n")
+        };
         let _ = print(&text);
         call.note("only this machine can reach it, and only with this address; Ctrl-C ends it, every decision is kept");
         if !arguments.no_open && open::that_detached(address).is_err() {
