@@ -34,9 +34,12 @@ fn said(reason: &str) -> Vec<(String, i8, i8)> {
     told.iter().map(|(f, told)| (BANK[*f].concept.clone().unwrap(), told.claim, told.merit)).collect()
 }
 
+/// A reason, and what it says.
+type Case = (&'static str, &'static [(&'static str, i8, i8)]);
+
 #[test]
 fn side_polarity_and_comparison_are_read_from_the_words() {
-    let cases: &[(&str, &[(&str, i8, i8)])] = &[
+    let cases: &[Case] = &[
         ("Response A is shorter and answers directly, B refuses.", &[("longer", -1, 0), ("refuses", -1, 0)]),
         (
             "A is better because it is concise; B refuses to answer.",
