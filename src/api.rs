@@ -30,6 +30,7 @@ pub use crate::ops::judge::{JudgeRequest, Judgement};
 pub use crate::ops::models::{CostEstimate, ModelRequest};
 pub use crate::ops::personalize::{PersonalizeRequest, Personalized};
 pub use crate::ops::rate::{RateRequest, Rated};
+pub use crate::ops::reasons::{ReasonsFound, ReasonsRequest};
 pub use crate::ops::relabel::{RelabelRequest, Relabelled, Review};
 pub use crate::ops::report::ReportRequest;
 pub use crate::ops::score::{ScoreRequest, Scored, ScorerRequest};
@@ -172,6 +173,14 @@ impl Run {
     /// Where a column is not there or divides the pairs into nothing, or the run has no labels.
     pub fn contexts(&self, request: &ContextsRequest) -> Result<ContextsFound, Error> {
         Ok(ops::contexts::contexts(self, request)?)
+    }
+
+    /// Do they do what they say? People's own words about the pairs, beside their labels.
+    ///
+    /// # Errors
+    /// Where no column holds reasons in English, or too few of them stand on pairs of the run.
+    pub fn reasons(&self, request: &ReasonsRequest) -> Result<ReasonsFound, Error> {
+        Ok(ops::reasons::reasons(self, request)?)
     }
 
     /// Concepts of the user's own, read by a language model.

@@ -20,6 +20,7 @@ use crate::ops::contexts::ContextsError;
 use crate::ops::judge::JudgeError;
 use crate::ops::personalize::PersonalizeFailure;
 use crate::ops::rate::RateError;
+use crate::ops::reasons::ReasonsError;
 use crate::ops::relabel::RelabelFailure;
 use crate::pairs::PairsError;
 use crate::pairs::rewrite::RewriteError;
@@ -388,6 +389,16 @@ impl Kind for ContextsError {
             Self::Run(error) => error.kind(),
             Self::Store(error) => error.kind(),
             Self::Embed(error) => error.kind(),
+            _ => ErrorKind::Input,
+        }
+    }
+}
+
+impl Kind for ReasonsError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Run(error) => error.kind(),
+            Self::Store(error) => error.kind(),
             _ => ErrorKind::Input,
         }
     }

@@ -8,6 +8,7 @@ pub mod decisions;
 pub mod exports;
 pub mod personalize;
 pub mod ratings;
+pub mod reasons;
 mod rows;
 pub mod tables;
 pub mod trl;

@@ -11,6 +11,7 @@ pub mod judge;
 pub mod models;
 pub mod personalize;
 pub mod rate;
+pub mod reasons;
 pub mod relabel;
 pub mod report;
 pub mod score;

@@ -1,6 +1,7 @@
 //! Statistics that more than one stage needs.
 
 pub mod correlation;
+pub mod krippendorff;
 pub mod multiplicity;
 pub mod random_effects;
 pub mod share;

@@ -172,6 +172,7 @@ fn commands() -> Vec<Vec<&'static str>> {
         "compare",
         "audit",
         "contexts",
+        "reasons",
         "models",
         "runs",
         "relabel",

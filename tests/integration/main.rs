@@ -28,6 +28,7 @@ mod limits;
 mod outputs;
 mod personalize;
 mod planted;
+mod reasons;
 mod resume;
 mod run_directory;
 #[path = "../support/server.rs"]

@@ -382,6 +382,26 @@ class TablesOut(WithRuns):
         self.assertEqual(page.read_bytes(), (run.path / "report.html").read_bytes())
         self.assertTrue(run.export("trl", out=self.at / "trl.parquet").exists())
 
+    def test_reasons(self):
+        say = {1.0: "A is better because it is concise", 0.0: "B is better, A rambles on", 0.5: "Both are fine, hard to tell"}
+        labels = self.table["label"].to_pylist()
+        table = self.table.append_column("why", pyarrow.array([f"{say[label]}." for label in labels]))
+        run = wimhf.analyze(table, out=self.at / "reasons", **SETTINGS)
+        done = run.reasons("why")
+        self.assertTrue(all(path.exists() for path in done.files))
+        longer = next(row for row in done.features if row["feature_id"] == "known_longer")
+        self.assertEqual(longer["merit"], 0)
+        self.assertEqual(longer["fault"], longer["reasons"])
+        self.assertGreater(longer["reasons"], 20)
+        self.assertIsInstance(done.never_stated, list)
+        self.assertIn("no reasons in words", self.said(lambda: run.reasons(["label"])))
+        self.assertIn("critique_columns", self.said(run.reasons))
+
+    def said(self, call):
+        with self.assertRaises(wimhf.InputError) as raised:
+            call()
+        return str(raised.exception)
+
     def test_plots(self):
         run = self.run_
         self.assertIn("layer", run.plot.principles().to_dict())

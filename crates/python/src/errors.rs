@@ -52,8 +52,18 @@ fn commands_as_calls(text: &str) -> String {
 }
 
 /// Verbs of a run that is named first.
-const OF_A_RUN: [&str; 9] =
-    ["audit", "constitution", "export", "judge", "models", "personalize", "relabel", "report", "score"];
+const OF_A_RUN: [&str; 10] = [
+    "audit",
+    "constitution",
+    "export",
+    "judge",
+    "models",
+    "personalize",
+    "reasons",
+    "relabel",
+    "report",
+    "score",
+];
 
 fn call(command: &str) -> String {
     // A word in capitals stands for what the user has.

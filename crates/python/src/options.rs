@@ -231,6 +231,16 @@ pub struct Contexts {
     pub force: bool,
 }
 
+/// `reasons`.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Reasons {
+    pub reason_columns: Vec<String>,
+    pub critique_columns: Option<(String, String)>,
+    pub out: Option<PathBuf>,
+    pub force: bool,
+}
+
 /// `models`.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]

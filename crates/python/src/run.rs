@@ -17,7 +17,8 @@ use wimhf::run::Source;
 use wimhf::score::stream::BATCH;
 use wimhf::{
     AuditRequest, ConstitutionRequest, Context, ContextsRequest, Error, ErrorKind, ExportRequest,
-    JudgeRequest, PersonalizeRequest, RateRequest, RelabelRequest, ReportRequest, Run, ScoreRequest, Scorer,
+    JudgeRequest, PersonalizeRequest, RateRequest, ReasonsRequest, RelabelRequest, ReportRequest, Run,
+    ScoreRequest, Scorer,
 };
 
 use crate::arrow::Frame;
@@ -311,6 +312,21 @@ impl NativeRun {
             let asked = read::<options::Contexts>(options)?;
             let request = ContextsRequest { columns: asked.columns, out: asked.out, force: asked.force };
             let done = self.within(context).contexts(&request)?;
+            text(&json!({"found": done.found, "files": done.files}))
+        })
+    }
+
+    /// Do they do what they say; what was found as JSON.
+    fn reasons(&self, py: Python<'_>, watcher: Watcher<'_, '_>, options: &str) -> PyResult<String> {
+        work(watcher, py, |context, _| {
+            let asked = read::<options::Reasons>(options)?;
+            let request = ReasonsRequest {
+                reason_columns: asked.reason_columns,
+                critique_columns: asked.critique_columns,
+                out: asked.out,
+                force: asked.force,
+            };
+            let done = self.within(context).reasons(&request)?;
             text(&json!({"found": done.found, "files": done.files}))
         })
     }

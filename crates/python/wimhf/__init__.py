@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Iterable, Literal, Mapping
 from wimhf import _wimhf
 from wimhf._errors import BudgetError, Cancelled, InputError, ModelError, RunError, WimhfError
 from wimhf._progress import Event, Watcher
-from wimhf._run import Audit, Constitution, Contexts, Judgement, Models, Personalized, Relabelled, Run, Scorer, packed
+from wimhf._run import Audit, Constitution, Contexts, Judgement, Models, Personalized, Reasons, Relabelled, Run, Scorer, packed
 from wimhf._table import VECTOR_COLUMNS, Table, sources, with_vectors
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ __all__ = [
     "ModelError",
     "Models",
     "Personalized",
+    "Reasons",
     "Relabelled",
     "Run",
     "RunError",

@@ -123,6 +123,26 @@ class Contexts:
 
 
 @dataclass(frozen=True)
+class Reasons:
+    """Do they do what they say? Reasons that people wrote, beside their labels."""
+
+    found: Mapping[str, Any]
+    """`reasons.json`: what is stated and what is done, coverage and redundancy, and what no feature covers."""
+    files: list[Path]
+    """What was written."""
+
+    @property
+    def features(self) -> list[dict[str, Any]]:
+        """A feature each, the most named first: `followed`, `is_true`, `named` with `value`, `low`, `high`, `n`."""
+        return list(self.found["features"])
+
+    @property
+    def never_stated(self) -> list[dict[str, Any]]:
+        """Features that the labels follow and the reasons hardly ever name."""
+        return [row for row in self.found["features"] if row["never_stated"]]
+
+
+@dataclass(frozen=True)
 class Models:
     """Which models win, and why."""
 
@@ -366,6 +386,18 @@ class Run:
         """
         done = self._do(self._native.contexts, progress, cancel, columns=list(columns), out=out, force=force)
         return Contexts(found=done["found"], files=_paths(done["files"]))
+
+    def reasons(self, reason_columns: str | Iterable[str] = (), *, critique_columns: tuple[str, str] | None = None,
+                out: str | os.PathLike[str] | None = None, force: bool = False, progress: Any = False,
+                cancel: Event | None = None) -> Reasons:
+        """Whether people do what they say: their own words about the pairs, beside their labels and the run's features.
+
+        ``reason_columns`` of the run's dataset hold texts about a pair, ``critique_columns`` a text about the first and
+        one about the second response of a row. English is read, without a model.
+        """
+        done = self._do(self._native.reasons, progress, cancel, reason_columns=_names(reason_columns),
+                        critique_columns=list(critique_columns) if critique_columns else None, out=out, force=force)
+        return Reasons(found=done["found"], files=_paths(done["files"]))
 
     def models(self, columns: tuple[str, str] | None = None, *, out: str | os.PathLike[str] | None = None,
                force: bool = False, progress: Any = False, cancel: Event | None = None) -> Models:

@@ -23,6 +23,7 @@ mod judge;
 mod language;
 mod models;
 mod personalize;
+mod reasons;
 mod reference;
 mod relabel;
 mod report;
@@ -75,6 +76,8 @@ enum Command {
     Audit(audit::AuditArguments),
     /// Where it holds: what is rewarded in some kinds of request and not in others
     Contexts(contexts::ContextsArguments),
+    /// Do they do what they say? People's own reasons beside their labels
+    Reasons(reasons::ReasonsArguments),
     /// Which models win, and why: ratings without and with style held fixed
     Models(models::ModelsArguments),
     /// Measure a concept of your own on a run's pairs, read by a language model
@@ -108,7 +111,17 @@ const GROUPS: [(&str, &[&str]); 6] = [
     ("Begin", &["demo", "inspect", "analyze"]),
     (
         "Read a run",
-        &["report", "constitution", "personalize", "compare", "audit", "contexts", "models", "runs"],
+        &[
+            "report",
+            "constitution",
+            "personalize",
+            "compare",
+            "audit",
+            "contexts",
+            "reasons",
+            "models",
+            "runs",
+        ],
     ),
     ("Use a run", &["relabel", "export", "score", "judge"]),
     ("Look and ask", &["explore", "ask", "mcp"]),
@@ -261,6 +274,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure>
         Command::Export(arguments) => export::run(arguments, call),
         Command::Audit(arguments) => audit::run(arguments, call),
         Command::Contexts(arguments) => contexts::run(arguments, call),
+        Command::Reasons(arguments) => reasons::run(arguments, call),
         Command::Models(arguments) => models::run(arguments, call),
         Command::Man(arguments) => generate::man(arguments, call),
         Command::Report(arguments) => report::run(arguments, call),

@@ -15,6 +15,7 @@ pub mod inspection;
 pub mod judged;
 pub mod models;
 pub mod personalize;
+pub mod reasons;
 pub mod relabel;
 pub mod score;
 pub mod sweep;
