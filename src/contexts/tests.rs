@@ -254,6 +254,60 @@ fn the_order_of_rows_and_of_the_sides_decides_nothing() {
     }
 }
 
+/// Which rules find these prompts, and the words of the topics.
+fn kinds_of(prompts: &[String]) -> BTreeMap<String, (String, Vec<bool>)> {
+    let texts = TextColumn(StringChunked::from_iter_values("t".into(), prompts.iter().map(String::as_str)));
+    let pairs = Pairs {
+        pair_id: (0..prompts.len()).map(|at| at.to_string()).collect(),
+        prompt: texts,
+        prompt_key: (0..prompts.len() as u32).collect(),
+        ..Pairs::default()
+    };
+    let found = found(&pairs, 0, &Reader::new(None).unwrap(), &Cancel::default()).unwrap();
+    found.contexts.into_iter().map(|kind| (kind.context_id, (kind.text, kind.inside))).collect()
+}
+
+#[test]
+fn a_long_message_is_read_where_it_asks() {
+    let passage = "I told my people that the program of the island Java has a penal code. ".repeat(60);
+    let kinds = kinds_of(&[
+        format!("Who won the cup in 1966?\n\n{passage}"),
+        format!("{passage}\n\nWho won the cup in 1966?"),
+        "Write me a poem about rust".to_owned(),
+        "How do I sort a list in Python?".to_owned(),
+    ]);
+    assert_eq!(kinds["facts"].1, [true, true, false, false]);
+    assert_eq!(kinds["writing"].1, [false, false, true, false]);
+    assert!(!kinds["code"].1[2] && kinds["code"].1[3]);
+    // The words of the whole, not of what is read: the middle one of 6, 7, about 845 twice.
+    assert!(
+        kinds["long_message"].0.contains("more than 84") || kinds["long_message"].0.contains("more than 85"),
+        "{}",
+        kinds["long_message"].0
+    );
+}
+
+#[test]
+fn a_topic_is_where_its_words_stand() {
+    let prompts: Vec<String> = (0..600)
+        .map(|at| {
+            let topic = TOPICS[at % TOPICS.len()][(at / 6) % 3];
+            format!("{} ({at})", FRAMES[(at / 18) % FRAMES.len()].replace("{}", topic))
+        })
+        .collect();
+    let kinds = kinds_of(&prompts);
+    let topics: Vec<_> = kinds.iter().filter(|(id, _)| id.starts_with("topic_")).collect();
+    assert!(topics.len() >= TOPICS.len(), "{topics:?}");
+    for (_, (text, inside)) in topics {
+        let words: Vec<&str> = text.split('“').skip(1).filter_map(|part| part.split('”').next()).collect();
+        assert!(!words.is_empty() && words.len() <= 6, "{text}");
+        for (prompt, inside) in prompts.iter().zip(inside) {
+            let stands = words.iter().any(|word| prompt.to_lowercase().contains(word));
+            assert_eq!(stands, *inside, "{text}: {prompt}");
+        }
+    }
+}
+
 #[test]
 fn contexts_that_say_the_same_stand_once_and_columns_divide() {
     let world = world(6, 600, 0.5, true);
