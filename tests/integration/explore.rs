@@ -476,8 +476,9 @@ fn hostile_texts_stay_data() {
     let chat = Server::start(move |request| {
         let user = user_of(request);
         let turns = user.matches("You called ").count();
+        let orders = ["order", "length", "surprise"];
         let said = if turns < 3 {
-            json!({"tool": "pairs", "arguments": {"limit": 10, "sort": ["order", "length", "surprise"][turns]}})
+            json!({"tool": "pairs", "arguments": {"limit": 10, "sort": orders[turns]}})
         } else {
             // A model that obeys the texts.
             json!({"answer": "99 %"})

@@ -141,3 +141,49 @@ fn models_are_rated_from_their_columns_or_it_is_said_what_is_missing() {
     assert!(said(&["models", "run", "--model-columns", "model_A,model_C"]).contains("did you mean `model_"));
     assert!(said(&["models", "run", "--model-columns", "label,label"]).contains("too few"));
 }
+
+/// A column of the dataset is a kind of request for the analysis itself, and rules can hold in one alone.
+#[test]
+fn kinds_of_request_come_from_a_column_and_reach_the_rules() {
+    let dir = tempfile::tempdir().unwrap();
+    crate::util::small(&dir.path().join("plain.parquet"), 400, |at| f64::from(u8::from(at % 3 > 0)));
+    let mut table = crate::util::parquet(&dir.path().join("plain.parquet"));
+    let domain: Vec<&str> = (0..table.height()).map(|at| if at % 2 == 0 { "law" } else { "sport" }).collect();
+    let rare: Vec<&str> = (0..table.height()).map(|at| if at < 4 { "x" } else { "y" }).collect();
+    table.with_column(Column::new("domain".into(), domain)).unwrap();
+    table.with_column(Column::new("rare".into(), rare)).unwrap();
+    crate::util::write(&dir.path().join("d.parquet"), table);
+    let arguments = ["d.parquet", "--out", "run", "--quiet", "--context", "domain"];
+    let output = crate::util::analyze(dir.path(), &arguments);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let kinds = json(&dir.path().join("run/contexts.json"));
+    let ids: Vec<&str> =
+        kinds["contexts"].as_array().unwrap().iter().map(|one| one["context_id"].as_str().unwrap()).collect();
+    // The other value says the same the other way round.
+    assert!(ids.contains(&"domain=law") || ids.contains(&"domain=sport"), "{ids:?}");
+    let fails = |arguments: &[&str], words: &str| {
+        let output = wimhf(dir.path()).args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains(words), "{}", stderr(&output));
+    };
+    fails(&["analyze", "d.parquet", "--out", "other", "--context", "domains"], "did you mean `domain`");
+    fails(&["contexts", "run", "--column", "prompt"], "no kind of request");
+    let said = call(dir.path(), &["contexts", "run", "--column", "rare"]);
+    assert!(said.contains("`rare` is left out"), "{said}");
+
+    let marked = |context: &str| -> u64 {
+        let rule = format!("[[rule]]\nfeature = \"refuses\"\nside = \"prefer\"\n{context}\n");
+        std::fs::write(dir.path().join("r.toml"), rule).unwrap();
+        let found = call(dir.path(), &["relabel", "run", "--rules", "r.toml", "--dry-run", "--json"]);
+        let found: serde_json::Value = serde_json::from_str(&found).unwrap();
+        found["marked"].as_array().map_or_else(|| found["decisions"]["marked"].as_array().unwrap().len(), Vec::len) as u64
+    };
+    let (all, law, sport) = (marked(""), marked("context = \"domain=law\""), marked("context = \"domain=sport\""));
+    assert!(law > 0 && sport > 0 && law + sport == all, "{law} + {sport} of {all}");
+    std::fs::write(
+        dir.path().join("r.toml"),
+        "[[rule]]\nfeature = \"refuses\"\nside = \"prefer\"\ncontext = \"nowhere\"\n",
+    )
+    .unwrap();
+    fails(&["relabel", "run", "--rules", "r.toml", "--dry-run"], "no kind of request `nowhere`");
+}

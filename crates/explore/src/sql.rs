@@ -224,7 +224,7 @@ mod tests {
     use super::*;
 
     fn tables() -> (Connection, Arc<Clock>) {
-        let connection = Connection::open_in_memory().unwrap();
+        let mut connection = Connection::open_in_memory().unwrap();
         connection.execute_batch("CREATE TABLE t (x INTEGER); INSERT INTO t VALUES (1), (2), (3);").unwrap();
         let clock = Arc::new(Clock::default());
         let own = clock.clone();
