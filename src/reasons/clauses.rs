@@ -254,7 +254,10 @@ fn pieces(marked: &str) -> Vec<(bool, &str)> {
         for joint in JOIN.find_iter(sentence) {
             // A mark after a comma begins the next clause; a conjunction is kept with what it grants.
             let cut = joint.start();
-            if sentence[from..cut].trim().is_empty() {
+            // "It took a while" goes on.
+            let for_a_while =
+                joint.as_str().trim_start().starts_with("while") && sentence[..cut].ends_with(" a");
+            if for_a_while || sentence[from..cut].trim().is_empty() {
                 continue;
             }
             found.push((from == 0, &sentence[from..cut]));

@@ -129,7 +129,7 @@ fn three_tenths_that_are_not_followed_are_told_and_bad_columns_refused() {
     assert!(beside["themes"][0]["words"].to_string().contains("hurry"), "{}", beside["themes"]);
 
     let text = call(dir.path(), &["reasons", "run", "--reason-column", "why"]);
-    for words in ["are stated and not followed", "hardly ever stated", "The principles explain", "uses emoji"]
+    for words in ["are stated and not followed", "hardly ever stated", "the principles explain", "uses emoji"]
     {
         assert!(text.contains(words), "{words}: {text}");
     }
