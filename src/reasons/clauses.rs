@@ -58,6 +58,8 @@ pub struct Clause {
     pub quote: String,
     /// In lower case, with marks (`@1`) for the responses.
     pub text: String,
+    /// What it quotes of a response, in lower case.
+    pub quoted: String,
     /// Whom it is about; `None` where it does not say.
     pub about: Option<Who>,
     /// It says that the two are alike in something.
@@ -252,7 +254,10 @@ fn pieces(marked: &str) -> Vec<(bool, &str)> {
         for joint in JOIN.find_iter(sentence) {
             // A mark after a comma begins the next clause; a conjunction is kept with what it grants.
             let cut = joint.start();
-            if sentence[from..cut].trim().is_empty() {
+            // "It took a while" goes on.
+            let for_a_while =
+                joint.as_str().trim_start().starts_with("while") && sentence[..cut].ends_with(" a");
+            if for_a_while || sentence[from..cut].trim().is_empty() {
                 continue;
             }
             found.push((from == 0, &sentence[from..cut]));
@@ -384,6 +389,7 @@ pub(super) fn content(text: &str) -> Vec<String> {
         .collect()
 }
 
+static QUOTED: LazyLock<Regex> = LazyLock::new(|| pattern(r#""([^"]+)""#));
 static VERDICT: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
         r"\b(?:better|best|prefer(?:s|red|able)?|superior|winner|wins?|chose|choose|choosing|pick(?:ed)?|went with|going with|favou?r(?:ed|ite)?|worse|worst|inferior|loses)\b",
@@ -400,6 +406,9 @@ pub fn clauses(reason: &str, fixed: Option<Who>) -> Vec<Clause> {
     for (_, piece) in pieces(&marked) {
         let text = lowered(piece);
         let alike = ALIKE.is_match(&text);
+        let between =
+            QUOTED.captures_iter(piece).filter_map(|found| found.get(1)).map(|m| lowered(m.as_str()));
+        let quoted_words = between.collect::<Vec<_>>().join(" ; ");
         let about = about(&text, last, fixed);
         if MARK.is_match(&text) && !text.contains("@b") {
             last = about.or(last);
@@ -410,7 +419,16 @@ pub fn clauses(reason: &str, fixed: Option<Who>) -> Vec<Clause> {
         }
         granted.push(GRANTED.is_match(piece));
         let words = content(&text);
-        found.push(Clause { quote: quoted(piece), text, about, alike, tone, verdict: 0, words });
+        found.push(Clause {
+            quote: quoted(piece),
+            text,
+            quoted: quoted_words,
+            about,
+            alike,
+            tone,
+            verdict: 0,
+            words,
+        });
     }
     if let Some(best) = best {
         for (clause, granted) in found.iter_mut().zip(granted) {

@@ -64,8 +64,8 @@ impl Read {
 enum Names {
     /// Those of the bank's concept.
     Known(Vec<&'static Naming>),
-    /// One of these phrases, word for word, or all of these stems.
-    Words(Vec<Regex>, Vec<String>),
+    /// One of these phrases, quoted, or where all of its words say something, word for word; or all of these stems.
+    Words(Vec<(Regex, bool)>, Vec<String>),
 }
 
 /// Finds features in reasons.
@@ -104,8 +104,13 @@ impl Reader {
             let statement = match names {
                 Names::Known(words) => known(clause, words),
                 Names::Words(phrases, stems) => {
-                    let phrase = phrases.iter().find_map(|phrase| phrase.find(&clause.text));
-                    let at = phrase.map(|found| (found.start(), found.end())).or_else(|| {
+                    let phrase = phrases
+                        .iter()
+                        .find_map(|(phrase, plain)| if *plain { phrase.find(&clause.text) } else { None });
+                    // What is quoted is what the response says: there a small phrase names it, too.
+                    let quoted = phrases.iter().any(|(phrase, _)| phrase.is_match(&clause.quoted));
+                    let phrase = phrase.map(|found| (found.start(), found.end()));
+                    let at = phrase.or_else(|| quoted.then(|| quoted_at(clause))).or_else(|| {
                         let all =
                             stems.len() >= LABEL && stems.iter().all(|stem| clause.words.contains(stem));
                         all.then(|| first_of(&clause.text, stems))
@@ -131,13 +136,21 @@ fn names(feature: &Feature) -> Names {
     }
     let phrase = |text: &String| {
         let words: Vec<String> = text.to_lowercase().split_whitespace().map(regex::escape).collect();
-        // A single common word is no phrase that only this feature could be meant by.
-        (words.len() >= LABEL).then(|| Regex::new(&format!(r"\b{}\b", words.join(r"\s+"))).ok()).flatten()
+        // "I was" and "this is" stand in any reason: such phrases name their feature in quotes alone.
+        let plain = content(&text.to_lowercase()).len() >= LABEL;
+        Regex::new(&format!(r"\b{}\b", words.join(r"\s+"))).ok().map(|phrase| (phrase, plain))
     };
     let mut stems =
         if feature.phrases.is_empty() { content(&feature.short.to_lowercase()) } else { Vec::new() };
     stems.dedup();
     Names::Words(feature.phrases.iter().filter_map(phrase).collect(), stems)
+}
+
+/// Where a clause's quotation begins, as nearly as its plain text says.
+fn quoted_at(clause: &Clause) -> (usize, usize) {
+    let first = clause.quoted.split(" ; ").next().unwrap_or("");
+    let at = clause.text.find(first).unwrap_or(0);
+    (at, at + first.len().min(clause.text.len() - at))
 }
 
 /// Where the first of some stems stands.

@@ -22,16 +22,19 @@ const ATTRIBUTES: [(&str, &str, &str, &str); 5] = [
 const FIRST: [&str; 4] = ["Response A", "The first one", "A", "Answer 1"];
 const SECOND: [&str; 4] = ["Response B", "The second one", "B", "Answer 2"];
 
-fn flags(table: &DataFrame, name: &str) -> Vec<Option<bool>> {
+type Flags = Vec<Option<bool>>;
+type Texts = Vec<Option<String>>;
+
+fn flags(table: &DataFrame, name: &str) -> Flags {
     table.column(name).unwrap().bool().unwrap().iter().collect()
 }
 
-/// Reasons that are true of their pair; three of ten go against the label.
-fn reasons(table: &DataFrame) -> (Vec<Option<String>>, Vec<Option<String>>, Vec<Option<String>>) {
+/// Reasons that are true of their pair, as one text and as a text about each response; three of ten go against the label.
+fn reasons(table: &DataFrame) -> [Texts; 3] {
     let truth = parquet(Path::new(&data("sample_attributes.parquet")));
     let labels: Vec<Option<f64>> =
         table.column("label").unwrap().cast(&DataType::Float64).unwrap().f64().unwrap().iter().collect();
-    let sides: Vec<(Vec<Option<bool>>, Vec<Option<bool>>)> = ATTRIBUTES
+    let sides: Vec<(Flags, Flags)> = ATTRIBUTES
         .iter()
         .map(|(name, ..)| (flags(&truth, &format!("{name}_A")), flags(&truth, &format!("{name}_B"))))
         .collect();
@@ -56,13 +59,13 @@ fn reasons(table: &DataFrame) -> (Vec<Option<String>>, Vec<Option<String>>, Vec<
         first.push(has_a.then(|| format!("It {says}.")));
         second.push((!has_a).then(|| format!("It {says}.")));
     }
-    (whole, first, second)
+    [whole, first, second]
 }
 
 fn with_reasons(path: &Path) {
     let mut table = parquet(Path::new(&data("sample.parquet")));
     let rows = table.height();
-    let (why, first, second) = reasons(&table);
+    let [why, first, second] = reasons(&table);
     let german = "Die erste Antwort ist besser, weil sie kürzer ist und genau sagt, was gefragt war, Nummer";
     let number = |text: &str| (0..rows).map(|row| format!("{text} {row}")).collect::<Vec<String>>();
     for column in [
@@ -126,7 +129,7 @@ fn three_tenths_that_are_not_followed_are_told_and_bad_columns_refused() {
     assert!(beside["themes"][0]["words"].to_string().contains("hurry"), "{}", beside["themes"]);
 
     let text = call(dir.path(), &["reasons", "run", "--reason-column", "why"]);
-    for words in ["are stated and not followed", "hardly ever stated", "The principles explain", "uses emoji"]
+    for words in ["are stated and not followed", "hardly ever stated", "the principles explain", "uses emoji"]
     {
         assert!(text.contains(words), "{words}: {text}");
     }

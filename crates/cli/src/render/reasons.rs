@@ -50,7 +50,7 @@ fn terminal_into(out: &mut String, done: &ReasonsFound, all: bool) -> std::fmt::
         done.columns.join(", "),
         thousands(found.saying),
         found.naming.as_ref().map_or(String::new(), |naming| format!(
-            ";\n{} of 100 of these name a feature of the run",
+            "; of these,\n{} of 100 name a feature of the run",
             of_100(naming)
         ))
     )?;
@@ -130,9 +130,9 @@ fn covered(out: &mut String, done: &ReasonsFound) -> std::fmt::Result {
     let Some(share) = coverage.coverage.as_ref().filter(|_| coverage.principles > 0) else { return Ok(()) };
     writeln!(
         out,
-        "\nThe principles explain {} of 100 of {} things praised or complained about (handed round at random: {}).",
-        of_100(share),
+        "\nOf {} things praised or complained about, the principles explain {} of 100 (handed round at random: {}).",
         thousands(coverage.aspects),
+        of_100(share),
         cell(coverage.coverage_floor.as_ref())
     )?;
     writeln!(
