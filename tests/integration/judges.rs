@@ -176,9 +176,12 @@ fn kinds_of_request_come_from_a_column_and_reach_the_rules() {
         std::fs::write(dir.path().join("r.toml"), rule).unwrap();
         let found = call(dir.path(), &["relabel", "run", "--rules", "r.toml", "--dry-run", "--json"]);
         let found: serde_json::Value = serde_json::from_str(&found).unwrap();
-        found["marked"].as_array().map_or_else(|| found["decisions"]["marked"].as_array().unwrap().len(), Vec::len) as u64
+        found["marked"]
+            .as_array()
+            .map_or_else(|| found["decisions"]["marked"].as_array().unwrap().len(), Vec::len) as u64
     };
-    let (all, law, sport) = (marked(""), marked("context = \"domain=law\""), marked("context = \"domain=sport\""));
+    let (all, law, sport) =
+        (marked(""), marked("context = \"domain=law\""), marked("context = \"domain=sport\""));
     assert!(law > 0 && sport > 0 && law + sport == all, "{law} + {sport} of {all}");
     std::fs::write(
         dir.path().join("r.toml"),

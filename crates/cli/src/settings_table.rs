@@ -189,8 +189,8 @@ pub const SETTINGS: &[Setting] = &[
         "A principle that applies to a smaller share of the pairs is flagged rare.",
     ),
     usual("principles", "redundant_above", "0.7", "Features that move together more than this say the same."),
-    usual("contexts", "columns", "[]", "Columns whose values are kinds of request, too, for where it holds."),
     usual("principles", "evidence", "5", "Pairs named for and against each principle in principles.json."),
+    usual("contexts", "columns", "[]", "Columns whose values are kinds of request, too, for where it holds."),
 ];
 
 /// The settings file: every setting as a comment, so that it changes nothing until a line is made one.

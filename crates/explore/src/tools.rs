@@ -281,7 +281,7 @@ fn find_features(opened: &Opened, words: &str) -> Result<Value, ExploreError> {
     let mut found: Vec<(usize, usize)> =
         opened.order.iter().map(|&at| (score(at), at)).filter(|(n, _)| *n > 0).collect();
     // The order within is that of the list: principles first.
-    found.sort_by(|x, y| y.0.cmp(&x.0));
+    found.sort_by_key(|(score, _)| std::cmp::Reverse(*score));
     let all: Vec<Value> = found.iter().take(FEATURES).map(|(_, at)| brief(opened, *at)).collect();
     Ok(json!({"features": all, "found": found.len()}))
 }

@@ -52,9 +52,10 @@ fn commands_as_calls(text: &str) -> String {
 }
 
 /// Verbs of a run that is named first.
-const OF_A_RUN: [&str; 10] = [
+const OF_A_RUN: [&str; 11] = [
     "audit",
     "constitution",
+    "contexts",
     "export",
     "judge",
     "models",

@@ -136,7 +136,14 @@ pub fn answer(arguments: &AskArguments, call: &Call) -> Result<(), Failure> {
 
 /// What was typed.
 #[derive(Debug, Args)]
-#[command(after_long_help = "For the settings of an assistant that speaks MCP, such as:
+#[command(after_help = "Examples:
+  wimhf mcp runs/mine
+  claude mcp add wimhf -- wimhf mcp /path/to/runs/mine")]
+#[command(after_long_help = "Examples:
+  wimhf mcp runs/mine
+  claude mcp add wimhf -- wimhf mcp /path/to/runs/mine
+
+For the settings of an assistant that speaks MCP, such as:
   {\"mcpServers\": {\"wimhf\": {\"command\": \"wimhf\", \"args\": [\"mcp\", \"/path/to/runs/mine\"]}}}")]
 pub struct McpArguments {
     /// A finished run directory.
