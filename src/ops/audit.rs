@@ -81,7 +81,7 @@ pub enum AuditError {
 }
 
 /// Pairs in common below which nothing is compared.
-const FEWEST: usize = 50;
+const FEWEST: usize = 20;
 
 /// Holds a judge's labels against the run's.
 ///

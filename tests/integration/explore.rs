@@ -320,6 +320,51 @@ fn verdicts_are_counted_against_what_was_measured() {
     assert_eq!(table.lines().count(), 13, "{table}");
 }
 
+/// Tasks for Label Studio, and its answers back.
+#[test]
+fn ratings_go_to_another_tool_and_come_back() {
+    let dir = tempfile::tempdir().unwrap();
+    copy_of_sample_run(dir.path());
+    let call = |arguments: &[&str]| {
+        let output = wimhf(dir.path()).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
+        (stdout(&output), stderr(&output))
+    };
+    call(&["export", "run", "--format", "rating-tasks", "--out", "tasks.json"]);
+    let tasks = crate::util::json(&dir.path().join("tasks.json"));
+    let tasks = tasks.as_array().unwrap();
+    assert!(
+        tasks.len() >= 50
+            && std::fs::read_to_string(dir.path().join("tasks.xml")).unwrap().contains("$second")
+    );
+    assert!(
+        tasks.iter().all(|task| task["data"].get("label").is_none() && task["data"].get("side").is_none())
+    );
+    let answered: Vec<Value> = (tasks.iter().take(30))
+        .map(|task| {
+            let of = |name: &str, answer: &str| json!({
+                "completed_by": {"email": name}, "result": [{"from_name": "answer", "value": {"choices": [answer]}}],
+            });
+            json!({"data": task["data"], "annotations": [of("anna", "first"), of("ben", "neither")]})
+        })
+        .collect();
+    std::fs::write(dir.path().join("done.json"), json!(answered).to_string()).unwrap();
+    for _ in 0..2 {
+        let (said, _) = call(&["explore", "run", "--verdicts", "done.json"]);
+        assert!(said.contains("60 verdicts kept") && said.contains("of 60 readings"), "{said}");
+    }
+    std::fs::write(
+        dir.path().join("more.csv"),
+        "rater,feature,pair_id,answer\ncarl,known_refuses,nowhere,first\n",
+    )
+    .unwrap();
+    let (said, note) = call(&["explore", "run", "--verdicts", "more.csv"]);
+    assert!(said.contains("0 verdicts kept") && note.contains("no pair `nowhere`"), "{said}{note}");
+    std::fs::write(dir.path().join("bad.csv"), "a,b\n1,2\n").unwrap();
+    let output = wimhf(dir.path()).args(["explore", "run", "--verdicts", "bad.csv"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+}
+
 #[test]
 fn what_cannot_be_served_is_said() {
     let dir = tempfile::tempdir().unwrap();

@@ -31,6 +31,7 @@ const ask = async (path) => {
   const answer = await fetch(`http://127.0.0.1:${port}/api/${path}`, { headers: { "X-Wimhf-Token": token } });
   return { status: answer.status, text: await answer.text() };
 };
+const address = () => `http://127.0.0.1:${port}/?token=${token}&turn=${Math.floor(1e6 * Math.random())}#/review`;
 const ready = async () => {
   for (;;) {
     const about = JSON.parse((await ask("run")).text);
@@ -40,6 +41,7 @@ const ready = async () => {
 };
 
 let server = await start();
+process.on("exit", () => server.kill("SIGKILL"));
 await ready();
 const browser = await chromium.launch({
   executablePath: process.env.WIMHF_CHROMIUM ?? "/usr/bin/chromium",
@@ -60,7 +62,7 @@ for (const name of people) {
     }
   });
   await page.addInitScript((name) => localStorage.setItem("wimhf name", name), name);
-  await page.goto(`http://127.0.0.1:${port}/?token=${token}#/review`);
+  await page.goto(address());
   pages.push({ name, page, sent });
 }
 
@@ -82,7 +84,10 @@ const decide = async ({ page }) => {
     await page.keyboard.press(random() < 0.1 ? "u" : keys[word]);
     // About as many decisions in all as there are proposals.
     await wait((seconds * 1000 / 150) * (0.5 + random()));
-    if (random() < 0.02) await page.reload();
+    // The page is opened again, as often as it takes where the server is away.
+    for (let again = random() < 0.02; again; ) {
+      again = await page.goto(address()).then(() => false, () => wait(200).then(() => true));
+    }
   }
 };
 await Promise.all([killer, ...pages.map(decide)]);

@@ -6,7 +6,7 @@
 //! search    full text of prompts and responses (SQLite FTS5)
 //! pairs     filters, sorting, one pair with its marks
 //! journal   what people decided, one row each, never lost and never doubled
-//! review validate edits    what is made of it
+//! review validate edits rating   what is made of it
 //! tools ask mcp            the run's figures for a language model, every figure checked
 //! server    HTTP on 127.0.0.1, with a token
 //! ```
@@ -38,6 +38,7 @@ pub mod mcp;
 pub mod opened;
 pub mod pairs;
 pub mod presence;
+pub mod rating;
 pub mod review;
 pub mod search;
 pub mod server;

@@ -73,6 +73,14 @@ pub fn validate(opened: &Opened, rater: &str) -> Result<Value, ExploreError> {
     Ok(json!({"task": next, "done": done, "of": tasks.len(), "features": features, "sentence": sentence}))
 }
 
+/// Every task as it is shown, for other tools.
+///
+/// # Errors
+/// While an index is being made.
+pub fn all(opened: &Opened) -> Result<Vec<Value>, ExploreError> {
+    Ok(tasks(opened)?.iter().map(|task| shown(opened, task)).collect())
+}
+
 /// The features whose words are worth reading: principles first.
 fn features_of(opened: &Opened) -> Vec<usize> {
     let speaks = |at: &&usize| opened.run.features[**at].speaks() && opened.run.features[**at].is_said();

@@ -1,11 +1,12 @@
 //! `wimhf explore RUN…`, `wimhf ask RUN QUESTION`, `wimhf mcp RUN`: look, judge, decide, ask.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
+use serde_json::json;
 use wimhf::llm::open::Role;
 use wimhf::ops::models::NamedModel;
-use wimhf_explore::{ExploreError, Opened, Options, ask, mcp, serve, sql::Tables};
+use wimhf_explore::{ExploreError, Opened, Options, ask, mcp, rating, serve, sql::Tables, validate};
 
 use super::language::{HEADING as MODELS, SpendingArguments};
 use super::{Call, Failure, open_run, print};
@@ -38,6 +39,9 @@ pub struct ExploreArguments {
     /// Leave out annotators, models' names, e-mail addresses, links, handles and long numbers.
     #[arg(long)]
     anonymise: bool,
+    /// Keep the verdicts of a file (Label Studio's JSON, or a CSV), say what people say of the words, and serve nothing.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["port", "no_open"])]
+    verdicts: Option<PathBuf>,
     #[command(flatten)]
     model: AskedModel,
 }
@@ -80,6 +84,9 @@ impl From<ExploreError> for Failure {
 /// Serves the page.
 pub fn run(arguments: ExploreArguments, call: &Call) -> Result<(), Failure> {
     let first = arguments.runs.first().ok_or_else(|| Failure::mistake("no run is named"))?;
+    if let Some(file) = &arguments.verdicts {
+        return verdicts(first, file, call);
+    }
     let model = arguments.model.named(&open_run(first, &call.context)?, call)?;
     let options = Options {
         runs: arguments.runs,
@@ -92,11 +99,7 @@ pub fn run(arguments: ExploreArguments, call: &Call) -> Result<(), Failure> {
     let json = call.json;
     serve(options, |address| {
         // Whoever starts it from a program reads the address; a reader that has gone away is no reason to stop.
-        let text = if json {
-            format!("{}\n", serde_json::json!({"address": address}))
-        } else {
-            format!("{address}\n")
-        };
+        let text = if json { format!("{}\n", json!({"address": address})) } else { format!("{address}\n") };
         let _ = print(&text);
         call.note("only this machine can reach it, and only with this address; Ctrl-C ends it, every decision is kept");
         if !arguments.no_open && open::that_detached(address).is_err() {
@@ -104,6 +107,21 @@ pub fn run(arguments: ExploreArguments, call: &Call) -> Result<(), Failure> {
         }
     })?;
     Err(Failure { code: 130, message: String::new() })
+}
+
+/// Keeps the verdicts that people gave in another tool.
+fn verdicts(run: &Path, file: &Path, call: &Call) -> Result<(), Failure> {
+    let opened = Opened::open(run, false, &call.context)?;
+    opened.prepare();
+    let imported = rating::read(&opened, file)?;
+    for why in &imported.left_out {
+        call.note(&format!("left out: {why}"));
+    }
+    let found = validate::validate(&opened, "")?;
+    let value = json!({"imported": imported, "features": found["features"], "sentence": found["sentence"]});
+    call.answer(&value, |_| {
+        format!("{} verdicts kept.\n{}\n", imported.kept, found["sentence"].as_str().unwrap_or_default())
+    })
 }
 
 /// What was typed.
