@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -163,8 +163,15 @@ impl Client {
             Failure::fatal(format!("a request cannot be written: {error}"), "report this as a defect")
         })?;
         let request = request.header("Content-Type", "application/json");
+        let began = Instant::now();
         let mut response = request.send(&bytes).map_err(|error| self.unreachable(&url, &error))?;
         let status = response.status().as_u16();
+        let said = format!(
+            "POST {url}: {status} after {} ms, {} bytes sent",
+            began.elapsed().as_millis(),
+            bytes.len()
+        );
+        log::debug!("{}", self.safe(&said));
         let header = |name: &str| response.headers().get(name)?.to_str().ok().map(str::to_owned);
         let wait = (header("retry-after-ms").and_then(|value| value.trim().parse().ok()))
             .map(Duration::from_millis)
@@ -220,6 +227,7 @@ impl Client {
 
     /// No answer at all.
     fn unreachable(&self, url: &str, error: &ureq::Error) -> Failure {
+        log::debug!("{}", self.safe(&format!("POST {url}: no answer, {error}")));
         let way = self.reach.in_words();
         let message = self.safe(&format!("no answer from `{url}`{way}: {error}"));
         let lower = message.to_lowercase();

@@ -42,6 +42,16 @@ pub fn read_all(sources: &[Source], options: &ReadOptions) -> Result<(Pairs, Rea
     let mut hash = Sha256::new();
     let mut parts =
         sources.iter().map(|source| Part::read(source, options, &mut hash)).collect::<Result<Vec<_>, _>>()?;
+    for part in &parts {
+        let report = &part.report;
+        log::debug!(
+            "read {}: {} rows, {} used, shape {}",
+            report.path,
+            report.rows,
+            report.pairs_used,
+            report.shape
+        );
+    }
     if let (Some(name), [only, ..]) = (&options.preference, sources)
         && !parts.iter().any(|part| part.has_choices)
     {

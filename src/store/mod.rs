@@ -133,6 +133,11 @@ impl RunDir {
                         && checksum(&path).is_ok_and(|sum| sum == output.sha256)
                 })
         });
+        log::debug!(
+            "stage {name}: {}, fingerprint {}",
+            if reusable { "reused" } else { "to be made" },
+            fingerprint.get(..12).unwrap_or(fingerprint)
+        );
         if reusable {
             for stage in self.manifest.stages.iter_mut().filter(|stage| stage.name == name) {
                 stage.status = "reused".into();
@@ -147,6 +152,7 @@ impl RunDir {
     /// Records a stage and its outputs (relative names) as finished. Returns its seconds.
     pub fn finish(&mut self, stage: OpenStage, outputs: &[&str]) -> Result<f64, StoreError> {
         let seconds = stage.started.elapsed().as_secs_f64();
+        log::debug!("stage {}: made in {seconds:.3} s, {} files", stage.name, outputs.len());
         let mut records = Vec::with_capacity(outputs.len());
         for &file in outputs {
             let path = self.path.join(file);

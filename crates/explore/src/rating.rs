@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use wimhf::Error;
 
 use crate::error::ExploreError;
-use crate::journal::{ANSWERS, Verdict};
+use crate::journal::Verdict;
 use crate::opened::Opened;
 use crate::validate;
 
@@ -155,6 +155,7 @@ fn of_csv(bytes: &[u8]) -> Result<Vec<[String; 4]>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::ANSWERS;
 
     #[test]
     fn what_label_studio_exports_is_read() {

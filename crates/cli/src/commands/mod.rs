@@ -18,6 +18,7 @@ mod explore;
 mod export;
 mod general;
 mod generate;
+mod inside;
 mod inspect;
 mod judge;
 mod language;
@@ -250,6 +251,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure>
         }
     };
     wimhf::limits::set(|name| std::env::var(name).ok());
+    inside::listen(std::env::var("WIMHF_LOG").ok().as_deref());
     let call = &Call::new(&arguments.general, Context::from_environment());
     stop_on_ctrl_c(call.context.cancel.clone());
     match arguments.command {

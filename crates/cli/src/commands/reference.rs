@@ -31,6 +31,10 @@ pub(super) const VARIABLES: &[(&str, &str)] = &[
     ("WIMHF_CACHE_DIR", "Folder of the cache of embeddings and answers."),
     ("WIMHF_CACHE_LIMIT", "What it is pruned to after a run, such as 10GiB."),
     ("WIMHF_JUDGE_API_KEY", "Key for the judge's server, where it is another one."),
+    (
+        "WIMHF_LOG",
+        "debug (or info, warn, error, trace): what happens inside, on stderr: stages, requests, files.",
+    ),
     ("WIMHF_MODEL_API_KEY", "Key for the server of `constitution --model`."),
     ("WIMHF_NO_PROGRESS", "Anything but 0: as --no-progress."),
     ("WIMHF_WRITER_API_KEY", "Key for the writer's server, where it is another one."),
