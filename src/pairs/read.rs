@@ -40,18 +40,8 @@ pub fn read(source: &str, options: &ReadOptions) -> Result<(Pairs, ReadReport), 
 /// [`PairsError`], in words for the user; damaged files are errors, never panics.
 pub fn read_all(sources: &[Source], options: &ReadOptions) -> Result<(Pairs, ReadReport), PairsError> {
     let mut hash = Sha256::new();
-    let mut parts =
-        sources.iter().map(|source| Part::read(source, options, &mut hash)).collect::<Result<Vec<_>, _>>()?;
-    for part in &parts {
-        let report = &part.report;
-        log::debug!(
-            "read {}: {} rows, {} used, shape {}",
-            report.path,
-            report.rows,
-            report.pairs_used,
-            report.shape
-        );
-    }
+    let read = |source| Part::read(source, options, &mut hash).inspect(Part::log);
+    let mut parts = sources.iter().map(read).collect::<Result<Vec<_>, _>>()?;
     if let (Some(name), [only, ..]) = (&options.preference, sources)
         && !parts.iter().any(|part| part.has_choices)
     {
@@ -147,6 +137,12 @@ struct Part {
 }
 
 impl Part {
+    /// For whoever looks for a fault.
+    fn log(&self) {
+        let SourceReport { path, rows, pairs_used, shape, .. } = &self.report;
+        log::debug!("read {path}: {rows} rows, {pairs_used} used, shape {shape}");
+    }
+
     fn read(source: &Source, options: &ReadOptions, hash: &mut Sha256) -> Result<Self, PairsError> {
         let path = source.path.as_str();
         let (files, mut notes) = source.files()?;

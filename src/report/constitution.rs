@@ -309,21 +309,8 @@ pub fn markdown(found: &Reconstruction) -> String {
     text
 }
 
-fn markdown_into(out: &mut String, found: &Reconstruction) -> std::fmt::Result {
-    writeln!(out, "# The constitution that the labels of {} follow\n", found.dataset)?;
-    if found.principles.is_empty() {
-        writeln!(out, "No constitution: {}.\n", none_holds(found))?;
-    } else {
-        writeln!(
-            out,
-            "Chosen for the {} executor on {} labels. In brackets, on {} other labels: how often the principle speaks, how \
-             often it is right when it does (95 % interval), and its strength (right minus wrong over all labels, in points). \
-             Associations, not causes.\n",
-            found.executor,
-            thousands(found.labels_explore),
-            thousands(found.labels_held_out)
-        )?;
-    }
+/// Every principle on a line, and what is claimed of it by kind of request below.
+fn principles_into(out: &mut String, found: &Reconstruction) -> std::fmt::Result {
     for principle in &found.principles {
         let risk =
             if principle.flags.iter().any(|flag| flag == "safety_risk") { " **Safety risk.**" } else { "" };
@@ -340,6 +327,25 @@ fn markdown_into(out: &mut String, found: &Reconstruction) -> std::fmt::Result {
             writeln!(out, "   - {}. (The figures above leave this out.)", condition.trim_end_matches('.'))?;
         }
     }
+    Ok(())
+}
+
+fn markdown_into(out: &mut String, found: &Reconstruction) -> std::fmt::Result {
+    writeln!(out, "# The constitution that the labels of {} follow\n", found.dataset)?;
+    if found.principles.is_empty() {
+        writeln!(out, "No constitution: {}.\n", none_holds(found))?;
+    } else {
+        writeln!(
+            out,
+            "Chosen for the {} executor on {} labels. In brackets, on {} other labels: how often the principle speaks, how \
+             often it is right when it does (95 % interval), and its strength (right minus wrong over all labels, in points). \
+             Associations, not causes.\n",
+            found.executor,
+            thousands(found.labels_explore),
+            thousands(found.labels_held_out)
+        )?;
+    }
+    principles_into(out, found)?;
     writeln!(out, "\n## How well it reconstructs held-out labels\n")?;
     writeln!(out, "| executor or baseline | agreement, 95 % interval | constitution above, points |")?;
     writeln!(out, "|---|---|---|")?;
