@@ -385,7 +385,7 @@ class TablesOut(WithRuns):
     def test_reasons(self):
         say = {1.0: "A is better because it is concise", 0.0: "B is better, A rambles on", 0.5: "Both are fine, hard to tell"}
         labels = self.table["label"].to_pylist()
-        table = self.table.append_column("why", pyarrow.array([f"{say[label]}." for label in labels]))
+        table = self.table.append_column("why", pyarrow.array([f"{say.get(label, say[0.5])}." for label in labels]))
         run = wimhf.analyze(table, out=self.at / "reasons", **SETTINGS)
         done = run.reasons("why")
         self.assertTrue(all(path.exists() for path in done.files))
