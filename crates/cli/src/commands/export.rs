@@ -71,7 +71,8 @@ fn rating_tasks(arguments: &ExportArguments, call: &Call) -> Result<(), Failure>
     let path = arguments.out.clone().unwrap_or_else(|| run.path.join("rating_tasks.json"));
     run.may_write(&path, "--out", Kind::Json, arguments.force).map_err(wimhf::Error::from)?;
     let beside = path.with_extension("xml");
-    let ours = wimhf::limits::read_to_string(&beside).map_or(!beside.exists(), |text| text.starts_with("<View>"));
+    let ours =
+        wimhf::limits::read_to_string(&beside).map_or(!beside.exists(), |text| text.starts_with("<View>"));
     if !ours && !arguments.force {
         return Err(Failure::mistake(format!(
             "`{}` is there already and is not how Label Studio shows tasks\nhint: another name for `--out`, or `--force`",
