@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::reconstruct::Edit;
 
-/// Longest statement that is taken.
-const LONGEST_STATEMENT: usize = 500;
+/// Longest statement that is taken, in characters.
+pub const LONGEST_STATEMENT: usize = 500;
 
 /// Why edits cannot be used.
 #[derive(Debug, thiserror::Error)]

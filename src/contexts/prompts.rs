@@ -397,24 +397,14 @@ fn cluster(
     Ok(centres)
 }
 
-/// Different words of a message that say something; of "movie" and "movies" the first.
+/// Different words of a message that say something, as they stand: what a topic is said to mention must be there to be found.
 fn words(text: &str) -> HashSet<String> {
     static STOP: LazyLock<HashSet<&str>> = LazyLock::new(stopwords);
     text.split(|c: char| !(c.is_alphanumeric() || c == '\'' || c == '’'))
         .map(|word| word.trim_matches(['\'', '’']).to_lowercase().replace('’', "'"))
         .filter(|word| word.chars().count() > 2 && word.chars().any(char::is_alphabetic))
         .filter(|word| !STOP.contains(word.as_str()) && !STOP.contains(word.replace('\'', "").as_str()))
-        .map(singular)
         .collect()
-}
-
-/// A word without the s of a plural; what ends in ss, us or is, is none.
-fn singular(word: String) -> String {
-    let ends = |end: &str| word.ends_with(end);
-    if word.chars().count() < 5 || !ends("s") || ends("ss") || ends("us") || ends("is") {
-        return word;
-    }
-    word.strip_suffix("'s").or_else(|| word.strip_suffix('s')).unwrap_or(&word).to_owned()
 }
 
 /// φ of two properties: `both` of the `n` have both, `one` and `other` either.

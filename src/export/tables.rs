@@ -85,7 +85,7 @@ pub fn write_dropped(path: &Path, read: &ReadReport) -> Result<(), StoreError> {
 /// A cell that a spreadsheet takes for text. What begins with `=`, `+`, `-`, `@`, a tab or a line break would be run
 /// as a formula, which may read other cells and send them away; an apostrophe before it is the usual way out. Numbers
 /// stay as they are.
-pub(super) fn cell(text: &str) -> Cow<'_, str> {
+pub fn cell(text: &str) -> Cow<'_, str> {
     let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠']);
     if is_formula && text.trim().parse::<f64>().is_err() {
         Cow::Owned(format!("'{text}"))

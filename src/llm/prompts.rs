@@ -9,7 +9,8 @@ use sha2::{Digest, Sha256};
 const DIVIDER: &str = "\n=====\n";
 
 /// The prompts in the program: name, text.
-const BOXED: [(&str, &str); 7] = [
+const BOXED: [(&str, &str); 8] = [
+    ("ask", include_str!("prompts/ask.md")),
     ("execute", include_str!("prompts/execute.md")),
     ("judge", include_str!("prompts/judge.md")),
     ("propose", include_str!("prompts/propose.md")),
@@ -40,7 +41,7 @@ pub enum PromptError {
     },
     /// A folder without any prompt.
     #[error(
-        "no prompt in `{0}`\nhint: the files are called judge.md, write.md, shorten.md, execute.md, propose.md, vote.md and safer.md; those that are missing are taken from the program"
+        "no prompt in `{0}`\nhint: the files are called ask.md, judge.md, write.md, shorten.md, execute.md, propose.md, vote.md and safer.md; those that are missing are taken from the program"
     )]
     Empty(PathBuf),
 }

@@ -81,10 +81,7 @@ impl Line {
 /// # Errors
 /// See [`ReviewError`].
 pub fn read(path: &Path, pairs: &Pairs) -> Result<Reviewed, ReviewError> {
-    let mut by_row: HashMap<u32, Vec<u32>> = HashMap::new();
-    for (judgement, &row) in pairs.judgements.row.iter().enumerate() {
-        by_row.entry(row).or_default().push(judgement as u32);
-    }
+    let by_row = by_row(pairs);
     let mut found = Reviewed::default();
     let mut seen: HashMap<u32, usize> = HashMap::new();
     for line in lines(path)? {
@@ -139,6 +136,42 @@ pub fn read(path: &Path, pairs: &Pairs) -> Result<Reviewed, ReviewError> {
     }
     found.changes.sort_by_key(|decision| decision.judgement);
     Ok(found)
+}
+
+/// The judgements of each row: a row of ranked responses has several pairs.
+fn by_row(pairs: &Pairs) -> HashMap<u32, Vec<u32>> {
+    let mut by_row: HashMap<u32, Vec<u32>> = HashMap::new();
+    for (judgement, &row) in pairs.judgements.row.iter().enumerate() {
+        by_row.entry(row).or_default().push(judgement as u32);
+    }
+    by_row
+}
+
+/// What a table proposes, decided or not, in the order of its rows; nothing where there is none. Rows of other datasets are passed
+/// over.
+///
+/// # Errors
+/// Where a table is there and cannot be read.
+pub fn proposals(path: &Path, pairs: &Pairs) -> Result<Vec<Decision>, ReviewError> {
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    let by_row = by_row(pairs);
+    let proposal = |line: &Line| {
+        let pair_of = |judgement: u32| pairs.judgements.pair[judgement as usize];
+        let of_row = by_row.get(&line.cell("row").parse().ok()?)?.iter().copied();
+        let same = |judgement: &u32| pairs.pair_id[pair_of(*judgement) as usize] == line.cell("pair_id");
+        let judgement = of_row.into_iter().find(same)?;
+        Some(Decision {
+            judgement,
+            pair: pair_of(judgement),
+            action: line.cell("action").parse().unwrap_or(Action::Flip),
+            rules: vec![line.cell("rule").to_owned()],
+            reason: line.cell("reason").to_owned(),
+            score: line.cell("score").parse().unwrap_or(1.0),
+        })
+    };
+    Ok(lines(path)?.iter().filter_map(proposal).collect())
 }
 
 /// What was decided in an earlier table of the same run, by row and pair; nothing where there is none. Words that mean
@@ -245,6 +278,26 @@ mod tests {
         assert_eq!(found.len(), 3);
         std::fs::write(&path, "something else\n").unwrap();
         assert!(kept(&path).is_err());
+    }
+
+    #[test]
+    fn what_a_table_proposes_is_read_whether_decided_or_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data.jsonl");
+        std::fs::write(&data, "{\"prompt\":\"p\",\"response_A\":\"a\",\"response_B\":\"b\",\"label\":1}\n")
+            .unwrap();
+        let (pairs, _) = read_pairs(data.to_str().unwrap(), &ReadOptions::default()).unwrap();
+        let table = folder.path().join("review.csv");
+        assert!(proposals(&table, &pairs).unwrap().is_empty());
+        let id = &pairs.pair_id[0];
+        let text = format!(
+            "row;decision;pair_id;action;score;rule;reason\n0;reject;{id};drop;.7;safety;why\n0;;other;flip;.9;safety;x\n9;;{id};flip;.9;s;x\n"
+        );
+        std::fs::write(&table, text).unwrap();
+        let found = proposals(&table, &pairs).unwrap();
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].judgement, found[0].action, found[0].score), (0, Action::Drop, 0.7));
+        assert_eq!((found[0].rules[0].as_str(), found[0].reason.as_str()), ("safety", "why"));
     }
 
     #[test]

@@ -2,11 +2,11 @@
 
 use polars::prelude::*;
 use serde_json::json;
+use wimhf::export::tables::cell;
 
 use crate::error::ExploreError;
 use crate::opened::Opened;
 use crate::pairs::{Query, choose};
-use crate::review::safe;
 
 /// Pairs in one file: it is made in memory.
 pub const MOST: usize = 200_000;
@@ -78,7 +78,8 @@ fn csv(lines: &[Line<'_>]) -> Result<Vec<u8>, ExploreError> {
         .map_err(wrong)?;
     for line in lines {
         let label = line.label.map_or(String::new(), |label| label.to_string());
-        let cells = [line.id, &line.prompt, &line.a, &line.b, &label, &line.labels.to_string()].map(safe);
+        let cells = [line.id, &line.prompt, &line.a, &line.b, &label, &line.labels.to_string()]
+            .map(|text| cell(text).into_owned());
         writer.write_record(cells).map_err(wrong)?;
     }
     writer.into_inner().map_err(wrong)

@@ -3,15 +3,12 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 use wimhf::constitution::agreement::Agreement;
-use wimhf::constitution::edits::{EditFile, FILE};
+use wimhf::constitution::edits::{EditFile, FILE, LONGEST_STATEMENT};
 use wimhf::store::Estimate;
 use wimhf::{ConstitutionRequest, Error};
 
 use crate::error::ExploreError;
 use crate::opened::Opened;
-
-/// Longest statement that is taken, as in `wimhf constitution --edit`.
-const LONGEST: usize = 500;
 
 /// A change of one feature; what is left out stays.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -65,8 +62,11 @@ pub fn change(opened: &Opened, change: &Change) -> Result<Value, ExploreError> {
         return Err(ExploreError::asked("a feature cannot be merged into itself", "choose another one"));
     }
     let words = change.reworded.as_ref().map(|text| text.split_whitespace().collect::<Vec<_>>().join(" "));
-    if words.as_ref().is_some_and(|text| text.chars().count() > LONGEST) {
-        return Err(ExploreError::asked(format!("a statement has at most {LONGEST} characters"), ""));
+    if words.as_ref().is_some_and(|text| text.chars().count() > LONGEST_STATEMENT) {
+        return Err(ExploreError::asked(
+            format!("a statement has at most {LONGEST_STATEMENT} characters"),
+            "",
+        ));
     }
     let path = opened.run.path.join(FILE);
     opened.journal.alone(|| {

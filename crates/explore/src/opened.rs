@@ -12,6 +12,7 @@ use wimhf::effects::table::EffectRow;
 use wimhf::featurizer::SentenceReader;
 use wimhf::ops::rate::MODEL_COLUMNS;
 use wimhf::pairs::{self, MISSING, Pairs};
+use wimhf::relabel::review::proposals;
 use wimhf::relabel::unsafe_content::Reader;
 use wimhf::run::Source;
 use wimhf::sae::DeviceChoice;
@@ -356,7 +357,8 @@ impl Opened {
     fn read_candidates(&self) -> Candidates {
         let pairs = &self.source.pairs;
         let table = self.run.path.join("relabel/review.csv");
-        let mut all = crate::review::of_table(&table, pairs).unwrap_or_default();
+        let of = |decision: &wimhf::relabel::Decision| of_decision(pairs, decision);
+        let mut all: Vec<Candidate> = proposals(&table, pairs).unwrap_or_default().iter().map(of).collect();
         let mut source = "They come from the table that `wimhf relabel` left.".to_owned();
         if all.is_empty() && self.labels.len() > READ {
             source = format!(
@@ -366,7 +368,7 @@ impl Opened {
         } else if all.is_empty() {
             let request = RelabelRequest { safety: true, dry_run: true, ..RelabelRequest::default() };
             if let Ok(found) = self.run.relabel(&request, &mut ()) {
-                all = found.decisions.marked.iter().map(|decision| of_decision(pairs, decision)).collect();
+                all = found.decisions.marked.iter().map(of).collect();
             }
             source = "They come from the preset for safety: labels that may reward harm.".to_owned();
         }
@@ -456,14 +458,12 @@ fn order(run: &Run) -> Vec<usize> {
 
 /// Mean label and number of labels of each pair.
 fn mean_labels(pairs: &Pairs) -> Vec<(f32, u32)> {
-    let mut sums = vec![(0f32, 0u32); pairs.pair_id.len()];
-    for (&pair, &label) in pairs.judgements.pair.iter().zip(&pairs.judgements.label) {
-        if !label.is_nan() {
-            let slot = &mut sums[pair as usize];
-            *slot = (slot.0 + label, slot.1 + 1);
-        }
+    let mut counts = vec![0u32; pairs.pair_id.len()];
+    let judgements = &pairs.judgements;
+    for (&pair, label) in judgements.pair.iter().zip(&judgements.label) {
+        counts[pair as usize] += u32::from(!label.is_nan());
     }
-    sums.into_iter().map(|(sum, n)| (if n > 0 { sum / n as f32 } else { f32::NAN }, n)).collect()
+    pairs::mean_labels(pairs).into_iter().zip(counts).collect()
 }
 
 /// Numbers of what belongs to each pair: where they begin, and they.

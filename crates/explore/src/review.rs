@@ -2,11 +2,10 @@
 //! how often the proposals were right.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use wimhf::pairs::Pairs;
+use wimhf::export::tables::cell;
 use wimhf::statistics::share::wilson;
 use wimhf::store::Estimate;
 
@@ -44,32 +43,6 @@ impl Count {
         }
         self.decided = self.accepted + self.rejected;
     }
-}
-
-/// Proposals of a table that `wimhf relabel` left; none where there is no such table.
-pub fn of_table(path: &Path, pairs: &Pairs) -> Option<Vec<Candidate>> {
-    let bytes = wimhf::limits::read(path).ok()?;
-    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(bytes.as_slice());
-    let names: Vec<String> = reader.headers().ok()?.iter().map(str::to_owned).collect();
-    let mut found = Vec::new();
-    for record in reader.records().flatten() {
-        let cell = |name: &str| {
-            names.iter().position(|own| own == name).and_then(|at| record.get(at)).unwrap_or_default()
-        };
-        let Ok(row) = cell("row").parse() else { continue };
-        let Ok(pair) = pairs.pair_id.binary_search_by(|id| id.as_str().cmp(cell("pair_id"))) else {
-            continue;
-        };
-        found.push(Candidate {
-            pair: pair as u32,
-            row,
-            action: cell("action").to_owned(),
-            score: cell("score").parse().unwrap_or(1.0),
-            reason: cell("reason").to_owned(),
-            rule: cell("rule").to_owned(),
-        });
-    }
-    Some(found)
 }
 
 /// What is next for a reviewer, and how far everybody is.
@@ -227,7 +200,7 @@ pub fn table(opened: &Opened) -> Result<Vec<u8>, ExploreError> {
         .map(|one| ((one.row, opened.source.pairs.pair_id[one.pair as usize].as_str()), one))
         .collect();
     let mut writer = csv::Writer::from_writer(Vec::new());
-    let mut write = |cells: [&str; 8]| writer.write_record(cells.map(safe)).is_ok();
+    let mut write = |cells: [&str; 8]| writer.write_record(cells.map(|text| cell(text).into_owned())).is_ok();
     write(["row", "decision", "pair_id", "action", "score", "rule", "reason", "reviewers"]);
     for ((row, id), of) in by_label(&kept) {
         let candidate = known.get(&(row, id));
@@ -252,14 +225,6 @@ pub fn table(opened: &Opened) -> Result<Vec<u8>, ExploreError> {
     writer
         .into_inner()
         .map_err(|error| ExploreError::asked(format!("the table cannot be written: {error}"), ""))
-}
-
-/// A cell that a spreadsheet does not take for a formula.
-pub fn safe(cell: &str) -> String {
-    match cell.chars().next() {
-        Some('=' | '+' | '-' | '@' | '\t' | '\r') => format!("'{cell}"),
-        _ => cell.to_owned(),
-    }
 }
 
 #[cfg(test)]
@@ -318,6 +283,5 @@ mod tests {
             kept("b", 2, "reject"),
         ]);
         assert!(said.unwrap().contains("1 of 2 comparisons"));
-        assert_eq!(safe("=1+1"), "'=1+1");
     }
 }

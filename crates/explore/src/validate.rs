@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use wimhf::export::tables::cell;
 use wimhf::pairs::Split;
+use wimhf::statistics::krippendorff;
 use wimhf::statistics::share::wilson;
 use wimhf::store::Estimate;
 
@@ -166,17 +168,17 @@ fn figures(opened: &Opened, feature: usize, tasks: &[Task], said: &[Said]) -> Fi
         let task = own.get(one.pair_id.as_str())?;
         Some((one.rater.as_str(), one.pair_id.as_str(), side_of(&one.answer, task.swapped), task.sign))
     });
-    let mut units: BTreeMap<&str, Vec<i8>> = BTreeMap::new();
+    let mut units: BTreeMap<&str, Vec<Option<i8>>> = BTreeMap::new();
     let mut raters = std::collections::BTreeSet::new();
     let mut found = Figures::default();
     for (rater, pair, side, sign) in read {
         raters.insert(rater);
-        units.entry(pair).or_default().push(side);
+        units.entry(pair).or_default().push(Some(side));
         found.judged += 1;
         found.right += usize::from(side == sign);
     }
     found.raters = raters.len();
-    found.alpha = alpha(units.values().map(Vec::as_slice));
+    found.alpha = krippendorff::nominal(&units.into_values().collect::<Vec<_>>());
     found
 }
 
@@ -205,22 +207,6 @@ impl Figures {
     }
 }
 
-/// Krippendorff's α for categories, over units that at least two people read; `None` where there are none, or all say the same
-/// of everything.
-fn alpha<'a>(units: impl Iterator<Item = &'a [i8]>) -> Option<f64> {
-    let mut count: BTreeMap<i8, f64> = BTreeMap::new();
-    let (mut n, mut apart) = (0.0, 0.0);
-    for values in units.filter(|values| values.len() > 1) {
-        let m = values.len() as f64;
-        n += m;
-        values.iter().for_each(|value| *count.entry(*value).or_default() += 1.0);
-        let differing = values.iter().flat_map(|x| values.iter().map(move |y| x != y)).filter(|x| *x).count();
-        apart += differing as f64 / (m - 1.0);
-    }
-    let expected: f64 = n * n - count.values().map(|count| count * count).sum::<f64>();
-    (n > 1.0 && expected > 0.0).then(|| 1.0 - (n - 1.0) * apart / expected)
-}
-
 /// Keeps a verdict about a pair and a feature that there are.
 ///
 /// # Errors
@@ -240,7 +226,7 @@ pub fn table(opened: &Opened) -> Result<Vec<u8>, ExploreError> {
     let tasks = tasks(opened)?;
     let ids = &opened.source.pairs.pair_id;
     let mut writer = csv::Writer::from_writer(Vec::new());
-    let mut write = |cells: [&str; 7]| writer.write_record(cells.map(crate::review::safe)).is_ok();
+    let mut write = |cells: [&str; 7]| writer.write_record(cells.map(|text| cell(text).into_owned())).is_ok();
     write(["rater", "feature_id", "description", "pair_id", "people_say", "measured", "time"]);
     for one in opened.journal.verdicts()? {
         let Ok(feature) = opened.feature(&one.feature) else { continue };
@@ -266,30 +252,6 @@ pub fn table(opened: &Opened) -> Result<Vec<u8>, ExploreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Krippendorff (2011), "Computing Krippendorff's Alpha-Reliability", section C: four observers, twelve units, nominal
-    /// data, α = .743.
-    #[test]
-    fn alpha_is_krippendorffs() {
-        let units: [&[i8]; 12] = [
-            &[1, 1, 1],
-            &[2, 2, 3, 2],
-            &[3, 3, 3, 3],
-            &[3, 3, 3, 3],
-            &[2, 2, 2, 2],
-            &[1, 2, 3, 4],
-            &[4, 4, 4, 4],
-            &[1, 1, 2, 1],
-            &[2, 2, 2, 2],
-            &[5, 5, 5],
-            &[1, 1],
-            &[3],
-        ];
-        let found = alpha(units.into_iter()).unwrap();
-        assert!((found - 0.743).abs() < 5e-4, "{found}");
-        assert!(alpha([&[1i8, 1][..], &[1, 1]].into_iter()).is_none());
-        assert!(alpha([&[1i8][..]].into_iter()).is_none());
-    }
 
     #[test]
     fn what_is_shown_first_is_turned_back() {
