@@ -67,10 +67,15 @@ for (const name of people) {
 }
 
 const until = Date.now() + seconds * 1000;
+// A slow machine takes longer for the same: it goes on until each person has decided often enough to say something.
+const ENOUGH = 20;
+const over = () => Date.now() >= until + 20_000 * seconds || (Date.now() >= until && pages.every(({ sent }) => sent.size > ENOUGH));
 let kills = 0;
 const killer = (async () => {
-  while (Date.now() < until) {
-    await wait(500 + 2500 * random());
+  while (!over()) {
+    // One in five is killed while it starts; the others once they serve, however long that takes here.
+    if (random() < 0.8) await ready();
+    await wait(2500 * random());
     server.removeAllListeners("exit");
     server.kill("SIGKILL");
     kills += 1;
@@ -79,7 +84,7 @@ const killer = (async () => {
   }
 })();
 const decide = async ({ page }) => {
-  while (Date.now() < until) {
+  while (!over()) {
     const word = Object.keys(keys)[Math.floor(5 * random())];
     await page.keyboard.press(random() < 0.1 ? "u" : keys[word]);
     // About as many decisions in all as there are proposals.
@@ -113,7 +118,7 @@ for (const { name, sent } of pages) {
     const body = sent.get(one.id);
     assert.deepEqual([one.pair_id, one.row, one.decision], [body.pair_id, body.row, body.decision]);
   }
-  assert.ok(own.length > 20, `${name} decided ${own.length} times in ${seconds} s`);
+  assert.ok(own.length > ENOUGH, `${name} decided ${own.length} times`);
   all += own.length;
 }
 await browser.close();
