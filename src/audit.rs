@@ -11,13 +11,14 @@
 //! (Holm) over the features. Everything is odd in A ↔ B, and the two judges changed round turn every sign.
 
 use rayon::prelude::*;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::effects::clusters::Influence;
 use crate::effects::logistic::{cholesky, solve};
 use crate::effects::penalised::{Penalty, fit};
 use crate::effects::{Clusters, auc, quantile_95, student_p};
 use crate::matrix::Matrix;
+use crate::statistics::krippendorff::Sums;
 use crate::statistics::multiplicity::holm;
 use crate::statistics::share::wilson_of;
 use crate::store::Estimate;
@@ -64,7 +65,7 @@ pub struct Looked {
 }
 
 /// One feature with both judges.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AuditRow {
     /// As in `features.parquet`.
     pub feature_id: String,
@@ -92,7 +93,7 @@ pub struct AuditRow {
 }
 
 /// What was found.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Audit {
     /// Pairs that both have judged.
     pub pairs: usize,
@@ -109,6 +110,80 @@ pub struct Audit {
     pub features: Vec<AuditRow>,
     /// Sentences that a reader should know.
     pub notes: Vec<String>,
+}
+
+/// How far the people who labelled the run agree with each other.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Among {
+    /// People with a label.
+    pub people: usize,
+    /// Krippendorff's α of "A", "B" and "neither", over the pairs that several people judged: 1 where all agree, 0 where as
+    /// often as by chance.
+    pub alpha: Estimate,
+    /// The same in the pairs with a feature on one side, the least agreement first.
+    pub features: Vec<AmongRow>,
+}
+
+/// A feature and the people.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AmongRow {
+    /// As in `features.parquet`.
+    pub feature_id: String,
+    /// In words.
+    pub description: String,
+    /// As [`Among::alpha`].
+    pub alpha: Estimate,
+}
+
+/// What several people said of one pair.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Votes {
+    /// Index into the pairs.
+    pub pair: u32,
+    /// What it shares with others.
+    pub prompt: u32,
+    /// Preference for A, one for each person.
+    pub labels: Vec<f64>,
+}
+
+/// Parts that agreement is computed without, one after the other.
+const PARTS: usize = 100;
+
+/// Krippendorff's α over all pairs that several people judged, and by feature; intervals are jackknifed over the prompts.
+/// `None` where fewer than [`FEWEST`] pairs have two labels, or nothing could have been disagreed on.
+pub fn among(votes: &[Votes], people: usize, presence: &Matrix, looked: &[Looked]) -> Option<Among> {
+    let several: Vec<&Votes> = votes.iter().filter(|votes| votes.labels.len() > 1).collect();
+    // Prompts stay together; where they are many, several make a part.
+    let mut prompts: Vec<u32> = several.iter().map(|votes| votes.prompt).collect();
+    prompts.sort_unstable();
+    prompts.dedup();
+    let parts = prompts.len().min(PARTS);
+    let alpha = |with: &dyn Fn(&Votes) -> bool| -> Option<Estimate> {
+        let mut sums = vec![Sums::default(); parts];
+        for votes in several.iter().filter(|votes| with(votes)) {
+            let rank = prompts.partition_point(|prompt| *prompt < votes.prompt);
+            let sides: Vec<Option<std::cmp::Ordering>> =
+                votes.labels.iter().map(|label| label.partial_cmp(&0.5)).collect();
+            sums[rank % parts].add(&sides);
+        }
+        sums.retain(|part| part.things > 0);
+        let n = sums.iter().map(|part| part.things).sum();
+        if n < FEWEST {
+            return None;
+        }
+        let (value, error) = Sums::jackknife(&sums)?;
+        let half = quantile_95(Some(sums.len() as f64 - 1.0)) * error;
+        Some(Estimate { value, low: value - half, high: (value + half).min(1.0), n })
+    };
+    let all = alpha(&|_| true)?;
+    let row = |feature: &Looked| {
+        let alpha = alpha(&|votes| presence.row(votes.pair as usize)[feature.column] != 0.0)?;
+        let (feature_id, description) = (feature.feature_id.clone(), feature.description.clone());
+        Some(AmongRow { feature_id, description, alpha })
+    };
+    let mut features: Vec<AmongRow> = looked.iter().filter_map(row).collect();
+    features.sort_by(|x, y| x.alpha.value.total_cmp(&y.alpha.value).then(x.feature_id.cmp(&y.feature_id)));
+    Some(Among { people, alpha: all, features })
 }
 
 /// Compares the two judges, feature by feature; `presence` is −1, 0 or 1, `[pairs, features]`.

@@ -25,7 +25,7 @@
 //!
 //! ```text
 //! order: panics limits rng suggest matrix context statistics config store cache net hub pairs sentences embed sae dictionary llm describe effects
-//!        constitution dataset run featurizer relabel personalize score compare ratings audit contexts reasons report export ops error api
+//!        constitution dataset run featurizer relabel contexts personalize score compare ratings audit reasons report export ops error api
 //! ```
 
 #![forbid(unsafe_code)]

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 use faer::Mat;
 use rayon::prelude::*;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::effects::clusters::Influence;
 use crate::effects::logistic::{Coefficient, Column, fit};
@@ -160,7 +160,7 @@ pub struct Covariate {
 }
 
 /// What a feature is worth beside the models.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Style {
     /// Its id.
     pub feature_id: String,
@@ -335,7 +335,7 @@ fn influence(
 }
 
 /// Something that a model does more often, or less often, than those it meets.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Trait {
     /// As in `features.parquet`.
     pub feature_id: String,
@@ -348,7 +348,7 @@ pub struct Trait {
 }
 
 /// One model.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelRow {
     /// Its name.
     pub model: String,
@@ -379,7 +379,7 @@ pub struct ModelRow {
 }
 
 /// What was found.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ModelRatings {
     /// The best rating first, group by group.
     pub models: Vec<ModelRow>,

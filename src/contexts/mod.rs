@@ -30,7 +30,7 @@ use crate::rng;
 use crate::statistics::multiplicity::holm;
 use crate::store::Estimate;
 
-pub use prompts::{Finding, found};
+pub use prompts::{Finding, Kinds, found};
 
 /// Chance of claiming any difference where there is none.
 pub const ALPHA: f64 = 0.05;
@@ -75,6 +75,12 @@ pub struct Context {
     pub labels: usize,
     /// The most typical messages of a topic.
     pub examples: Vec<String>,
+    /// Words of a topic: a message in which one of them stands is inside.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub words: Vec<String>,
+    /// Of long messages: words that one has at most to be outside.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub more_words_than: Option<usize>,
     /// Whether each pair is inside, `[pairs]`.
     #[serde(skip)]
     pub inside: Vec<bool>,

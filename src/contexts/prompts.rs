@@ -16,6 +16,7 @@ use regex::Regex;
 use super::{Context, ContextSource, order_of};
 use crate::context::Cancel;
 use crate::describe::contrast::stopwords;
+use crate::describe::known::ConceptBankError;
 use crate::embed::{BundledEmbedder, EmbedError, Embedder};
 use crate::matrix::Matrix;
 use crate::pairs::Pairs;
@@ -111,6 +112,50 @@ const PATTERNS: [(&str, &str, &str); 4] = [
     ),
 ];
 
+/// Tells of new prompts which kinds of request they are, as [`found`] told it of a run's.
+#[derive(Debug, Default)]
+pub struct Kinds {
+    contexts: Vec<Context>,
+    /// Where one of the kinds is about harm.
+    harm: Option<Reader>,
+}
+
+impl Kinds {
+    /// Of these contexts, none of which is a column's.
+    ///
+    /// # Errors
+    /// Where the boxed cues for harm cannot be read.
+    pub fn new(contexts: Vec<Context>) -> Result<Self, ConceptBankError> {
+        let harm = contexts.iter().any(|context| context.context_id == HARM);
+        Ok(Self { harm: harm.then(|| Reader::new(None)).transpose()?, contexts })
+    }
+
+    /// Whether the prompt is of each kind, `[contexts]`.
+    pub fn of(&self, prompt: &str) -> Vec<bool> {
+        if self.contexts.is_empty() || prompt.trim().is_empty() {
+            return vec![false; self.contexts.len()];
+        }
+        let message = Message::of(prompt);
+        let of_topics = self.contexts.iter().any(|context| !context.words.is_empty());
+        let words = if of_topics { words(&message.last) } else { HashSet::new() };
+        let inside = |context: &Context| match context.context_id.as_str() {
+            HARM => self.harm.as_ref().is_some_and(|reader| reader.read(prompt).score >= UNSAFE),
+            FOLLOW_UP => message.turns > 1,
+            LONG => context.more_words_than.is_some_and(|most| message.words > most),
+            id => match KNOWN.iter().find(|(known, _, _)| *known == id) {
+                Some((_, _, pattern)) => pattern.is_match(&message.asked),
+                None => context.words.iter().any(|word| words.contains(word)),
+            },
+        };
+        self.contexts.iter().map(inside).collect()
+    }
+}
+
+/// Ids of the kinds that are no patterns.
+const HARM: &str = "asks_for_harm";
+const FOLLOW_UP: &str = "follow_up";
+const LONG: &str = "long_message";
+
 /// The contexts that the prompts have by themselves.
 #[derive(Debug, Clone, Default)]
 pub struct Finding {
@@ -161,9 +206,9 @@ pub fn found(pairs: &Pairs, seed: u64, reader: &Reader, cancel: &Cancel) -> Resu
         .par_iter()
         .map(|&pair| !cancel.requested() && reader.read(pairs.prompt.get(pair)).score >= UNSAFE)
         .collect();
-    add("asks_for_harm", "the request reads as asking for harm", harm);
+    add(HARM, "the request reads as asking for harm", harm);
     add(
-        "follow_up",
+        FOLLOW_UP,
         "the conversation has gone on (not its first message)",
         messages.iter().map(|message| message.turns > 1).collect(),
     );
@@ -174,7 +219,11 @@ pub fn found(pairs: &Pairs, seed: u64, reader: &Reader, cancel: &Cancel) -> Resu
     lengths.sort_unstable();
     let middle = lengths[lengths.len() / 2];
     let long = messages.iter().map(|message| message.words > middle).collect();
-    add("long_message", &format!("the message has more than {middle} words"), long);
+    add(LONG, &format!("the message has more than {middle} words"), long);
+    contexts
+        .iter_mut()
+        .filter(|own| own.context_id == LONG)
+        .for_each(|own| own.more_words_than = Some(middle));
     cancel.check()?;
     for topic in topics(&messages, seed, cancel)? {
         let inside = spread(&topic.inside);
@@ -239,6 +288,7 @@ fn topics(messages: &[Message<'_>], seed: u64, cancel: &Cancel) -> Result<Vec<Co
                 text: format!("the message mentions {}", listed(&named)),
                 source: ContextSource::Topic,
                 examples,
+                words: named.clone(),
                 inside: (0..messages.len()).map(inside).collect(),
                 ..Context::default()
             }

@@ -119,6 +119,13 @@ fn question(look: Look) -> Question<'static> {
 fn looked_at(world: &World, seed: u64) -> Contexts {
     let cancel = Cancel::default();
     let found = found(&world.pairs, seed, &Reader::new(None).unwrap(), &cancel).unwrap();
+    // A new prompt is read as the run's own were, and from what is kept of a kind.
+    let kept = serde_json::from_value(serde_json::to_value(&found.contexts).unwrap()).unwrap();
+    let kinds = Kinds::new(kept).unwrap();
+    for pair in (0..world.pairs.pair_id.len()).step_by(50) {
+        let there: Vec<bool> = found.contexts.iter().map(|kind| kind.inside[pair]).collect();
+        assert_eq!(kinds.of(world.pairs.prompt.get(pair)), there, "{}", world.pairs.prompt.get(pair));
+    }
     measure(&world.pairs, &world.sides, &world.described, found.contexts, question(Look::Promising), &cancel)
         .unwrap()
 }

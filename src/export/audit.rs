@@ -5,16 +5,17 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::tables;
-use crate::audit::Audit;
-use crate::store::{SCHEMA_VERSION, StoreError};
+use crate::audit::{Among, AmongRow, Audit, AuditRow};
+use crate::store::{Estimate, SCHEMA_VERSION, StoreError};
 
 /// The record.
-pub fn record(found: &Audit, judge: &str, reference: &str) -> Value {
-    let mut record = serde_json::to_value(found).unwrap_or_default();
+pub fn record(found: Option<&Audit>, among: Option<&Among>, judge: &str, reference: &str) -> Value {
+    let mut record = found.map_or(json!({}), |found| serde_json::to_value(found).unwrap_or_default());
     if let Some(fields) = record.as_object_mut() {
         fields.insert("schema_version".into(), json!(SCHEMA_VERSION));
-        fields.insert("judge".into(), json!(judge));
+        fields.insert("judge".into(), json!(found.map(|_| judge)));
         fields.insert("reference".into(), json!(reference));
+        fields.insert("annotators".into(), json!(among));
     }
     record
 }
@@ -23,7 +24,12 @@ pub fn record(found: &Audit, judge: &str, reference: &str) -> Value {
 ///
 /// # Errors
 /// Where the file cannot be written.
-pub fn write(path: &Path, found: &Audit) -> Result<(), StoreError> {
+pub fn write(path: &Path, found: Option<&Audit>, among: Option<&Among>) -> Result<(), StoreError> {
+    let alphas = among.map_or(&[][..], |among| &among.features);
+    let alpha = |id: &str| alphas.iter().find(|row| row.feature_id == id);
+    let differing = found.map_or(&[][..], |found| &found.features);
+    let rest =
+        alphas.iter().filter(|row| !differing.iter().any(|differing| differing.feature_id == row.feature_id));
     tables::write_csv(
         path,
         &[
@@ -39,22 +45,36 @@ pub fn write(path: &Path, found: &Audit) -> Result<(), StoreError> {
             "agreement",
             "kappa",
             "pairs",
+            "alpha",
+            "alpha_low",
+            "alpha_high",
+            "alpha_pairs",
         ],
-        found.features.iter().map(|row| {
-            [
-                row.feature_id.clone(),
-                row.description.clone(),
-                row.difference.value.to_string(),
-                row.difference.low.to_string(),
-                row.difference.high.to_string(),
-                row.p_holm.to_string(),
-                row.differs.to_string(),
-                row.reference.value.to_string(),
-                row.judge.value.to_string(),
-                row.agreement.value.to_string(),
-                row.kappa.map_or_else(String::new, |kappa| kappa.to_string()),
-                row.difference.n.to_string(),
-            ]
-        }),
+        (differing.iter())
+            .map(|row| cells(&row.feature_id, &row.description, Some(row), alpha(&row.feature_id)))
+            .chain(rest.map(|row| cells(&row.feature_id, &row.description, None, Some(row)))),
     )
+}
+
+fn cells(id: &str, description: &str, row: Option<&AuditRow>, alpha: Option<&AmongRow>) -> [String; 16] {
+    let of = |cell: fn(&AuditRow) -> String| row.map_or_else(String::new, cell);
+    let alpha_of = |cell: fn(&Estimate) -> String| alpha.map_or_else(String::new, |row| cell(&row.alpha));
+    [
+        id.to_owned(),
+        description.to_owned(),
+        of(|row| row.difference.value.to_string()),
+        of(|row| row.difference.low.to_string()),
+        of(|row| row.difference.high.to_string()),
+        of(|row| row.p_holm.to_string()),
+        of(|row| row.differs.to_string()),
+        of(|row| row.reference.value.to_string()),
+        of(|row| row.judge.value.to_string()),
+        of(|row| row.agreement.value.to_string()),
+        of(|row| row.kappa.map_or_else(String::new, |kappa| kappa.to_string())),
+        of(|row| row.difference.n.to_string()),
+        alpha_of(|alpha| alpha.value.to_string()),
+        alpha_of(|alpha| alpha.low.to_string()),
+        alpha_of(|alpha| alpha.high.to_string()),
+        alpha_of(|alpha| alpha.n.to_string()),
+    ]
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::tables;
-use crate::reasons::{ReasonRow, Reasons};
+use crate::reasons::{ReasonRow, Reasons, Verdict, Wanted};
 use crate::store::{Estimate, SCHEMA_VERSION, StoreError};
 
 /// The record.
@@ -69,7 +69,7 @@ fn cells(row: &ReasonRow) -> [String; 28] {
     [
         row.feature_id.clone(),
         row.description.clone(),
-        row.principle.unwrap_or("").to_owned(),
+        row.principle.map_or("", Wanted::name).to_owned(),
         row.reasons.to_string(),
         row.merit.to_string(),
         row.fault.to_string(),
@@ -87,7 +87,7 @@ fn cells(row: &ReasonRow) -> [String; 28] {
         high(followed),
         n(followed),
         p(row.followed_p_holm),
-        row.verdict.unwrap_or("").to_owned(),
+        row.verdict.map_or("", Verdict::name).to_owned(),
         value(row.wins.merit.as_ref()),
         value(row.wins.fault.as_ref()),
         value(row.wins.silent.as_ref()),

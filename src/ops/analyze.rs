@@ -11,7 +11,7 @@ use crate::cache::{self, Cache};
 use crate::config::{Config, ConfigError, Describer, SaeMode};
 use crate::constitution::{self, Findings};
 use crate::context::{Cancel, Context, Observer, Relay, Stopped};
-use crate::contexts::{self, Contexts, Look, Question};
+use crate::contexts::{self, ContextSource, Contexts, Kinds, Look, Question};
 use crate::dataset;
 use crate::describe::judging::Plan;
 use crate::describe::known::{ConceptBank, ConceptBankError};
@@ -44,7 +44,7 @@ use crate::sae::{
     self, Checkpoint, Compute, Control, DeviceChoice, Progress, Sae, SaeCard, SaeConfig, SaeError,
     SentenceSae, TrainData, TrainReport,
 };
-use crate::score::{self, Learned, ScoreError, Weights};
+use crate::score::{self, Claimed, Learned, ScoreError, Weights};
 use crate::sentences::SentenceTable;
 use crate::store::{
     EmbeddingRecord, LanguageRecord, Manifest, RunDir, SentenceMetrics, StoreError, fingerprint, output,
@@ -623,6 +623,7 @@ fn estimate(
         let (models, difference, embedder) = measured.reader;
         let sentences = SentenceReader::new(models, difference, embedder, &described.features, context);
         let page = page::render(page::Input {
+            questions: &page::Questions::default(),
             manifest: &analysis.manifest,
             findings: &analysis.findings,
             contexts: &analysis.contexts,
@@ -653,7 +654,7 @@ fn estimate(
         annotated_pairs::write(&run.file("annotated_pairs.json"), input)?;
         Ok(())
     })?;
-    score_stage(&mut run, observer, &described, &principles_print)?;
+    score_stage(&mut run, observer, data, &analysis.contexts, &principles_print)?;
     run.save()?;
     analysis.manifest = run.manifest.clone();
     Ok(analysis)
@@ -731,22 +732,58 @@ fn contexts_stage(
 /// Features in kinds of request that a run keeps beside what is claimed, the surest; `wimhf contexts` writes all.
 const LEADS: usize = 50;
 
+/// The kinds of request in which a feature is claimed to be rewarded otherwise, and which features in which; those of columns are left
+/// out, since new pairs need not have them.
+fn claimed(contexts: &Contexts, features: &[Feature]) -> (Vec<contexts::Context>, Vec<(usize, usize)>) {
+    let mut kinds: Vec<contexts::Context> = Vec::new();
+    let mut terms = Vec::new();
+    for claim in contexts.claims() {
+        let own = contexts.contexts.iter().find(|own| own.context_id == claim.context_id);
+        let feature = features.iter().position(|feature| feature.feature_id == claim.feature_id);
+        let (Some(own), Some(feature)) = (own, feature) else { continue };
+        if own.source == ContextSource::Column {
+            continue;
+        }
+        let known = kinds.iter().position(|kind| kind.context_id == own.context_id);
+        let kind = known.unwrap_or_else(|| {
+            kinds.push(own.clone());
+            kinds.len() - 1
+        });
+        terms.push((kind, feature));
+    }
+    (kinds, terms)
+}
+
 /// What scoring new pairs needs, so that a run on a disk that cannot be written to can be scored. Labels that nothing
 /// can be learned from leave nothing: whoever scores is told so then.
 fn score_stage(
     run: &mut RunDir,
     observer: &mut dyn Observer,
-    described: &Described,
+    Measured { pairs, described, .. }: Measured<'_>,
+    contexts: &Contexts,
     principles_print: &str,
 ) -> Result<(), AnalyzeError> {
-    let print = fingerprint("score", &(principles_print, score::SCHEMA_VERSION));
+    let (kinds, terms) = claimed(contexts, &described.features);
+    // As it was before there were claims, where there are none.
+    let print = match terms.is_empty() {
+        true => fingerprint("score", &(principles_print, score::SCHEMA_VERSION)),
+        false => fingerprint("score", &(principles_print, score::SCHEMA_VERSION, &kinds, &terms)),
+    };
     let Some(open) = run.begin("score", &print) else {
         observer.finished("score", 0.0, true);
         return Ok(());
     };
     run.cancel.check()?;
     observer.stage("score", 0);
+    let mut inside = vec![Vec::new(); kinds.len()];
+    if !kinds.is_empty() {
+        let told = Kinds::new(kinds.clone())?;
+        for pair in 0..pairs.pair_id.len() {
+            inside.iter_mut().zip(told.of(pairs.prompt.get(pair))).for_each(|(own, there)| own.push(there));
+        }
+    }
     let learned = Learned {
+        claimed: Claimed { contexts: &kinds, inside: &inside, terms: &terms },
         path: run.path(),
         manifest: &run.manifest,
         features: &described.features,

@@ -1,12 +1,13 @@
 //! Two judges on the pairs of a run: which features one rewards more than the other.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 
-use crate::audit::{self, Audit, Judged, Looked};
+use crate::audit::{self, Among, Audit, FEWEST, Judged, Looked, Votes};
 use crate::dataset::{locate, read_options};
 use crate::describe::FeatureSource;
 use crate::export::audit as tables;
+use crate::matrix::Matrix;
 use crate::pairs::{self, LabelMap, LabelScale, MISSING, Pairs, PairsError, ReadOptions};
 use crate::run::{Run, RunError, Source};
 use crate::store::{StoreError, write_json};
@@ -35,9 +36,11 @@ pub struct AuditRequest {
 /// What came out, and where it was written.
 #[derive(Debug, Clone)]
 pub struct Audited {
-    /// What differs.
-    pub found: Audit,
-    /// What the judge is called.
+    /// What differs; nothing where no judge was named.
+    pub found: Option<Audit>,
+    /// How far the people behind the run's labels agree, where several judged the same pairs.
+    pub among: Option<Among>,
+    /// What the judge is called; empty where none was named.
     pub judge: String,
     /// What it is held against.
     pub reference: String,
@@ -51,7 +54,7 @@ pub struct Audited {
 pub enum AuditError {
     /// No judge.
     #[error(
-        "nothing says whose labels to look at\nhint: `--judge-column COLUMN`, `--judge-scores FIRST,SECOND`, or `--judge-data FILE` with the same pairs"
+        "nothing says whose labels to look at, and there are no {FEWEST} pairs that several annotators judged\nhint: `--judge-column COLUMN`, `--judge-scores FIRST,SECOND`, or `--judge-data FILE` with the same pairs"
     )]
     NoJudge,
     /// Too many judges.
@@ -80,10 +83,7 @@ pub enum AuditError {
     Store(#[from] StoreError),
 }
 
-/// Pairs in common below which nothing is compared.
-const FEWEST: usize = 20;
-
-/// Holds a judge's labels against the run's.
+/// Holds a judge's labels against the run's, and the run's annotators against each other.
 ///
 /// # Errors
 /// See [`AuditError`].
@@ -94,8 +94,85 @@ pub fn audit(run: &Run, request: &AuditRequest) -> Result<Audited, AuditError> {
         run.may_write_into(&folder, &["audit.json", "audit.csv"], &[], request.force)?;
     }
     let source = run.source()?;
+    let presence = run.presence()?;
+    let looked = looked(run);
+    let (votes, people) = votes(&source.pairs);
+    let among = audit::among(&votes, people, &presence, &looked);
+    let no_judge =
+        request.judge_column.is_none() && request.judge_scores.is_none() && request.judge_data.is_none();
+    let (judge, reference, found) = match no_judge {
+        true if among.is_none() || request.against.is_some() => return Err(AuditError::NoJudge),
+        true => (String::new(), OWN.to_owned(), None),
+        false => {
+            let (judge, reference, found) = beside(run, request, &source, &presence, &looked)?;
+            (judge, reference, Some(found))
+        }
+    };
+    std::fs::create_dir_all(&folder).map_err(|source| StoreError::Io {
+        action: "make the folder",
+        path: folder.clone(),
+        source,
+    })?;
+    run.may_write_into(&folder, &["audit.json", "audit.csv"], &[], request.force)?;
+    let (json, csv) = (folder.join("audit.json"), folder.join("audit.csv"));
+    write_json(&json, &tables::record(found.as_ref(), among.as_ref(), &judge, &reference))?;
+    tables::write(&csv, found.as_ref(), among.as_ref())?;
+    Ok(Audited { found, among, judge, reference, files: vec![json, csv] })
+}
+
+/// What the labels of the run are called.
+const OWN: &str = "the run's labels";
+
+/// The features that are looked at.
+fn looked(run: &Run) -> Vec<Looked> {
+    (run.features.iter().enumerate())
+        .filter(|(_, feature)| {
+            feature.speaks() && feature.is_said() && feature.source != FeatureSource::Theme
+        })
+        // Length is looked at once, as length.
+        .filter(|(_, feature)| feature.source == FeatureSource::Known || !feature.is_about("length"))
+        .map(|(column, feature)| Looked {
+            column,
+            feature_id: feature.feature_id.clone(),
+            description: feature.description.clone(),
+            is_length: feature.is_about("length"),
+        })
+        .collect()
+}
+
+/// What the annotators of the run said of each pair, and how many annotators there are.
+fn votes(pairs: &Pairs) -> (Vec<Votes>, usize) {
+    let judgements = &pairs.judgements;
+    let mut by_pair: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
+    let mut people = HashSet::new();
+    for (at, &pair) in judgements.pair.iter().enumerate() {
+        let (label, annotator) = (judgements.label[at], judgements.annotator[at]);
+        // Nobody's labels are those of one.
+        if !label.is_nan() && annotator != MISSING {
+            people.insert(annotator);
+            by_pair.entry(pair).or_default().push(f64::from(label));
+        }
+    }
+    let votes = by_pair.into_iter();
+    (votes.map(|(pair, labels)| Votes { pair, prompt: prompt(pairs, pair), labels }).collect(), people.len())
+}
+
+/// What a pair shares with others; pairs without a prompt share nothing.
+fn prompt(pairs: &Pairs, pair: u32) -> u32 {
+    let key = pairs.prompt_key[pair as usize];
+    if key == MISSING { MISSING / 2 + pair } else { key }
+}
+
+/// The judge's name, what it is held against, and what differs.
+fn beside(
+    run: &Run,
+    request: &AuditRequest,
+    source: &Source,
+    presence: &Matrix,
+    looked: &[Looked],
+) -> Result<(String, String, Audit), AuditError> {
     let mut notes = Vec::new();
-    let (judge, votes) = judge(run, request, &source, &mut notes)?;
+    let (judge, votes) = judge(run, request, source, &mut notes)?;
     let (reference, own) = match &request.against {
         Some(column) => (
             column.clone(),
@@ -107,7 +184,7 @@ pub fn audit(run: &Run, request: &AuditRequest) -> Result<Audited, AuditError> {
                 &mut notes,
             )?,
         ),
-        None => ("the run's labels".to_owned(), means(&source.pairs)),
+        None => (OWN.to_owned(), means(&source.pairs)),
     };
     let (judged, ties) = joined(&source.pairs, &own, &votes);
     for (who, ties) in [(&judge, ties.judge), (&reference, ties.reference)] {
@@ -123,35 +200,17 @@ pub fn audit(run: &Run, request: &AuditRequest) -> Result<Audited, AuditError> {
     if missing > 0 {
         notes.push(format!("{missing} of {} pairs have no label by {judge}", votes.len()));
     }
-    let (activations, presence) = (run.stated()?, run.presence()?);
-    let looked: Vec<Looked> = (run.features.iter().enumerate())
-        .filter(|(_, feature)| {
-            feature.speaks() && feature.is_said() && feature.source != FeatureSource::Theme
-        })
-        // Length is looked at once, as length.
-        .filter(|(_, feature)| feature.source == FeatureSource::Known || !feature.is_about("length"))
-        .map(|(column, feature)| Looked {
-            column,
-            feature_id: feature.feature_id.clone(),
-            description: feature.description.clone(),
-            is_length: feature.is_about("length"),
-        })
-        .collect();
+    if own == votes {
+        notes.push(format!(
+            "{judge} says the same as {reference} of every pair: these may be the same labels"
+        ));
+    }
     let ids = &source.pairs.pair_id;
     let mut found =
-        audit::audit(&judged, &presence, &activations, &looked, |pair| ids[pair as usize].clone());
+        audit::audit(&judged, presence, &run.stated()?, looked, |pair| ids[pair as usize].clone());
     notes.append(&mut found.notes);
     found.notes = notes;
-    std::fs::create_dir_all(&folder).map_err(|source| StoreError::Io {
-        action: "make the folder",
-        path: folder.clone(),
-        source,
-    })?;
-    run.may_write_into(&folder, &["audit.json", "audit.csv"], &[], request.force)?;
-    let (json, csv) = (folder.join("audit.json"), folder.join("audit.csv"));
-    write_json(&json, &tables::record(&found, &judge, &reference))?;
-    tables::write(&csv, &found)?;
-    Ok(Audited { found, judge, reference, files: vec![json, csv] })
+    Ok((judge, reference, found))
 }
 
 /// The judge's name, and its preference for A of each pair of the run.
@@ -299,11 +358,10 @@ fn joined(pairs: &Pairs, reference: &[Option<f64>], judge: &[Option<f64>]) -> (J
         if *vote == 0.5 || *own == 0.5 {
             continue;
         }
-        let key = pairs.prompt_key[pair];
         judged.pair.push(pair as u32);
         judged.reference.push(*own);
         judged.judge.push(*vote);
-        judged.prompt.push(if key == MISSING { MISSING / 2 + pair as u32 } else { key });
+        judged.prompt.push(prompt(pairs, pair as u32));
         judged.length.push(f64::from(pairs.length_delta[pair]));
         judged.log_ratio.push(pairs.log_length_ratio.get(pair).map_or(0.0, |ratio| f64::from(*ratio)));
     }

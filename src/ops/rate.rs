@@ -52,9 +52,9 @@ pub struct Rated {
 pub enum RateError {
     /// No columns name models.
     #[error(
-        "no columns of `{0}` name the models\nhint: `--model-columns FIRST,SECOND`, the columns with the model of each response"
+        "no columns of `{data}` name the models\nhint: `--model-columns FIRST,SECOND`, the columns with the model of each response; columns seen: {seen}"
     )]
-    NoColumns(String),
+    NoColumns { data: String, seen: String },
     /// The columns are not in one file on disk.
     #[error(
         "models are read from columns of one dataset on disk, and this run has several sources or one on the Hub\nhint: put them into one file, or download the dataset"
@@ -157,8 +157,9 @@ fn named(
     if let Some((first, second)) = &request.columns {
         return Ok(((first.clone(), second.clone()), read(first)?, read(second)?));
     }
-    let (first, second) =
-        pairs::find_columns(data, &MODEL_COLUMNS)?.ok_or_else(|| RateError::NoColumns(data.to_owned()))?;
+    let Some((first, second)) = pairs::find_columns(data, &MODEL_COLUMNS)? else {
+        return Err(RateError::NoColumns { data: data.to_owned(), seen: pairs::describe_columns(data)? });
+    };
     let (one, other) = (read(&first)?, read(&second)?);
     Ok(((first, second), one, other))
 }

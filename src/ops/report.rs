@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::contexts::Contexts;
 use crate::featurizer::SentenceReader;
 use crate::personalize;
+use crate::report::page::Questions;
 use crate::report::{mask, page};
 use crate::run::{Run, RunError};
 use crate::sae::DeviceChoice;
@@ -51,8 +52,7 @@ pub fn page(run: &Run, anonymise: bool) -> Result<String, RunError> {
         }
     }
     // Runs of an earlier version have none.
-    let file = run.path.join("contexts.json");
-    let mut contexts: Contexts = if file.exists() { read_json(&file)? } else { Contexts::default() };
+    let mut contexts: Contexts = kept(run, "contexts.json")?.unwrap_or_default();
     if anonymise {
         for text in contexts.contexts.iter_mut().flat_map(|context| &mut context.examples) {
             *text = mask(text).into_owned();
@@ -60,6 +60,11 @@ pub fn page(run: &Run, anonymise: bool) -> Result<String, RunError> {
         for row in &mut contexts.rows {
             row.statement = mask(&row.statement).into_owned();
         }
+    }
+    let mut questions = questions(run)?;
+    questions.keep_current(&run.features);
+    if anonymise {
+        questions.anonymise();
     }
     let bank = run.bank()?;
     let sentences = SentenceReader::of(run, DeviceChoice::Auto)?;
@@ -69,6 +74,7 @@ pub fn page(run: &Run, anonymise: bool) -> Result<String, RunError> {
         manifest: &run.manifest,
         findings: &findings,
         contexts: &contexts,
+        questions: &questions,
         described: &described,
         pairs: &source.pairs,
         sides: &source.sides,
@@ -80,6 +86,22 @@ pub fn page(run: &Run, anonymise: bool) -> Result<String, RunError> {
     // A page that was stopped lacks what it had not come to.
     cancel.check()?;
     Ok(page)
+}
+
+/// What was asked of the run, where its records lie in it.
+fn questions(run: &Run) -> Result<Questions, RunError> {
+    Ok(Questions {
+        audit: kept(run, "audit/audit.json")?,
+        models: kept(run, "models/models.json")?,
+        reasons: kept(run, "reasons/reasons.json")?,
+        outdated: Vec::new(),
+    })
+}
+
+/// A record of the run, if it is there.
+fn kept<T: serde::de::DeserializeOwned>(run: &Run, name: &str) -> Result<Option<T>, RunError> {
+    let file = run.path.join(name);
+    if file.exists() { Ok(Some(read_json(&file)?)) } else { Ok(None) }
 }
 
 /// Writes the page, and says where.

@@ -19,6 +19,16 @@ pub fn find_columns(source: &str, wanted: &[(&str, &str)]) -> Result<Option<(Str
     Ok(wanted.iter().find_map(|(first, second)| Some((columns.find(&[first])?, columns.find(&[second])?))))
 }
 
+/// The columns of a source's first file, in words.
+///
+/// # Errors
+/// Where the source cannot be read.
+pub fn describe_columns(source: &str) -> Result<String, PairsError> {
+    let (files, _) = source::locate(source)?;
+    let Some(file) = files.first() else { return Ok(String::new()) };
+    Ok(Table::open(file, &mut Sha256::new())?.columns.describe())
+}
+
 /// Values of the column `name` of a source, `[rows]`, as texts; `None` where a row has none.
 ///
 /// Rows count as in [`super::Labels::row`]. `flag` is what the user named the column with.

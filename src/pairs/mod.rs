@@ -39,7 +39,7 @@ use polars::prelude::StringChunked;
 use crate::matrix::Matrix;
 
 pub use codes::{LabelMap, LabelScale, Meaning};
-pub use column::{column, find_columns};
+pub use column::{column, describe_columns, find_columns};
 pub use error::PairsError;
 pub use inspect::{Inspection, inspect};
 pub use options::ReadOptions;

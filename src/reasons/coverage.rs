@@ -9,7 +9,7 @@
 //! ```
 
 use rand::seq::SliceRandom;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::resolved::Resolved;
 use crate::matrix::Matrix;
@@ -29,7 +29,7 @@ pub struct Sign {
 }
 
 /// How far the principles explain what the reasons praise and complain about.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Coverage {
     /// Things that reasons praise or complain about.
     pub aspects: usize,

@@ -11,7 +11,7 @@
 //! Errors are clustered by prompt and annotator; p-values are corrected (Holm) over all features and the three tests.
 
 use rayon::prelude::*;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::coverage::{self, Coverage, Sign};
 use super::reading::Reader;
@@ -54,7 +54,7 @@ pub struct Asked<'a> {
 }
 
 /// How often the response with more of a feature wins, by what the reason says of it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct When {
     /// Where more of it is called good.
     pub merit: Option<Estimate>,
@@ -64,15 +64,58 @@ pub struct When {
     pub silent: Option<Estimate>,
 }
 
+/// What a principle wants of its feature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wanted {
+    /// More of it.
+    Prefer,
+    /// Less of it.
+    Avoid,
+}
+
+/// Whether labels go the way that the reasons say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Beyond chance.
+    Followed,
+    /// The other way, beyond chance.
+    NotFollowed,
+    /// Neither is seen.
+    Unclear,
+}
+
+impl Verdict {
+    /// As the files have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Followed => "followed",
+            Self::NotFollowed => "not_followed",
+            Self::Unclear => "unclear",
+        }
+    }
+}
+
+impl Wanted {
+    /// As the files have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Prefer => "prefer",
+            Self::Avoid => "avoid",
+        }
+    }
+}
+
 /// One feature.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ReasonRow {
     /// As in `features.parquet`.
     pub feature_id: String,
     /// In words.
     pub description: String,
-    /// `prefer`, `avoid`, or nothing where the labels confirm neither.
-    pub principle: Option<&'static str>,
+    /// Nothing where the labels confirm neither.
+    pub principle: Option<Wanted>,
     /// Reasons that name it.
     pub reasons: usize,
     /// Their share of the reasons that say anything.
@@ -101,8 +144,8 @@ pub struct ReasonRow {
     pub followed_p_holm: Option<f64>,
     /// p of `tells`, corrected.
     pub tells_p_holm: Option<f64>,
-    /// `followed`, `not_followed` (beyond chance), or `unclear`; nothing where there are too few.
-    pub verdict: Option<&'static str>,
+    /// Nothing where there are too few.
+    pub verdict: Option<Verdict>,
     /// Of the reasons in pairs that differ in it: share that name it.
     pub named_where_it_differs: Option<Estimate>,
     /// A principle that surely fewer than [`NEVER`] of these reasons name.
@@ -112,7 +155,7 @@ pub struct ReasonRow {
 }
 
 /// What was found.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Reasons {
     /// Reasons that were read.
     pub reasons: usize,
@@ -426,7 +469,7 @@ fn row(
     let row = ReasonRow {
         feature_id: asked.features[feature].feature_id.clone(),
         description: asked.features[feature].description.clone(),
-        principle: sign.map(|sign| if sign > 0 { "prefer" } else { "avoid" }),
+        principle: sign.map(|sign| if sign > 0 { Wanted::Prefer } else { Wanted::Avoid }),
         reasons: seen.named.len(),
         named: figures.estimate(&everywhere, &flags).unwrap_or(none),
         merit: count(&|told| told.merit > 0),
@@ -462,9 +505,9 @@ fn correct(rows: &mut [(ReasonRow, [Option<f64>; 3])]) {
         let of = |test: usize| p[test].map(|_| corrected[test]).filter(|p| p.is_finite());
         (row.true_p_holm, row.followed_p_holm, row.tells_p_holm) = (of(0), of(1), of(2));
         row.verdict = row.followed_p_holm.map(|p| match row.followed {
-            Some(followed) if p < ALPHA && followed.value > 0.5 => "followed",
-            Some(_) if p < ALPHA => "not_followed",
-            _ => "unclear",
+            Some(followed) if p < ALPHA && followed.value > 0.5 => Verdict::Followed,
+            Some(_) if p < ALPHA => Verdict::NotFollowed,
+            _ => Verdict::Unclear,
         });
     }
 }

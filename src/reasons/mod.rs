@@ -29,7 +29,7 @@ mod themes;
 
 pub use clauses::{Clause, Who, clauses};
 pub use coverage::{Coverage, ROUNDS, Sign};
-pub use measure::{ALPHA, Asked, FEWEST, NEVER, ReasonRow, Reasons, When, measure};
+pub use measure::{ALPHA, Asked, FEWEST, NEVER, ReasonRow, Reasons, Verdict, Wanted, When, measure};
 pub use reading::{Read, Reader, Statement};
 pub use resolved::{Aspect, Given, Loose, Resolved, Told, resolve};
 pub use themes::Unnamed;

@@ -401,7 +401,7 @@ fn three_tenths_that_are_not_followed_are_found_within_the_interval() {
     assert!(inside >= 17, "{inside} of 20");
     let found = found(&world(7, 4000, 0.3));
     let longer = found.features.iter().find(|row| row.feature_id == "known_longer").unwrap();
-    assert_eq!(longer.verdict, Some("followed"));
+    assert_eq!(longer.verdict, Some(Verdict::Followed));
     assert!(longer.true_p_holm.unwrap() < ALPHA && !longer.not_followed.is_empty());
     let [merit, fault] = [longer.wins.merit.unwrap(), longer.wins.fault.unwrap()];
     assert!(merit.low > 0.5 && fault.high < 0.5, "{merit:?} {fault:?}");

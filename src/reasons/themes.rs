@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::clauses::{content, stem};
 use super::resolved::Loose;
@@ -20,7 +20,7 @@ const BESIDE_SHARE: f64 = 0.2;
 const QUOTED: usize = 3;
 
 /// Something that reasons say and no feature covers.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Unnamed {
     /// Its word, and those that often stand beside it.
     pub words: Vec<String>,

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! s = weight_length · ℓ + weight_ratio · log((1 + words of A) / (1 + words of B)) + Σ_f weight_f · z_f
+//!     + Σ over claims (f, kind of request) of weight_fk · z_f, where the prompt is of that kind
 //! P(A preferred) = σ(slope · s)
 //! ```
 //!
@@ -24,6 +25,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::context::{Cancel, Stopped};
+use crate::contexts::Context;
 use crate::describe::{Feature, FeatureSource};
 use crate::effects::auc;
 use crate::effects::clusters::Clusters;
@@ -135,6 +137,9 @@ pub struct Weights {
     pub full: Fitted,
     /// With vectors only: the features of the autoencoder over differences, nothing of length.
     pub vectors: Fitted,
+    /// Kinds of request in which a feature has a weight of its own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub contexts: Vec<Context>,
     /// How the run's own pairs look, for comparison with new ones.
     pub looks: drift::BaselineStats,
 }
@@ -149,6 +154,9 @@ pub struct Fitted {
     pub length_ratio: f64,
     /// Per unit of activation, `[features]`; 0 where a feature is not used.
     pub weights: Vec<f64>,
+    /// What is added in a kind of request, where the run claims that a feature is rewarded otherwise there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub by_context: Vec<ByContext>,
     /// Makes the probabilities honest on labels that did not make the weights.
     pub slope: f64,
     /// Labels that the weights come from.
@@ -157,6 +165,35 @@ pub struct Fitted {
     pub c: Option<f64>,
     /// The same model fitted on the other sides' labels, on held-out ones.
     pub held_out: Option<Quality>,
+}
+
+/// A weight that counts in one kind of request alone.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ByContext {
+    /// Index into [`Weights::contexts`].
+    pub context: usize,
+    /// Index into [`Weights::features`].
+    pub feature: usize,
+    /// Per unit of activation, on top of the feature's own weight.
+    pub weight: f64,
+}
+
+/// Features that a run claims to be rewarded otherwise in some kinds of request.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Claimed<'a> {
+    /// The kinds of request.
+    pub contexts: &'a [Context],
+    /// Whether each pair is of each kind, `[contexts][pairs]`.
+    pub inside: &'a [Vec<bool>],
+    /// Kind and feature, by index.
+    pub terms: &'a [(usize, usize)],
+}
+
+impl Claimed<'_> {
+    /// Kinds that a pair is of.
+    fn of(&self, pair: u32) -> Vec<bool> {
+        self.inside.iter().map(|inside| inside.get(pair as usize) == Some(&true)).collect()
+    }
 }
 
 /// How the lengths of a pair's responses differ.
@@ -204,6 +241,8 @@ pub struct Learned<'a> {
     pub features: &'a [Feature],
     /// `[pairs, features]`
     pub activations: &'a Matrix,
+    /// What depends on the kind of request.
+    pub claimed: Claimed<'a>,
 }
 
 impl Weights {
@@ -222,8 +261,10 @@ impl Weights {
         }
         let activations = run.activations()?;
         let Run { path, manifest, features, .. } = run;
-        let made =
-            Self::fit(Learned { path, manifest, features, activations: &activations }, &run.context.cancel)?;
+        let made = Self::fit(
+            Learned { path, manifest, features, activations: &activations, claimed: Claimed::default() },
+            &run.context.cancel,
+        )?;
         // A disk that nothing can be written to keeps nobody from scoring: the next call makes them again.
         let _ = made.keep(&run.path);
         Ok(made)
@@ -235,7 +276,7 @@ impl Weights {
     /// As for [`Self::of`], and [`ScoreError::Stopped`].
     pub fn fit(run: Learned<'_>, cancel: &Cancel) -> Result<Self, ScoreError> {
         let labels = RunLabels::read(run.path, run.manifest.seed)?;
-        let (activations, features) = (run.activations, run.features);
+        let (activations, features, claimed) = (run.activations, run.features, run.claimed);
         let found = features.iter().filter(|feature| feature.source.is_found()).count();
         let delta: Vec<f32> = labels.length.iter().map(|lengths| lengths.delta).collect();
         let looks = drift::BaselineStats::of(activations, &delta, found, run.manifest.metrics.nmse);
@@ -243,17 +284,25 @@ impl Weights {
         // What labels found looks better on these labels than it is, in every fifth of them.
         let unseen = |column: &usize| features[*column].source != FeatureSource::Theme;
         let unseen: Vec<usize> = all.iter().copied().filter(unseen).collect();
-        let full = labels.fit(activations, &unseen, true, cancel)?;
+        let full = labels.fit(activations, (&unseen, claimed), true, cancel)?;
         let of_vectors = |column: &usize| features[*column].source == FeatureSource::Difference;
         let of_vectors: Vec<usize> = all.iter().copied().filter(of_vectors).collect();
-        let vectors = labels.fit(activations, &of_vectors, false, cancel)?;
+        let vectors = labels.fit(activations, (&of_vectors, Claimed::default()), false, cancel)?;
+        let formula = "score = length * (words in A - words in B) + length_ratio * log((1 + words in A) / (1 + words in B)) + sum(weights * activations)";
+        let by_context = match claimed.terms.is_empty() {
+            true => "",
+            false => {
+                " + sum(by_context.weight * activations[by_context.feature], where the prompt is of by_context.context)"
+            }
+        };
         Ok(Self {
             schema_version: SCHEMA_VERSION,
             fingerprint: fingerprint(run.manifest),
-            formula: "score = length * (words in A - words in B) + length_ratio * log((1 + words in A) / (1 + words in B)) + sum(weights * activations); P(A preferred) = 1 / (1 + exp(-slope * score))".into(),
+            formula: format!("{formula}{by_context}; P(A preferred) = 1 / (1 + exp(-slope * score))"),
             features: features.iter().map(|feature| feature.feature_id.clone()).collect(),
             full,
             vectors,
+            contexts: claimed.contexts.to_vec(),
             looks,
         })
     }
@@ -367,18 +416,19 @@ impl RunLabels {
         (0..MOST_LABELS).map(|i| all[i * all.len() / MOST_LABELS]).collect()
     }
 
-    /// Weights of `columns`, with or without length: measured, then fitted on all labels.
+    /// Weights of `columns`, with or without length: measured, then fitted on all labels. What is claimed of kinds of request
+    /// was chosen with all labels, so it takes no part in the measuring.
     fn fit(
         &self,
         activations: &Matrix,
-        columns: &[usize],
+        (columns, claimed): (&[usize], Claimed<'_>),
         length: bool,
         cancel: &Cancel,
     ) -> Result<Fitted, ScoreError> {
         if columns.is_empty() && !length {
             return Ok(Fitted { weights: vec![0.0; activations.cols], ..Fitted::default() });
         }
-        let job = Job { labels: self, activations, columns, length, cancel };
+        let job = Job { labels: self, activations, columns, claimed: Claimed::default(), length, cancel };
         let (explore, held_out) = (self.usable(|held_out| !held_out), self.usable(|held_out| held_out));
         let c = job.strength(&explore)?;
         let tried = job.weights(&explore, c).map_err(|outcome| ScoreError::NoLabels(why(outcome)))?;
@@ -386,6 +436,7 @@ impl RunLabels {
         let quality = self.quality(&held_out, &scores, &labels, job.slope(&explore, c));
 
         let all = self.usable(|_| true);
+        let job = Job { claimed, ..job };
         let c = job.strength(&all)?;
         let mut fitted = job.weights(&all, c).map_err(|outcome| ScoreError::NoLabels(why(outcome)))?;
         fitted.c = c;
@@ -437,6 +488,7 @@ struct Job<'a> {
     labels: &'a RunLabels,
     activations: &'a Matrix,
     columns: &'a [usize],
+    claimed: Claimed<'a>,
     length: bool,
     cancel: &'a Cancel,
 }
@@ -449,7 +501,8 @@ impl Job<'_> {
 
     /// The ridge-logistic at C on some labels.
     fn weights(&self, rows: &[usize], c: Option<f64>) -> Result<Fitted, Outcome> {
-        let cols = self.columns.len() + self.lengths();
+        let terms = self.claimed.terms;
+        let cols = self.columns.len() + self.lengths() + terms.len();
         // Through the origin: a pair counts the same whichever response stands first.
         let mut design = Matrix { values: Vec::with_capacity(cols * rows.len()), cols };
         let mut y = Vec::with_capacity(rows.len());
@@ -460,6 +513,10 @@ impl Job<'_> {
                 design.values.extend([delta, log_ratio]);
             }
             design.values.extend(self.columns.iter().map(|&column| z[column]));
+            let inside = self.claimed.of(self.labels.pair[row]);
+            design
+                .values
+                .extend(terms.iter().map(|&(kind, column)| if inside[kind] { z[column] } else { 0.0 }));
             y.push(self.labels.label[row]);
         }
         let n = rows.len().max(1) as f64;
@@ -480,11 +537,16 @@ impl Job<'_> {
         for (&column, &weight) in self.columns.iter().zip(&linear.coefficients[self.lengths()..]) {
             weights[column] = weight;
         }
+        let own = linear.coefficients[self.lengths() + self.columns.len()..].iter();
+        let by_context = terms.iter().zip(own);
+        let by_context =
+            by_context.map(|(&(context, feature), &weight)| ByContext { context, feature, weight }).collect();
         let at = |place: usize| if self.length { linear.coefficients[place] } else { 0.0 };
         Ok(Fitted {
             length: at(0),
             length_ratio: at(1),
             weights,
+            by_context,
             slope: 1.0,
             labels: rows.len(),
             c: None,
@@ -495,7 +557,9 @@ impl Job<'_> {
     /// Scores and labels of some rows.
     fn scores(&self, fitted: &Fitted, rows: &[usize]) -> (Vec<f64>, Vec<f64>) {
         let score = |&row: &usize| {
-            fitted.score(self.activations.row(self.labels.pair[row] as usize), self.labels.length[row])
+            let pair = self.labels.pair[row];
+            let inside = self.claimed.of(pair);
+            fitted.score(self.activations.row(pair as usize), self.labels.length[row], &inside)
         };
         (rows.iter().map(score).collect(), rows.iter().map(|&row| self.labels.label[row]).collect())
     }
@@ -583,10 +647,24 @@ fn slope(scores: &[f64], labels: &[f64]) -> f64 {
 }
 
 impl Fitted {
-    /// Log-odds before the slope.
-    pub fn score(&self, activations: &[f32], lengths: Lengths) -> f64 {
+    /// Log-odds before the slope; `inside` says which of [`Weights::contexts`] the prompt is of.
+    pub fn score(&self, activations: &[f32], lengths: Lengths, inside: &[bool]) -> f64 {
         let features: f64 = self.weights.iter().zip(activations).map(|(w, &z)| w * f64::from(z)).sum();
-        features + self.by_length(lengths)
+        let there = self.by_context.iter().filter(|own| inside.get(own.context) == Some(&true));
+        let there =
+            there.map(|own| own.weight * f64::from(activations.get(own.feature).copied().unwrap_or(0.0)));
+        features + self.by_length(lengths) + there.sum::<f64>()
+    }
+
+    /// The weights where the prompt is of these kinds.
+    fn there(&self, inside: &[bool]) -> Vec<f64> {
+        let mut weights = self.weights.clone();
+        for own in self.by_context.iter().filter(|own| inside.get(own.context) == Some(&true)) {
+            if let Some(weight) = weights.get_mut(own.feature) {
+                *weight += own.weight;
+            }
+        }
+        weights
     }
 
     /// What length adds to it.
@@ -694,9 +772,10 @@ pub struct Reason {
 
 /// What decides a pair: the largest contributions to its log-odds, those that are worth saying. Where none is, many
 /// small ones add up, and the largest on the side that they add up to is named.
-pub fn reasons(fitted: &Fitted, activations: &[f32], lengths: Lengths) -> Vec<Reason> {
+pub fn reasons(fitted: &Fitted, activations: &[f32], lengths: Lengths, inside: &[bool]) -> Vec<Reason> {
     let reason = |feature, share| Reason { feature, share, one_of_many: false };
-    let features = fitted.weights.iter().zip(activations).enumerate();
+    let weights = fitted.there(inside);
+    let features = weights.iter().zip(activations).enumerate();
     let features = features.map(|(feature, (w, &z))| reason(Some(feature), fitted.slope * w * f64::from(z)));
     let length = reason(None, fitted.slope * fitted.by_length(lengths));
     let mut all: Vec<Reason> = features.chain([length]).filter(|reason| reason.share != 0.0).collect();

@@ -18,6 +18,7 @@ use polars::prelude::*;
 
 use super::drift::{self, Drift, Sum};
 use super::{Fitted, Lengths, Person, Reason, ScoreError, Weights, principles, reasons};
+use crate::contexts::Kinds;
 use crate::describe::FeatureSource;
 use crate::featurizer::Featurizer;
 use crate::matrix::Matrix;
@@ -51,6 +52,7 @@ pub struct Scorer {
     run: Arc<Run>,
     featurizer: Featurizer,
     weights: Weights,
+    kinds: Kinds,
     principles: BTreeMap<usize, (usize, String)>,
     options: Options,
 }
@@ -64,7 +66,8 @@ impl Scorer {
         let featurizer = Featurizer::of(&run, options.device)?;
         let weights = Weights::of(&run)?;
         let principles = principles(&run);
-        Ok(Self { run, featurizer, weights, principles, options })
+        let kinds = Kinds::new(weights.contexts.clone()).map_err(RunError::from)?;
+        Ok(Self { run, featurizer, weights, kinds, principles, options })
     }
 
     /// The run.
@@ -173,10 +176,14 @@ impl Pass<'_> {
         };
         self.count(&read.problems, &activations, &pairs.length_delta, &deltas)?;
 
+        let inside: Vec<Vec<bool>> = match self.fitted.by_context.is_empty() {
+            true => vec![Vec::new(); rows],
+            false => (0..rows).map(|row| self.scorer.kinds.of(pairs.prompt.get(row))).collect(),
+        };
         let good = |row: usize| read.problems[row].is_none();
         let mut odds: Vec<Option<f64>> = Vec::with_capacity(rows);
         for row in 0..rows {
-            let score = self.fitted.score(activations.row(row), Lengths::of(&pairs, row));
+            let score = self.fitted.score(activations.row(row), Lengths::of(&pairs, row), &inside[row]);
             odds.push(good(row).then_some(score * self.fitted.slope));
         }
         let single = self.reader.is_single();
@@ -199,7 +206,7 @@ impl Pass<'_> {
             let because: Vec<Option<String>> = (0..rows)
                 .map(|row| {
                     let (z, length) = (activations.row(row), pairs.length_delta[row]);
-                    let why = reasons(&self.fitted, z, Lengths::of(&pairs, row));
+                    let why = reasons(&self.fitted, z, Lengths::of(&pairs, row), &inside[row]);
                     let p = odds[row].filter(|_| !single).map(|x| 1.0 / (1.0 + (-x).exp()));
                     good(row).then(|| words(&self.scorer.run, &self.scorer.principles, &why, z, length, p))
                 })

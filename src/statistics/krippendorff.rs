@@ -13,23 +13,80 @@ use std::collections::BTreeMap;
 /// o(c, k) = Σ over things of (pairs of values c, k) / (values − 1)        α = 1 − (n − 1) Σ_{c≠k} o(c, k) / Σ_{c≠k} n(c) n(k)
 /// ```
 pub fn nominal<T: Ord + Copy>(things: &[Vec<Option<T>>]) -> Option<f64> {
-    let mut totals: BTreeMap<T, f64> = BTreeMap::new();
-    let mut apart = 0.0;
-    for thing in things {
+    let mut sums = Sums::default();
+    things.iter().for_each(|thing| sums.add(thing));
+    sums.alpha()
+}
+
+/// What α is computed from; sums of parts of the things are the sums of all of them.
+#[derive(Debug, Clone)]
+pub struct Sums<T> {
+    /// How often each value was given, where another one was given to the same thing.
+    totals: BTreeMap<T, f64>,
+    /// Values that differ, Σ over things of (pairs of different values) / (values − 1).
+    apart: f64,
+    /// Things with two values or more.
+    pub things: usize,
+}
+
+impl<T> Default for Sums<T> {
+    fn default() -> Self {
+        Self { totals: BTreeMap::new(), apart: 0.0, things: 0 }
+    }
+}
+
+impl<T: Ord + Copy> Sums<T> {
+    /// Adds a thing with one value for each person.
+    pub fn add(&mut self, thing: &[Option<T>]) {
         let mut counts: BTreeMap<T, f64> = BTreeMap::new();
         thing.iter().flatten().for_each(|value| *counts.entry(*value).or_default() += 1.0);
         let values: f64 = counts.values().sum();
         if values < 2.0 {
-            continue;
+            return;
         }
+        self.things += 1;
         for (value, count) in counts {
-            apart += count * (values - count) / (values - 1.0);
-            *totals.entry(value).or_default() += count;
+            self.apart += count * (values - count) / (values - 1.0);
+            *self.totals.entry(value).or_default() += count;
         }
     }
-    let n: f64 = totals.values().sum();
-    let by_chance: f64 = totals.values().map(|count| count * (n - count)).sum();
-    (by_chance > 0.0).then(|| 1.0 - (n - 1.0) * apart / by_chance)
+
+    /// Without some of the things.
+    fn without(&self, part: &Self) -> Self {
+        let left = |(value, count): (&T, &f64)| (*value, count - part.totals.get(value).unwrap_or(&0.0));
+        Self {
+            totals: self.totals.iter().map(left).collect(),
+            apart: self.apart - part.apart,
+            things: self.things - part.things,
+        }
+    }
+
+    /// See [`nominal`].
+    pub fn alpha(&self) -> Option<f64> {
+        let n: f64 = self.totals.values().sum();
+        let by_chance: f64 = self.totals.values().map(|count| count * (n - count)).sum();
+        (by_chance > 0.0).then(|| 1.0 - (n - 1.0) * self.apart / by_chance)
+    }
+
+    /// α of all the parts together, with the standard error that leaving out one part after the other gives (the jackknife);
+    /// `None` where there are fewer than two parts or α cannot be told without one of them.
+    pub fn jackknife(parts: &[Self]) -> Option<(f64, f64)> {
+        let mut all = Self::default();
+        for part in parts {
+            part.totals.iter().for_each(|(value, count)| *all.totals.entry(*value).or_default() += count);
+            all.apart += part.apart;
+            all.things += part.things;
+        }
+        let alpha = all.alpha()?;
+        let left: Vec<f64> = parts.iter().map(|part| all.without(part).alpha()).collect::<Option<_>>()?;
+        if left.len() < 2 {
+            return None;
+        }
+        let n = left.len() as f64;
+        let mean = left.iter().sum::<f64>() / n;
+        let squares: f64 = left.iter().map(|alpha| (alpha - mean).powi(2)).sum();
+        Some((alpha, ((n - 1.0) / n * squares).sqrt()))
+    }
 }
 
 #[cfg(test)]
@@ -63,6 +120,40 @@ mod tests {
             ". . 2 1 3 4 4 . 2 1 1 3 3 . 4",
         ]);
         assert!((nominal(&three).unwrap() - 56.0 / 81.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn parts_make_the_whole_and_the_error_is_that_of_many_samples() {
+        use rand::RngExt;
+        let mut rng = crate::rng::stream(3, "krippendorff");
+        // A thing leans to one side or the other; people follow it in four of five.
+        let mut sample = || -> Vec<Sums<u8>> {
+            let mut parts = vec![Sums::default(); 40];
+            for at in 0..160 {
+                let side: u8 = rng.random_range(0..2);
+                let thing: Vec<Option<u8>> = (0..3)
+                    .map(|_| {
+                        (rng.random::<f64>() < 0.9)
+                            .then(|| if rng.random::<f64>() < 0.8 { side } else { 1 - side })
+                    })
+                    .collect();
+                parts[at % 40].add(&thing);
+            }
+            parts
+        };
+        let found: Vec<(f64, f64)> = (0..300).map(|_| Sums::jackknife(&sample()).unwrap()).collect();
+        let n = found.len() as f64;
+        let mean = found.iter().map(|(alpha, _)| alpha).sum::<f64>() / n;
+        let spread = (found.iter().map(|(alpha, _)| (alpha - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt();
+        let error = found.iter().map(|(_, error)| error).sum::<f64>() / n;
+        // Two who follow in .8 agree in .68 and by chance in .5: α is .36.
+        assert!((mean - 0.36).abs() < 0.02, "{mean}");
+        assert!((error / spread - 1.0).abs() < 0.15, "{error} for {spread}");
+
+        let mut parts = vec![Sums::default(); 3];
+        four().iter().enumerate().for_each(|(at, thing)| parts[at % 3].add(thing));
+        assert!((Sums::jackknife(&parts).unwrap().0 - nominal(&four()).unwrap()).abs() < 1e-12);
+        assert!(Sums::jackknife(&parts[..1]).is_none());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use polars::prelude::*;
+use rand::RngExt;
 
 use crate::util::{data, json, parquet, stderr, stdout, wimhf};
 
@@ -109,6 +110,139 @@ fn a_judge_of_length_and_a_judge_of_marks_are_told_by_name() {
     )
     .unwrap();
     assert!(said(&["audit", "run", "--judge-data", "other.jsonl"]).contains("prefer a response"));
+}
+
+/// Lists win where code is asked for, and lose elsewhere: new pairs are scored so.
+#[test]
+fn scores_know_where_a_principle_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rng = wimhf::rng::stream(7, "scores by context");
+    let things = ["parser", "garden", "market", "train", "letter", "kitchen", "river", "museum"];
+    let plain = |at: usize, thing: &str| {
+        format!("You can begin with the {thing} number {at} and go on from there as it suits you best today.")
+    };
+    let list = |at: usize, thing: &str| {
+        format!("- begin with the {thing}\n- number {at}\n- go on from there\n- end it")
+    };
+    let prompt = |at: usize, thing: &str, code: bool| match code {
+        true => format!("Please give me python code for the {thing} of case {at}"),
+        false => format!("Tell me something nice about the {thing} in town {at}"),
+    };
+    let mut rows = String::new();
+    for at in 0..1_600 {
+        let (code, list_first) = (rng.random::<bool>(), rng.random::<bool>());
+        let list_wins = (rng.random::<f64>() < 0.85) == code;
+        let thing = things[at % things.len()];
+        let (a, b) = match list_first {
+            true => (list(at, thing), plain(at, thing)),
+            false => (plain(at, thing), list(at, thing)),
+        };
+        let label = u8::from(list_wins == list_first);
+        let row = serde_json::json!({"prompt": prompt(at, thing, code), "response_a": a, "response_b": b, "label": label});
+        rows += &format!("{row}\n");
+    }
+    std::fs::write(dir.path().join("d.jsonl"), rows).unwrap();
+    call(dir.path(), &["analyze", "d.jsonl", "--out", "run", "--device", "cpu", "--quiet"]);
+    let weights = json(&dir.path().join("run/score/weights.json"));
+    let kinds: Vec<&str> = weights["contexts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|kind| kind["context_id"].as_str().unwrap())
+        .collect();
+    assert!(kinds.contains(&"code"), "{kinds:?}");
+    assert!(weights["formula"].as_str().unwrap().contains("by_context"));
+
+    let new: Vec<String> = [true, false]
+        .iter()
+        .map(|&code| {
+            let row = serde_json::json!({"prompt": prompt(9_999, "tower", code), "response_a": list(9_999, "tower"),
+                "response_b": plain(9_999, "tower")});
+            row.to_string()
+        })
+        .collect();
+    std::fs::write(dir.path().join("new.jsonl"), new.join("\n")).unwrap();
+    call(dir.path(), &["score", "run", "new.jsonl", "--out", "scored.parquet", "--explain"]);
+    let scored = parquet(&dir.path().join("scored.parquet"));
+    let p: Vec<f64> = scored.column("wimhf_p_a").unwrap().f64().unwrap().iter().map(Option::unwrap).collect();
+    assert!(p[0] > 0.7 && p[1] < 0.3, "{p:?}");
+}
+
+/// What was asked of a run stands on its page, without names where it is anonymised.
+#[test]
+fn audit_models_and_annotators_are_on_the_page() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = crate::util::copy_of_sample_run(dir.path());
+    let page = || std::fs::read_to_string(run.join("report.html")).unwrap();
+    call(dir.path(), &["models", "run"]);
+    call(dir.path(), &["audit", "run", "--judge-data", &data("sample.parquet")]);
+    call(dir.path(), &["report", "run"]);
+    let text = page();
+    assert!(text.contains("Why this model wins") && text.contains("Between whom"), "{}", text.len());
+    let found = json(&run.join("models/models.json"));
+    let model = found["models"][0]["model"].as_str().unwrap().to_owned();
+    assert!(text.contains(&format!("<th scope=\"row\">{model}")));
+    call(dir.path(), &["report", "run", "--anonymise", "--out", "a.html"]);
+    let hidden = std::fs::read_to_string(dir.path().join("a.html")).unwrap();
+    assert!(
+        hidden.contains("Why this model wins") && hidden.contains(">model 1") && !hidden.contains(&model)
+    );
+    // Of an earlier analysis: not shown, and said.
+    let file = run.join("models/models.json");
+    let mut record = found;
+    record["models"][0]["traits"] = serde_json::json!([{"feature_id": "known_refuses", "description": "did something else",
+        "more": {"value": 0.1, "low": 0.0, "high": 0.2, "n": 9}, "points": null}]);
+    std::fs::write(&file, record.to_string()).unwrap();
+    call(dir.path(), &["report", "run"]);
+    assert!(!page().contains("Why this model wins") && page().contains("of an earlier analysis"));
+    // Damaged: said, and nothing is written.
+    std::fs::write(&file, "{").unwrap();
+    let output = wimhf(dir.path()).args(["report", "run"]).output().unwrap();
+    assert!(
+        output.status.code() == Some(2) && stderr(&output).contains("models.json"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+/// Three annotators who agree about lists and toss a coin elsewhere: α says so, overall and by feature.
+#[test]
+fn annotators_among_themselves_need_no_judge() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rng = wimhf::rng::stream(3, "annotators");
+    let mut rows = String::new();
+    for at in 0..400 {
+        let (listed, first) = (at % 2 == 0, rng.random::<bool>());
+        let one = match listed {
+            true => format!("- one thing {at}\n- another thing\n- a third thing"),
+            false => format!("One thing {at}, another thing and a third thing there"),
+        };
+        let other = format!("Something about the town {at}, and what it is like in winter");
+        let (a, b) = if first { (&one, &other) } else { (&other, &one) };
+        for who in ["ann", "ben", "cem"] {
+            let label = if listed { first } else { rng.random::<bool>() };
+            let row = serde_json::json!({"prompt": format!("What of {at}?"), "response_a": a, "response_b": b,
+                "label": u8::from(label), "annotator_id": who});
+            rows += &format!("{row}\n");
+        }
+    }
+    std::fs::write(dir.path().join("d.jsonl"), rows).unwrap();
+    call(dir.path(), &["analyze", "d.jsonl", "--out", "run", "--device", "cpu", "--quiet"]);
+    let found: serde_json::Value =
+        serde_json::from_str(&call(dir.path(), &["audit", "run", "--all", "--json"])).unwrap();
+    let people = &found["annotators"];
+    assert_eq!((&found["judge"], &people["people"]), (&serde_json::Value::Null, &serde_json::json!(3)));
+    // Half of the pairs at 1, half at 0.
+    let alpha = &people["alpha"];
+    assert!(alpha["low"].as_f64().unwrap() < 0.5 && alpha["high"].as_f64().unwrap() > 0.5, "{alpha}");
+    assert_eq!(alpha["n"], 400);
+    let lists = people["features"].as_array().unwrap().iter().find(|row| row["feature_id"] == "known_lists");
+    assert_eq!(lists.unwrap()["alpha"]["value"], 1.0);
+    let said = call(dir.path(), &["audit", "run"]);
+    assert!(said.contains("3 annotators among themselves") && !said.contains("beside"), "{said}");
+    call(dir.path(), &["report", "run"]);
+    let page = std::fs::read_to_string(dir.path().join("run/report.html")).unwrap();
+    assert!(page.contains("3 annotators among themselves"));
 }
 
 #[test]

@@ -314,7 +314,19 @@ impl Opened {
         let fitted = &weights.full;
         let pairs = &self.source.pairs;
         let mut sums: Vec<f64> =
-            (0..self.labels.len()).map(|pair| fitted.score(&[], Lengths::of(pairs, pair))).collect();
+            (0..self.labels.len()).map(|pair| fitted.score(&[], Lengths::of(pairs, pair), &[])).collect();
+        if let Ok(kinds) = contexts::Kinds::new(weights.contexts.clone())
+            && !fitted.by_context.is_empty()
+        {
+            let columns: Vec<Vec<f32>> = (fitted.by_context.iter())
+                .map(|own| self.activations.read(&weights.features[own.feature]))
+                .collect::<Result<_, _>>()?;
+            for (pair, sum) in sums.iter_mut().enumerate() {
+                let inside = kinds.of(pairs.prompt.get(pair));
+                let there = fitted.by_context.iter().zip(&columns).filter(|(own, _)| inside[own.context]);
+                *sum += there.map(|(own, column)| own.weight * f64::from(column[pair])).sum::<f64>();
+            }
+        }
         for (id, weight) in weights.features.iter().zip(&fitted.weights).filter(|(_, weight)| **weight != 0.0)
         {
             let column = self.activations.read(id)?;

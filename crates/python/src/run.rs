@@ -16,7 +16,7 @@ use wimhf::relabel::{RelabelError, clause};
 use wimhf::run::Source;
 use wimhf::score::stream::BATCH;
 use wimhf::{
-    AuditRequest, ConstitutionRequest, Context, ContextsRequest, Error, ErrorKind, ExportRequest,
+    AuditRequest, Audited, ConstitutionRequest, Context, ContextsRequest, Error, ErrorKind, ExportRequest,
     JudgeRequest, PersonalizeRequest, RateRequest, ReasonsRequest, RelabelRequest, ReportRequest, Run,
     ScoreRequest, Scorer,
 };
@@ -302,7 +302,9 @@ impl NativeRun {
                 force: asked.force,
             };
             let audited = self.within(context).audit(&request)?;
-            text(&json!({"found": audited.found, "files": audited.files}))
+            let Audited { found, among, judge, reference, files } = audited;
+            let record = wimhf::export::audit::record(found.as_ref(), among.as_ref(), &judge, &reference);
+            text(&json!({"found": record, "files": files}))
         })
     }
 

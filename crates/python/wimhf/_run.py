@@ -364,11 +364,12 @@ class Run:
               label_scale: tuple[float, float] | None = None, against: str | None = None,
               out: str | os.PathLike[str] | None = None, force: bool = False, progress: Any = False,
               cancel: Event | None = None) -> Audit:
-        """Which features one judge rewards more than another, on the same pairs.
+        """Which features one judge rewards more than another on the same pairs, and how far the run's annotators agree.
 
         The judge is a label column, two columns of scores, or another dataset with the same pairs. ``label_map`` says
         what the values of its column mean (`{"good": "A", "bad": "B", "even": "tie"}`), ``label_scale`` the two ends of its
-        scale, the one for A first.
+        scale, the one for A first. Without a judge it is about the annotators alone (``found["annotators"]``: Krippendorff's
+        α, overall and by feature).
         """
         done = self._do(self._native.audit, progress, cancel, judge_column=judge_column,
                         judge_scores=list(judge_scores) if judge_scores else None,

@@ -4,6 +4,8 @@
 //! turns the pages of the evidence. Every text of the dataset is hostile until escaped or handed over as
 //! data, and the content policy forbids any script or request that is not ours.
 
+mod questions;
+
 use std::fmt::Write;
 
 use super::evidence::{self, Item, MOST};
@@ -24,6 +26,8 @@ use crate::pairs::{MISSING, Pairs, Split};
 use crate::personalize::{Heterogeneity, Personalization};
 use crate::store::{Estimate, Manifest};
 
+pub use questions::{AuditRecord, Questions};
+
 pub(super) const STYLE: &str = include_str!("page.css");
 pub(super) const SCRIPT: &str = include_str!("page.js");
 /// Features in which annotators do not differ that are listed all the same, the nearest first.
@@ -40,6 +44,8 @@ pub struct Input<'a> {
     pub findings: &'a Findings,
     /// What depends on the request.
     pub contexts: &'a Contexts,
+    /// What else was asked of the run.
+    pub questions: &'a Questions,
     /// Features and activations.
     pub described: &'a Described,
     /// The dataset.
@@ -261,6 +267,7 @@ fn write_body(
         );
     }
     out.push_str("<li><a href=\"#ladder\">How much it explains</a></li>");
+    out.push_str(&input.questions.entries());
     if input.annotators.is_some() {
         out.push_str("<li><a href=\"#annotators\">Annotators</a></li>");
     }
@@ -277,6 +284,7 @@ fn write_body(
     }
     ladder(out, manifest)?;
     where_it_holds(out, input.contexts)?;
+    input.questions.write(out, &|id, text| opener(items, id, "", text))?;
     list(
         out,
         "Measurable, and not rewarded either way",

@@ -4,19 +4,20 @@ use std::fmt::Write;
 
 use serde_json::json;
 use wimhf::Audited;
-use wimhf::audit::AuditRow;
+use wimhf::audit::{Among, Audit, AuditRow};
 use wimhf::report::text::{points, thousands};
 use wimhf::store::Estimate;
 
 /// Features that a screen shows.
 const SHOWN: usize = 12;
+/// Features in which annotators agree least that a screen shows.
+const LEAST: usize = 5;
 
 /// What was found, for programs.
 pub fn value(audited: &Audited) -> serde_json::Value {
-    let mut value = serde_json::to_value(&audited.found).unwrap_or_default();
+    let Audited { found, among, judge, reference, .. } = audited;
+    let mut value = wimhf::export::audit::record(found.as_ref(), among.as_ref(), judge, reference);
     if let Some(fields) = value.as_object_mut() {
-        fields.insert("judge".into(), json!(audited.judge));
-        fields.insert("reference".into(), json!(audited.reference));
         fields.insert("files".into(), json!(audited.files));
     }
     value
@@ -35,10 +36,50 @@ fn percent(share: &Estimate) -> String {
 }
 
 fn terminal_into(out: &mut String, audited: &Audited, all: bool) -> std::fmt::Result {
-    let found = &audited.found;
-    let (judge, reference) = (&audited.judge, &audited.reference);
+    if let Some(found) = &audited.found {
+        judges(out, found, (&audited.judge, &audited.reference), all)?;
+    }
+    if let Some(found) = &audited.among {
+        if audited.found.is_some() {
+            out.push('\n');
+        }
+        annotators(out, found, all)?;
+    }
+    let files: Vec<String> = audited.files.iter().map(|file| file.display().to_string()).collect();
+    writeln!(out, "\nWrote {}. `wimhf report RUN` puts it on the page.", files.join(", "))
+}
+
+/// How far the annotators agree with each other.
+fn annotators(out: &mut String, found: &Among, all: bool) -> std::fmt::Result {
+    let alpha = |of: &Estimate| {
+        format!("{:.2} [{:.2}, {:.2}], {} pairs", of.value, of.low, of.high, thousands(of.n))
+            .replace('-', "−")
+    };
+    writeln!(
+        out,
+        "{} annotators among themselves: Krippendorff's α {} that several judged (1: all agree, 0: as often as by chance).",
+        thousands(found.people),
+        alpha(&found.alpha)
+    )?;
+    if found.features.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "Least where one response:")?;
+    let most = if all { found.features.len() } else { LEAST };
+    for row in found.features.iter().take(most) {
+        writeln!(out, "  {:<52} {}", row.description, alpha(&row.alpha))?;
+    }
+    if found.features.len() > most {
+        writeln!(out, "… {} more: `--all`.", found.features.len() - most)?;
+    }
+    Ok(())
+}
+
+fn judges(out: &mut String, found: &Audit, (judge, reference): (&str, &str), all: bool) -> std::fmt::Result {
     writeln!(out, "{judge} beside {reference}, on the same {} pairs.", thousands(found.pairs))?;
-    let kappa = found.kappa.map_or(String::new(), |kappa| format!("; beyond chance {kappa:.2} of 1"));
+    let kappa = found
+        .kappa
+        .map_or(String::new(), |kappa| format!("; beyond chance {kappa:.2} of 1").replace('-', "−"));
     writeln!(
         out,
         "Where both prefer a response ({} pairs), it is the same one in {}{kappa}.",
@@ -49,7 +90,7 @@ fn terminal_into(out: &mut String, audited: &Audited, all: bool) -> std::fmt::Re
     if differing.is_empty() {
         writeln!(
             out,
-            "\nNo feature is rewarded differently beyond chance: {} were compared.",
+            "\nNo feature is rewarded differently beyond chance: {} were compared, length held fixed, except where it is the feature.",
             found.features.len()
         )?;
         if let Some(first) = found.features.first() {
@@ -58,10 +99,12 @@ fn terminal_into(out: &mut String, audited: &Audited, all: bool) -> std::fmt::Re
     } else {
         writeln!(
             out,
-            "\n{} of {} features are rewarded differently beyond chance. How many points of 100 more often such a response wins\n\
-             with {judge} than with {reference}, length held fixed:",
+            "\n{} of {} features {} rewarded differently beyond chance. How many points more often such a response wins with\n\
+             {judge} than with {reference} (with each from −100, always loses, to +100, always wins), from all labels of both;\n\
+             length held fixed, except where it is the feature:",
             differing.len(),
-            found.features.len()
+            found.features.len(),
+            if differing.len() == 1 { "is" } else { "are" }
         )?;
     }
     let shown: Vec<&AuditRow> =
@@ -84,8 +127,7 @@ fn terminal_into(out: &mut String, audited: &Audited, all: bool) -> std::fmt::Re
     for note in &found.notes {
         writeln!(out, "Note: {note}.")?;
     }
-    let files: Vec<String> = audited.files.iter().map(|file| file.display().to_string()).collect();
-    writeln!(out, "\nWrote {}.", files.join(", "))
+    Ok(())
 }
 
 fn line(row: &AuditRow, judge: &str) -> String {

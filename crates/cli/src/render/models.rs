@@ -113,7 +113,7 @@ fn terminal_into(out: &mut String, rated: &Rated, all: bool) -> std::fmt::Result
         writeln!(out, "Note: {note}.")?;
     }
     let files: Vec<String> = rated.files.iter().map(|file| file.display().to_string()).collect();
-    writeln!(out, "\nWrote {}.", files.join(", "))
+    writeln!(out, "\nWrote {}. `wimhf report RUN` puts it on the page.", files.join(", "))
 }
 
 /// What features are worth, the surest first.

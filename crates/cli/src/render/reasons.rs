@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::json;
 use wimhf::ReasonsFound;
-use wimhf::reasons::{NEVER, ReasonRow};
+use wimhf::reasons::{NEVER, ReasonRow, Verdict, Wanted};
 use wimhf::report::text::{shortened, thousands};
 use wimhf::store::Estimate;
 
@@ -79,7 +79,7 @@ fn terminal_into(out: &mut String, done: &ReasonsFound, all: bool) -> std::fmt::
         writeln!(out, "Note: {note}.")?;
     }
     let files: Vec<String> = done.files.iter().map(|file| file.display().to_string()).collect();
-    writeln!(out, "\nWrote {}.", files.join(", "))
+    writeln!(out, "\nWrote {}. `wimhf report RUN` puts it on the page.", files.join(", "))
 }
 
 fn features(out: &mut String, rows: &[ReasonRow], all: bool) -> std::fmt::Result {
@@ -103,7 +103,7 @@ fn features(out: &mut String, rows: &[ReasonRow], all: bool) -> std::fmt::Result
             thousands(row.fault),
             cell(row.followed.as_ref()),
             cell(row.is_true.as_ref()),
-            row.verdict.unwrap_or("too few").replace('_', " ")
+            row.verdict.map_or("too few", Verdict::name).replace('_', " ")
         )?;
     }
     if named.len() > most {
@@ -118,7 +118,7 @@ fn features(out: &mut String, rows: &[ReasonRow], all: bool) -> std::fmt::Result
         )?;
     }
     for row in &silent {
-        let verb = if row.principle == Some("avoid") { "Avoid" } else { "Prefer" };
+        let verb = if row.principle == Some(Wanted::Avoid) { "Avoid" } else { "Prefer" };
         let share = cell(row.named_where_it_differs.as_ref());
         writeln!(out, "  {verb} the response that {} ({share} of 100)", shortened(&row.description, 60))?;
     }
