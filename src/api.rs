@@ -24,6 +24,7 @@ pub use crate::ops::audit::{AuditRequest, Audited};
 pub use crate::ops::compare::{CompareRequest, Comparison};
 pub use crate::ops::constitution::{Constitution, ConstitutionRequest};
 pub use crate::ops::contexts::{ContextsFound, ContextsRequest};
+pub use crate::ops::embed::{EmbedRequest, Embedded};
 pub use crate::ops::export::{ExportFormat, ExportRequest, Exported};
 pub use crate::ops::inspect::Inspection;
 pub use crate::ops::judge::{JudgeRequest, Judgement};
@@ -76,6 +77,14 @@ pub fn inspect(
     observer: &mut dyn Observer,
 ) -> Result<Inspection, Error> {
     Ok(ops::inspect::inspect(data, config, context, observer)?)
+}
+
+/// Adds the vectors of both responses to every row of a file or stream of pairs, for `analyze --embedding-columns`.
+///
+/// # Errors
+/// Where the pairs cannot be read, the embedder is not on this machine, or the result cannot be written.
+pub fn embed(request: &EmbedRequest, context: &Context) -> Result<Embedded, Error> {
+    Ok(ops::embed::embed(request, context)?)
 }
 
 /// The same concepts in several runs, or in the groups of one dataset.

@@ -17,6 +17,7 @@ use crate::ops::audit::AuditError;
 use crate::ops::compare::CompareError;
 use crate::ops::constitution::ConstitutionError;
 use crate::ops::contexts::ContextsError;
+use crate::ops::embed::EmbedTableError;
 use crate::ops::judge::JudgeError;
 use crate::ops::personalize::PersonalizeFailure;
 use crate::ops::rate::RateError;
@@ -256,6 +257,17 @@ impl Kind for TableError {
             Self::Embed(error) => error.kind(),
             Self::Elsewhere(_) => ErrorKind::Input,
             Self::Columns(_) => ErrorKind::Internal,
+        }
+    }
+}
+
+impl Kind for EmbedTableError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Table(error) => error.kind(),
+            Self::Batch(error) => error.kind(),
+            Self::Run(error) => error.kind(),
+            Self::Store(error) => error.kind(),
         }
     }
 }

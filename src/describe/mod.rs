@@ -48,8 +48,11 @@ pub(crate) use wording::Wording;
 /// included. Below it, people who read pairs by the words alone mostly saw nothing of the feature.
 const EVERYWHERE: f64 = 0.4;
 
+/// The same for the words of a topic: what they stand in beside it is not counted as present, and they are read as a kind of thing.
+const TOPICAL: f64 = 0.33;
+
 /// Which way of putting features into words this is: what an earlier one left is done again.
-pub const REVISION: u32 = 2;
+pub const REVISION: u32 = 3;
 
 /// Least share of the held-out pairs with a feature of whose phrases one stands on its side alone: words for less are not its
 /// words.
@@ -88,7 +91,8 @@ pub fn describe(setting: &Setting<'_>, found: &Found<'_>) -> Result<Described, c
         let named: Vec<u32> = said.phrases.iter().map(|(phrase, _)| *phrase).collect();
         let (right, [fidelity, everywhere]) = phrases.fidelity(&named, &column, &sides.read_held_out);
         said.name(&mut feature, setting.bank, Some(fidelity).filter(|c| c.r.is_finite() && c.p.is_finite()));
-        feature.keep(setting.config, tests, everywhere.r >= EVERYWHERE && right >= COVERED);
+        let least = if said.is_topic { TOPICAL } else { EVERYWHERE };
+        feature.keep(setting.config, tests, everywhere.r >= least && right >= COVERED);
         // Where a model judges the words, it is what says in which pairs they are true.
         if feature.kept && setting.config.describer == Describer::Offline {
             feature.phrases = said.phrases.iter().map(|(_, phrase)| phrase.clone()).collect();

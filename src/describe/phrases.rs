@@ -5,6 +5,10 @@
 //! long as the correlation of "has one of them" with "has the feature" (φ) grows by [`WORTH`]. They are chosen on pairs
 //! that are not held out. How true they are is the same comparison on those that are, pair by pair, over all of them:
 //! a phrase that stands everywhere fits what has the feature and everything else as well, and says nothing.
+//!
+//! Where a feature is about something that has many words, no four of them tell it. Then it is named by its topic: the words
+//! near its direction in the embedder's space that stand in its responses more than in others, as many of them as tell it
+//! best (φ); a response mentions the topic where one of them stands.
 
 use std::collections::HashMap;
 
@@ -23,11 +27,20 @@ const RESPONSES: usize = 4;
 const TRIED: usize = 100;
 /// What another phrase must add to φ.
 const WORTH: f64 = 0.03;
+/// Least cosines of a topic's words to the feature's direction that are tried.
+const NEAR: [f32; 7] = [0.6, 0.5, 0.45, 0.4, 0.35, 0.3, 0.25];
+/// Share of the responses with a word of a topic that must have the feature, and how many of them.
+const PURE: f64 = 0.2;
+const SHARED: usize = 3;
+/// Different words that make a topic, at least.
+const TOPIC: usize = 3;
 
 /// The phrases of some pairs' responses.
 pub(super) struct Phrases {
     /// How each is shown, `[phrases]`.
     shown: Vec<String>,
+    /// The number of each by its hash.
+    number: HashMap<u64, u32>,
     /// The responses that each stands in, ascending, by their place among those that are read, `[phrases]`.
     places: Vec<Vec<u32>>,
     /// The phrases of each sentence that is read, `[sentences]`; empty for the others.
@@ -104,17 +117,63 @@ impl Phrases {
                 }
             }
         }
-        Self { shown, places, in_sentence, slots, choosing }
+        Self { shown, number, places, in_sentence, slots, choosing }
     }
 
-    /// The phrases that a feature goes by, best first: `fires` are its clear sentences.
-    pub(super) fn for_feature(&self, firing: &Firing, fires: &[u32]) -> Vec<u32> {
+    /// Which of the responses that choose have one of these sentences.
+    fn having(&self, firing: &Firing, fires: &[u32]) -> Vec<bool> {
         let mut clear = vec![false; firing.table.len()];
         fires.iter().for_each(|&sentence| clear[sentence as usize] = true);
-        let has: Vec<bool> = self.slots[..self.choosing]
+        self.slots[..self.choosing]
             .iter()
             .map(|&slot| firing.table.of(slot as usize).iter().any(|&sentence| clear[sentence as usize]))
+            .collect()
+    }
+
+    /// The words of a feature's topic, those that tell it best first, and the φ that they reach together: `fires` are its clear sentences,
+    /// `near` the words near its direction with their cosines, the nearest first. None where they are no topic.
+    pub(super) fn topic(&self, firing: &Firing, fires: &[u32], near: &[(f32, &str)]) -> (Vec<u32>, f64) {
+        let has = self.having(firing, fires);
+        let scale = Phi::new(&has);
+        let telling: Vec<(f32, u32, (usize, usize))> = near
+            .iter()
+            .filter_map(|(cosine, word)| Some((*cosine, *self.number.get(&hash(word))?)))
+            .map(|(cosine, word)| (cosine, word, self.more(word, &has, &[])))
+            .filter(|(_, _, (all, both))| *both >= SHARED && *both as f64 >= PURE * *all as f64)
             .collect();
+        let (mut best, mut reached) = (0, 0.0);
+        let mut covered = vec![false; self.choosing];
+        let (mut so_far, mut taken) = ((0, 0), 0);
+        for least in NEAR {
+            while let Some((_, word, _)) = telling.get(taken).filter(|(cosine, ..)| *cosine >= least) {
+                let more = self.more(*word, &has, &covered);
+                so_far = (so_far.0 + more.0, so_far.1 + more.1);
+                self.chosen(*word).iter().for_each(|&place| covered[place as usize] = true);
+                taken += 1;
+            }
+            let phi = scale.of(so_far);
+            if phi > reached {
+                (best, reached) = (taken, phi);
+            }
+        }
+        let mut words = telling;
+        words.truncate(best);
+        // "drink" and "drinks" are one word to a reader.
+        let stems: std::collections::HashSet<String> =
+            words.iter().map(|(_, word, _)| stem(self.shown(*word))).collect();
+        if stems.len() < TOPIC {
+            return (Vec::new(), 0.0);
+        }
+        let tells = |(all, both): (usize, usize)| (both * both) as f64 / all.max(1) as f64;
+        words.sort_by(|a, b| {
+            tells(b.2).total_cmp(&tells(a.2)).then_with(|| self.shown(a.1).cmp(self.shown(b.1)))
+        });
+        (words.into_iter().map(|(_, word, _)| word).collect(), reached)
+    }
+
+    /// The phrases that a feature goes by, best first, and the φ that they reach together: `fires` are its clear sentences.
+    pub(super) fn for_feature(&self, firing: &Firing, fires: &[u32]) -> (Vec<u32>, f64) {
+        let has = self.having(firing, fires);
         let mut seen: Vec<u32> =
             fires.iter().flat_map(|&sentence| &self.in_sentence[sentence as usize]).copied().collect();
         seen.sort_unstable();
@@ -145,7 +204,7 @@ impl Phrases {
             self.chosen(phrase).iter().for_each(|&place| covered[place as usize] = true);
             taken.push(phrase);
         }
-        taken
+        (taken, reached)
     }
 
     /// How a phrase is shown.
@@ -199,6 +258,12 @@ impl Phrases {
     }
 }
 
+/// The beginning of a word, which its forms share.
+pub(super) fn stem(word: &str) -> String {
+    let single = word.strip_suffix('s').filter(|rest| rest.len() > 2).unwrap_or(word);
+    single.chars().take(5).collect()
+}
+
 /// φ of two properties of responses, one of them given.
 struct Phi {
     n: f64,
@@ -215,5 +280,57 @@ impl Phi {
         let (all, both) = (all as f64, both as f64);
         let spread = (self.has * (self.n - self.has) * all * (self.n - all)).sqrt();
         if spread > 0.0 { (self.n * both - self.has * all) / spread } else { 0.0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sae::SparseRows;
+    use crate::sentences::SentenceTable;
+
+    const DRINKS: [&str; 6] = ["water", "juice", "beer", "wine", "tea", "teas"];
+
+    /// Eighty pairs: A speaks of a drink in three of four, B of the weather; a feature fires in what is said of drinks.
+    fn drinks() -> (Firing, Vec<u32>) {
+        let first = |at: usize| match at % 4 {
+            3 => format!("The table number {at} is green."),
+            _ => format!("You could pour some {} for guest {at}.", DRINKS[at % 6]),
+        };
+        let texts: Vec<String> =
+            (0..80).map(first).chain((0..80).map(|at| format!("It rains on day {at}."))).collect();
+        let table = SentenceTable::of_texts(texts.len(), |slot| &texts[slot]);
+        let mut z = SparseRows { cols: 1, indptr: vec![0], ..SparseRows::default() };
+        let mut fires = Vec::new();
+        for sentence in 0..table.len() {
+            if table.text(sentence).starts_with("You could") {
+                z.index.push(0);
+                z.value.push(1.0);
+                fires.push(sentence as u32);
+            }
+            z.indptr.push(z.index.len());
+        }
+        (Firing { table, z }, fires)
+    }
+
+    #[test]
+    fn a_topic_is_the_words_near_it_that_its_responses_have() {
+        let (firing, fires) = drinks();
+        let choose: Vec<u32> = (0..80).collect();
+        let phrases = Phrases::new(&firing, &choose, &[]);
+        let mut near: Vec<(f32, &str)> = DRINKS.iter().map(|word| (0.5, *word)).collect();
+        // Near, and nothing of it: in other responses, or in none.
+        near.extend([(0.4, "rains"), (0.4, "vodka"), (0.3, "table")]);
+        let (topic, phi) = phrases.topic(&firing, &fires, &near);
+        let mut words: Vec<&str> = topic.iter().map(|&word| phrases.shown(word)).collect();
+        words.sort_unstable();
+        let mut all = DRINKS.to_vec();
+        all.sort_unstable();
+        assert_eq!(words, all);
+        assert!(phi > 0.99, "{phi}");
+        // Two words of which one is a form of the other are no topic.
+        let few = [(0.5, "tea"), (0.5, "teas"), (0.5, "beer")];
+        assert!(phrases.topic(&firing, &fires, &few).0.is_empty());
+        assert!(phrases.topic(&firing, &fires, &[]).0.is_empty());
     }
 }

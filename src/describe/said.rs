@@ -2,14 +2,20 @@
 
 use super::feature::{Feature, Offer};
 use super::known::ConceptBank;
+use super::phrases::stem;
 use crate::sentences::SentenceKind;
 use crate::statistics::correlation::Correlation;
+
+/// Words of a topic that are shown.
+const TOPIC: usize = 4;
 
 /// What there is to say about a feature.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Said {
     /// Phrases that it goes by, by their number in [`Phrases`](super::phrases::Phrases), and as they are shown.
     pub phrases: Vec<(u32, String)>,
+    /// Whether these are the words of a topic, and not all of them are shown.
+    pub is_topic: bool,
     /// Typical sentences, which name nothing by themselves; none where too few responses say it.
     pub quotes: Vec<String>,
     /// Nearest words.
@@ -36,7 +42,7 @@ impl Said {
             feature.describer = "phrases".into();
             feature.description = self.in_phrases();
             feature.clause = feature.description.clone();
-            feature.short = self.shown(2);
+            feature.short = if self.is_topic { self.shown_of_topic() } else { self.shown(2) };
         } else if let Some(concept) = concept.filter(|_| self.names_act) {
             feature.describer = "bank".into();
             feature.description = concept.description.clone();
@@ -51,6 +57,9 @@ impl Said {
 
     /// Completes "The response …", word for word: `says “I don't know” or “not sure” (as in “I don't know that.”)`.
     fn in_phrases(&self) -> String {
+        if self.is_topic {
+            return format!("mentions {}", self.shown_of_topic());
+        }
         let verb =
             if self.phrases.iter().all(|(_, shown)| !shown.contains(' ')) { "mentions" } else { "says" };
         let as_in = match self.quotes.first() {
@@ -58,6 +67,18 @@ impl Said {
             None => String::new(),
         };
         format!("{verb} {}{as_in}", self.shown(usize::MAX))
+    }
+
+    /// A topic's first words, no two of one stem: `“water”, “alcohol”, “juice”, “bottle” and the like`.
+    fn shown_of_topic(&self) -> String {
+        let mut named: Vec<&str> = Vec::new();
+        for (_, word) in &self.phrases {
+            if named.len() < TOPIC && named.iter().all(|other| stem(other) != stem(word)) {
+                named.push(word);
+            }
+        }
+        let quoted: Vec<String> = named.iter().map(|word| format!("“{word}”")).collect();
+        format!("{} and the like", quoted.join(", "))
     }
 
     /// The first phrases, quoted.

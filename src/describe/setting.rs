@@ -1,7 +1,10 @@
 //! What there is to describe, and what every describer needs of it.
 
+use std::collections::HashMap;
+
 use super::feature::Reading;
 use super::known::ConceptBank;
+use super::phrases::stem;
 use super::presence::Firing;
 use crate::config::DescribeConfig;
 use crate::context::Cancel;
@@ -34,6 +37,8 @@ pub struct NamedEntry {
 #[derive(Debug, Clone, Default)]
 pub struct Vocabulary {
     words: Vec<String>,
+    /// Where each stands.
+    place: HashMap<String, usize>,
     /// Less their mean, unit length, `[words, dimensions]`.
     vectors: Matrix,
 }
@@ -50,11 +55,12 @@ impl Vocabulary {
             row.iter_mut().zip(&mean).for_each(|(value, mean)| *value -= (mean / count) as f32);
             unit(row);
         }
-        Self { words, vectors }
+        let place = words.iter().cloned().zip(0..).collect();
+        Self { words, place, vectors }
     }
 
-    /// The words nearest to a direction, no two of one stem.
-    pub(super) fn nearest(&self, direction: &[f32]) -> Vec<String> {
+    /// The words near a direction with their cosines, the nearest first.
+    pub(super) fn near(&self, direction: &[f32]) -> Vec<(f32, &str)> {
         let mut direction = direction.to_vec();
         unit(&mut direction);
         let cosine =
@@ -64,13 +70,32 @@ impl Vocabulary {
             .filter(|(cosine, _)| *cosine > NEAR_ENOUGH)
             .collect();
         near.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        near.into_iter().map(|(cosine, word)| (cosine, self.words[word].as_str())).collect()
+    }
+
+    /// The mean cosine of two of these words; 0 where fewer than two are known.
+    pub(super) fn coherence<'w>(&self, words: impl Iterator<Item = &'w str>) -> f64 {
+        let rows: Vec<&[f32]> =
+            words.filter_map(|word| Some(self.vectors.row(*self.place.get(word)?))).collect();
+        let n = rows.len() as f64;
+        if rows.len() < 2 {
+            return 0.0;
+        }
+        // The square of their sum holds every pair twice, and each with itself.
+        let mut sum = vec![0f64; self.vectors.cols];
+        for row in &rows {
+            sum.iter_mut().zip(*row).for_each(|(sum, value)| *sum += f64::from(*value));
+        }
+        (sum.iter().map(|x| x * x).sum::<f64>() - n) / (n * (n - 1.0))
+    }
+
+    /// The first few words of [`Vocabulary::near`], no two of one stem.
+    pub(super) fn nearest(near: &[(f32, &str)]) -> Vec<String> {
         let mut named: Vec<String> = Vec::new();
         for (_, word) in near {
             // "grandmother" and "grandmothers" are one word to a reader.
-            let stem = |word: &str| word.chars().take(5).collect::<String>();
-            let word = &self.words[word];
             if named.len() < NEAR && named.iter().all(|other| stem(other) != stem(word)) {
-                named.push(word.clone());
+                named.push((*word).to_owned());
             }
         }
         named

@@ -5,6 +5,7 @@ pub mod audit;
 pub mod compare;
 pub mod constitution;
 pub mod contexts;
+pub mod embed;
 pub mod export;
 pub mod inspect;
 pub mod judge;

@@ -387,3 +387,63 @@ fn wrong_names_say_what_there_is() {
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("{response}"), "{}", stderr(&output));
 }
+
+/// `wimhf embed`: the same vectors from a file and from a stream, the rows' own columns with them, and rows without a pair counted.
+#[test]
+fn pairs_get_their_vectors_from_files_and_streams() {
+    use std::process::{Command, Stdio};
+    let dir = tempfile::tempdir().unwrap();
+    let row = |at: usize, b: Option<&str>| {
+        serde_json::json!({"prompt": format!("What of {at}?"), "response_a": format!("This is thing number {at}."),
+            "response_b": b, "mine": at})
+        .to_string()
+    };
+    let mut rows: Vec<String> = (0..30).map(|at| row(at, Some("Something else."))).collect();
+    rows.push(row(30, None));
+    std::fs::write(dir.path().join("pairs.jsonl"), rows.join("\n")).unwrap();
+    let call = |arguments: &[&str]| wimhf(dir.path()).args(arguments).output().unwrap();
+    let output = call(&["embed", "pairs.jsonl", "--out", "one.parquet", "--json"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let said: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!((&said["rows"], &said["left_out"], &said["dimensions"]), (&31.into(), &1.into(), &256.into()));
+
+    // One process pipes into another, which adds columns of other names.
+    let mut first = Command::new(env!("CARGO_BIN_EXE_wimhf"))
+        .args(["embed", "pairs.jsonl", "--out", "-", "--quiet"])
+        .current_dir(dir.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let second = Command::new(env!("CARGO_BIN_EXE_wimhf"))
+        .args(["embed", "-", "--columns", "again_a,again_b", "--out", "two.parquet"])
+        .current_dir(dir.path())
+        .stdin(first.stdout.take().unwrap())
+        .output()
+        .unwrap();
+    assert!(first.wait().unwrap().success() && second.status.success(), "{}", stderr(&second));
+    let (one, two) = (parquet(&dir.path().join("one.parquet")), parquet(&dir.path().join("two.parquet")));
+    assert_eq!(one.height(), 31);
+    assert_eq!(one.column("embedding_b").unwrap().null_count(), 1);
+    for (name, again) in [("embedding_a", "again_a"), ("embedding_b", "again_b")] {
+        let (x, y) = (one.column(name).unwrap(), two.column(again).unwrap());
+        assert!(
+            x.as_materialized_series()
+                .equals_missing(&y.clone().with_name(name.into()).take_materialized_series())
+        );
+        assert!(
+            x.as_materialized_series().equals_missing(two.column(name).unwrap().as_materialized_series())
+        );
+    }
+    assert!(one.column("mine").is_ok() && one.column("wimhf_pair_id").is_ok());
+
+    let refused = |arguments: &[&str], part: &str| {
+        let output = call(arguments);
+        assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+        assert!(stderr(&output).contains(part), "{}", stderr(&output));
+    };
+    refused(&["embed", "pairs.jsonl"], "--out vectors.parquet");
+    refused(&["embed", "pairs.jsonl", "--out", "pairs.jsonl"], "pairs.jsonl");
+    refused(&["embed", "nowhere.jsonl", "--out", "x.parquet"], "nowhere.jsonl");
+    refused(&["embed", "pairs.jsonl", "--embedder", "openai:m", "--out", "x.parquet"], "not on this machine");
+    assert!(!dir.path().join("x.parquet").exists());
+}

@@ -219,13 +219,23 @@ enum DescriberArgument {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum WhatArgument {
+pub(super) enum WhatArgument {
     /// The response alone, as in the paper.
     Response,
     /// The prompt and the response.
     PromptResponse,
     /// Both, under an instruction, for embedders that follow one.
     Instructed,
+}
+
+impl From<WhatArgument> for What {
+    fn from(what: WhatArgument) -> Self {
+        match what {
+            WhatArgument::Response => Self::Response,
+            WhatArgument::PromptResponse => Self::PromptResponse,
+            WhatArgument::Instructed => Self::Instructed,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -263,12 +273,7 @@ impl AnalyzeArguments {
         let data = self.data.over(&mut config);
         let embed = &mut config.embed;
         set(&mut embed.embedder, self.embedder);
-        let what = self.embed.map(|what| match what {
-            WhatArgument::Response => What::Response,
-            WhatArgument::PromptResponse => What::PromptResponse,
-            WhatArgument::Instructed => What::Instructed,
-        });
-        set(&mut embed.what, what);
+        set(&mut embed.what, self.embed.map(What::from));
         set(&mut embed.template, self.template.map(Some));
         set(&mut embed.max_tokens, self.max_tokens.map(Some));
         set(&mut embed.base_url, self.base_url.map(Some));

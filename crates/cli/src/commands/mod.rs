@@ -14,6 +14,7 @@ mod contexts;
 mod data;
 mod demo;
 mod dictionary;
+mod embed;
 mod explore;
 mod export;
 mod general;
@@ -71,6 +72,8 @@ enum Command {
     Relabel(Box<relabel::RelabelArguments>),
     /// Score new pairs: the probability that A is preferred, and what decides it
     Score(Box<score::ScoreArguments>),
+    /// Vectors of both responses beside the pairs, for `analyze --embedding-columns`
+    Embed(Box<embed::EmbedArguments>),
     /// Compare runs, or the groups of one dataset, with the differences tested
     Compare(compare::CompareArguments),
     /// Two judges on the same pairs: which features one rewards more
@@ -124,7 +127,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
             "runs",
         ],
     ),
-    ("Use a run", &["relabel", "export", "score", "judge"]),
+    ("Use a run", &["relabel", "export", "score", "embed", "judge"]),
     ("Look and ask", &["explore", "ask", "mcp"]),
     ("Look inside", &["concepts", "dictionary"]),
     ("The program", &["config", "cache", "completions", "man"]),
@@ -269,6 +272,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure>
         Command::Relabel(arguments) => relabel::run(*arguments, call),
         Command::Runs(arguments) => runs::run(&arguments, call),
         Command::Score(arguments) => score::run(*arguments, call),
+        Command::Embed(arguments) => embed::run(*arguments, call),
         Command::Judge(arguments) => judge::run(*arguments, call),
         Command::Explore(arguments) => explore::run(*arguments, call),
         Command::Ask(arguments) => explore::answer(&arguments, call),
