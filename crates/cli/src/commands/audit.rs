@@ -1,4 +1,4 @@
-//! `wimhf audit RUN`: two judges on the same pairs.
+//! `wimhf audit RUN`: two judges on the same pairs, and the annotators among themselves.
 
 use std::path::PathBuf;
 
@@ -16,7 +16,8 @@ use crate::render;
   wimhf audit runs/mine --judge-column gpt4
   wimhf audit runs/mine --judge-column gpt4 --against expert
   wimhf audit runs/mine --judge-scores reward_a,reward_b
-  wimhf audit runs/mine --judge-data judged_by_model.jsonl")]
+  wimhf audit runs/mine --judge-data judged_by_model.jsonl
+  wimhf audit runs/mine                                    (no judge: the annotators among themselves)")]
 pub struct AuditArguments {
     /// Run directory that `analyze` finished.
     run: PathBuf,
