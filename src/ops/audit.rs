@@ -54,9 +54,9 @@ pub struct Audited {
 pub enum AuditError {
     /// No judge.
     #[error(
-        "nothing says whose labels to look at, and there are no {FEWEST} pairs that several annotators judged\nhint: `--judge-column COLUMN`, `--judge-scores FIRST,SECOND`, or `--judge-data FILE` with the same pairs"
+        "nothing says whose labels to look at{0}\nhint: `--judge-column COLUMN`, `--judge-scores FIRST,SECOND`, or `--judge-data FILE` with the same pairs"
     )]
-    NoJudge,
+    NoJudge(&'static str),
     /// Too many judges.
     #[error("`--judge-scores` are columns of the run's own dataset\nhint: leave `{0}` out")]
     Both(&'static str),
@@ -101,7 +101,10 @@ pub fn audit(run: &Run, request: &AuditRequest) -> Result<Audited, AuditError> {
     let no_judge =
         request.judge_column.is_none() && request.judge_scores.is_none() && request.judge_data.is_none();
     let (judge, reference, found) = match no_judge {
-        true if among.is_none() || request.against.is_some() => return Err(AuditError::NoJudge),
+        true if request.against.is_some() => return Err(AuditError::NoJudge("")),
+        true if among.is_none() => {
+            return Err(AuditError::NoJudge(", and there are too few pairs that several annotators judged"));
+        }
         true => (String::new(), OWN.to_owned(), None),
         false => {
             let (judge, reference, found) = beside(run, request, &source, &presence, &looked)?;
@@ -189,7 +192,7 @@ fn beside(
     let (judged, ties) = joined(&source.pairs, &own, &votes);
     for (who, ties) in [(&judge, ties.judge), (&reference, ties.reference)] {
         if ties > 0 {
-            notes.push(format!("{ties} pairs in which {who} prefers neither response are left out"));
+            notes.push(format!("{ties} pairs in which neither response is preferred by {who} are left out"));
         }
     }
     if judged.pair.len() < FEWEST {
@@ -230,9 +233,11 @@ fn judge(
         return Ok((format!("{first}, {second}"), scored(run, &source.pairs, first, second)?));
     }
     let name = match (&request.judge_data, &request.judge_column) {
-        (None, None) => return Err(AuditError::NoJudge),
-        (_, Some(column)) => column.clone(),
-        (Some(data), None) => data.clone(),
+        (None, None) => return Err(AuditError::NoJudge("")),
+        (None, Some(column)) => column.clone(),
+        // A column of the same name may be the run's own labels.
+        (Some(data), Some(column)) => format!("{column} of {}", file_name(data)),
+        (Some(data), None) => file_name(data),
     };
     let labels = Labels {
         column: request.judge_column.as_ref(),
@@ -241,6 +246,12 @@ fn judge(
         scale: request.label_scale,
     };
     Ok((name, relabelled(run, &source.pairs, request.judge_data.as_deref(), labels, notes)?))
+}
+
+/// A dataset without the folder that it lies in.
+fn file_name(data: &str) -> String {
+    let name = data.trim_end_matches(['/', '\\']).rsplit(['/', '\\']).next();
+    name.filter(|name| !name.is_empty()).unwrap_or(data).to_owned()
 }
 
 /// A label column and what its values mean.

@@ -101,7 +101,7 @@ fn a_judge_of_length_and_a_judge_of_marks_are_told_by_name() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", stderr(&output));
         stderr(&output)
     };
-    assert!(said(&["audit", "run"]).contains("--judge-column"));
+    assert!(said(&["audit", "run", "--against", "by_words"]).contains("--judge-column"));
     assert!(said(&["audit", "run", "--judge-column", "by_word"]).contains("did you mean `by_words`"));
     assert!(said(&["audit", "run", "--judge-scores", "prompt,reward_b"]).contains("is no number"));
     std::fs::write(

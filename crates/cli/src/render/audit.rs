@@ -93,7 +93,7 @@ fn judges(out: &mut String, found: &Audit, (judge, reference): (&str, &str), all
             "\nNo feature is rewarded differently beyond chance: {} were compared, length held fixed, except where it is the feature.",
             found.features.len()
         )?;
-        if let Some(first) = found.features.first() {
+        if let Some(first) = found.features.first().filter(|first| first.difference.value != 0.0) {
             writeln!(out, "The surest lead: {}", line(first, judge))?;
         }
     } else {
