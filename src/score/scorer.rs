@@ -182,8 +182,8 @@ impl Pass<'_> {
         };
         let good = |row: usize| read.problems[row].is_none();
         let mut odds: Vec<Option<f64>> = Vec::with_capacity(rows);
-        for row in 0..rows {
-            let score = self.fitted.score(activations.row(row), Lengths::of(&pairs, row), &inside[row]);
+        for (row, inside) in inside.iter().enumerate() {
+            let score = self.fitted.score(activations.row(row), Lengths::of(&pairs, row), inside);
             odds.push(good(row).then_some(score * self.fitted.slope));
         }
         let single = self.reader.is_single();

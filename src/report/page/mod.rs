@@ -245,21 +245,14 @@ fn effect_of(p: &Principle) -> String {
     )
 }
 
-fn write_body(
-    out: &mut String,
-    input: Input<'_>,
-    extra: &Extra,
-    items: &[Item<'_>],
-    labels: &[(f32, u32)],
-) -> std::fmt::Result {
-    let Input { manifest, findings, .. } = input;
-    let has_items = !items.is_empty();
+/// The title and the contents.
+fn top(out: &mut String, input: Input<'_>, has_items: bool) -> std::fmt::Result {
     write!(
         out,
         "<a class=\"skip\" href=\"#main\">Skip to the findings</a>\n<header class=\"top\"><h1>What the labels of {} reward</h1>\n\
          <p class=\"soft\">{}.</p>\n<nav aria-label=\"Sections\"><ul><li><a href=\"#principles\">Principles</a></li>",
         escape(&name(input)),
-        escape(&dataset_line(manifest)),
+        escape(&dataset_line(input.manifest)),
     )?;
     if has_items {
         out.push_str(
@@ -275,6 +268,19 @@ fn write_body(
         "<li><a href=\"#words\">What the words mean</a></li><li><a href=\"#dataset\">The data</a></li>\
          <li><a href=\"#made\">How this was made</a></li></ul></nav></header>\n<main id=\"main\">\n",
     );
+    Ok(())
+}
+
+fn write_body(
+    out: &mut String,
+    input: Input<'_>,
+    extra: &Extra,
+    items: &[Item<'_>],
+    labels: &[(f32, u32)],
+) -> std::fmt::Result {
+    let Input { manifest, findings, .. } = input;
+    let has_items = !items.is_empty();
+    top(out, input, has_items)?;
     short(out, input)?;
     principles(out, input, items)?;
     measurable(out, &extra.measurable, items)?;

@@ -351,6 +351,20 @@ fn models(out: &mut String, found: &ModelRatings) -> std::fmt::Result {
             found.models.len() - MODELS
         )?;
     }
+    worth(out, found)?;
+    traits(out, found)?;
+    for row in &found.models {
+        if let Some(note) = &row.note {
+            writeln!(out, "<p class=\"soft\">* {}: {}.</p>", escape(&row.model), escape(note))?;
+        }
+    }
+    notes(out, &found.notes)?;
+    out.push_str("</section>\n");
+    Ok(())
+}
+
+/// What features are worth in rating points, the largest first.
+fn worth(out: &mut String, found: &ModelRatings) -> std::fmt::Result {
     for (name, held) in [("Length and format", &found.style), ("Everything", &found.all)] {
         let sure = |style: &&Style| style.points.low > 0.0 || style.points.high < 0.0;
         let mut sure: Vec<&Style> = held.iter().filter(sure).collect();
@@ -368,6 +382,11 @@ fn models(out: &mut String, found: &ModelRatings) -> std::fmt::Result {
             )?;
         }
     }
+    Ok(())
+}
+
+/// What each model does more or less often than those it meets.
+fn traits(out: &mut String, found: &ModelRatings) -> std::fmt::Result {
     let mut listed = false;
     for row in found.models.iter().take(MODELS).filter(|row| !row.traits.is_empty()) {
         if !listed {
@@ -387,13 +406,6 @@ fn models(out: &mut String, found: &ModelRatings) -> std::fmt::Result {
     if listed {
         out.push_str("</ul>\n");
     }
-    for row in &found.models {
-        if let Some(note) = &row.note {
-            writeln!(out, "<p class=\"soft\">* {}: {}.</p>", escape(&row.model), escape(note))?;
-        }
-    }
-    notes(out, &found.notes)?;
-    out.push_str("</section>\n");
     Ok(())
 }
 
@@ -423,6 +435,16 @@ fn reasons(out: &mut String, found: &Reasons, opener: &dyn Fn(&str, &str) -> Str
         )?;
     }
     out.push_str("</p>\n");
+    named(out, found, opener)?;
+    silent(out, found, opener)?;
+    themes(out, found)?;
+    notes(out, &found.notes)?;
+    out.push_str("</section>\n");
+    Ok(())
+}
+
+/// What the reasons name, feature by feature.
+fn named(out: &mut String, found: &Reasons, opener: &dyn Fn(&str, &str) -> String) -> std::fmt::Result {
     let named: Vec<_> = found.features.iter().filter(|row| row.reasons > 0).collect();
     if !named.is_empty() {
         table(
@@ -468,6 +490,11 @@ fn reasons(out: &mut String, found: &Reasons, opener: &dyn Fn(&str, &str) -> Str
             )?;
         }
     }
+    Ok(())
+}
+
+/// Principles that the labels follow and hardly any reason names, and how far the principles cover the reasons.
+fn silent(out: &mut String, found: &Reasons, opener: &dyn Fn(&str, &str) -> String) -> std::fmt::Result {
     let silent: Vec<String> = (found.features.iter().filter(|row| row.never_stated))
         .map(|row| {
             let verb = if row.principle == Some(Wanted::Avoid) { "avoid" } else { "prefer" };
@@ -494,6 +521,11 @@ fn reasons(out: &mut String, found: &Reasons, opener: &dyn Fn(&str, &str) -> Str
             found.coverage.coverage_floor.as_ref().map_or_else(|| "–".to_owned(), of_100)
         )?;
     }
+    Ok(())
+}
+
+/// What reasons say that no feature covers.
+fn themes(out: &mut String, found: &Reasons) -> std::fmt::Result {
     if !found.themes.is_empty() {
         out.push_str("<p>What reasons say and nothing here measures:</p><ul>");
         for theme in found.themes.iter().take(THEMES) {
@@ -508,7 +540,5 @@ fn reasons(out: &mut String, found: &Reasons, opener: &dyn Fn(&str, &str) -> Str
         }
         out.push_str("</ul>\n");
     }
-    notes(out, &found.notes)?;
-    out.push_str("</section>\n");
     Ok(())
 }
