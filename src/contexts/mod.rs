@@ -182,19 +182,7 @@ const PROMISING: f64 = 2.0;
 
 /// The labels that are looked at.
 fn sample(pairs: &Pairs, sides: &[Split]) -> Sample {
-    let all = LabelledSample::on(pairs, sides, &ALL).sample;
-    if all.len() <= MOST_LABELS {
-        return all;
-    }
-    // By ids, which are hashes, so that the order of rows decides nothing.
-    let mut order: Vec<usize> = (0..all.len()).collect();
-    order.sort_by(|&a, &b| {
-        let id = |at: usize| &pairs.pair_id[all.row()[at] as usize];
-        id(a).cmp(id(b)).then(a.cmp(&b))
-    });
-    order.truncate(MOST_LABELS);
-    order.sort_unstable();
-    all.subset(&order)
+    LabelledSample::on(pairs, sides, &ALL).at_most(MOST_LABELS, pairs).sample
 }
 
 /// Keeps the contexts that divide the labels and are not another one over again; fills in their shares.

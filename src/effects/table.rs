@@ -133,6 +133,23 @@ impl LabelledSample {
         Self { sample, ties }
     }
 
+    /// At most so many labels: those on the pairs with the lowest ids, which are hashes, so that the order of rows decides nothing.
+    #[must_use]
+    pub fn at_most(self, most: usize, pairs: &Pairs) -> Self {
+        let all = &self.sample;
+        if all.len() <= most {
+            return self;
+        }
+        let mut order: Vec<usize> = (0..all.len()).collect();
+        order.sort_by(|&a, &b| {
+            let id = |at: usize| &pairs.pair_id[all.row()[at] as usize];
+            id(a).cmp(id(b)).then(a.cmp(&b))
+        });
+        order.truncate(most);
+        order.sort_unstable();
+        Self { sample: all.subset(&order), ties: self.ties }
+    }
+
     /// Mean label of each judged pair, in the pairs' order.
     pub fn pair_means(&self) -> Vec<(u32, f64)> {
         let mut sums: BTreeMap<u32, (f64, f64)> = BTreeMap::new();

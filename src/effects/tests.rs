@@ -807,3 +807,32 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn fewer_labels_are_those_with_the_lowest_ids_in_any_order() {
+    use crate::pairs::{Labels, Pairs, Split};
+    let ids = ["d", "a", "c", "b", "e"];
+    let pairs = |order: &[usize]| Pairs {
+        pair_id: ids.iter().map(|id| (*id).to_owned()).collect(),
+        prompt_key: (0..5).collect(),
+        length_delta: vec![0.0; 5],
+        log_length_ratio: vec![0.0; 5],
+        judgements: Labels {
+            pair: order.iter().map(|&at| at as u32).collect(),
+            label: order.iter().map(|&at| (at % 2) as f32).collect(),
+            annotator: vec![crate::pairs::MISSING; 5],
+            ..Labels::default()
+        },
+        ..Pairs::default()
+    };
+    let kept = |order: &[usize], most: usize| {
+        let pairs = pairs(order);
+        let some = table::LabelledSample::on(&pairs, &[Split::Train; 5], &table::ALL).at_most(most, &pairs);
+        let mut rows: Vec<&str> = some.sample.row().iter().map(|&row| ids[row as usize]).collect();
+        rows.sort_unstable();
+        rows.concat()
+    };
+    assert_eq!(kept(&[0, 1, 2, 3, 4], 3), "abc");
+    assert_eq!(kept(&[4, 3, 2, 1, 0], 3), "abc");
+    assert_eq!(kept(&[0, 1, 2, 3, 4], 9), "abcde");
+}
