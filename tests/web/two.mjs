@@ -15,17 +15,32 @@ const wait = (ms) => new Promise((done) => setTimeout(done, ms));
 // One token for all servers, as a person keeps the page open: it is told to each by its environment.
 const token = "0123456789abcdef".repeat(3);
 let port = 0;
-const start = async () => {
+const once = async () => {
   const server = spawn(program, ["explore", run, "--no-open", "--quiet", "--port", String(port)], {
     env: { ...process.env, WIMHF_EXPLORE_TOKEN: token },
     stdio: ["ignore", "pipe", "inherit"],
   });
-  const [line] = await new Promise((done, failed) => {
-    createInterface(server.stdout).once("line", (line) => done([line]));
-    server.once("exit", (code) => failed(new Error(`the server ended with ${code}`)));
+  const line = await new Promise((done) => {
+    createInterface(server.stdout).once("line", done);
+    server.once("exit", () => done(null));
   });
+  if (line === null) return null;
   port = Number(new URL(line).port);
   return server;
+};
+// The system may keep the port for a moment, or lend it to a connection of the browser's.
+const start = async () => {
+  for (let turn = 0; turn < 100; turn += 1) {
+    const server = await once();
+    if (server !== null) return server;
+    await wait(200);
+  }
+  throw new Error("the server does not start again");
+};
+const kill = async (server) => {
+  const gone = new Promise((done) => server.once("exit", done));
+  server.kill("SIGKILL");
+  await gone;
 };
 const ask = async (path) => {
   const answer = await fetch(`http://127.0.0.1:${port}/api/${path}`, { headers: { "X-Wimhf-Token": token } });
@@ -78,8 +93,7 @@ const killer = (async () => {
     // One in five is killed while it starts; the others once they serve, however long that takes here.
     if (random() < 0.8) await ready();
     await wait(2500 * random());
-    server.removeAllListeners("exit");
-    server.kill("SIGKILL");
+    await kill(server);
     kills += 1;
     await wait(300 * random());
     server = await start();
@@ -124,7 +138,6 @@ for (const { name, sent } of pages) {
   all += own.length;
 }
 await browser.close();
-server.removeAllListeners("exit");
-server.kill("SIGKILL");
+await kill(server);
 console.log(`${all} decisions of two people, ${kills} kills: nothing lost, nothing doubled`);
 process.exit(0);
