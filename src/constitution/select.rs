@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
+use rayon::prelude::*;
+
 use crate::config::PrincipleConfig;
 use crate::context::{Cancel, Stopped};
 use crate::describe::{Described, Feature, FeatureSource};
@@ -11,8 +13,8 @@ use crate::effects::table::{
     ALL, EffectTable, LabelledSample, control_of, found_by_labels, one_by_one, shown,
 };
 use crate::effects::{
-    Conditional, Control, Effect, Part, Sample, WinDelta, conditional_effects, conditional_win_deltas,
-    crossfit, last_conditional_effect, score_tests_of,
+    Conditional, Control, Effect, Part, Sample, WinDelta, conditional_effect_at, conditional_effects,
+    conditional_win_delta_at, conditional_win_deltas, crossfit, last_conditional_effect, score_tests_of,
 };
 use crate::embed::{EmbedError, Embedder};
 use crate::matrix::Matrix;
@@ -65,8 +67,9 @@ enum Basis {
     Alone,
 }
 
-/// Labels that are explored, at most: what so many do not show is small, and on half a million it took a quarter of an hour.
-const MOST_LABELS: usize = 100_000;
+/// Labels that are explored, or that many columns are fitted on at once, at most: what so many do not show is small, and on half a
+/// million it took a quarter of an hour.
+pub(crate) const MOST_LABELS: usize = 100_000;
 
 /// The labels that something may be chosen on before others confirm it.
 fn exploring(pairs: &Pairs, sides: &[Split]) -> LabelledSample {
@@ -121,6 +124,8 @@ pub fn select(
     let mut principles = Vec::new();
     let mut fell: Vec<usize> = shadows;
     let mut hinted: Vec<usize> = Vec::new();
+    let cross_fitted =
+        tested.all_cross_fitted(&inside[..confirmed_alone], &inside, &family, (pairs, &labels.all), &fold);
     for (place, candidate) in inside.iter().enumerate() {
         cancel.check()?;
         if tested.is_hint(candidate.feature) {
@@ -128,7 +133,7 @@ pub fn select(
             continue;
         }
         let figures = match candidate.basis {
-            Basis::Alone => tested.cross_fitted(candidate, &inside, &family, &labels.all, &fold),
+            Basis::Alone => cross_fitted.get(place).cloned().flatten(),
             Basis::Joint => added.get(place - confirmed_alone).cloned(),
         };
         let written = figures.and_then(|figures| {
@@ -159,7 +164,7 @@ pub fn select(
     fell.sort_unstable();
     fell.dedup();
     let standing = [&chosen[..], &hinted].concat();
-    let judged = labels.judged();
+    let judged = some_of(&labels.judged());
     let listed = |features: Vec<usize>| {
         let mut found: Vec<Finding> = (features.into_iter())
             .map(|feature| Finding {
@@ -232,14 +237,18 @@ struct Sets {
     all: LabelledSample,
     explore: LabelledSample,
     held_out: LabelledSample,
+    /// Of the held-out ones those that a fit of many columns is made on.
+    confirming: LabelledSample,
 }
 
 impl Sets {
     fn new(pairs: &Pairs, sides: &[Split]) -> Self {
+        let held_out = LabelledSample::on(pairs, sides, &[Split::Test]);
         Self {
             all: LabelledSample::on(pairs, sides, &ALL),
             explore: exploring(pairs, sides),
-            held_out: LabelledSample::on(pairs, sides, &[Split::Test]),
+            confirming: held_out.clone().at_most(MOST_LABELS, pairs),
+            held_out,
         }
     }
 
@@ -422,7 +431,7 @@ impl<'a> Tested<'a> {
         });
         let strength = |feature: usize| (all[&feature].beta / all[&feature].beta_se_clustered).abs();
         open.sort_by(|&a, &b| strength(b).total_cmp(&strength(a)).then(a.cmp(&b)));
-        let rows = labels.judged();
+        let rows = some_of(&labels.judged());
         let (mut inside, mut shadows): (Vec<Candidate>, Vec<usize>) = (Vec::new(), Vec::new());
         for feature in open {
             self.cancel.check()?;
@@ -464,9 +473,9 @@ impl<'a> Tested<'a> {
         let found: Vec<usize> = entered[fixed..].iter().map(|candidate| candidate.feature).collect();
         let candidates: Vec<usize> = entered.iter().map(|candidate| candidate.feature).collect();
         let held_out: HashMap<usize, Effect> = (candidates.iter().copied())
-            .zip(shown(self.described, &candidates, &labels.held_out.sample, &self.cancel)?)
+            .zip(shown(self.described, &candidates, &labels.confirming.sample, &self.cancel)?)
             .collect();
-        let tests: Vec<f64> = (entered.iter().zip(self.joint(&entered, &labels.held_out)))
+        let tests: Vec<f64> = (entered.iter().zip(self.joint(&entered, &labels.confirming)))
             .skip(fixed)
             .map(|(candidate, joint)| {
                 let win = held_out[&candidate.feature].win;
@@ -479,9 +488,9 @@ impl<'a> Tested<'a> {
         let corrected = holm(&tests);
         let passed = |at: usize| corrected[at] < alpha;
         inside.extend((0..found.len()).filter(|&at| passed(at)).map(|at| entered[fixed + at]));
-        self.prune(inside, fixed, &labels.held_out, JOINT_P)?;
-        let joint = self.joint(inside, &labels.held_out);
-        let deltas = self.joint_win_deltas(inside, &labels.held_out);
+        self.prune(inside, fixed, &labels.confirming, JOINT_P)?;
+        let joint = self.joint(inside, &labels.confirming);
+        let deltas = self.joint_win_deltas(inside, &labels.confirming);
         let figures = (inside.iter().zip(joint).zip(deltas).skip(fixed))
             .map(|((candidate, joint), delta)| {
                 let at = found.iter().position(|feature| *feature == candidate.feature).unwrap_or(0);
@@ -498,13 +507,32 @@ impl<'a> Tested<'a> {
         Ok((figures, found))
     }
 
+    /// [`Self::cross_fitted`] of every candidate in `which`; `None` of hints, which are not measured.
+    fn all_cross_fitted(
+        &self,
+        which: &[Candidate],
+        inside: &[Candidate],
+        family: &Family,
+        labels: (&Pairs, &LabelledSample),
+        fold: &[u8],
+    ) -> Vec<Option<Figures>> {
+        which
+            .par_iter()
+            .map(|candidate| {
+                // One that is left out because somebody stops is not missed: nothing is written then.
+                let wanted = !self.cancel.requested() && !self.is_hint(candidate.feature);
+                wanted.then(|| self.cross_fitted(candidate, inside, family, labels, fold)).flatten()
+            })
+            .collect()
+    }
+
     /// The figures of what the family confirmed, on the fifths of the labels that did not choose it.
     fn cross_fitted(
         &self,
         candidate: &Candidate,
         inside: &[Candidate],
         family: &Family,
-        all: &LabelledSample,
+        (pairs, all): (&Pairs, &LabelledSample),
         fold: &[u8],
     ) -> Option<Figures> {
         let feature = candidate.feature;
@@ -524,12 +552,15 @@ impl<'a> Tested<'a> {
         // On these fifths it may point the other way: then there is nothing to say.
         (own.win.value * candidate.sign > 0.0).then_some(())?;
         let part = LabelledSample { sample: all.sample.subset(&own.rows), ties: 0 };
+        let part = part.at_most(MOST_LABELS, pairs).sample;
         let place = inside.iter().position(|other| other.feature == feature)?;
-        let joint = self.joint(inside, &part).get(place).copied();
-        let delta = self.joint_win_deltas(inside, &part).get(place).copied();
+        let (features, control): (Vec<usize>, Control) =
+            (inside.iter().map(|other| other.feature).collect(), self.control(inside));
+        let joint = conditional_effect_at(&self.columns, &features, place, &part, control);
+        let delta = conditional_win_delta_at(&self.described.presence, &features, place, &part, control);
         Some(Figures {
             win: own.win,
-            joint: joint.zip(delta),
+            joint: joint.map(|joint| (joint, delta)),
             alone: own.win,
             folds: own.folds,
             p: family.p[feature],
@@ -729,6 +760,7 @@ fn principle(
     };
     principle.set_fidelity(feature.fidelity);
     let rows: Vec<u32> = tested_on.pair_means().into_iter().map(|(pair, _)| pair).collect();
+    let rows = some_of(&rows);
     let (ids, nearest) = same_principle(index, described, &rows, chosen, config.redundant_above);
     principle.feature_ids = ids;
     let verb = if prefer { "Prefer" } else { "Avoid" };
@@ -865,6 +897,14 @@ fn finding(index: usize, described: &Described, effects: &EffectTable) -> Findin
         n: effect.map_or(0, |e| e.n),
         ..Finding::default()
     }
+}
+
+/// Rows that two features are compared on; more would not move it.
+const ALIKE_ROWS: usize = 20_000;
+
+/// Some of many rows, evenly spread: pairs stand in the order of a hash.
+fn some_of(rows: &[u32]) -> Vec<u32> {
+    rows.iter().copied().step_by(rows.len().div_ceil(ALIKE_ROWS).max(1)).collect()
 }
 
 /// How much two features move together over some pairs. Activations are odd under swapping A and B, so

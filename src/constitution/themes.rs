@@ -16,8 +16,6 @@
 //! `describe` labels take part; what comes out is a feature like any other, with nothing said yet: its
 //! effect and its confirmation come from `held_out` labels.
 
-use std::collections::HashMap;
-
 use rayon::prelude::*;
 
 use serde::{Deserialize, Serialize};
@@ -79,16 +77,17 @@ pub fn find<E: Embedder + ?Sized>(
     cancel: &Cancel,
 ) -> Result<Vec<Theme>, EmbedError> {
     let &Left { matrix, inside, control, sample } = left;
-    // The columns that predict so far, by themselves: themes are added to them.
-    let mut known = Matrix { values: Vec::new(), cols: inside.len() };
-    known.values.reserve(matrix.rows() * inside.len());
-    for pair in 0..matrix.rows() {
-        let row = matrix.row(pair);
-        known.values.extend(inside.iter().map(|&feature| row[feature]));
-    }
     let mut judged: Vec<u32> = sample.row().to_vec();
     judged.sort_unstable();
     judged.dedup();
+    // The columns that predict so far, of the judged pairs: themes are added to them.
+    let mut known = Matrix { values: Vec::with_capacity(judged.len() * inside.len()), cols: inside.len() };
+    for &pair in &judged {
+        let row = matrix.row(pair as usize);
+        known.values.extend(inside.iter().map(|&feature| row[feature]));
+    }
+    let all_judged = judged.clone();
+    let sample = &sample.with_rows(|pair| all_judged.binary_search(&pair).map_or(u32::MAX, |at| at as u32));
     // Evenly spread over the source, which may be sorted.
     if judged.len() > PAIRS {
         judged = (0..PAIRS).map(|i| judged[i * judged.len() / PAIRS]).collect();
@@ -99,7 +98,10 @@ pub fn find<E: Embedder + ?Sized>(
     }
     cancel.check()?;
     let near = neighbours(&words.terms, embedder, cancel)?;
-    let place: HashMap<u32, usize> = judged.iter().copied().zip(0..).collect();
+    let everywhere = words.in_pairs(pairs, &all_judged);
+    cancel.check()?;
+    // Of each judged pair, its place among those whose words choose.
+    let place: Vec<Option<usize>> = all_judged.iter().map(|pair| judged.binary_search(pair).ok()).collect();
 
     let mut themes: Vec<Theme> = Vec::new();
     let mut used = vec![false; words.terms.len()];
@@ -109,7 +111,7 @@ pub fn find<E: Embedder + ?Sized>(
         let Some((residual, curvature)) = unexplained(&known, &all, sample, control) else { break };
         let mut left = vec![(0.0, 0.0); judged.len()];
         for ((row, r), v) in sample.row().iter().zip(&residual).zip(&curvature) {
-            if let Some(&at) = place.get(row) {
+            if let Some(&Some(at)) = place.get(*row as usize) {
                 left[at].0 += r;
                 left[at].1 += v;
             }
@@ -144,8 +146,11 @@ pub fn find<E: Embedder + ?Sized>(
         let telling = |&(member, k): &(usize, f64)| k * z[member].abs();
         members.sort_by(|a, b| telling(b).total_cmp(&telling(a)).then(a.0.cmp(&b.0)));
         let theme = Theme { words: members.iter().map(|&(member, _)| words.terms[member].clone()).collect() };
-        let column = contrast::read(pairs, std::slice::from_ref(&theme.words));
-        let differ = judged.iter().filter(|&&pair| column.values[pair as usize] != 0.0).count();
+        let members: Vec<usize> = members.iter().map(|&(member, _)| member).collect();
+        let column = Matrix { values: everywhere.counts(&members), cols: 1 };
+        let differ = (place.iter().zip(&column.values))
+            .filter(|(place, count)| place.is_some() && **count != 0.0)
+            .count();
         if (differ as f64) < SPREAD * judged.len() as f64 {
             continue;
         }
@@ -182,8 +187,9 @@ fn neighbours<E: Embedder + ?Sized>(
 
 impl Described {
     /// With themes as further features; their activation is the number of their words in A minus that in B.
-    pub fn with_themes(&self, pairs: &Pairs, sides: &[Split], themes: &[Theme]) -> Self {
-        let mut all = self.clone();
+    #[must_use]
+    pub fn with_themes(self, pairs: &Pairs, sides: &[Split], themes: &[Theme]) -> Self {
+        let mut all = self;
         if themes.is_empty() {
             return all;
         }

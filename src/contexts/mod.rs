@@ -24,7 +24,7 @@ use crate::context::{Cancel, Stopped};
 use crate::describe::{Described, Feature, FeatureSource};
 use crate::effects::crossfit::{FOLDS, WIDER, fold};
 use crate::effects::table::{ALL, LabelledSample, control_of};
-use crate::effects::{Control, Sample, WinDelta, quantile_95, student_p, win_influence};
+use crate::effects::{Control, Sample, WinDelta, student_p, win_influence};
 use crate::pairs::{Pairs, Split};
 use crate::rng;
 use crate::statistics::multiplicity::holm;
@@ -353,19 +353,9 @@ struct Tested {
     p: f64,
 }
 
-/// Degrees of freedom that the interval of a win rate was made with, read off its half-width.
-fn df(win: &WinDelta) -> f64 {
-    let reach = (win.high - win.value).max(win.value - win.low) / win.se;
-    let (mut low, mut high) = (1.0_f64, 1e6_f64);
-    for _ in 0..50 {
-        let middle = (low * high).sqrt();
-        if quantile_95(Some(middle)) > reach { low = middle } else { high = middle }
-    }
-    high
-}
-
 fn p_of(inside: &WinDelta, outside: &WinDelta) -> f64 {
     let (a, b) = (inside.se.powi(2), outside.se.powi(2));
+    let df = |win: &WinDelta| win.df.clamp(1.0, 1e6);
     let welch = (a + b).powi(2) / (a * a / df(inside) + b * b / df(outside)).max(1e-300);
     student_p((inside.value - outside.value) / (a + b).sqrt(), welch)
 }

@@ -88,28 +88,21 @@ impl Words {
         kept.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         kept.truncate(most);
         let terms: Vec<String> = kept.into_iter().map(|(word, _)| word).collect();
-        let number: PlHashMap<&str, u32> = terms.iter().map(String::as_str).zip(0..).collect();
-        let documents = index
-            .par_iter()
-            .map_init(
-                || (Vec::new(), String::new()),
-                |(found, phrase), &pair| {
-                    let [a, b] = texts(pair).map(|text| {
-                        found.clear();
-                        find(text, &number, found, phrase);
-                        found.sort_unstable();
-                        found.dedup();
-                        found.clone()
-                    });
-                    let without = |these: &[u32], those: &[u32]| -> Vec<u32> {
-                        these.iter().copied().filter(|term| those.binary_search(term).is_err()).collect()
-                    };
-                    (without(&a, &b), without(&b, &a))
-                },
-            )
-            .collect();
-        drop(number);
+        let documents = one_sided(pairs, index, &terms);
         Self { terms, documents }
+    }
+
+    /// The same words in other pairs.
+    pub fn in_pairs(&self, pairs: &Pairs, index: &[u32]) -> Self {
+        Self { terms: self.terms.clone(), documents: one_sided(pairs, index, &self.terms) }
+    }
+
+    /// How many of the words numbered `members` occur in A minus how many in B, as [`read`] counts them, `[pairs]`.
+    pub fn counts(&self, members: &[usize]) -> Vec<f32> {
+        let mut among = vec![false; self.terms.len()];
+        members.iter().filter(|&&member| member < self.terms.len()).for_each(|&member| among[member] = true);
+        let count = |terms: &[u32]| terms.iter().filter(|term| among[**term as usize]).count() as f32;
+        self.documents.iter().map(|(a, b)| count(a) - count(b)).collect()
     }
 
     /// Each word's association with what is left of the labels: Σ d·r / √(Σ d²·v) over the pairs, `left`
@@ -126,6 +119,31 @@ impl Words {
         }
         sums.into_iter().map(|(r, v)| if v < 1.0 { 0.0 } else { r / v.sqrt() }).collect()
     }
+}
+
+/// Per pair the terms that only A has, and those that only B has.
+fn one_sided(pairs: &Pairs, index: &[u32], terms: &[String]) -> Vec<(Vec<u32>, Vec<u32>)> {
+    let number: PlHashMap<&str, u32> = terms.iter().map(String::as_str).zip(0..).collect();
+    index
+        .par_iter()
+        .map_init(
+            || (Vec::new(), String::new()),
+            |(found, phrase), &pair| {
+                let at = pair as usize;
+                let [a, b] = [pairs.response_a.get(at), pairs.response_b.get(at)].map(|text| {
+                    found.clear();
+                    find(text, &number, found, phrase);
+                    found.sort_unstable();
+                    found.dedup();
+                    found.clone()
+                });
+                let without = |these: &[u32], those: &[u32]| -> Vec<u32> {
+                    these.iter().copied().filter(|term| those.binary_search(term).is_err()).collect()
+                };
+                (without(&a, &b), without(&b, &a))
+            },
+        )
+        .collect()
 }
 
 /// How many of a list's terms occur in A minus how many occur in B, `[pairs, lists]`.

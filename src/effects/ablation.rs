@@ -21,6 +21,8 @@ const CS: [f64; 7] = [1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001];
 const PROBE_VALUES: usize = 60_000_000;
 /// Folds that they are compared on.
 const FOLDS: u32 = 5;
+/// Judgements that penalties are compared on, at most: which of seven is best shows on fewer than a fit takes.
+const TUNED_ON: usize = 20_000;
 /// Share of its penalty that length keeps: none to speak of, and the fit is still determined.
 const FREE: f64 = 1e-6;
 /// Why a rung has no AUC once somebody wants the ladder to stop.
@@ -248,9 +250,12 @@ fn strength(design: &Matrix, explore: &Sample, variances: &[f64], cancel: Option
     if explore.len() >= PLENTY * design.cols {
         return Some(CS[0]);
     }
+    let step = explore.len().div_ceil(TUNED_ON).max(1);
     let folds: Vec<(Vec<u32>, Vec<u32>)> = (0..FOLDS)
         .map(|number| {
-            (0..explore.len() as u32).partition(|&row| fold(explore, row as usize) % FOLDS != number)
+            (0..explore.len() as u32)
+                .step_by(step)
+                .partition(|&row| fold(explore, row as usize) % FOLDS != number)
         })
         .collect();
     let labels = |rows: &[u32]| -> Vec<f64> { rows.iter().map(|&row| explore.y()[row as usize]).collect() };

@@ -1,5 +1,7 @@
 //! What one feature has to do with the label: β and Δwin-rate, and features taken together.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::clusters::{Clusters, Influence};
@@ -51,6 +53,9 @@ pub struct WinDelta {
     pub p: f64,
     /// Judgements used: those of pairs with z ≠ 0.
     pub n: usize,
+    /// Degrees of freedom of the interval; infinite where it is a normal one.
+    #[serde(skip)]
+    pub df: f64,
 }
 
 /// A feature's effect among others, all in one fit. Figures are NaN where there is no estimate.
@@ -279,7 +284,7 @@ pub fn conditional_effects(
     sample: &Sample,
     control: Control,
 ) -> Vec<Conditional> {
-    conditional(matrix, features, sample, control, 0)
+    conditional(matrix, features, sample, control, 0..features.len())
 }
 
 /// The effect of the last of several columns of `matrix` in one fit, with the control.
@@ -289,16 +294,27 @@ pub(crate) fn last_conditional_effect(
     sample: &Sample,
     control: Control,
 ) -> Option<Conditional> {
-    conditional(matrix, features, sample, control, features.len().saturating_sub(1)).pop()
+    conditional(matrix, features, sample, control, features.len().saturating_sub(1)..features.len()).pop()
 }
 
-/// The effects of the columns from position `first` on in one fit of all.
+/// The effect of the column at position `place` of several in one fit, with the control.
+pub(crate) fn conditional_effect_at(
+    matrix: &Matrix,
+    features: &[usize],
+    place: usize,
+    sample: &Sample,
+    control: Control,
+) -> Option<Conditional> {
+    conditional(matrix, features, sample, control, place..place + 1).pop()
+}
+
+/// The effects of the columns at the positions `wanted` in one fit of all.
 fn conditional(
     matrix: &Matrix,
     features: &[usize],
     sample: &Sample,
     control: Control,
-    first: usize,
+    wanted: Range<usize>,
 ) -> Vec<Conditional> {
     let columns = columns_of(matrix, features, sample, control);
     let controls = columns.len() - features.len();
@@ -334,7 +350,7 @@ fn conditional(
         }
         found
     };
-    features.iter().enumerate().skip(first).map(estimate).collect()
+    features.iter().enumerate().skip(wanted.start).take(wanted.len()).map(estimate).collect()
 }
 
 /// Δwin-rate (see [`feature_effect`]), the judgements with z ≠ 0, and what each of them adds to its deviation from
@@ -399,11 +415,10 @@ fn design_of(matrix: &Matrix, inside: &[usize], sample: &Sample, control: Contro
 /// The same columns as they are, the controls first.
 fn columns_of(matrix: &Matrix, inside: &[usize], sample: &Sample, control: Control) -> Vec<Vec<f64>> {
     let mut columns = sample.controls(control);
-    columns.extend(inside.iter().map(|&feature| {
-        let value = |&row: &u32| {
-            matrix.values.get(row as usize * matrix.cols + feature).filter(|_| feature < matrix.cols)
-        };
-        sample.row().iter().map(|row| value(row).map_or(f64::NAN, |&z| f64::from(z))).collect()
+    let found = gather_columns(matrix, inside, sample.row());
+    columns.extend((0..inside.len()).map(|place| {
+        let column = found.get(place * sample.len()..(place + 1) * sample.len()).unwrap_or_default();
+        column.iter().map(|&z| f64::from(z)).collect()
     }));
     columns
 }
@@ -466,25 +481,46 @@ pub fn conditional_win_deltas(
     sample: &Sample,
     control: Control,
 ) -> Vec<WinDelta> {
-    let n = sample.len();
     let columns = gather_columns(matrix, features, sample.row());
-    let column = |place: usize| columns.get(place * n..(place + 1) * n).unwrap_or_default();
     (0..features.len())
         .into_par_iter()
-        .map(|place| {
-            let own = column(place);
-            let rows: Vec<u32> = (0..own.len() as u32).filter(|&at| own[at as usize] != 0.0).collect();
-            let mut others: Vec<Vec<f64>> = (sample.controls(control).iter())
-                .map(|column| rows.iter().map(|&at| column[at as usize]).collect())
-                .collect();
-            for other in (0..features.len()).filter(|&other| other != place) {
-                let other = column(other);
-                others.push(rows.iter().map(|&at| f64::from(other[at as usize])).collect());
-            }
-            let more = rows.iter().map(|&at| f64::from(u8::from(own[at as usize] > 0.0))).collect();
-            win_delta(others, more, &rows, sample).0
-        })
+        .map(|place| win_delta_among(&columns, features.len(), place, sample, control))
         .collect()
+}
+
+/// The Δwin-rate of the column at position `place` of several, the others and the control held fixed.
+pub(crate) fn conditional_win_delta_at(
+    matrix: &Matrix,
+    features: &[usize],
+    place: usize,
+    sample: &Sample,
+    control: Control,
+) -> WinDelta {
+    let columns = gather_columns(matrix, features, sample.row());
+    win_delta_among(&columns, features.len(), place, sample, control)
+}
+
+/// The same from the `columns` themselves, `[count, judgements]`.
+fn win_delta_among(
+    columns: &[f32],
+    count: usize,
+    place: usize,
+    sample: &Sample,
+    control: Control,
+) -> WinDelta {
+    let n = sample.len();
+    let column = |place: usize| columns.get(place * n..(place + 1) * n).unwrap_or_default();
+    let own = column(place);
+    let rows: Vec<u32> = (0..own.len() as u32).filter(|&at| own[at as usize] != 0.0).collect();
+    let mut others: Vec<Vec<f64>> = (sample.controls(control).iter())
+        .map(|column| rows.iter().map(|&at| column[at as usize]).collect())
+        .collect();
+    for other in (0..count).filter(|&other| other != place) {
+        let other = column(other);
+        others.push(rows.iter().map(|&at| f64::from(other[at as usize])).collect());
+    }
+    let more = rows.iter().map(|&at| f64::from(u8::from(own[at as usize] > 0.0))).collect();
+    win_delta(others, more, &rows, sample).0
 }
 
 impl WinDelta {
@@ -506,11 +542,12 @@ impl WinDelta {
             high: (value + half).min(1.0),
             p: df.map_or_else(|| normal_p(value / se), |df| student_p(value / se, df)),
             n,
+            df: df.unwrap_or(f64::INFINITY),
         }
     }
 
     fn none(outcome: Outcome, n: usize) -> Self {
         let nan = f64::NAN;
-        Self { outcome, value: nan, se: nan, low: nan, high: nan, p: nan, n }
+        Self { outcome, value: nan, se: nan, low: nan, high: nan, p: nan, n, df: nan }
     }
 }

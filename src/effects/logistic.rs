@@ -541,7 +541,7 @@ impl Design {
 
     /// Firth's estimate: the likelihood times Jeffreys' prior, |information|^½. It always exists.
     fn firth(&self, mut beta: Vec<f64>, outcome: Outcome) -> Option<Fitted> {
-        let (n, k) = (self.rows(), self.cols());
+        let k = self.cols();
         let penalised = |beta: &[f64]| {
             let at = self.evaluate(beta);
             let factor = cholesky(&at.information)?;
@@ -553,19 +553,8 @@ impl Design {
             let covariance = factor.inverse();
             // Score with Firth's correction Σ hᵢ(½ − pᵢ)xᵢ, hᵢ the leverage of row i.
             let mut score = at.gradient.clone();
-            let mut eta = vec![0.0; n];
-            self.predict(&beta, &(0..n), &mut eta);
-            for (row, &eta) in eta.iter().enumerate() {
-                let p = sigmoid(eta);
-                let x = |j: usize| self.values[j * n + row];
-                let mut leverage = 0.0;
-                for i in 0..k {
-                    leverage += x(i) * (0..k).map(|j| covariance[(i, j)] * x(j)).sum::<f64>();
-                }
-                leverage *= self.weight[row] * p * sigmoid(-eta);
-                for (j, score) in score.iter_mut().enumerate() {
-                    *score += leverage * (0.5 - p) * x(j);
-                }
+            for part in self.tasks(|range| self.correction(&beta, &covariance, range)) {
+                add_scaled(&mut score, 1.0, &part);
             }
             let mut step = solve(&factor, &score);
             let size = step.iter().fold(0.0_f64, |max, s| max.max(s.abs()));
@@ -605,6 +594,41 @@ impl Design {
             }
         }
         None
+    }
+
+    /// Σ hᵢ(½ − pᵢ)xᵢ over some rows, hᵢ = wᵢp(1−p)·xᵢᵀ·`covariance`·xᵢ the leverage of row i.
+    fn correction(&self, beta: &[f64], covariance: &Mat<f64>, rows: Range<usize>) -> Vec<f64> {
+        let k = self.cols();
+        let mut out = vec![0.0; k];
+        let (mut eta, mut leverage, mut along) = ([0.0; BLOCK], [0.0; BLOCK], [0.0; BLOCK]);
+        for start in rows.clone().step_by(BLOCK) {
+            let range = start..rows.end.min(start + BLOCK);
+            let len = range.len();
+            let (eta, leverage, along) = (&mut eta[..len], &mut leverage[..len], &mut along[..len]);
+            vectorised(
+                #[inline(always)]
+                || {
+                    self.predict(beta, &range, eta);
+                    leverage.fill(0.0);
+                    for i in 0..k {
+                        along.fill(0.0);
+                        (0..k).for_each(|j| add_scaled(along, covariance[(i, j)], self.part(j, &range)));
+                        for ((h, a), x) in leverage.iter_mut().zip(along.iter()).zip(self.part(i, &range)) {
+                            *h += a * x;
+                        }
+                    }
+                    for ((h, &eta), w) in leverage.iter_mut().zip(eta.iter()).zip(&self.weight[range.clone()])
+                    {
+                        let p = sigmoid(eta);
+                        *h *= w * p * sigmoid(-eta) * (0.5 - p);
+                    }
+                    for (j, out) in out.iter_mut().enumerate() {
+                        *out += dot(self.part(j, &range), leverage);
+                    }
+                },
+            );
+        }
+        out
     }
 
     /// The residual s − w·p of every row at `beta`.
@@ -660,7 +684,10 @@ impl Design {
         let whole = n / LANES * LANES;
         let mut sums =
             vec![Sums { score: 0.0, own: 0.0, shared: vec![0.0; (LANES + 1) * k] }; features.len()];
+        // The design's row, gathered once for all features.
+        let mut x = vec![0.0; k];
         for (at, &row) in rows.iter().enumerate() {
+            let mut gathered = false;
             let start = row as usize * matrix.cols;
             let values = matrix.values.get(start..start + matrix.cols).unwrap_or_default();
             let lane = if at < whole { at % LANES } else { LANES };
@@ -672,10 +699,11 @@ impl Design {
                 let weighted = z * curvature[at];
                 sums.score += z * residuals[at];
                 sums.own += z * weighted;
-                let lane = &mut sums.shared[lane * k..(lane + 1) * k];
-                for (j, slot) in lane.iter_mut().enumerate() {
-                    *slot += self.values[j * n + at] * weighted;
+                if !std::mem::replace(&mut gathered, true) {
+                    x.iter_mut().enumerate().for_each(|(j, x)| *x = self.values[j * n + at]);
                 }
+                let lane = &mut sums.shared[lane * k..(lane + 1) * k];
+                lane.iter_mut().zip(&x).for_each(|(slot, x)| *slot += x * weighted);
             }
         }
         for sums in &mut sums {
@@ -697,20 +725,22 @@ impl Design {
         let (on, off) = ((1.0 - mean) / sd, -mean / sd);
         let mut eta = vec![0.0; n];
         self.predict(&fitted.beta, &(0..n), &mut eta);
-        let x = |row: usize, j: usize| self.values[j * n + row];
-        let mut gaps = Vec::with_capacity(n);
-        let mut derivative = vec![0.0; k];
+        let (mut gaps, mut slopes) = (Vec::with_capacity(n), Vec::with_capacity(n));
         let mut value = 0.0;
-        for (row, eta) in eta.iter().enumerate() {
-            let rest = eta - fitted.beta[column] * x(row, column);
+        for ((eta, x), w) in eta.iter().zip(self.part(column, &(0..n))).zip(&self.weight) {
+            let rest = eta - fitted.beta[column] * x;
             let (p1, p0) =
                 (sigmoid(rest + fitted.beta[column] * on), sigmoid(rest + fitted.beta[column] * off));
-            let share = self.weight[row] / total;
+            let share = w / total;
             gaps.push(p1 - p0);
             value += share * (p1 - p0);
-            let (slope1, slope0) = (share * p1 * (1.0 - p1), share * p0 * (1.0 - p0));
-            for (j, derivative) in derivative.iter_mut().enumerate() {
-                let (x1, x0) = if j == column { (on, off) } else { (x(row, j), x(row, j)) };
+            slopes.push((share * p1 * (1.0 - p1), share * p0 * (1.0 - p0)));
+        }
+        // Column by column: they lie in memory like that.
+        let mut derivative = vec![0.0; k];
+        for (j, derivative) in derivative.iter_mut().enumerate() {
+            for (&x, (slope1, slope0)) in self.part(j, &(0..n)).iter().zip(&slopes) {
+                let (x1, x0) = if j == column { (on, off) } else { (x, x) };
                 *derivative += slope1 * x1 - slope0 * x0;
             }
         }

@@ -39,7 +39,9 @@ pub use feature::{
     Conditional, Effect, Part, WinDelta, conditional_effects, conditional_win_deltas, feature_effect,
     feature_effects, feature_effects_of, score_tests, unexplained,
 };
-pub(crate) use feature::{last_conditional_effect, score_tests_of, win_influence};
+pub(crate) use feature::{
+    conditional_effect_at, conditional_win_delta_at, last_conditional_effect, score_tests_of, win_influence,
+};
 pub use logistic::Outcome;
 pub(crate) use numeric::{quantile_95, student_p};
 pub use sample::Sample;

@@ -51,8 +51,7 @@ impl Sample {
         if let Some(at) = length.iter().position(|length| !length.is_finite()) {
             return Err(EffectsError::NotFinite { what: "length", at });
         }
-        let mut seen = HashSet::with_capacity(n);
-        let first = row.iter().map(|&row| seen.insert(row)).collect();
+        let first = firsts(&row);
         Ok(Self { clusters: Clusters::new(n, clusters), y, length, ratio: Vec::new(), row, first })
     }
 
@@ -69,15 +68,19 @@ impl Sample {
     pub fn subset(&self, at: &[usize]) -> Self {
         let pick = |values: &[f64]| at.iter().filter_map(|&at| values.get(at)).copied().collect::<Vec<f64>>();
         let row: Vec<u32> = at.iter().map(|&at| self.row[at]).collect();
-        let mut seen = HashSet::with_capacity(row.len());
         Self {
             y: pick(&self.y),
             length: pick(&self.length),
             ratio: pick(&self.ratio),
             clusters: self.clusters.subset(at),
-            first: row.iter().map(|&row| seen.insert(row)).collect(),
+            first: firsts(&row),
             row,
         }
+    }
+
+    /// The same judgements, their pairs in other rows of another matrix.
+    pub(crate) fn with_rows(&self, place: impl Fn(u32) -> u32) -> Self {
+        Self { row: self.row.iter().map(|&row| place(row)).collect(), ..self.clone() }
     }
 
     /// Number of judgements.
@@ -130,6 +133,18 @@ impl Sample {
         let nonzero = self.first.iter().zip(z).filter(|&(&first, &z)| first && z != 0.0).count();
         nonzero as f64 / pairs as f64
     }
+}
+
+/// Whether each judgement is the first of its row.
+fn firsts(row: &[u32]) -> Vec<bool> {
+    let most = row.iter().max().map_or(0, |&most| most as usize);
+    // Rows are those of a matrix; a table of them is faster than a set, unless they are few of very many.
+    if most > (1 << 16) + 64 * row.len() {
+        let mut seen = HashSet::with_capacity(row.len());
+        return row.iter().map(|&row| seen.insert(row)).collect();
+    }
+    let mut seen = vec![false; most + 1];
+    row.iter().map(|&row| !std::mem::replace(&mut seen[row as usize], true)).collect()
 }
 
 /// A number that is the same for all judgements of a prompt.

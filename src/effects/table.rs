@@ -161,6 +161,8 @@ impl LabelledSample {
     }
 }
 
+/// Labels that the ladder is fitted on, and as many that it is measured on, at most: an AUC of so many is known to .002.
+const CLIMBED: usize = 100_000;
 /// Prompts that intervals can be clustered by.
 const FEWEST_PROMPTS: usize = 5;
 
@@ -330,14 +332,14 @@ impl EffectTable {
         deltas: &Matrix,
         cancel: &Cancel,
     ) -> Result<(), Stopped> {
-        let held_out = &LabelledSample::on(pairs, sides, &[Split::Test]).sample;
-        let explore = LabelledSample::on(pairs, sides, &[Split::Train, Split::Validation]);
+        let some = |which: &[Split]| LabelledSample::on(pairs, sides, which).at_most(CLIMBED, pairs).sample;
+        let (held_out, explore) = (some(&[Split::Test]), some(&[Split::Train, Split::Validation]));
         let count =
             |is: &dyn Fn(FeatureSource) -> bool| described.features.iter().filter(|f| is(f.source)).count();
         let (learned, known) =
             (count(&FeatureSource::is_found), count(&|source| source == FeatureSource::Known));
         let peers = Peers { deltas: Some(deltas), texts: Some(pairs), cancel: Some(cancel) };
-        let rungs = ladder(&described.activations, learned, known, peers, &explore.sample, held_out);
+        let rungs = ladder(&described.activations, learned, known, peers, &explore, &held_out);
         // A rung that was stopped says that it could not be fitted.
         cancel.check()?;
         for rung in rungs {

@@ -3,6 +3,8 @@
 
 use std::collections::HashMap;
 
+use rayon::prelude::*;
+
 use super::numeric::sigmoid;
 use super::sample::{Sample, fold};
 use crate::context::Cancel;
@@ -18,6 +20,8 @@ const FEWEST: u32 = 3;
 const TERMS: usize = 200_000;
 /// scikit-learn's C that are tried beside no term at all.
 const CS: [f64; 4] = [0.1, 0.3, 1.0, 3.0];
+/// Pairs that are read by one task.
+const PART: usize = 512;
 /// Folds that they are compared on.
 const FOLDS: u32 = 5;
 /// Ridge of the lengths: none to speak of, and the fit is still determined.
@@ -107,14 +111,22 @@ impl Vocabulary {
         let mut unique = learn.to_vec();
         unique.sort_unstable();
         unique.dedup();
+        let count = |pairs_of: &[u32]| -> Option<HashMap<u64, u32>> {
+            let mut frequency: HashMap<u64, u32> = HashMap::new();
+            for &pair in pairs_of {
+                if cancel.is_some_and(Cancel::requested) {
+                    return None;
+                }
+                for text in [pairs.response_a.get(pair as usize), pairs.response_b.get(pair as usize)] {
+                    terms(text).keys().for_each(|term| *frequency.entry(*term).or_default() += 1);
+                }
+            }
+            Some(frequency)
+        };
+        let parts: Option<Vec<HashMap<u64, u32>>> = unique.par_chunks(PART).map(count).collect();
         let mut frequency: HashMap<u64, u32> = HashMap::new();
-        for &pair in &unique {
-            if cancel.is_some_and(Cancel::requested) {
-                return None;
-            }
-            for text in [pairs.response_a.get(pair as usize), pairs.response_b.get(pair as usize)] {
-                terms(text).keys().for_each(|term| *frequency.entry(*term).or_default() += 1);
-            }
+        for (term, n) in parts?.into_iter().flatten() {
+            *frequency.entry(term).or_default() += n;
         }
         let documents = 2.0 * unique.len() as f32;
         let mut kept: Vec<(u32, u64)> =
@@ -165,25 +177,37 @@ impl<'c> Rows<'c> {
         at: &[usize],
         cancel: Option<&'c Cancel>,
     ) -> Option<Self> {
-        let mut sparse = Sparse { start: vec![0], ..Sparse::default() };
-        let mut entries = Vec::new();
-        for &at in at {
-            if cancel.is_some_and(Cancel::requested) {
-                return None;
-            }
-            let pair = sample.row()[at] as usize;
-            entries.clear();
-            vocabulary.read(pairs.response_a.get(pair), 1.0, &mut entries);
-            vocabulary.read(pairs.response_b.get(pair), -1.0, &mut entries);
-            entries.sort_unstable_by_key(|entry| entry.0);
-            for both in entries.chunk_by(|a, b| a.0 == b.0) {
-                let value: f32 = both.iter().map(|entry| entry.1).sum();
-                if value != 0.0 {
-                    sparse.column.push(both[0].0);
-                    sparse.value.push(value);
+        let read = |part: &[usize]| -> Option<Sparse> {
+            let mut sparse = Sparse::default();
+            let mut entries = Vec::new();
+            for &at in part {
+                if cancel.is_some_and(Cancel::requested) {
+                    return None;
                 }
+                let pair = sample.row()[at] as usize;
+                entries.clear();
+                vocabulary.read(pairs.response_a.get(pair), 1.0, &mut entries);
+                vocabulary.read(pairs.response_b.get(pair), -1.0, &mut entries);
+                // The order of two that are equal plays no part: their sum is the same either way.
+                entries.sort_unstable_by_key(|entry| entry.0);
+                for both in entries.chunk_by(|a, b| a.0 == b.0) {
+                    let value: f32 = both.iter().map(|entry| entry.1).sum();
+                    if value != 0.0 {
+                        sparse.column.push(both[0].0);
+                        sparse.value.push(value);
+                    }
+                }
+                sparse.start.push(sparse.column.len());
             }
-            sparse.start.push(sparse.column.len());
+            Some(sparse)
+        };
+        let parts: Option<Vec<Sparse>> = at.par_chunks(PART).map(read).collect();
+        let mut sparse = Sparse { start: vec![0], ..Sparse::default() };
+        for part in parts? {
+            let before = sparse.column.len();
+            sparse.start.extend(part.start.iter().map(|end| before + end));
+            sparse.column.extend(part.column);
+            sparse.value.extend(part.value);
         }
         let dense: Vec<[f64; 2]> = at
             .iter()

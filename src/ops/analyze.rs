@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::models::{CostEstimate, spent_in_words};
@@ -778,8 +779,10 @@ fn score_stage(
     let mut inside = vec![Vec::new(); kinds.len()];
     if !kinds.is_empty() {
         let told = Kinds::new(kinds.clone())?;
-        for pair in 0..pairs.pair_id.len() {
-            inside.iter_mut().zip(told.of(pairs.prompt.get(pair))).for_each(|(own, there)| own.push(there));
+        let there: Vec<Vec<bool>> =
+            (0..pairs.pair_id.len()).into_par_iter().map(|pair| told.of(pairs.prompt.get(pair))).collect();
+        for there in there {
+            inside.iter_mut().zip(there).for_each(|(own, there)| own.push(there));
         }
     }
     let learned = Learned {
@@ -816,7 +819,7 @@ pub fn estimate_in_memory(
     // Nobody can ask this one to stop.
     let go_on = Cancel::default();
     let themes = constitution::select::themes(pairs, sides, described, &BundledEmbedder::load()?, &go_on)?;
-    let described = described.with_themes(pairs, sides, &themes);
+    let described = described.clone().with_themes(pairs, sides, &themes);
     let table = table::effects(pairs, sides, &described, &go_on)?;
     let findings =
         constitution::select::select(pairs, sides, &described, &table, &config.principles, &go_on)?;
@@ -1183,10 +1186,14 @@ fn themes_stage(
     print: &str,
 ) -> Result<Described, AnalyzeError> {
     let files = ["activations.parquet", "presence.parquet", "stages/themes.json"];
+    // Where they are found now, they are not counted twice.
+    let (mut before, mut found) = (Some(described), None);
     stage(run, observer, "themes", print, 0, &files, |run, _| {
+        let Some(described) = &before else { return Ok(()) };
         let embedder = BundledEmbedder::load()?;
-        let themes = constitution::select::themes(pairs, sides, &described, &embedder, &run.cancel)?;
-        let all = described.with_themes(pairs, sides, &themes);
+        let themes = constitution::select::themes(pairs, sides, described, &embedder, &run.cancel)?;
+        let Some(described) = before.take() else { return Ok(()) };
+        let all = found.insert(described.with_themes(pairs, sides, &themes));
         let ids = feature_ids(&all.features);
         for (file, matrix) in [("activations.parquet", &all.activations), ("presence.parquet", &all.presence)]
         {
@@ -1195,9 +1202,12 @@ fn themes_stage(
         write_json(&run.file("stages/themes.json"), &themes)?;
         Ok(())
     })?;
+    if let Some(all) = found {
+        return Ok(all);
+    }
     // A theme is its words: counting them again is cheaper than a second copy of the activations.
     let themes: Vec<constitution::themes::Theme> = read_json(&run.file("stages/themes.json"))?;
-    Ok(described.with_themes(pairs, sides, &themes))
+    Ok(before.unwrap_or_default().with_themes(pairs, sides, &themes))
 }
 
 fn feature_ids(features: &[Feature]) -> Vec<String> {

@@ -499,11 +499,10 @@ impl Job<'_> {
         if self.length { 2 } else { 0 }
     }
 
-    /// The ridge-logistic at C on some labels.
-    fn weights(&self, rows: &[usize], c: Option<f64>) -> Result<Fitted, Outcome> {
+    /// What some labels are fitted on: lengths, features and what is claimed, and the labels.
+    fn design(&self, rows: &[usize]) -> (Matrix, Vec<f64>) {
         let terms = self.claimed.terms;
         let cols = self.columns.len() + self.lengths() + terms.len();
-        // Through the origin: a pair counts the same whichever response stands first.
         let mut design = Matrix { values: Vec::with_capacity(cols * rows.len()), cols };
         let mut y = Vec::with_capacity(rows.len());
         for &row in rows {
@@ -519,10 +518,30 @@ impl Job<'_> {
                 .extend(terms.iter().map(|&(kind, column)| if inside[kind] { z[column] } else { 0.0 }));
             y.push(self.labels.label[row]);
         }
+        (design, y)
+    }
+
+    /// The ridge-logistic at C on some labels.
+    fn weights(&self, rows: &[usize], c: Option<f64>) -> Result<Fitted, Outcome> {
+        let (design, y) = self.design(rows);
+        self.weights_of(&design, &(0..rows.len() as u32).collect::<Vec<u32>>(), &y, c)
+    }
+
+    /// The same of some `rows` of a design, whose labels are `y`.
+    fn weights_of(
+        &self,
+        design: &Matrix,
+        rows: &[u32],
+        y: &[f64],
+        c: Option<f64>,
+    ) -> Result<Fitted, Outcome> {
+        let (terms, cols) = (self.claimed.terms, design.cols);
+        // Through the origin: a pair counts the same whichever response stands first.
         let n = rows.len().max(1) as f64;
         let mut factors = vec![0.0; cols];
-        for row in 0..design.rows() {
-            factors.iter_mut().zip(design.row(row)).for_each(|(f, &x)| *f += f64::from(x) * f64::from(x) / n);
+        for &row in rows {
+            let values = design.row(row as usize);
+            factors.iter_mut().zip(values).for_each(|(f, &x)| *f += f64::from(x) * f64::from(x) / n);
         }
         // A column that never varies has nothing to be weighed by.
         factors.iter_mut().filter(|f| **f == 0.0).for_each(|f| *f = 1.0);
@@ -531,8 +550,7 @@ impl Job<'_> {
         factors[..self.lengths()].iter_mut().for_each(|f| *f *= FREE * c / 2.0);
         let penalty =
             Penalty { c, factors, through_origin: true, tolerance: Penalty::default().tolerance / 2.0 };
-        let all: Vec<u32> = (0..design.rows() as u32).collect();
-        let linear = fit(&design, &all, &y, &penalty)?;
+        let linear = fit(design, rows, y, &penalty)?;
         let mut weights = vec![0.0; self.activations.cols];
         for (&column, &weight) in self.columns.iter().zip(&linear.coefficients[self.lengths()..]) {
             weights[column] = weight;
@@ -566,17 +584,24 @@ impl Job<'_> {
 
     /// Scores and labels of every row, from weights that the other parts made; prompts stay together. `None` where they
     /// make none, or somebody wants it to stop.
-    fn crossed(&self, rows: &[usize], c: Option<f64>) -> Option<(Vec<f64>, Vec<f64>)> {
+    fn crossed(
+        &self,
+        rows: &[usize],
+        (design, y): &(Matrix, Vec<f64>),
+        c: Option<f64>,
+    ) -> Option<(Vec<f64>, Vec<f64>)> {
         let parts: Option<Vec<_>> = (0..FOLDS)
             .into_par_iter()
             .map(|number| {
                 self.cancel.check().ok()?;
-                let (left, rest): (Vec<usize>, Vec<usize>) =
-                    rows.iter().partition(|&&row| self.labels.group[row] % FOLDS == number);
+                let (left, rest): (Vec<u32>, Vec<u32>) = (0..rows.len() as u32)
+                    .partition(|&at| self.labels.group[rows[at as usize]] % FOLDS == number);
                 if left.is_empty() {
                     return Some((Vec::new(), Vec::new()));
                 }
-                Some(self.scores(&self.weights(&rest, c).ok()?, &left))
+                let labels: Vec<f64> = rest.iter().map(|&at| y[at as usize]).collect();
+                let fitted = self.weights_of(design, &rest, &labels, c).ok()?;
+                Some(self.scores(&fitted, &left.iter().map(|&at| rows[at as usize]).collect::<Vec<_>>()))
             })
             .collect();
         let mut all = (Vec::new(), Vec::new());
@@ -591,10 +616,11 @@ impl Job<'_> {
     fn strength(&self, rows: &[usize]) -> Result<Option<f64>, Stopped> {
         let step = rows.len().div_ceil(TUNED_ON).max(1);
         let rows: Vec<usize> = rows.iter().copied().step_by(step).collect();
+        let design = self.design(&rows);
         let mut best = (f64::INFINITY, None);
         // Without length there is nothing that no feature leaves.
         for c in CS.into_iter().filter(|c| self.length || c.is_some()) {
-            let Some((scores, labels)) = self.crossed(&rows, c) else { continue };
+            let Some((scores, labels)) = self.crossed(&rows, &design, c) else { continue };
             let loss = |(s, y): (&f64, &f64)| s.max(0.0) - y * s + (-s.abs()).exp().ln_1p();
             let loss: f64 = scores.iter().zip(&labels).map(loss).sum();
             if loss < best.0 {
@@ -608,7 +634,8 @@ impl Job<'_> {
 
     /// What makes the probabilities honest: from scores of labels that did not make them.
     fn slope(&self, rows: &[usize], c: Option<f64>) -> f64 {
-        self.crossed(rows, c).map_or(1.0, |(scores, labels)| slope(&scores, &labels))
+        let crossed = self.crossed(rows, &self.design(rows), c);
+        crossed.map_or(1.0, |(scores, labels)| slope(&scores, &labels))
     }
 }
 
