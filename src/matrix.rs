@@ -1,5 +1,7 @@
 //! The one dense matrix that travels between the stages.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 /// Row-major `f32` matrix, shape `[rows, cols]`.
@@ -39,17 +41,18 @@ impl Matrix {
         self.values.iter().skip(col).step_by(self.cols.max(1)).copied().collect()
     }
 
-    /// Every column as a vector, `[cols][rows]`; one pass over the rows for every sixteen of them.
-    pub fn all_columns(&self) -> Vec<Vec<f32>> {
+    /// Every column of some rows as a vector, `[cols][rows]`; one pass over the rows for every sixteen of them.
+    pub fn all_columns(&self, rows: Range<usize>) -> Vec<Vec<f32>> {
         const LINE: usize = 16;
-        let rows = self.rows();
+        let values = self.values.get(rows.start * self.cols..rows.end * self.cols).unwrap_or_default();
+        let rows = rows.len();
         (0..self.cols.div_ceil(LINE))
             .into_par_iter()
             .flat_map_iter(|line| {
                 let from = line * LINE;
                 let to = self.cols.min(from + LINE);
                 let mut columns = vec![Vec::with_capacity(rows); to - from];
-                for row in self.values.chunks_exact(self.cols) {
+                for row in values.chunks_exact(self.cols) {
                     let values = row.get(from..to).unwrap_or_default();
                     columns.iter_mut().zip(values).for_each(|(column, &value)| column.push(value));
                 }

@@ -32,6 +32,8 @@ mod setting;
 pub mod user_concepts;
 mod wording;
 
+use std::ops::Range;
+
 use crate::config::{DescribeConfig, Describer};
 use crate::context::{Cancel, Stopped};
 use crate::matrix::Matrix;
@@ -133,13 +135,19 @@ pub fn describe(setting: &Setting<'_>, found: &Found<'_>) -> Result<Described, c
     features.extend(dictionary(found, &clear, &graded, &presence, &sides));
     features.extend(known(setting, found.known, &sides));
 
-    let parts = |sentences: &Matrix, difference: &Matrix, known: &Matrix| {
-        let first = sentences.columns(0, found.learned);
-        let second = sentences.columns(found.learned, sentences.cols);
-        beside(&beside(&beside(&first, difference), &second), known)
+    // In one go, and what is put together is given back at once: on a million pairs each is a gigabyte.
+    let parts = |sentences: Matrix, difference: &Matrix, known: &Matrix| {
+        let (learned, all) = (found.learned.min(sentences.cols), sentences.cols);
+        let whole = |matrix: &Matrix| 0..matrix.cols;
+        joined(&[
+            (&sentences, 0..learned),
+            (difference, whole(difference)),
+            (&sentences, learned..all),
+            (known, whole(known)),
+        ])
     };
-    let activations = parts(&graded, &difference, found.known);
-    let presence = parts(&presence, &signs(&difference, &levels), &signs(found.known, &[]));
+    let activations = parts(graded, &difference, found.known);
+    let presence = parts(presence, &signs(&difference, &levels), &signs(found.known, &[]));
     let mut described = Described { features, activations, presence, flipped, offers };
     described.mark_redundant(setting.pairs, &sides.choose, setting.redundant_above, cancel)?;
     Ok(described)
@@ -298,6 +306,19 @@ fn known(setting: &Setting<'_>, known: &Matrix, sides: &Sides) -> Vec<Feature> {
         }
     };
     entries.map(feature).collect()
+}
+
+/// Some columns of matrices with the same rows, side by side.
+fn joined(parts: &[(&Matrix, Range<usize>)]) -> Matrix {
+    let rows = parts.iter().map(|(matrix, _)| matrix.rows()).max().unwrap_or(0);
+    let cols = parts.iter().map(|(_, range)| range.len()).sum();
+    let mut values = Vec::with_capacity(rows * cols);
+    for row in 0..rows {
+        for (matrix, range) in parts.iter().filter(|(_, range)| !range.is_empty()) {
+            values.extend_from_slice(matrix.row(row).get(range.clone()).unwrap_or_default());
+        }
+    }
+    Matrix { values, cols }
 }
 
 /// Two matrices with the same rows, side by side.

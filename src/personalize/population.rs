@@ -92,6 +92,10 @@ fn softplus(eta: f64) -> f64 {
 /// pooling would then discount exactly the annotators who differ (in simulations with 40 labels each, τ = .6
 /// came out as .47 that way and as .62 this way). `None` where the feature never varies.
 pub fn own_coefficient(z: &[f64], y: &[f64], offset: &[f64]) -> Option<(f64, f64)> {
+    // Where the feature is in neither or alike in both, its coefficient changes nothing.
+    let differ: Vec<usize> = (0..z.len()).filter(|&at| z[at] != 0.0).collect();
+    let pick = |values: &[f64]| differ.iter().map(|&at| values[at]).collect::<Vec<f64>>();
+    let (z, y, offset) = (&pick(z), &pick(y), &pick(offset));
     let information = |d: f64| {
         (z.iter().zip(offset)).fold((0.0, 0.0), |(info, slope), (z, offset)| {
             let p = sigmoid(offset + d * z);

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use polars::io::parquet::write::StatisticsOptions;
 use polars::prelude::{
-    CompatLevel, DataFrame, KeyValueMetadata, ParquetCompression, ParquetWriter, Schema, SchemaExt,
+    CompatLevel, DataFrame, KeyValueMetadata, ParquetCompression, ParquetWriter, PolarsResult, Schema,
+    SchemaExt,
 };
 use polars_parquet::write::schema_to_metadata_key;
 use serde::Serialize;
@@ -138,36 +139,68 @@ pub(crate) fn plain_schema(schema: &Schema) -> KeyValueMetadata {
 
 /// Writes a table as Parquet (zstd, with statistics, [`plain_schema`]); see [`write_file`].
 pub fn write_parquet(path: &Path, table: &mut DataFrame) -> Result<(), StoreError> {
-    write_parquet_with(path, table, StatisticsOptions::default())
-}
-
-/// The same without statistics: of hundreds of columns of figures they take long and help nobody to skip a row.
-pub fn write_parquet_plain(path: &Path, table: &mut DataFrame) -> Result<(), StoreError> {
-    write_parquet_with(path, table, StatisticsOptions::empty())
-}
-
-fn write_parquet_with(
-    path: &Path,
-    table: &mut DataFrame,
-    statistics: StatisticsOptions,
-) -> Result<(), StoreError> {
     let schema = plain_schema(table.schema());
     write_file(path, |writer| {
         let mut writer = Remembering { writer, failure: None };
         let written = ParquetWriter::new(&mut writer)
             .with_compression(ParquetCompression::Zstd(None))
-            .with_statistics(statistics)
+            .with_statistics(StatisticsOptions::default())
             .with_key_value_metadata(Some(schema))
             .finish(table);
-        match (written, writer.failure) {
-            (Ok(_), _) => Ok(()),
-            // What the system said is what the user can act on; polars wraps it three times.
-            (Err(_), Some(failure)) => Err(io("write", path)(failure)),
-            (Err(error), None) => {
-                Err(StoreError::Table { action: "write", path: path.into(), message: error.to_string() })
-            }
-        }
+        finished(path, written, writer.failure)
     })
+}
+
+/// The same in parts of the same columns, which are made one after the other, and without statistics: of hundreds of columns of
+/// figures they take long and help nobody to skip a row.
+pub fn write_parquet_parts(
+    path: &Path,
+    mut parts: impl Iterator<Item = Result<DataFrame, StoreError>>,
+) -> Result<(), StoreError> {
+    let Some(first) = parts.next().transpose()? else { return Ok(()) };
+    let schema = plain_schema(first.schema());
+    write_file(path, |writer| {
+        let mut writer = Remembering { writer, failure: None };
+        // What a part cannot be made for is no fault of the writing.
+        let mut made = Ok(());
+        let write = || {
+            let mut table = ParquetWriter::new(&mut writer)
+                .with_compression(ParquetCompression::Zstd(None))
+                .with_statistics(StatisticsOptions::empty())
+                .with_key_value_metadata(Some(schema))
+                .batched(first.schema())?;
+            table.write_batch(&first)?;
+            drop(first);
+            for part in parts {
+                match part {
+                    Ok(part) => table.write_batch(&part)?,
+                    Err(error) => {
+                        made = Err(error);
+                        break;
+                    }
+                }
+            }
+            table.finish()
+        };
+        let written = write();
+        made?;
+        finished(path, written, writer.failure)
+    })
+}
+
+/// What the system said is what the user can act on; polars wraps it three times.
+fn finished(
+    path: &Path,
+    written: PolarsResult<u64>,
+    failure: Option<std::io::Error>,
+) -> Result<(), StoreError> {
+    match (written, failure) {
+        (Ok(_), _) => Ok(()),
+        (Err(_), Some(failure)) => Err(io("write", path)(failure)),
+        (Err(error), None) => {
+            Err(StoreError::Table { action: "write", path: path.into(), message: error.to_string() })
+        }
+    }
 }
 
 /// A writer that remembers what went wrong.

@@ -5,12 +5,14 @@ use std::path::Path;
 use polars::prelude::*;
 use rayon::prelude::*;
 
-use super::atomic::write_parquet_plain;
+use super::atomic::write_parquet_parts;
 use super::error::StoreError;
 use crate::matrix::Matrix;
 
 /// Rows that are put together at a time.
 const NEAR: usize = 256;
+/// Rows that are read or written at a time: of hundreds of features some 200 MB.
+const TOGETHER: usize = 1 << 17;
 
 pub(crate) fn failed(action: &'static str, path: &Path) -> impl Fn(PolarsError) -> StoreError {
     let path = path.to_path_buf();
@@ -29,26 +31,51 @@ pub fn write_matrix(
     names: &[String],
     matrix: &Matrix,
 ) -> Result<(), StoreError> {
-    let mut columns = vec![Column::new("pair_id".into(), pair_ids)];
-    for (name, values) in names.iter().zip(matrix.all_columns()) {
-        columns.push(Column::new(name.as_str().into(), values));
-    }
-    write_parquet_plain(path, &mut frame(path, columns)?)
+    let rows = pair_ids.len();
+    // A part at a time: a second copy of all would be gigabytes. A table without rows is a part, too.
+    let parts = (0..rows.max(1)).step_by(TOGETHER).map(|from| {
+        let range = from..rows.min(from + TOGETHER);
+        let mut columns =
+            vec![Column::new("pair_id".into(), pair_ids.get(range.clone()).unwrap_or_default())];
+        for (name, values) in names.iter().zip(matrix.all_columns(range)) {
+            columns.push(Column::new(name.as_str().into(), values));
+        }
+        frame(path, columns)
+    });
+    write_parquet_parts(path, parts)
 }
 
 /// Reads what [`write_matrix`] wrote, `[pairs, names]`.
 pub fn read_matrix(path: &Path, pairs: usize, names: &[String]) -> Result<Matrix, StoreError> {
-    let file = crate::limits::open(path).map_err(|source| StoreError::Io {
-        action: "read",
-        path: path.into(),
-        source,
-    })?;
-    let table = ParquetReader::new(file).finish().map_err(failed("read", path))?;
+    let open = || {
+        let file = crate::limits::open(path).map_err(|source| StoreError::Io {
+            action: "read",
+            path: path.into(),
+            source,
+        })?;
+        Ok(ParquetReader::new(file))
+    };
     let content = |message: String| StoreError::Content { path: path.into(), message };
-    if table.height() != pairs {
-        return Err(content(format!("{} rows where {pairs} pairs are expected", table.height())));
+    let rows = open()?.num_rows().map_err(failed("read", path))?;
+    if rows != pairs {
+        return Err(content(format!("{rows} rows where {pairs} pairs are expected")));
     }
     let mut matrix = Matrix::zeros(pairs, names.len());
+    let cols = names.len().max(1);
+    for (from, rows) in (0..pairs).step_by(TOGETHER).zip(matrix.values.chunks_mut(TOGETHER * cols)) {
+        let table =
+            open()?.with_slice(Some((from, rows.len() / cols))).finish().map_err(failed("read", path))?;
+        read_part(path, &table, names, rows)?;
+    }
+    Ok(matrix)
+}
+
+/// The columns `names` of a table into rows of a matrix.
+fn read_part(path: &Path, table: &DataFrame, names: &[String], rows: &mut [f32]) -> Result<(), StoreError> {
+    let content = |message: String| StoreError::Content { path: path.into(), message };
+    if table.height() * names.len() != rows.len() {
+        return Err(content(format!("a part of it has {} rows, which is not what it says", table.height())));
+    }
     let mut columns = Vec::with_capacity(names.len());
     for name in names {
         let column = table.column(name).map_err(failed("read", path))?;
@@ -64,7 +91,7 @@ pub fn read_matrix(path: &Path, pairs: usize, names: &[String]) -> Result<Matrix
         .collect::<PolarsResult<_>>()
         .map_err(failed("read", path))?;
     // Some rows of all columns at a time, so that what is written stays near.
-    matrix.values.par_chunks_mut(names.len().max(1) * NEAR).enumerate().for_each(|(block, rows)| {
+    rows.par_chunks_mut(names.len().max(1) * NEAR).enumerate().for_each(|(block, rows)| {
         for (at, column) in columns.iter().enumerate() {
             let values = column.get(block * NEAR..).unwrap_or_default();
             rows.iter_mut()
@@ -74,5 +101,5 @@ pub fn read_matrix(path: &Path, pairs: usize, names: &[String]) -> Result<Matrix
                 .for_each(|(slot, value)| *slot = *value);
         }
     });
-    Ok(matrix)
+    Ok(())
 }

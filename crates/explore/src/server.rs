@@ -450,7 +450,7 @@ fn about(app: &App, opened: &Opened, index: usize) -> Result<Value, ExploreError
         "model": app.model.as_ref().map(|model| &model.spec.name),
         "index": {"ready": opened.progress() >= 1.0, "progress": opened.progress(), "trouble": opened.trouble()},
         "annotators": annotators.into_iter().take(NAMES).map(counted).collect::<Vec<_>>(),
-        "annotators_total": total, "models": models, "contexts": kinds, "actions": actions,
+        "downloads": download::MOST, "annotators_total": total, "models": models, "contexts": kinds, "actions": actions,
         "features": opened.order.iter().map(|at| feature(opened, *at, &edited)).collect::<Vec<_>>(),
         "reviewers": reviewers,
     }))

@@ -162,7 +162,7 @@ export function open(root, { params }) {
     const mine = (asked = new AbortController());
     const key = keyOf(wanted);
     rows.setAttribute("aria-busy", "true");
-    saves.replaceChildren(...[["csv", "CSV"], ["jsonl", "JSONL"], ["trl", "TRL"], ["parquet", "Parquet"]].map(([format, name]) => el("a", { href: download("/api/download", { ...wanted, format }), download: "", data: { format }, text: name })));
+    saves.replaceChildren(...[["csv", "CSV"], ["jsonl", "JSONL"], ["trl", "TRL"], ["parquet", "Parquet"]].map(([format, name]) => el("a", { href: download("/api/download", { ...wanted, format }), download: "", data: { format }, text: name, on: { click: (event) => tooMany(event, key) } })));
     try {
       const page = await get("/api/pairs", { ...wanted, offset: offset || "", limit: PAGE }, {
         signal: mine.signal,
@@ -184,6 +184,14 @@ export function open(root, { params }) {
       say(error.message);
     }
     if (mine === asked) rows.removeAttribute("aria-busy");
+  }
+
+  /** A file holds only so many; the browser would save the refusal under the file's name. */
+  function tooMany(event, key) {
+    const most = state.info.downloads;
+    const tooMany = listing.key === key && listing.total > most;
+    said.textContent = tooMany ? `At most ${many(most, "pair")} go into one file: narrow the filter, or write all of them with wimhf export.` : "";
+    if (tooMany) event.preventDefault();
   }
 
   function text(name, letter, body, ranges, chosen) {
