@@ -423,7 +423,7 @@ impl<'a> Tested<'a> {
         let by_feature =
             |effects: Vec<Effect>| open.iter().copied().zip(effects).collect::<HashMap<usize, Effect>>();
         let alone = by_feature(self.slopes(&open, &labels.explore.sample)?);
-        let all = by_feature(shown(self.described, &open, &labels.all.sample, &self.cancel)?);
+        let all = by_feature(shown(self.described, &self.columns, &open, &labels.all.sample, &self.cancel)?);
         // By itself it must not point the other way: nobody could follow such a principle.
         open.retain(|feature| {
             let (beta, win) = (all[feature].beta, all[feature].win);
@@ -473,7 +473,7 @@ impl<'a> Tested<'a> {
         let found: Vec<usize> = entered[fixed..].iter().map(|candidate| candidate.feature).collect();
         let candidates: Vec<usize> = entered.iter().map(|candidate| candidate.feature).collect();
         let held_out: HashMap<usize, Effect> = (candidates.iter().copied())
-            .zip(shown(self.described, &candidates, &labels.confirming.sample, &self.cancel)?)
+            .zip(shown(self.described, &self.columns, &candidates, &labels.confirming.sample, &self.cancel)?)
             .collect();
         let tests: Vec<f64> = (entered.iter().zip(self.joint(&entered, &labels.confirming)))
             .skip(fixed)

@@ -296,26 +296,28 @@ fn effects_of(
     let features = &described.features;
     let themes: Vec<usize> = (0..features.len()).filter(|&at| found_by_labels(&features[at])).collect();
     let every: Vec<usize> = (0..features.len()).collect();
-    let mut effects = shown(described, &every, all, cancel)?;
-    let alone = shown(described, &themes, held_out, cancel)?;
+    let stated = described.stated();
+    let mut effects = shown(described, &stated, &every, all, cancel)?;
+    let alone = shown(described, &stated, &themes, held_out, cancel)?;
     themes.iter().zip(alone).for_each(|(&at, effect)| effects[at] = effect);
     Ok(effects)
 }
 
-/// The effects of the features `which` by themselves, in their order: β is of what statements rest on; how often it
+/// The effects of the features `which` by themselves, in their order: β is of what statements rest on (`stated`, as
+/// [`Described::stated`] gives it); how often it
 /// applies, and who wins then, of clear presence.
 ///
 /// # Errors
 /// [`Stopped`].
 pub fn shown(
     described: &Described,
+    stated: &Matrix,
     which: &[usize],
     sample: &Sample,
     cancel: &Cancel,
 ) -> Result<Vec<Effect>, Stopped> {
-    let stated = described.stated();
     let of = |columns, part| one_by_one(columns, &described.features, which, sample, part, cancel);
-    let mut effects = of(&stated, Part::Slope)?;
+    let mut effects = of(stated, Part::Slope)?;
     for (effect, clear) in effects.iter_mut().zip(of(&described.presence, Part::Win)?) {
         (effect.win, effect.prevalence) = (clear.win, clear.prevalence);
     }

@@ -596,6 +596,8 @@ fn estimate(
 
     let effects_print = fingerprint("effects", &themes_print);
     let table = effects_stage(&mut run, observer, data, &deltas, &effects_print)?;
+    // Nothing asks for the vectors from here on, and on a million pairs they are a gigabyte.
+    drop(deltas);
     table.people.note().iter().for_each(|text| note(&mut run, observer, text));
     record_metrics(&mut run.manifest, &sides, &described, (&trained, sentences.as_ref()), quality, &table);
 
@@ -1093,6 +1095,7 @@ fn describe_stage(
             if config.describe.describer == Describer::Model {
                 found = describe_with_llm(prepared, observer, request, prompts, &firing, found)?;
             }
+            drop(firing);
             let TrainedRun { run, pairs, model, card, models, .. } = &mut *prepared;
             // The sign of a feature on differences is an accident of training; it is turned so that its words fit.
             for &feature in &found.flipped {
