@@ -22,7 +22,7 @@ pub use crate::error::{Door, Error, ErrorKind};
 pub use crate::ops::analyze::{Analysis, Request as AnalyzeRequest};
 pub use crate::ops::audit::{AuditRequest, Audited};
 pub use crate::ops::compare::{CompareRequest, Comparison};
-pub use crate::ops::constitution::{Constitution, ConstitutionRequest};
+pub use crate::ops::constitution::{Constitution, ConstitutionRequest, ConstitutionSample};
 pub use crate::ops::contexts::{ContextsFound, ContextsRequest};
 pub use crate::ops::embed::{EmbedRequest, Embedded};
 pub use crate::ops::export::{ExportFormat, ExportRequest, Exported};
@@ -158,6 +158,19 @@ impl Run {
         observer: &mut dyn Observer,
     ) -> Result<Constitution, Error> {
         Ok(ops::constitution::constitution(self, request, observer)?)
+    }
+
+    /// The same on some of the labels, which are in memory: what it would be, without writing it or asking a model.
+    ///
+    /// # Errors
+    /// Where there are no labels, or the edits cannot be used.
+    pub fn constitution_of(
+        &self,
+        sample: &ConstitutionSample<'_>,
+        request: &ConstitutionRequest,
+        observer: &mut dyn Observer,
+    ) -> Result<Constitution, Error> {
+        Ok(ops::constitution::constitution_of(self, sample, request, observer)?)
     }
 
     /// Which models win, and why: ratings without and with what the responses are like held fixed.

@@ -19,7 +19,7 @@ use crate::matrix::Matrix;
 use crate::pairs::{self, Layout, Pairs, Split};
 use crate::sae::{self, DeviceChoice, Sae, SaeCard, SaeError, SentenceSae};
 use crate::store::output::{self, Kind, Output, OutputError};
-use crate::store::{Manifest, StoreError, read_json, read_matrix};
+use crate::store::{Manifest, StoreError, read_json, read_matrix, read_matrix_rows};
 use crate::suggest::nearest;
 
 /// Why a finished run cannot be used.
@@ -274,6 +274,21 @@ impl Run {
         Ok(Described {
             activations: self.activations()?,
             presence: self.presence()?,
+            features: self.features.clone(),
+            flipped: Vec::new(),
+            offers: Vec::new(),
+        })
+    }
+
+    /// The same of some pairs, ascending, without holding all of them in memory.
+    pub(crate) fn described_of(&self, rows: &[u32]) -> Result<Described, RunError> {
+        let ids: Vec<String> = self.features.iter().map(|feature| feature.feature_id.clone()).collect();
+        let read = |name: &str| {
+            read_matrix_rows(&self.path.join(name), self.manifest.dataset.pairs_unique, &ids, rows)
+        };
+        Ok(Described {
+            activations: read("activations.parquet")?,
+            presence: read("presence.parquet")?,
             features: self.features.clone(),
             flipped: Vec::new(),
             offers: Vec::new(),

@@ -22,7 +22,7 @@ use super::executed::ByModel;
 use super::executor::{
     Executor, Linear, PrincipleRule, Vote, agrees, difference, gather, mean, mean_squares,
 };
-use super::select::Tested;
+use super::select::{MOST_LABELS, Tested};
 
 /// Lists of random principles that a baseline is made of.
 const RANDOM_LISTS: usize = 100;
@@ -256,7 +256,8 @@ pub struct Reconstruction {
     pub articles: Vec<PrincipleRule>,
 }
 
-/// Chooses a constitution and measures it. `None` where there are no usable labels on one of the sides.
+/// Chooses a constitution and measures it, each on 100,000 labels at most. `None` where there are no usable labels on one of
+/// the sides. Without `deltas` it is not held against a probe of the embedding.
 ///
 /// # Errors
 /// [`Stopped`].
@@ -264,11 +265,12 @@ pub fn reconstruct(
     pairs: &Pairs,
     sides: &[Split],
     described: &Described,
-    deltas: &Matrix,
+    deltas: Option<&Matrix>,
     options: &Options,
 ) -> Result<Option<Reconstruction>, Stopped> {
-    let explore = LabelledSample::on(pairs, sides, &[Split::Train, Split::Validation]).sample;
-    let held_out = LabelledSample::on(pairs, sides, &[Split::Test]).sample;
+    let some = |which: &[Split], most| LabelledSample::on(pairs, sides, which).at_most(most, pairs).sample;
+    let explore = some(&[Split::Train, Split::Validation], MOST_LABELS);
+    let held_out = some(&[Split::Test], MOST_LABELS);
     let both = |sample: &Sample| {
         let a: f64 = sample.y().iter().sum();
         a > 0.0 && a < sample.len() as f64
@@ -287,7 +289,7 @@ pub fn reconstruct(
         explore: &explore,
         held_out: &held_out,
         chooser: &chooser,
-        associated: associated(&tested, &LabelledSample::on(pairs, sides, &ALL).sample, options.alpha)?,
+        associated: associated(&tested, &some(&ALL, 2 * MOST_LABELS), options.alpha)?,
         options,
     };
     Ok(Some(job.run(deltas, &groups)?))
@@ -343,7 +345,7 @@ impl Job<'_> {
         self.held_out.clusters()
     }
 
-    fn run(&self, deltas: &Matrix, groups: &[u32]) -> Result<Reconstruction, Stopped> {
+    fn run(&self, deltas: Option<&Matrix>, groups: &[u32]) -> Result<Reconstruction, Stopped> {
         let options = self.options;
         let crossed = self.chooser.cross_validated(
             self.explore,
@@ -673,7 +675,7 @@ impl Job<'_> {
         found: &mut Reconstruction,
         articles: &[PrincipleRule],
         (linear, vote): (&[f64], &[f64]),
-        deltas: &Matrix,
+        deltas: Option<&Matrix>,
     ) {
         let own = match self.options.aim {
             Objective::Linear => linear,
@@ -694,7 +696,7 @@ impl Job<'_> {
         compare("majority", Some(vec![if share > 0.5 { 1.0 } else { 0.0 }; y.len()]));
         compare("length", self.by_length());
         let all = compare("all_features", self.probe(self.columns, true));
-        let embedding = compare("embedding", self.probe(deltas, false));
+        let embedding = compare("embedding", deltas.and_then(|deltas| self.probe(deltas, false)));
 
         let score = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
         let best = [("every feature together", all), ("the embedding probe", embedding)]

@@ -135,22 +135,23 @@ pub fn describe(setting: &Setting<'_>, found: &Found<'_>) -> Result<Described, c
     features.extend(dictionary(found, &clear, &graded, &presence, &sides));
     features.extend(known(setting, found.known, &sides));
 
-    // In one go, and what is put together is given back at once: on a million pairs each is a gigabyte.
-    let parts = |sentences: Matrix, difference: &Matrix, known: &Matrix| {
-        let (learned, all) = (found.learned.min(sentences.cols), sentences.cols);
-        let whole = |matrix: &Matrix| 0..matrix.cols;
-        joined(&[
-            (&sentences, 0..learned),
-            (difference, whole(difference)),
-            (&sentences, learned..all),
-            (known, whole(known)),
-        ])
-    };
-    let activations = parts(graded, &difference, found.known);
-    let presence = parts(presence, &signs(&difference, &levels), &signs(found.known, &[]));
+    let activations = together(graded, found.learned, &difference, found.known);
+    let presence = together(presence, found.learned, &signs(&difference, &levels), &signs(found.known, &[]));
     let mut described = Described { features, activations, presence, flipped, offers };
     described.mark_redundant(setting.pairs, &sides.choose, setting.redundant_above, cancel)?;
     Ok(described)
+}
+
+/// Features in their order: those `learned` in sentences, on differences, the dictionary's, known ones. In one go, and
+/// `sentences` are given back at once: on a million pairs each of these is a gigabyte.
+fn together(sentences: Matrix, learned: usize, difference: &Matrix, known: &Matrix) -> Matrix {
+    let (learned, all) = (learned.min(sentences.cols), sentences.cols);
+    joined(&[
+        (&sentences, 0..learned),
+        (difference, 0..difference.cols),
+        (&sentences, learned..all),
+        (known, 0..known.cols),
+    ])
 }
 
 /// The sign of each activation that reaches the level of its column (0 where there is none), else 0.

@@ -1,5 +1,6 @@
 //! The few principles from which most of the labels can be told, measured, and applied by a model where one is named.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use super::models::{CostEstimate, ModelRequest, NamedModel};
@@ -11,7 +12,10 @@ use crate::constitution::reconstruct::{Edit, Options, Reconstruction, reconstruc
 use crate::context::{Observer, Stopped};
 use crate::contexts::Contexts;
 use crate::describe::Described;
+use crate::effects::table::LabelledSample;
 use crate::llm::open::{OpenError, Role};
+use crate::matrix::Matrix;
+use crate::pairs::{Pairs, Split};
 use crate::report::constitution as files;
 use crate::run::{Run, RunError, Source};
 use crate::store::{StoreError, read_json};
@@ -114,12 +118,71 @@ pub fn constitution(
     request: &ConstitutionRequest,
     observer: &mut dyn Observer,
 ) -> Result<Constitution, ConstitutionError> {
+    let source = run.source()?;
+    let sample = ConstitutionSample {
+        described: run.described()?,
+        deltas: Some(run.deltas(&source)?),
+        pairs: Cow::Borrowed(&source.pairs),
+        sides: source.sides.clone(),
+    };
+    make(run, &sample, Some(&source), request, observer)
+}
+
+/// What a list is chosen and measured on, in memory.
+#[derive(Debug)]
+pub struct ConstitutionSample<'a> {
+    pairs: Cow<'a, Pairs>,
+    sides: Vec<Split>,
+    described: Described,
+    deltas: Option<Matrix>,
+}
+
+impl ConstitutionSample<'static> {
+    /// Of the labels that a list is chosen on, and of those that it is measured on, those on the pairs with the lowest ids (which
+    /// are hashes), so that there are hardly more than `most` of either: for whoever asks again and again, as the explorer does.
+    ///
+    /// # Errors
+    /// Where the run's tables cannot be read.
+    pub fn of(run: &Run, source: &Source, most: usize) -> Result<Self, ConstitutionError> {
+        let (pairs, sides) = (&source.pairs, &source.sides);
+        let on = |which: &[Split]| LabelledSample::on(pairs, sides, which).at_most(most, pairs).sample;
+        let (explore, held_out) = (on(&[Split::Train, Split::Validation]), on(&[Split::Test]));
+        let mut rows = [explore.row(), held_out.row()].concat();
+        rows.sort_unstable();
+        rows.dedup();
+        Ok(Self {
+            described: run.described_of(&rows)?,
+            deltas: None,
+            pairs: Cow::Owned(pairs.without_texts(&rows)),
+            sides: rows.iter().map(|&row| sides[row as usize]).collect(),
+        })
+    }
+}
+
+/// Finds the list on such a sample and measures it; writes nothing and asks no model.
+///
+/// # Errors
+/// See [`ConstitutionError`].
+pub fn constitution_of(
+    run: &Run,
+    sample: &ConstitutionSample<'_>,
+    request: &ConstitutionRequest,
+    observer: &mut dyn Observer,
+) -> Result<Constitution, ConstitutionError> {
+    make(run, sample, None, &ConstitutionRequest { dry_run: true, ..request.clone() }, observer)
+}
+
+/// Without `source` no model is asked.
+fn make(
+    run: &Run,
+    sample: &ConstitutionSample<'_>,
+    source: Option<&Source>,
+    request: &ConstitutionRequest,
+    observer: &mut dyn Observer,
+) -> Result<Constitution, ConstitutionError> {
     let config = &run.manifest.config;
     let model = request.model.resolve(&config.describe.language, Role::Executor, request.dry_run)?;
     let edits = edits(run, request, observer)?;
-    let source = run.source()?;
-    let described = run.described()?;
-    let deltas = run.deltas(&source)?;
     let options = Options {
         principles: request.principles,
         aim: request.objective,
@@ -129,16 +192,19 @@ pub fn constitution(
         redundant_above: config.principles.redundant_above,
         cancel: run.context.cancel.clone(),
     };
-    let found = reconstruct(&source.pairs, &source.sides, &described, &deltas, &options)?;
+    let described = &sample.described;
+    let found = reconstruct(&sample.pairs, &sample.sides, described, sample.deltas.as_ref(), &options)?;
     let mut found = found.ok_or_else(|| ConstitutionError::NoLabels {
         path: run.path.clone(),
         data: run.manifest.dataset.path.clone(),
     })?;
     found.dataset.clone_from(&run.manifest.dataset.path);
     conditions(run, &mut found)?;
-    let cost = match &model {
-        Some(model) => apply(model, request, &source, &described, &mut found, options.seed, observer)?,
-        None => Vec::new(),
+    let cost = match (&model, source) {
+        (Some(model), Some(source)) => {
+            apply(model, request, source, described, &mut found, options.seed, observer)?
+        }
+        _ => Vec::new(),
     };
     let mut written = Vec::new();
     if !request.dry_run {

@@ -161,6 +161,37 @@ pub struct Labels {
     pub annotator: Vec<u32>,
 }
 
+impl Pairs {
+    /// Some pairs (ascending) with their labels, without their texts and without what only writing them back needs.
+    pub(crate) fn without_texts(&self, rows: &[u32]) -> Self {
+        let mut place = vec![MISSING; self.pair_id.len()];
+        rows.iter().zip(0..).for_each(|(&row, at)| place[row as usize] = at);
+        let there: Vec<usize> = (0..self.judgements.pair.len())
+            .filter(|&at| place[self.judgements.pair[at] as usize] != MISSING)
+            .collect();
+        let own = &self.judgements;
+        let judgements = Labels {
+            pair: there.iter().map(|&at| place[own.pair[at] as usize]).collect(),
+            row: there.iter().map(|&at| own.row[at]).collect(),
+            swapped: there.iter().map(|&at| own.swapped[at]).collect(),
+            label: there.iter().map(|&at| own.label[at]).collect(),
+            annotator: there.iter().map(|&at| own.annotator[at]).collect(),
+        };
+        let pick = |values: &[f32]| {
+            rows.iter().filter_map(|&row| values.get(row as usize)).copied().collect::<Vec<f32>>()
+        };
+        Self {
+            pair_id: rows.iter().map(|&row| self.pair_id[row as usize].clone()).collect(),
+            prompt_key: rows.iter().map(|&row| self.prompt_key[row as usize]).collect(),
+            length_delta: pick(&self.length_delta),
+            log_length_ratio: pick(&self.log_length_ratio),
+            annotators: self.annotators.clone(),
+            judgements,
+            ..Self::default()
+        }
+    }
+}
+
 /// What reading did with the source, for the run's record.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct ReadReport {

@@ -70,6 +70,41 @@ pub fn read_matrix(path: &Path, pairs: usize, names: &[String]) -> Result<Matrix
     Ok(matrix)
 }
 
+/// Some rows, ascending, of what [`write_matrix`] wrote, `[rows, names]`.
+pub fn read_matrix_rows(
+    path: &Path,
+    pairs: usize,
+    names: &[String],
+    rows: &[u32],
+) -> Result<Matrix, StoreError> {
+    let cols = names.len();
+    let mut matrix = Matrix { values: Vec::with_capacity(rows.len() * cols), cols };
+    let mut part = Matrix { values: vec![0.0; TOGETHER.min(pairs) * cols], cols };
+    let mut rest = rows;
+    for from in (0..pairs).step_by(TOGETHER) {
+        let to = pairs.min(from + TOGETHER);
+        let (own, later) = rest.split_at(rest.partition_point(|&row| (row as usize) < to));
+        rest = later;
+        if own.is_empty() {
+            continue;
+        }
+        let file = crate::limits::open(path).map_err(|source| StoreError::Io {
+            action: "read",
+            path: path.into(),
+            source,
+        })?;
+        let table = ParquetReader::new(file).with_slice(Some((from, to - from))).finish();
+        read_part(
+            path,
+            &table.map_err(failed("read", path))?,
+            names,
+            &mut part.values[..(to - from) * cols],
+        )?;
+        own.iter().for_each(|&row| matrix.values.extend_from_slice(part.row(row as usize - from)));
+    }
+    Ok(matrix)
+}
+
 /// The columns `names` of a table into rows of a matrix.
 fn read_part(path: &Path, table: &DataFrame, names: &[String], rows: &mut [f32]) -> Result<(), StoreError> {
     let content = |message: String| StoreError::Content { path: path.into(), message };

@@ -36,7 +36,7 @@ pub use manifest::{
     SentenceMetrics, SourceRecord, StageRecord,
 };
 pub(crate) use matrices::{failed, frame};
-pub use matrices::{read_matrix, write_matrix};
+pub use matrices::{read_matrix, read_matrix_rows, write_matrix};
 pub use spent::Spent;
 
 /// An open run directory; holds its lock until it is dropped.

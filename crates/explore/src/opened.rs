@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use serde::Serialize;
+use serde_json::Value;
+use wimhf::constitution::edits::EditFile;
 use wimhf::contexts::{self, Context as Kind};
 use wimhf::describe::known::ConceptBank;
 use wimhf::describe::{Feature, FeatureSource};
@@ -18,7 +20,7 @@ use wimhf::run::Source;
 use wimhf::sae::DeviceChoice;
 use wimhf::score::{Lengths, Weights};
 use wimhf::store::Estimate;
-use wimhf::{Context, Error, RelabelRequest, Run};
+use wimhf::{ConstitutionSample, Context, Error, RelabelRequest, Run};
 
 use crate::columns::Columns;
 use crate::error::ExploreError;
@@ -99,9 +101,20 @@ pub struct Opened {
     kinds: OnceLock<Vec<Kind>>,
     models: OnceLock<Models>,
     candidates: OnceLock<Candidates>,
+    /// What the constitution is tried on, and what it was with which edits: one is made at a time.
+    pub(crate) constitution: Mutex<Tried>,
     /// Done, in millionths; and what went wrong.
     progress: AtomicU64,
     trouble: Mutex<Option<String>>,
+}
+
+/// See [`Opened::constitution`].
+#[derive(Debug, Default)]
+pub(crate) struct Tried {
+    /// Some of the labels, with what was measured in their pairs.
+    pub(crate) sample: Option<ConstitutionSample<'static>>,
+    /// The edits, and what is shown with them.
+    pub(crate) last: Option<(EditFile, Value)>,
 }
 
 /// Where the explorer keeps its own files.
@@ -141,6 +154,7 @@ impl Opened {
             kinds: OnceLock::new(),
             models: OnceLock::new(),
             candidates: OnceLock::new(),
+            constitution: Mutex::default(),
             progress: AtomicU64::new(0),
             trouble: Mutex::new(None),
         })
