@@ -184,7 +184,7 @@ pub fn constitution(opened: &Opened) -> Result<Value, ExploreError> {
             )
         })
         .collect();
-    let sentence = match &found.linear {
+    let mut sentence = match &found.linear {
         Some(share) => format!(
             "The list picks the preferred response in {:.0} of 100 held-out labels (95 % interval {:.0} to {:.0}, n = {}).",
             100.0 * share.value,
@@ -194,6 +194,10 @@ pub fn constitution(opened: &Opened) -> Result<Value, ExploreError> {
         ),
         None => wimhf::report::constitution::none_holds(found),
     };
+    if found.labels_held_out < opened.run.effects.labels_held_out {
+        sentence += " So that edits show at once, it is chosen and measured on some of the labels here; \
+                     `wimhf constitution` takes more.";
+    }
     let dropped = file.drop.iter().chain(&file.hide).chain(file.merge.keys());
     let shown = json!({
         "rules": rules,
