@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::context::{Cancel, Stopped};
 use crate::describe::Described;
-use crate::effects::table::{ALL, LabelledSample, found_by_labels, one_by_one};
+use crate::effects::table::{ALL, LabelledSample, MOST_LABELS, found_by_labels, one_by_one};
 use crate::effects::{Clusters, Estimate, Part, Sample, penalised};
 use crate::matrix::Matrix;
 use crate::pairs::{MISSING, Pairs, Split};
@@ -22,7 +22,7 @@ use super::executed::ByModel;
 use super::executor::{
     Executor, Linear, PrincipleRule, Vote, agrees, difference, gather, mean, mean_squares,
 };
-use super::select::{MOST_LABELS, Tested};
+use super::select::Tested;
 
 /// Lists of random principles that a baseline is made of.
 const RANDOM_LISTS: usize = 100;
@@ -310,7 +310,8 @@ struct Job<'a> {
     explore: &'a Sample,
     held_out: &'a Sample,
     chooser: &'a Chooser<'a>,
-    /// Sign of the association that all labels confirm, corrected (Holm) over all features; 0 without one.
+    /// Sign of the association that all labels (twice [`MOST_LABELS`] at most) confirm, corrected (Holm) over all features; 0 without
+    /// one.
     associated: Vec<f64>,
     options: &'a Options,
 }

@@ -10,7 +10,7 @@ use crate::config::PrincipleConfig;
 use crate::context::{Cancel, Stopped};
 use crate::describe::{Described, Feature, FeatureSource};
 use crate::effects::table::{
-    ALL, EffectTable, LabelledSample, control_of, found_by_labels, one_by_one, shown,
+    ALL, EffectTable, LabelledSample, MOST_LABELS, control_of, found_by_labels, one_by_one, shown,
 };
 use crate::effects::{
     Conditional, Control, Effect, Part, Sample, WinDelta, conditional_effect_at, conditional_effects,
@@ -66,10 +66,6 @@ enum Basis {
     /// Nothing else: it overlaps with others, and no label says which of them it is.
     Alone,
 }
-
-/// Labels that are explored, or that many columns are fitted on at once, at most: what so many do not show is small, and on half a
-/// million it took a quarter of an hour.
-pub(crate) const MOST_LABELS: usize = 100_000;
 
 /// The labels that something may be chosen on before others confirm it.
 fn exploring(pairs: &Pairs, sides: &[Split]) -> LabelledSample {

@@ -301,6 +301,15 @@ mod tests {
         let terms = ["oven", "melts butter"].map(str::to_owned).to_vec();
         let reading = read(&pairs, &[terms]);
         assert!(reading.values.iter().zip(&z).all(|(r, z)| *r == 2.0 * z.signum()));
+        // Counted from the words of all pairs, it is the same.
+        let some: Vec<u32> = (0..100).collect();
+        let words = Words::new(&pairs, &some, 100).in_pairs(&pairs, &(0..200).collect::<Vec<u32>>());
+        let members: Vec<usize> =
+            (0..words.terms.len()).filter(|&at| words.terms[at].contains('e')).collect();
+        let list: Vec<String> = members.iter().map(|&at| words.terms[at].clone()).collect();
+        let counts = words.counts(&members);
+        assert!(members.len() > 1 && counts.iter().any(|count| *count != 0.0));
+        assert_eq!(counts, read(&pairs, &[list]).values);
     }
 
     #[test]

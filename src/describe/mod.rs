@@ -324,18 +324,7 @@ fn joined(parts: &[(&Matrix, Range<usize>)]) -> Matrix {
 
 /// Two matrices with the same rows, side by side.
 pub(crate) fn beside(left: &Matrix, right: &Matrix) -> Matrix {
-    if left.cols == 0 {
-        return right.clone();
-    }
-    if right.cols == 0 {
-        return left.clone();
-    }
-    let mut values = Vec::with_capacity(left.values.len() + right.values.len());
-    for row in 0..left.rows() {
-        values.extend_from_slice(left.row(row));
-        values.extend_from_slice(right.row(row));
-    }
-    Matrix { values, cols: left.cols + right.cols }
+    joined(&[(left, 0..left.cols), (right, 0..right.cols)])
 }
 
 /// Rows that redundancy is judged on; the threshold is coarse, more rows would not move it.

@@ -294,7 +294,7 @@ pub(crate) fn last_conditional_effect(
     sample: &Sample,
     control: Control,
 ) -> Option<Conditional> {
-    conditional(matrix, features, sample, control, features.len().saturating_sub(1)..features.len()).pop()
+    conditional_effect_at(matrix, features, features.len().checked_sub(1)?, sample, control)
 }
 
 /// The effect of the column at position `place` of several in one fit, with the control.

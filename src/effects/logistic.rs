@@ -918,3 +918,40 @@ pub(crate) fn solve(factor: &Llt<f64>, right: &[f64]) -> Vec<f64> {
     factor.solve_in_place(MatMut::from_column_major_slice_mut(&mut x, n, 1));
     x
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn firths_correction_by_blocks_is_the_sum_over_rows() {
+        // More than one task and one block, neither of them even.
+        let (n, k) = (TASK + 2 * BLOCK + 37, 5);
+        let value = |at: usize| ((at as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as f64 / 8e6 - 1.0;
+        let columns: Vec<Vec<f64>> =
+            (0..k - 1).map(|j| (0..n).map(|row| value(row * k + j)).collect()).collect();
+        let design = Design::new(&columns, vec![0.5; n], (0..n).map(|row| 1.0 + (row % 3) as f64).collect());
+        assert_eq!(design.cols(), k);
+        let beta: Vec<f64> = (0..k).map(|j| (j as f64).sin()).collect();
+        let covariance = Mat::from_fn(k, k, |i, j| 1.0 / (1.0 + (i + j) as f64));
+        let x = |row: usize, j: usize| design.values[j * n + row];
+        let mut expected = vec![0.0; k];
+        for row in 0..n {
+            let eta: f64 = (0..k).map(|j| beta[j] * x(row, j)).sum();
+            let p = 1.0 / (1.0 + (-eta).exp());
+            let form: f64 = (0..k)
+                .flat_map(|i| (0..k).map(move |j| (i, j)))
+                .map(|(i, j)| x(row, i) * covariance[(i, j)] * x(row, j))
+                .sum();
+            let leverage = design.weight[row] * p * (1.0 - p) * form;
+            (0..k).for_each(|j| expected[j] += leverage * (0.5 - p) * x(row, j));
+        }
+        let mut found = vec![0.0; k];
+        for part in design.tasks(|range| design.correction(&beta, &covariance, range)) {
+            add_scaled(&mut found, 1.0, &part);
+        }
+        for (found, expected) in found.iter().zip(&expected) {
+            assert!((found / expected - 1.0).abs() < 1e-10, "{found} instead of {expected}");
+        }
+    }
+}

@@ -161,8 +161,9 @@ impl LabelledSample {
     }
 }
 
-/// Labels that the ladder is fitted on, and as many that it is measured on, at most: an AUC of so many is known to .002.
-const CLIMBED: usize = 100_000;
+/// Labels that are explored, that many columns are fitted on at once, or that a rung of the ladder is measured on, at most: what so
+/// many do not show is small (an AUC of so many is known to .002), and on half a million it took a quarter of an hour.
+pub const MOST_LABELS: usize = 100_000;
 /// Prompts that intervals can be clustered by.
 const FEWEST_PROMPTS: usize = 5;
 
@@ -334,7 +335,8 @@ impl EffectTable {
         deltas: &Matrix,
         cancel: &Cancel,
     ) -> Result<(), Stopped> {
-        let some = |which: &[Split]| LabelledSample::on(pairs, sides, which).at_most(CLIMBED, pairs).sample;
+        let some =
+            |which: &[Split]| LabelledSample::on(pairs, sides, which).at_most(MOST_LABELS, pairs).sample;
         let (held_out, explore) = (some(&[Split::Test]), some(&[Split::Train, Split::Validation]));
         let count =
             |is: &dyn Fn(FeatureSource) -> bool| described.features.iter().filter(|f| is(f.source)).count();

@@ -22,10 +22,11 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::constitution::choose::{Chooser, Constraints, LONGEST};
-use crate::constitution::select::{MOST_LABELS, Tested};
+use crate::constitution::select::Tested;
 use crate::context::{Cancel, Stopped};
 use crate::describe::Described;
 use crate::effects::Outcome;
+use crate::effects::table::MOST_LABELS;
 use crate::pairs::Pairs;
 use crate::store::SCHEMA_VERSION;
 

@@ -47,25 +47,15 @@ pub fn write_matrix(
 
 /// Reads what [`write_matrix`] wrote, `[pairs, names]`.
 pub fn read_matrix(path: &Path, pairs: usize, names: &[String]) -> Result<Matrix, StoreError> {
-    let open = || {
-        let file = crate::limits::open(path).map_err(|source| StoreError::Io {
-            action: "read",
-            path: path.into(),
-            source,
-        })?;
-        Ok(ParquetReader::new(file))
-    };
     let content = |message: String| StoreError::Content { path: path.into(), message };
-    let rows = open()?.num_rows().map_err(failed("read", path))?;
+    let rows = reader(path)?.num_rows().map_err(failed("read", path))?;
     if rows != pairs {
         return Err(content(format!("{rows} rows where {pairs} pairs are expected")));
     }
     let mut matrix = Matrix::zeros(pairs, names.len());
     let cols = names.len().max(1);
     for (from, rows) in (0..pairs).step_by(TOGETHER).zip(matrix.values.chunks_mut(TOGETHER * cols)) {
-        let table =
-            open()?.with_slice(Some((from, rows.len() / cols))).finish().map_err(failed("read", path))?;
-        read_part(path, &table, names, rows)?;
+        read_part(path, from, names, rows)?;
     }
     Ok(matrix)
 }
@@ -88,25 +78,22 @@ pub fn read_matrix_rows(
         if own.is_empty() {
             continue;
         }
-        let file = crate::limits::open(path).map_err(|source| StoreError::Io {
-            action: "read",
-            path: path.into(),
-            source,
-        })?;
-        let table = ParquetReader::new(file).with_slice(Some((from, to - from))).finish();
-        read_part(
-            path,
-            &table.map_err(failed("read", path))?,
-            names,
-            &mut part.values[..(to - from) * cols],
-        )?;
+        read_part(path, from, names, &mut part.values[..(to - from) * cols])?;
         own.iter().for_each(|&row| matrix.values.extend_from_slice(part.row(row as usize - from)));
     }
     Ok(matrix)
 }
 
-/// The columns `names` of a table into rows of a matrix.
-fn read_part(path: &Path, table: &DataFrame, names: &[String], rows: &mut [f32]) -> Result<(), StoreError> {
+fn reader(path: &Path) -> Result<ParquetReader<std::fs::File>, StoreError> {
+    let open = crate::limits::open(path);
+    let file = open.map_err(|source| StoreError::Io { action: "read", path: path.into(), source })?;
+    Ok(ParquetReader::new(file))
+}
+
+/// The columns `names` of a file into `rows` of a matrix, the first of which is row `from`.
+fn read_part(path: &Path, from: usize, names: &[String], rows: &mut [f32]) -> Result<(), StoreError> {
+    let count = rows.len() / names.len().max(1);
+    let table = reader(path)?.with_slice(Some((from, count))).finish().map_err(failed("read", path))?;
     let content = |message: String| StoreError::Content { path: path.into(), message };
     if table.height() * names.len() != rows.len() {
         return Err(content(format!("a part of it has {} rows, which is not what it says", table.height())));
@@ -137,4 +124,41 @@ fn read_part(path: &Path, table: &DataFrame, names: &[String], rows: &mut [f32])
         }
     });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_in_parts_is_read_whole_and_in_rows() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.parquet");
+        // More than two parts, the last of them short.
+        let count = 2 * TOGETHER + 3;
+        let matrix = Matrix { values: (0..2 * count).map(|at| at as f32).collect(), cols: 2 };
+        let ids: Vec<String> = (0..count).map(|at| at.to_string()).collect();
+        let names = ["a".to_owned(), "b".to_owned()];
+        write_matrix(&path, &ids, &names, &matrix).unwrap();
+        assert_eq!(read_matrix(&path, count, &names).unwrap(), matrix);
+        let rows = [0, 1, TOGETHER as u32 - 1, TOGETHER as u32, 2 * TOGETHER as u32 + 2];
+        assert_eq!(read_matrix_rows(&path, count, &names, &rows).unwrap(), matrix.select_rows(&rows));
+        // Columns in another order, and a file that has other rows than the run.
+        let turned = ["b".to_owned(), "a".to_owned()];
+        assert_eq!(read_matrix_rows(&path, count, &turned, &[7]).unwrap().values, [15.0, 14.0]);
+        assert!(read_matrix(&path, count + 1, &names).is_err());
+        assert!(read_matrix_rows(&path, count + 1, &names, &[count as u32]).is_err());
+        assert!(read_matrix(&path, count, &["c".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn a_matrix_without_rows_or_columns_is_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.parquet");
+        let names = ["a".to_owned()];
+        write_matrix(&path, &[], &names, &Matrix { values: Vec::new(), cols: 1 }).unwrap();
+        assert_eq!(read_matrix(&path, 0, &names).unwrap().rows(), 0);
+        write_matrix(&path, &["x".to_owned()], &[], &Matrix::default()).unwrap();
+        assert_eq!(read_matrix(&path, 1, &[]).unwrap().cols, 0);
+    }
 }

@@ -184,3 +184,26 @@ fn what_is_no_finished_run_is_refused() {
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("no usable labels"), "{}", stderr(&output));
 }
+
+/// The explorer tries edits on some of the labels: on all of them it is the list of the command.
+#[test]
+fn a_sample_of_all_labels_gives_the_same_list() {
+    let run = wimhf::Run::open(util::sample_run()).unwrap();
+    let source = run.source().unwrap();
+    let request = wimhf::ConstitutionRequest { dry_run: true, ..Default::default() };
+    let whole = run.constitution(&request, &mut ()).unwrap().found;
+    let on = |most| {
+        let sample = wimhf::ConstitutionSample::of(&run, &source, most).unwrap();
+        run.constitution_of(&sample, &request, &mut ()).unwrap().found
+    };
+    let all = on(usize::MAX);
+    assert!(!whole.principles.is_empty());
+    assert_eq!((all.labels_explore, all.labels_held_out), (whole.labels_explore, whole.labels_held_out));
+    assert_eq!(
+        serde_json::to_value((&all.principles, &all.linear, &all.curve)).unwrap(),
+        serde_json::to_value((&whole.principles, &whole.linear, &whole.curve)).unwrap()
+    );
+    let some = on(300);
+    // A pair that is in it brings all its labels.
+    assert!((300..600).contains(&some.labels_held_out), "{}", some.labels_held_out);
+}

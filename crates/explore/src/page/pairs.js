@@ -189,9 +189,9 @@ export function open(root, { params }) {
   /** A file holds only so many; the browser would save the refusal under the file's name. */
   function tooMany(event, key) {
     const most = state.info.downloads;
-    const tooMany = listing.key === key && listing.total > most;
-    said.textContent = tooMany ? `At most ${many(most, "pair")} go into one file: narrow the filter, or write all of them with wimhf export.` : "";
-    if (tooMany) event.preventDefault();
+    const over = listing.key === key && listing.total > most;
+    said.textContent = over ? `At most ${many(most, "pair")} go into one file: narrow the filter, or write all of them with wimhf export.` : "";
+    if (over) event.preventDefault();
   }
 
   function text(name, letter, body, ranges, chosen) {
