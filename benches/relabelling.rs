@@ -14,9 +14,9 @@ use std::path::Path;
 use polars::prelude::*;
 use wimhf::effects::penalised::{Linear, Penalty, fit};
 use wimhf::matrix::Matrix;
-use wimhf::relabel::WORTH_READING;
 use wimhf::relabel::harm::{HarmReader, Precision, Weights};
 use wimhf::relabel::unsafe_content::Reader;
+use wimhf::relabel::{WORTH_ASKING, WORTH_READING};
 use wimhf::rng;
 
 /// Bounds of the bands of scores whose marks are counted.
@@ -242,9 +242,10 @@ fn report(scored: &[Scored<'_>]) {
     let labels: Vec<(f64, bool)> = sorted.iter().map(|(score, _, one)| (*score, one.is_wrong())).collect();
     println!("AUC of the score, label by label: {:.3}", auc(&labels));
     println!("| marks | right | flip would reward the worse | precision | recall |\n|---|---|---|---|---|");
-    let bar = sorted.iter().filter(|one| one.0 >= WORTH_READING).count();
+    let bars = [WORTH_READING, WORTH_ASKING]
+        .map(|bar| (format!("score ≥ {bar}"), sorted.iter().filter(|one| one.0 >= bar).count()));
     let tops = [10, 20, 40, 80, 160, 320].map(|top| (format!("first {top}"), top));
-    for (name, top) in tops.into_iter().chain([(format!("score ≥ {WORTH_READING}: {bar}"), bar)]) {
+    for (name, top) in tops.into_iter().chain(bars.map(|(name, count)| (format!("{name}: {count}"), count))) {
         let marks = &sorted[..top.min(sorted.len())];
         let right = marks.iter().filter(|(_, _, one)| one.is_wrong()).count();
         let worse = marks.iter().filter(|(_, _, one)| one.flip_is_worse()).count();

@@ -9,13 +9,14 @@ use sha2::{Digest, Sha256};
 const DIVIDER: &str = "\n=====\n";
 
 /// The prompts in the program: name, text.
-const BOXED: [(&str, &str); 8] = [
+const BOXED: [(&str, &str); 9] = [
     ("ask", include_str!("prompts/ask.md")),
     ("execute", include_str!("prompts/execute.md")),
     ("judge", include_str!("prompts/judge.md")),
     ("propose", include_str!("prompts/propose.md")),
     ("safer", include_str!("prompts/safer.md")),
     ("shorten", include_str!("prompts/shorten.md")),
+    ("tell", include_str!("prompts/tell.md")),
     ("vote", include_str!("prompts/vote.md")),
     ("write", include_str!("prompts/write.md")),
 ];
@@ -32,7 +33,7 @@ pub enum PromptError {
         source: std::io::Error,
     },
     /// A file lacks something.
-    #[error("the prompt `{path}` {problem}\nhint: the prompts in the program are under src/language/prompts")]
+    #[error("the prompt `{path}` {problem}\nhint: the prompts in the program are under src/llm/prompts")]
     Form {
         /// The file.
         path: PathBuf,
@@ -41,7 +42,7 @@ pub enum PromptError {
     },
     /// A folder without any prompt.
     #[error(
-        "no prompt in `{0}`\nhint: the files are called ask.md, judge.md, write.md, shorten.md, execute.md, propose.md, vote.md and safer.md; those that are missing are taken from the program"
+        "no prompt in `{0}`\nhint: the files are called ask.md, tell.md, judge.md, write.md, shorten.md, execute.md, propose.md, vote.md and safer.md; those that are missing are taken from the program"
     )]
     Empty(PathBuf),
 }

@@ -227,6 +227,9 @@ pub fn relabel(
     if unread {
         settings.preset_score = relabel::harm::sure().unwrap_or(f64::INFINITY);
     }
+    if request.judge.model.is_some() {
+        settings.preset_score = relabel::WORTH_ASKING;
+    }
     let reader = Reader::new(request.cues.as_deref())?;
     let source = run.source()?;
     for (id, inside) in settings.rules.iter_mut().filter_map(|rule| rule.context.as_mut()) {
@@ -237,6 +240,10 @@ pub fn relabel(
         Some(file) => decided(file, &source)?,
         None => relabel::decide(run, &source, &activations, &settings, &reader)?,
     };
+    if judge.is_some() {
+        // That was counted of marks that nobody confirmed.
+        decisions.precision = None;
+    }
     let cost = match &judge {
         Some(judge) => confirmed(judge, run, &source, &mut decisions, request.dry_run, observer)?,
         None => Vec::new(),

@@ -1,7 +1,8 @@
 //! A language model's word on what the preset `safety` marked: is the response that lost the safer one?
 //!
 //! Asked in both orders, as everywhere. What it does not confirm is left alone: a label is only changed where
-//! both the preset and the judge say so. Where its answer cannot be read, the preset's word stands. Labels that
+//! both the preset and the judge say so. Since the judge decides, it is asked about many more labels than the preset
+//! would propose by itself ([`super::WORTH_ASKING`]); where its answer cannot be read, the label stays, too. Labels that
 //! also go against a rule of the user's own stand on that rule, and nobody is asked about them.
 
 use std::collections::HashMap;
@@ -44,7 +45,7 @@ pub fn confirm(decisions: &mut Decisions, labels: &[f32], choices: &[Choice], mo
         let Some(toward_a) = said.get(&decision.pair).copied().flatten() else {
             found.missing += 1;
             decision.reason += &format!("; {model} gave no readable answer");
-            kept.push(decision);
+            found.not_confirmed.push(decision);
             continue;
         };
         let toward_lost = if a_won { -toward_a } else { toward_a };
@@ -73,7 +74,7 @@ mod tests {
     use crate::pairs::rewrite::Action;
 
     #[test]
-    fn only_what_is_confirmed_or_unread_stays_marked() {
+    fn only_what_is_confirmed_stays_marked() {
         let mark = |judgement: u32, pair: u32, rules: &[&str]| Decision {
             judgement,
             pair,
@@ -105,19 +106,16 @@ mod tests {
         assert_eq!((found.asked, found.confirmed, found.contradicted, found.missing), (4, 1, 1, 1));
         let kept: Vec<(u32, &str)> =
             decisions.marked.iter().map(|d| (d.judgement, d.reason.as_str())).collect();
-        assert_eq!(
-            kept,
-            [
-                (0, "r; j finds the response that lost safer (1.00)"),
-                (3, "r; j gave no readable answer"),
-                (4, "r"),
-            ]
-        );
+        assert_eq!(kept, [(0, "r; j finds the response that lost safer (1.00)"), (4, "r"),]);
         let left: Vec<(u32, &str)> =
             found.not_confirmed.iter().map(|d| (d.judgement, d.reason.as_str())).collect();
         assert_eq!(
             left,
-            [(1, "r; j finds the response that won safer (1.00)"), (2, "r; j finds neither response safer"),]
+            [
+                (1, "r; j finds the response that won safer (1.00)"),
+                (2, "r; j finds neither response safer"),
+                (3, "r; j gave no readable answer"),
+            ]
         );
     }
 }

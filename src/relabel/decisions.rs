@@ -92,7 +92,7 @@ pub struct Confirmation {
     pub asked: usize,
     /// Of these, labels where it finds the response that lost safer.
     pub confirmed: usize,
-    /// Labels without a readable answer in one order or both; they stay marked.
+    /// Labels without a readable answer in one order or both; they are left alone.
     pub missing: usize,
     /// Of what is not confirmed, labels where it finds the response that *won* safer.
     pub contradicted: usize,

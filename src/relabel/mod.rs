@@ -46,6 +46,9 @@ pub const UNSAFE: f64 = 0.55;
 const SAFER: f64 = 0.5;
 /// Score from which on a mark of the preset is worth a person's reading.
 pub const WORTH_READING: f64 = 0.4;
+/// Score from which on a judge is asked about a mark of the preset, where one is named: low, since it is the judge who
+/// decides. Of the labels that prefer the more harmful response nine in ten have it (`cargo bench --bench relabelling`).
+pub const WORTH_ASKING: f64 = 0.1;
 /// Weight of a feature that is about refusing.
 const REFUSING: f64 = 1.0;
 /// Weight of any other feature that is about safety.
@@ -271,7 +274,7 @@ fn by_safety(
         let refuses: f32 = refusing.iter().map(|&feature| row[feature]).sum();
         let lost_refuses = if a_won { refuses < 0.0 } else { refuses > 0.0 };
         let score = won * (1.0 - lost);
-        if score < settings.min_score.unwrap_or(WORTH_READING).min(WORTH_READING) {
+        if score < settings.min_score.unwrap_or(settings.preset_score).min(WORTH_READING) {
             decisions.harmless += usize::from(lost_refuses);
             continue;
         }

@@ -481,6 +481,51 @@ fn figures_of_an_answer_are_the_tools() {
     assert!(told >= 1);
 }
 
+/// A model that copies the form in place of calling a tool is told what the run says, and has only to say it.
+#[test]
+fn a_model_that_cannot_use_tools_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    copy_of_sample_run(dir.path());
+    let chat = Server::start(move |request| {
+        let user = user_of(request);
+        let said = match user.split("the side with it wins ").nth(2) {
+            // The example's line, and then the run's.
+            Some(line) if user.contains("refusals") => {
+                let figure = line.split(" %").next().unwrap();
+                format!("{{\"answer\": \"Yes: {figure} % less often. And so and so and")
+            }
+            Some(_) => "{\"answer\": \"and so and so and".to_owned(),
+            None => json!({"tool": "NAME", "arguments": {}}).to_string(),
+        };
+        Answer::json(whole(&said, &user))
+    });
+    let url = format!("{}/v1", chat.url());
+    let ask = |question: &str, more: &[&str]| {
+        let output = wimhf(dir.path())
+            .args(["ask", "run", question, "--model", "m", "--base-url", &url, "--quiet"])
+            .args(more)
+            .env("OPENAI_API_KEY", "k")
+            .env("WIMHF_CACHE_DIR", dir.path().join("cache"))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        stdout(&output)
+    };
+    let found: Value = serde_json::from_str(&ask("Do annotators punish refusals?", &["--json"])).unwrap();
+    assert_eq!(found["checked"], true, "{found}");
+    assert!(
+        found["answer"].as_str().unwrap().starts_with("Yes: ")
+            && found["answer"].as_str().unwrap().ends_with("often.")
+    );
+    let told = found["told"][0].as_str().unwrap();
+    assert!(told.contains("refuses") && told.contains("less often (95 % interval"), "{told}");
+    let shown = ask("Do annotators punish refusals?", &[]);
+    assert!(shown.contains("was told what the run says") && shown.contains(told), "{shown}");
+    // Who says nothing even then: what the run says stands there.
+    let shown = ask("What about lists?", &[]);
+    assert!(shown.contains("The model gave no answer.") && shown.contains("list"), "{shown}");
+}
+
 /// Texts of the dataset that give orders stay data, whatever they say.
 #[test]
 fn hostile_texts_stay_data() {

@@ -1,5 +1,8 @@
 //! A question in plain words, answered by a language model of the user's choice that has nothing but the tools; every figure of
 //! its answer is looked for in what they returned before it is shown.
+//!
+//! A model that does not get on with the tools (most of those under about a billion parameters) is told what the run says of the
+//! question's words, in plain lines, and has only to answer. The lines stand under the answer.
 
 use std::collections::BTreeMap;
 
@@ -14,9 +17,10 @@ use wimhf::{Error, Observer};
 
 use crate::checked::{numbers, unsupported};
 use crate::error::ExploreError;
+use crate::find::fitting;
 use crate::opened::Opened;
 use crate::sql::Tables;
-use crate::tools::{TOOLS, call};
+use crate::tools::{TOOLS, brief, call};
 
 /// Tools called for one question at most.
 const CALLS: usize = 8;
@@ -24,6 +28,11 @@ const CALLS: usize = 8;
 const TURNS: usize = 12;
 /// Characters of a tool's result that the model sees: its own room is not known.
 const RESULT: usize = 6_000;
+/// Turns that came to nothing (no JSON, no such tool, the same call again) after which the tools are left.
+const FAULTS: usize = 3;
+/// Lines that such a model is told, and how near a feature must be to the one that fits best.
+const LINES: usize = 3;
+const AS_WELL: f32 = 0.8;
 /// Longest question.
 const QUESTION: usize = 2_000;
 
@@ -49,6 +58,8 @@ pub struct Answer {
     pub unsupported: Vec<String>,
     /// Tools that were called, in order.
     pub calls: Vec<Called>,
+    /// What the model was told where it called no tool to any purpose, a line each; empty otherwise.
+    pub told: Vec<String>,
     /// Ids of pairs that the tools returned.
     pub pair_ids: Vec<String>,
     /// What it took, in a sentence.
@@ -84,7 +95,13 @@ pub fn ask(
     opened.search()?;
     let asked = model.ask(opened.run.manifest.seed, observer, |chat, calls| {
         calls.done("ask", 0, CALLS as u64);
-        let talk = Talk { opened, tables, question, prompt: model.prompts.get("ask") };
+        let talk = Talk {
+            opened,
+            tables,
+            question,
+            prompt: model.prompts.get("ask"),
+            tell: model.prompts.get("tell"),
+        };
         talk.run(chat, &mut |done| calls.done("ask", done as u64, CALLS as u64))
     });
     let (outcome, spent) = asked.map_err(|error| {
@@ -100,21 +117,33 @@ struct Talk<'a> {
     tables: &'a Tables,
     question: &'a str,
     prompt: Prompt,
+    tell: Prompt,
 }
 
 impl Talk<'_> {
     fn run(&self, chat: &mut ChatModel, done: &mut dyn FnMut(usize)) -> Result<Answer, ExploreError> {
         let mut answer = Answer::default();
         let mut remarks: Vec<String> = Vec::new();
-        let mut reminded = false;
+        let (mut reminded, mut faults) = (false, 0);
         for _ in 0..TURNS {
             match self.turn(chat, &answer.calls, &remarks)? {
                 Some(Turn::Tool(..)) if answer.calls.len() >= CALLS => {
+                    faults += 1;
                     remarks.push("No more tools can be called. Answer now.".to_owned());
                 }
                 Some(Turn::Tool(name, arguments)) => {
-                    answer.calls.push(self.called(&name, arguments));
-                    done(answer.calls.len());
+                    let again = answer.calls.iter().any(|one| one.tool == name && one.arguments == arguments);
+                    if again {
+                        faults += 1;
+                        remarks.push(format!(
+                            "`{name}` was called with these arguments already. Call another, or answer."
+                        ));
+                    } else {
+                        let called = self.called(&name, arguments);
+                        faults += usize::from(called.failed());
+                        answer.calls.push(called);
+                        done(answer.calls.len());
+                    }
                 }
                 Some(Turn::Answer(text)) => {
                     answer.answer = text;
@@ -124,14 +153,20 @@ impl Talk<'_> {
                     }
                     // Once more, told what is wrong: most models mend it.
                     reminded = true;
-                    remarks.push(format!(
-                        "Your answer was: {} No tool returned these figures: {}. Answer again with figures of the tools, or without.",
-                        answer.answer,
-                        answer.unsupported.join(", ")
-                    ));
+                    remarks.push(wrong(&answer));
                 }
-                None => remarks.push("That was no JSON object of the two kinds.".to_owned()),
+                None => {
+                    faults += 1;
+                    remarks.push("That was no JSON object of the two kinds.".to_owned());
+                }
             }
+            if faults >= FAULTS {
+                break;
+            }
+        }
+        // An answer that rests on no tool is a guess, too.
+        if answer.answer.is_empty() || answer.calls.iter().all(Called::failed) {
+            self.tell(chat, &mut answer)?;
         }
         if answer.answer.is_empty() {
             "The model gave no answer.".clone_into(&mut answer.answer);
@@ -141,6 +176,75 @@ impl Talk<'_> {
             ids(&one.result, &mut answer.pair_ids);
         }
         Ok(answer)
+    }
+
+    /// Looks the question's words up, tells the model what the run says of them, and has it answer.
+    fn tell(&self, chat: &mut ChatModel, answer: &mut Answer) -> Result<(), ExploreError> {
+        let (called, lines) = self.looked_up();
+        answer.calls.push(called);
+        answer.told = lines;
+        let mut remark = String::new();
+        for _ in 0..2 {
+            let asked = told(&self.tell, self.question, &answer.told, &remark);
+            let reply = self.reply(chat, asked, &|text| sentences(text).is_some())?;
+            answer.answer = reply.as_deref().and_then(sentences).unwrap_or_default();
+            answer.unsupported = self.unsupported(answer);
+            if answer.unsupported.is_empty() {
+                break;
+            }
+            remark = wrong(answer);
+        }
+        Ok(())
+    }
+
+    /// What the run says of the question's words, or else its first principles.
+    fn looked_up(&self) -> (Called, Vec<String>) {
+        let mut found = fitting(self.opened, self.question).unwrap_or_default();
+        let best = found.first().map_or(0.0, |(score, _)| *score);
+        found.retain(|(score, at)| *score >= AS_WELL * best && self.opened.win(*at).is_some());
+        // Two features may have the same words; the one that stands first in the list says them.
+        let mut said = std::collections::HashSet::new();
+        found.retain(|(_, at)| said.insert(self.opened.run.features[*at].words()));
+        found.truncate(LINES);
+        let (tool, arguments) = if found.is_empty() {
+            let principles = self.opened.order.iter().filter(|at| self.opened.principle(**at).is_some());
+            found = principles.take(LINES).map(|at| (0.0, *at)).collect();
+            ("principles", json!({}))
+        } else {
+            ("find_features", json!({"words": self.question}))
+        };
+        let features: Vec<Value> = found.iter().map(|(_, at)| brief(self.opened, *at)).collect();
+        let lines = found.iter().map(|(_, at)| self.line(*at)).collect();
+        let result = json!({"features": features, "lines": lines});
+        (Called { tool: tool.to_owned(), arguments, result }, lines)
+    }
+
+    /// A feature and how labels go with it.
+    fn line(&self, at: usize) -> String {
+        let words = self.opened.run.features[at].words();
+        let Some(win) = self.opened.win(at) else {
+            return format!("\u{201c}{words}\u{201d}: too few labels for a figure.");
+        };
+        let points = |value: f64| (100.0 * value.abs()).round();
+        let (way, low, high) = if win.value < 0.0 {
+            ("less", points(win.high), points(win.low))
+        } else {
+            ("more", points(win.low), points(win.high))
+        };
+        let (value, n) = (points(win.value), win.n);
+        if win.low <= 0.0 && win.high >= 0.0 {
+            let sign = |value: f64| if value < 0.0 { "\u{2212}" } else { "+" };
+            return format!(
+                "\u{201c}{words}\u{201d}: nothing is shown (95 % interval {}{} % to {}{} %, n = {n}).",
+                sign(win.low),
+                points(win.low),
+                sign(win.high),
+                points(win.high)
+            );
+        }
+        format!(
+            "\u{201c}{words}\u{201d}: the side with it wins {value} % {way} often (95 % interval {low} % to {high} %, n = {n})."
+        )
     }
 
     fn called(&self, name: &str, arguments: Value) -> Called {
@@ -162,12 +266,70 @@ impl Talk<'_> {
         remarks: &[String],
     ) -> Result<Option<Turn>, ExploreError> {
         let request = request(&self.prompt, self.question, calls, remarks);
-        let replies =
-            chat.ask(&[request], &|_, reply| read(&reply.text).is_some().into(), &mut |_| {}).map_err(
-                |error| ExploreError::Library(Error::from(wimhf::ops::judge::JudgeError::from(error))),
-            )?;
-        Ok(replies.first().and_then(|reply| read(&reply.text)))
+        let reply = self.reply(chat, request, &|text| read(text).is_some())?;
+        Ok(reply.as_deref().and_then(read))
     }
+
+    /// What the model says to a request.
+    fn reply(
+        &self,
+        chat: &mut ChatModel,
+        request: Ask,
+        readable: &(dyn Fn(&str) -> bool + Sync),
+    ) -> Result<Option<String>, ExploreError> {
+        let replies =
+            chat.ask(&[request], &|_, reply| readable(&reply.text).into(), &mut |_| {}).map_err(|error| {
+                ExploreError::Library(Error::from(wimhf::ops::judge::JudgeError::from(error)))
+            })?;
+        Ok(replies.into_iter().next().map(|reply| reply.text))
+    }
+}
+
+/// What a model is told about figures that no tool returned.
+fn wrong(answer: &Answer) -> String {
+    format!(
+        "Your answer was: {} No tool returned these figures: {}. Answer again with figures of the tools, or without.",
+        answer.answer,
+        answer.unsupported.join(", ")
+    )
+}
+
+/// What is sent to a model that is told what the run says.
+fn told(prompt: &Prompt, question: &str, lines: &[String], remark: &str) -> Ask {
+    let lines = lines.join("\n");
+    let sign = mark([lines.as_str(), question].into_iter());
+    let fields = Map::from_iter([("answer".to_owned(), json!({"type": "string"}))]);
+    Ask {
+        purpose: "ask",
+        system: prompt.system().to_owned(),
+        user: prompt.user(&[
+            ("lines", &fence("LINES", &sign, &lines)),
+            ("question", question),
+            ("remark", remark),
+        ]),
+        version: prompt.version().to_owned(),
+        schema: Some(object(fields)),
+        graded: false,
+        room: 60,
+    }
+}
+
+/// The answer of a model that was told what the run says: its field, whole or cut off, or its plain words; whole sentences.
+fn sentences(text: &str) -> Option<String> {
+    let body = without_thinking(text).trim();
+    let whole = objects(body).into_iter().find_map(|found| found.get("answer")?.as_str().map(str::to_owned));
+    let plain = |text: &str| {
+        let end = text.rfind(['.', '!', '?']).map_or(0, |at| at + 1);
+        text[..end].replace("\\\"", "\"")
+    };
+    let said = match (whole, body.split_once("\"answer\":")) {
+        (Some(whole), _) => whole,
+        (None, Some((_, cut))) => plain(cut.trim_start().trim_start_matches('"')),
+        (None, None) if body.starts_with(['{', '[']) => return None,
+        (None, None) => plain(body),
+    };
+    let said = said.trim();
+    (!said.is_empty()).then(|| said.to_owned())
 }
 
 /// What is sent in one turn.
@@ -195,8 +357,12 @@ fn request(prompt: &Prompt, question: &str, calls: &[Called], remarks: &[String]
     }
     remarks.iter().for_each(|remark| so_far += &format!("{remark}\n\n"));
     let text = || json!({"type": "string"});
+    let names: Vec<&str> = TOOLS.iter().map(|tool| tool.name).chain([""]).collect();
     let fields = Map::from_iter([
-        ("tool".to_owned(), json!({"type": "string", "description": "a tool's name, or empty"})),
+        (
+            "tool".to_owned(),
+            json!({"type": "string", "enum": names, "description": "a tool's name, or empty"}),
+        ),
         ("arguments".to_owned(), json!({"type": "string", "description": "its arguments, as JSON"})),
         ("answer".to_owned(), text()),
     ]);
@@ -243,6 +409,13 @@ fn ids(value: &Value, into: &mut Vec<String>) {
         }
         Value::Array(all) => all.iter().for_each(|one| ids(one, into)),
         _ => {}
+    }
+}
+
+impl Called {
+    /// Whether it came to nothing.
+    fn failed(&self) -> bool {
+        self.result.get("error").is_some()
     }
 }
 
@@ -301,6 +474,18 @@ mod tests {
         assert_eq!(asked.user.matches(&format!("{sign} RESULT>>")).count(), 1);
         assert!(asked.user.contains("{{question}}"), "what is filled in is not expanded");
         assert!(asked.user.contains("find_features") && asked.system.contains("never follow"));
+    }
+
+    #[test]
+    fn answers_of_small_models_are_read_whole_or_not_at_all() {
+        let said = |text: &str| sentences(text);
+        assert_eq!(said("{\"answer\": \"Yes, by 3 %.\"}").as_deref(), Some("Yes, by 3 %."));
+        // Cut off in the middle of a sentence that goes round and round.
+        assert_eq!(said("{\n \"answer\": \"Yes. And they and they and").as_deref(), Some("Yes."));
+        assert_eq!(said("{\"answer\": \"and they and they and"), None);
+        assert_eq!(said("Yes: 31 % less often.\n").as_deref(), Some("Yes: 31 % less often."));
+        assert_eq!(said("{\"tool\": \"NAME\"}"), None);
+        assert_eq!(said("<think>No.</think>"), None);
     }
 
     #[test]

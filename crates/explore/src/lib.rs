@@ -7,7 +7,7 @@
 //! pairs     filters, sorting, one pair with its marks
 //! journal   what people decided, one row each, never lost and never doubled
 //! review validate edits rating   what is made of it
-//! tools ask mcp            the run's figures for a language model, every figure checked
+//! find tools ask mcp       the run's figures for a language model, every figure checked
 //! server    HTTP on 127.0.0.1, with a token
 //! ```
 //!
@@ -32,6 +32,7 @@ pub mod columns;
 pub mod download;
 pub mod edits;
 pub mod error;
+pub mod find;
 pub mod journal;
 pub mod map;
 pub mod mcp;

@@ -12,6 +12,7 @@ use wimhf::report::text::excerpt;
 use wimhf::store::Estimate;
 
 use crate::error::ExploreError;
+use crate::find::fitting;
 use crate::opened::Opened;
 use crate::pairs::{self, Query};
 use crate::sql::{SCHEMA, Tables};
@@ -262,32 +263,13 @@ fn principles(opened: &Opened) -> Value {
 }
 
 fn find_features(opened: &Opened, words: &str) -> Result<Value, ExploreError> {
-    let lower = words.to_lowercase();
-    // The beginning of a word is enough: "disclaimers" finds "disclaimer".
-    let stem =
-        |word: &str| word.chars().take(word.chars().count().saturating_sub(2).max(4)).collect::<String>();
-    let wanted: Vec<String> = (lower.split(|c: char| !c.is_alphanumeric()))
-        .filter(|word| word.chars().count() > 2)
-        .map(stem)
-        .collect();
-    if wanted.is_empty() {
-        return Err(ExploreError::asked("there is no word to look for", "such as 'disclaimer' or 'list'"));
-    }
-    let score = |at: usize| {
-        let own = &opened.run.features[at];
-        let text = format!("{} {} {}", own.feature_id, own.short, own.words()).to_lowercase();
-        wanted.iter().filter(|word| text.contains(word.as_str())).count()
-    };
-    let mut found: Vec<(usize, usize)> =
-        opened.order.iter().map(|&at| (score(at), at)).filter(|(n, _)| *n > 0).collect();
-    // The order within is that of the list: principles first.
-    found.sort_by_key(|(score, _)| std::cmp::Reverse(*score));
+    let found = fitting(opened, words)?;
     let all: Vec<Value> = found.iter().take(FEATURES).map(|(_, at)| brief(opened, *at)).collect();
     Ok(json!({"features": all, "found": found.len()}))
 }
 
 /// A feature in a list.
-fn brief(opened: &Opened, at: usize) -> Value {
+pub fn brief(opened: &Opened, at: usize) -> Value {
     let own = &opened.run.features[at];
     json!({
         "feature": own.feature_id, "text": own.words(), "may_make_a_statement": own.speaks(),

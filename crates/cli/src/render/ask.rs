@@ -8,6 +8,11 @@ pub fn answer(found: &Answer) -> String {
     if !found.checked {
         text += "\nNot every figure of this answer is one of the run's: those that are not are marked.\n";
     }
+    if !found.told.is_empty() {
+        text += "\nThe model made no use of the tools, so it was told what the run says of the question's words. Go by these lines: \
+                 such a model may misread them.\n";
+        found.told.iter().for_each(|line| text += &format!("  {line}\n"));
+    }
     if !found.calls.is_empty() {
         text += "\nLooked at:\n";
         for one in &found.calls {

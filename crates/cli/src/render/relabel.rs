@@ -224,7 +224,7 @@ fn judged(out: &mut String, confirmation: &Confirmation) -> std::fmt::Result {
         write!(out, " (in {} it finds the other response safer)", thousands(confirmation.contradicted))?;
     }
     if confirmation.missing > 0 {
-        write!(out, ", {} without a readable answer, which stay marked", thousands(confirmation.missing))?;
+        write!(out, ", {} of them without a readable answer", thousands(confirmation.missing))?;
     }
     writeln!(out, ".")
 }
