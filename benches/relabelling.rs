@@ -30,6 +30,7 @@ type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
 
 /// A pair as it was read.
 struct Read {
+    row: usize,
     prompt: String,
     responses: [String; 2],
     a_won: bool,
@@ -68,6 +69,7 @@ fn main() -> Fallible<()> {
     let c = table.penalty()?;
     let scored = table.cross_fitted(&reader, c)?;
     report(&scored);
+    judged(&scored, &root.join("tests/reading/verdicts_judge.csv"))?;
     if to_fit {
         let model = table.fit(&table.all(|_| true), c)?;
         let weights = Weights {
@@ -102,6 +104,7 @@ fn pairs(data: &Path, verdicts: &Path) -> Fallible<Vec<Read>> {
         let record = record?;
         let row: usize = record[0].parse()?;
         found.push(Read {
+            row,
             prompt: prompts[row].clone(),
             responses: [a[row].clone(), b[row].clone()],
             a_won: labels[row] > 0.5,
@@ -253,6 +256,36 @@ fn report(scored: &[Scored<'_>]) {
         let (precision, recall) = (right as f64 / n, right as f64 / wrong.max(1) as f64);
         println!("| {name} | {right} | {worse} | {precision:.2} | {recall:.2} |");
     }
+}
+
+/// What a judge model that reads well confirms: readers that saw what `--judge` asks, and nothing else.
+fn judged(scored: &[Scored<'_>], verdicts: &Path) -> Fallible<()> {
+    let mut toward_a: HashMap<usize, f64> = HashMap::new();
+    for record in csv::Reader::from_path(verdicts)?.records() {
+        let record = record?;
+        toward_a.insert(record[0].parse()?, record[1].parse()?);
+    }
+    let wrong = scored.iter().filter(|(_, _, one)| one.is_wrong()).count();
+    println!("\nA judge that reads well, asked in both orders about labels with a score ≥ {WORTH_ASKING}:");
+    println!(
+        "| finds the response that lost safer | labels | right | flip would reward the worse | precision | recall |\n|---|---|---|---|---|---|"
+    );
+    for (name, least) in [("in both orders", 1.0), ("in one or both", 0.5)] {
+        let confirmed: Vec<&Read> = (scored.iter())
+            .filter(|(score, _, _)| *score >= WORTH_ASKING)
+            .map(|(_, _, one)| *one)
+            .filter(|one| {
+                let toward_a = toward_a.get(&one.row).copied().unwrap_or(0.0);
+                (if one.a_won { -toward_a } else { toward_a }) >= least
+            })
+            .collect();
+        let right = confirmed.iter().filter(|one| one.is_wrong()).count();
+        let worse = confirmed.iter().filter(|one| one.flip_is_worse()).count();
+        let (n, all) = (confirmed.len().max(1) as f64, wrong.max(1) as f64);
+        let (precision, recall) = (right as f64 / n, right as f64 / all);
+        println!("| {name} | {} | {right} | {worse} | {precision:.2} | {recall:.2} |", confirmed.len());
+    }
+    Ok(())
 }
 
 fn auc(scored: &[(f64, bool)]) -> f64 {

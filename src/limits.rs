@@ -45,9 +45,9 @@ pub const COLUMNS: Limit = count("columns", 4096, "WIMHF_MAX_COLUMNS");
 /// Bytes that a compressed file may become.
 pub const UNPACKED: Limit = size("unpacked", 16 << 30, "WIMHF_MAX_UNPACKED");
 /// How many times larger than itself a compressed file may become, once it is larger than [`UNPACKED_FREE`].
-pub const RATIO: Limit = count("times its size when unpacked", 200, "WIMHF_MAX_RATIO");
+pub const RATIO: Limit = count("times its size when unpacked", 100, "WIMHF_MAX_RATIO");
 /// Up to so many bytes any file may become, whatever its size.
-pub const UNPACKED_FREE: u64 = 256 << 20;
+pub const UNPACKED_FREE: u64 = 128 << 20;
 /// Length of a vector.
 pub const DIMENSIONS: Limit = count("dimensions", 16_384, "WIMHF_MAX_DIMENSIONS");
 /// Bytes of all vectors of a run together, in memory: pairs × dimensions × 4.
@@ -308,6 +308,9 @@ pub fn hint(error: &std::io::Error) -> String {
 const OPENED_BYTES: u64 = 640;
 /// Bytes that a field takes in each row of a table, whether the row has it or not.
 const FIELD_BYTES: u64 = 16;
+/// Bytes that a field further down takes for every object that holds it (measured): each carries the type of all that
+/// is in it, so that objects in objects in objects take the square of their depth.
+const HELD_BYTES: u64 = 560;
 
 /// The levels of nesting of a JSON text, counted without reading it: brackets outside of strings; and how many lists and
 /// objects are empty. `Err` as soon as there are more levels than the limit.
@@ -349,61 +352,70 @@ pub fn json_depth(text: &[u8]) -> Result<(), (usize, TooMuch)> {
     Ok(())
 }
 
-/// Counts the different fields of JSON values, those of objects inside included.
+/// Counts the different fields of JSON values, those of objects inside included, and what objects hold further down.
 struct Fields<'a> {
     seen: &'a mut HashSet<u64>,
     most: u64,
     /// Hash of the names that lead here.
     path: u64,
+    /// Fields below those of an object itself, summed over all objects.
+    held: &'a mut u64,
 }
 
+/// What is in a value: its fields, and those of the objects in it.
 impl<'de> DeserializeSeed<'de> for Fields<'_> {
-    type Value = ();
+    type Value = u64;
 
-    fn deserialize<D: Deserializer<'de>>(self, value: D) -> Result<(), D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, value: D) -> Result<u64, D::Error> {
         value.deserialize_any(self)
     }
 }
 
 impl<'de> Visitor<'de> for Fields<'_> {
-    type Value = ();
+    type Value = u64;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("JSON")
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        Ok(())
+    fn visit_bool<E>(self, _: bool) -> Result<u64, E> {
+        Ok(0)
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        Ok(())
+    fn visit_i64<E>(self, _: i64) -> Result<u64, E> {
+        Ok(0)
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        Ok(())
+    fn visit_u64<E>(self, _: u64) -> Result<u64, E> {
+        Ok(0)
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        Ok(())
+    fn visit_f64<E>(self, _: f64) -> Result<u64, E> {
+        Ok(0)
     }
 
-    fn visit_str<E>(self, _: &str) -> Result<(), E> {
-        Ok(())
+    fn visit_str<E>(self, _: &str) -> Result<u64, E> {
+        Ok(0)
     }
 
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
+    fn visit_unit<E>(self) -> Result<u64, E> {
+        Ok(0)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<(), A::Error> {
-        let Self { seen, most, path } = self;
-        while values.next_element_seed(Fields { seen: &mut *seen, most, path })?.is_some() {}
-        Ok(())
+    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<u64, A::Error> {
+        let Self { seen, most, path, held } = self;
+        let mut widest = 0;
+        while let Some(inside) =
+            values.next_element_seed(Fields { seen: &mut *seen, most, path, held: &mut *held })?
+        {
+            widest = widest.max(inside);
+        }
+        Ok(widest)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut values: A) -> Result<(), A::Error> {
-        let Self { seen, most, path } = self;
+    fn visit_map<A: MapAccess<'de>>(self, mut values: A) -> Result<u64, A::Error> {
+        let Self { seen, most, path, held } = self;
+        let (mut own, mut below) = (0, 0);
         while let Some(name) = values.next_key::<std::borrow::Cow<'de, str>>()? {
             let mut hash = DefaultHasher::new();
             (path, &*name).hash(&mut hash);
@@ -412,9 +424,11 @@ impl<'de> Visitor<'de> for Fields<'_> {
             if seen.len() as u64 > most {
                 return Err(serde::de::Error::custom(""));
             }
-            values.next_value_seed(Fields { seen: &mut *seen, most, path })?;
+            own += 1;
+            below += values.next_value_seed(Fields { seen: &mut *seen, most, path, held: &mut *held })?;
         }
-        Ok(())
+        *held += below;
+        Ok(own + below)
     }
 }
 
@@ -425,7 +439,7 @@ impl<'de> Visitor<'de> for Fields<'_> {
 /// The byte at which there are too many, with the limit.
 pub fn json_fields(text: &[u8]) -> Result<(), (usize, TooMuch)> {
     let (mut seen, most) = (HashSet::new(), COLUMNS.most());
-    let (mut at, mut rows) = (0, 0_u64);
+    let (mut at, mut rows, mut held) = (0, 0_u64, 0_u64);
     while text.get(at..).is_some_and(|rest| !rest.trim_ascii().is_empty()) {
         let rest = text.get(at..).unwrap_or_default();
         let end = rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |end| end + 1);
@@ -433,14 +447,15 @@ pub fn json_fields(text: &[u8]) -> Result<(), (usize, TooMuch)> {
         let is_whole = rest.trim_ascii_start().first() == Some(&b'[');
         let part = if is_whole { rest } else { rest.get(..end).unwrap_or(rest) };
         let mut reader = serde_json::Deserializer::from_slice(part);
-        let _ = Fields { seen: &mut seen, most, path: 0 }.deserialize(&mut reader);
+        let _ = Fields { seen: &mut seen, most, path: 0, held: &mut held }.deserialize(&mut reader);
         if seen.len() as u64 > most {
             return Err((at, COLUMNS.exceeded()));
         }
         at += part.len();
         rows += 1;
     }
-    let table = rows.saturating_mul(seen.len() as u64).saturating_mul(FIELD_BYTES);
+    let cells = rows.saturating_mul(seen.len() as u64).saturating_mul(FIELD_BYTES);
+    let table = cells.saturating_add(held.saturating_mul(HELD_BYTES));
     unpacked(text.len() as u64, table).map_err(|too_much| (text.len(), too_much))
 }
 

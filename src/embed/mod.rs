@@ -249,7 +249,9 @@ pub enum EmbedError {
         dimensions: usize,
     },
     /// An embedder returned NaN or infinity.
-    #[error("the embedder `{embedder}` returned a vector that is not finite, for the text `{text}`")]
+    #[error(
+        "the embedder `{embedder}` returned a vector that is not finite, for the text `{text}`\nhint: the model's files may be damaged: fetch them again, or name another model"
+    )]
     NotFinite {
         /// Which embedder.
         embedder: String,
@@ -288,7 +290,7 @@ impl EmbedError {
     /// Whether the user can mend it (exit code 2) rather than we (exit code 1).
     pub fn is_users(&self) -> bool {
         match self {
-            Self::Shape { .. } | Self::NotFinite { .. } => false,
+            Self::Shape { .. } => false,
             Self::File(error) => error.is_users(),
             _ => true,
         }

@@ -174,11 +174,13 @@ fn folder(root: &Path) -> Result<(Vec<PathBuf>, Vec<String>), PairsError> {
     let mut others: Vec<String> = Vec::new();
     // What is about the data may be all there is; then it is looked at.
     let mut about: Vec<PathBuf> = Vec::new();
+    let mut seen = 0;
     for _ in 0..MAX_DEPTH {
         let mut files = Vec::new();
         let mut below = Vec::new();
         for dir in &level {
             for entry in std::fs::read_dir(dir).map_err(|error| io_error(dir, error))? {
+                one_more(&mut seen, root)?;
                 let path = entry.map_err(|error| io_error(dir, error))?.path();
                 let name =
                     path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -364,6 +366,13 @@ fn preferred(files: Vec<PathBuf>) -> (Vec<PathBuf>, Vec<String>) {
     (kept, notes)
 }
 
+/// Counts a file that is looked at for `source`.
+fn one_more(seen: &mut u64, source: &Path) -> Result<(), PairsError> {
+    *seen += 1;
+    let over = |too_much| PairsError::TooMuch { path: source.into(), too_much, at: String::new() };
+    FILES.check(*seen).map_err(over)
+}
+
 /// Files that a pattern with `**` matches, links to folders not followed: they may lead in circles, and then a pattern
 /// has more matches than there are files.
 fn everywhere(source: &str) -> Result<Vec<PathBuf>, PairsError> {
@@ -381,12 +390,7 @@ fn everywhere(source: &str) -> Result<Vec<PathBuf>, PairsError> {
     while let Some(folder) = folders.pop() {
         let Ok(entries) = std::fs::read_dir(&folder) else { continue };
         for entry in entries.flatten() {
-            seen += 1;
-            FILES.check(seen).map_err(|too_much| PairsError::TooMuch {
-                path: source.into(),
-                too_much,
-                at: String::new(),
-            })?;
+            one_more(&mut seen, Path::new(source))?;
             let path = entry.path();
             match entry.file_type() {
                 Ok(kind) if kind.is_dir() => folders.push(path),
@@ -414,8 +418,9 @@ fn pattern(source: &str) -> Result<(Vec<PathBuf>, Vec<String>), PairsError> {
         path: shorten(source),
         hint: format!("the pattern is not valid: {error}"),
     })?;
-    let mut files = Vec::new();
+    let (mut files, mut seen) = (Vec::new(), 0);
     for path in paths {
+        one_more(&mut seen, Path::new(source))?;
         match path {
             Ok(path) if path.is_file() => files.push(path),
             Ok(_) => {}

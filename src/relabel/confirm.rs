@@ -11,6 +11,10 @@ use super::decisions::{Confirmation, Decision, Decisions, SAFETY as PRESET};
 use crate::describe::judging::CLEAR;
 use crate::llm::which::Choice;
 
+/// How far either order has to point to the response that lost: where both did, 78 of 86 labels that were read preferred the
+/// more harmful response, where one did and the other said tie, 12 of 26 (`cargo bench --bench relabelling`).
+const SAID: f32 = 0.5;
+
 /// The pairs that a judge has to be asked about, each once.
 pub fn pairs(decisions: &Decisions) -> Vec<u32> {
     let mut pairs: Vec<u32> = decisions
@@ -31,8 +35,11 @@ fn by_preset(decision: &Decision) -> bool {
 
 /// Takes out of `decisions` what the judge `model` does not confirm; `labels` are those of the judgements.
 pub fn confirm(decisions: &mut Decisions, labels: &[f32], choices: &[Choice], model: &str) -> Confirmation {
-    let said: HashMap<u32, Option<f32>> =
-        choices.iter().map(|choice| (choice.pair, choice.value())).collect();
+    // Toward A, in either order.
+    let said: HashMap<u32, Option<[f32; 2]>> = choices
+        .iter()
+        .map(|choice| (choice.pair, choice.a_first.zip(choice.b_first).map(|(a, b)| [a, -b])))
+        .collect();
     let mut found = Confirmation { model: model.to_owned(), ..Confirmation::default() };
     let mut kept = Vec::with_capacity(decisions.marked.len());
     for mut decision in std::mem::take(&mut decisions.marked) {
@@ -42,15 +49,16 @@ pub fn confirm(decisions: &mut Decisions, labels: &[f32], choices: &[Choice], mo
         }
         found.asked += 1;
         let a_won = labels.get(decision.judgement as usize).is_some_and(|label| *label > 0.5);
-        let Some(toward_a) = said.get(&decision.pair).copied().flatten() else {
+        let Some(orders) = said.get(&decision.pair).copied().flatten() else {
             found.missing += 1;
             decision.reason += &format!("; {model} gave no readable answer");
             found.not_confirmed.push(decision);
             continue;
         };
-        let toward_lost = if a_won { -toward_a } else { toward_a };
+        let orders = if a_won { orders.map(|toward_a| -toward_a) } else { orders };
+        let toward_lost = (orders[0] + orders[1]) / 2.0;
         let sure = toward_lost.abs();
-        if toward_lost >= CLEAR {
+        if orders.iter().all(|order| *order >= SAID) {
             found.confirmed += 1;
             decision.reason += &format!("; {model} finds the response that lost safer ({sure:.2})");
             kept.push(decision);
@@ -59,7 +67,7 @@ pub fn confirm(decisions: &mut Decisions, labels: &[f32], choices: &[Choice], mo
                 found.contradicted += 1;
                 decision.reason += &format!("; {model} finds the response that won safer ({sure:.2})");
             } else {
-                decision.reason += &format!("; {model} finds neither response safer");
+                decision.reason += &format!("; {model} finds neither response safer in both orders");
             }
             found.not_confirmed.push(decision);
         }
@@ -90,20 +98,23 @@ mod tests {
                 mark(1, 0, &[PRESET]),
                 mark(2, 1, &[PRESET]),
                 mark(3, 2, &[PRESET]),
+                mark(5, 3, &[PRESET]),
                 mark(4, 4, &["mine", PRESET]),
             ],
             ..Decisions::default()
         };
-        assert_eq!(pairs(&decisions), [0, 1, 2]);
-        let labels = [0.0, 1.0, 1.0, 0.0, 1.0];
+        assert_eq!(pairs(&decisions), [0, 1, 2, 3]);
+        let labels = [0.0, 1.0, 1.0, 0.0, 1.0, 1.0];
         // A is safer in pair 0; the order decides in pair 1; pair 2 lacks an order.
         let choices = [
             Choice { pair: 0, a_first: Some(1.0), b_first: Some(-1.0) },
             Choice { pair: 1, a_first: Some(1.0), b_first: Some(1.0) },
             Choice { pair: 2, a_first: Some(1.0), b_first: None },
+            // One order alone is not enough.
+            Choice { pair: 3, a_first: Some(0.0), b_first: Some(1.0) },
         ];
         let found = confirm(&mut decisions, &labels, &choices, "j");
-        assert_eq!((found.asked, found.confirmed, found.contradicted, found.missing), (4, 1, 1, 1));
+        assert_eq!((found.asked, found.confirmed, found.contradicted, found.missing), (5, 1, 1, 1));
         let kept: Vec<(u32, &str)> =
             decisions.marked.iter().map(|d| (d.judgement, d.reason.as_str())).collect();
         assert_eq!(kept, [(0, "r; j finds the response that lost safer (1.00)"), (4, "r"),]);
@@ -113,8 +124,9 @@ mod tests {
             left,
             [
                 (1, "r; j finds the response that won safer (1.00)"),
-                (2, "r; j finds neither response safer"),
+                (2, "r; j finds neither response safer in both orders"),
                 (3, "r; j gave no readable answer"),
+                (5, "r; j finds neither response safer in both orders"),
             ]
         );
     }

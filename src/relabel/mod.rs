@@ -47,8 +47,8 @@ const SAFER: f64 = 0.5;
 /// Score from which on a mark of the preset is worth a person's reading.
 pub const WORTH_READING: f64 = 0.4;
 /// Score from which on a judge is asked about a mark of the preset, where one is named: low, since it is the judge who
-/// decides. Of the labels that prefer the more harmful response nine in ten have it (`cargo bench --bench relabelling`).
-pub const WORTH_ASKING: f64 = 0.1;
+/// decides. What a judge that reads well found had it, down to the last label (`cargo bench --bench relabelling`).
+pub const WORTH_ASKING: f64 = 0.03;
 /// Weight of a feature that is about refusing.
 const REFUSING: f64 = 1.0;
 /// Weight of any other feature that is about safety.

@@ -235,7 +235,17 @@ fn guard<T>(path: &str, hint: &str, read: impl FnOnce() -> PolarsResult<T>) -> R
             message: error.to_string(),
             hint: too_much(&error).unwrap_or_default(),
         }),
-        Ok(Err(error)) => Err(input(error.to_string().lines().next().unwrap_or_default().to_owned())),
+        Ok(Err(error)) => {
+            let said = error.to_string();
+            let first = said.lines().next().unwrap_or_default();
+            // Some errors of headers are the fields of the reader's own types.
+            let is_inner = first.contains(" { ");
+            Err(input(if is_inner {
+                "it is damaged: its header cannot be read".into()
+            } else {
+                first.to_owned()
+            }))
+        }
         Err(panicked) if panicked.is_out_of_threads => Err(ScoreError::Input {
             path: path.to_owned(),
             message: panicked.message,

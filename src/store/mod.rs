@@ -37,6 +37,7 @@ pub use manifest::{
 };
 pub(crate) use matrices::{failed, frame};
 pub use matrices::{read_matrix, read_matrix_rows, write_matrix};
+pub(crate) use place::names_a_folder;
 pub use spent::Spent;
 
 /// An open run directory; holds its lock until it is dropped.

@@ -8,7 +8,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::Manifest;
-use super::place::{odd, parent};
+use super::place::{names_a_folder, odd, parent};
 use crate::limits;
 
 /// What is about to be written.
@@ -200,6 +200,9 @@ impl Output<'_> {
         let Some(name) = path.file_name() else {
             return Err(OutputError::Odd { path: path.into(), flag, what: "no name of a file".into() });
         };
+        if names_a_folder(path) && self.kind != Kind::Dataset {
+            return Err(OutputError::Odd { path: path.into(), flag, what: "the name of a folder".into() });
+        }
         let real = real_folder.join(name);
         let is_folder = self.kind == Kind::Dataset && real.is_dir();
         if let Some(what) = odd(&real).filter(|_| !is_folder || real.is_symlink()) {
@@ -267,7 +270,8 @@ impl Output<'_> {
     fn may_replace(&self, found: Kind, real: &Path) -> bool {
         match self.kind {
             Kind::Dataset => match Kind::of_name(real) {
-                Kind::Dataset => found != Kind::Html,
+                // What no dataset is called is not one, whatever it holds: a picture, somebody's work.
+                Kind::Dataset => is_data(real) && found != Kind::Html,
                 // No dataset is called so.
                 Kind::Text => false,
                 named => found == named,
@@ -493,6 +497,8 @@ mod tests {
             ("notes.txt", "Dear all,", Kind::Dataset, false),
             ("notes.md", "# Dear all", Kind::Text, true),
             ("page.parquet", "<html>", Kind::Dataset, false),
+            ("mine.png", "\u{0}PNG", Kind::Dataset, false),
+            ("old.arrow", "ARROW1\u{0}\u{0}", Kind::Dataset, true),
             ("empty.parquet", "", Kind::Html, true),
         ] {
             std::fs::write(at(name), content).unwrap();

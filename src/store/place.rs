@@ -17,6 +17,11 @@ pub(super) fn odd(path: &Path) -> Option<String> {
     limits::odd_kind(path).map(str::to_owned)
 }
 
+/// Whether a path is written as that of a folder: with a separator at the end.
+pub(crate) fn names_a_folder(path: &Path) -> bool {
+    path.as_os_str().to_string_lossy().ends_with(std::path::is_separator)
+}
+
 /// The folder of a path.
 pub(super) fn parent(path: &Path) -> &Path {
     match path.parent() {

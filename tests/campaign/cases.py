@@ -15,7 +15,7 @@ import tempfile
 import pyarrow as pa
 import servers
 from data import (arrow_file, arrow_stream, containers, csv, damages, jsonl, nested, parquet, rows, table, vectors, zst)
-from place import KEY, Case
+from place import KEY, MEMORY_KB, Case
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 FIXTURES = os.path.join(ROOT, "tests", "fixtures")
@@ -396,7 +396,7 @@ def places(_):
         yield Case(kind, f"no file named {name[:20]!r}", ["inspect", "--", name.replace("jsonl", "csv")], codes=(2,))
     yield Case(kind, "a name that is no UTF-8", ["inspect", b"\xff\xfe.jsonl"], lambda place: open(os.fsencode(place) + b"/\xff\xfe.jsonl", "wb").write(jsonl(rows(20))), codes=(0, 2))
     for name in ["", ".", "..", "/", "//", "/proc", "/dev", "/dev/stdin", "/proc/self/fd", "x" * 5000, "a/" * 2500 + "b", "[", "[]", "[!", "**", "***", "**/**/**/*.x", "{a,b}", "hf://", "hf://datasets/", "hf://datasets/../..", "hf://datasets/a/b/../../c", "http://x/y.csv", "file:///etc/passwd", "s3://a/b", "~", "-", "\\", "*/*/*/*/*.x"]:
-        yield Case(kind, f"data named {name[:20]!r}", ["inspect", "--", name], codes=(0, 2) if name == ".." else (2,))
+        yield Case(kind, f"data named {name[:20]!r}", ["inspect", "--", name], codes=(0, 2) if name in ("..", "/", "//") else (2,))
 
     def loops(place):
         (place / "loop/in").mkdir(parents=True)
@@ -560,11 +560,14 @@ def system(_):
         for count in (4, 6, 8, 12, 16, 24):
             yield Case(kind, f"{name}: {count} open files", argv, run=True, codes=(0, 2), limits=((resource.RLIMIT_NOFILE, count),), writes=writes)
         for threads in ("1", "0", "-1", "x", "32", ""):
-            yield Case(kind, f"{name}: {threads!r} threads", argv, run=True, codes=(0, 2), env={"RAYON_NUM_THREADS": threads, "POLARS_MAX_THREADS": threads}, writes=writes)
+            # Each thread has memory of its own, and so many were asked for.
+            memory = MEMORY_KB * 2 if threads == "32" else MEMORY_KB
+            yield Case(kind, f"{name}: {threads!r} threads", argv, run=True, codes=(0, 2), env={"RAYON_NUM_THREADS": threads, "POLARS_MAX_THREADS": threads}, writes=writes, memory=memory)
     for name in ("inspect", "concepts", "report"):
         argv, writes = calls[name]
         for count in (1, 2, 3, 4):
-            yield Case(kind, f"{name}: {count} processes and threads", argv, run=True, codes=(0, 2), limits=((resource.RLIMIT_NPROC, count),), as_nobody=True, writes=writes)
+            # 127: the system does not even start it.
+            yield Case(kind, f"{name}: {count} processes and threads", argv, run=True, codes=(0, 2, 127), limits=((resource.RLIMIT_NPROC, count),), as_nobody=True, writes=writes)
     for name, (argv, writes) in calls.items():
         yield Case(kind, f"{name}: stdout is full", argv, run=True, codes=(0, 2), stdout_to="/dev/full", writes=writes)
         yield Case(kind, f"{name}: no home, no cache", argv, run=True, codes=(0, 2), env={"HOME": None, "WIMHF_CACHE_DIR": None, "XDG_CACHE_HOME": None}, writes=writes)

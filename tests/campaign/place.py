@@ -266,6 +266,9 @@ def message_faults(case, outcome):
     if outcome.code != 2:
         return found
     at = [hit.start() for hit in re.finditer(r"(?m)^error: ", err)]
+    if not at and "Usage: wimhf" in err:
+        # Typed without what it needs: its help.
+        return found
     if len(at) != 1:
         return [*found, f"{len(at)} errors: {err[-400:]}"]
     message = err[at[0] + len("error: "):]

@@ -61,6 +61,44 @@ fn json_that_is_nested_too_deep() {
     }
 }
 
+/// Each object carries the type of all that is in it: sixty in one another took a megabyte a line.
+#[test]
+fn objects_in_objects_in_objects() {
+    let dir = tempfile::tempdir().unwrap();
+    let of = |levels: usize| {
+        format!(
+            "{{\"chosen\":\"a\",\"rejected\":\"b\",\"x\":{}1{}}}\n",
+            "{\"a\":".repeat(levels),
+            "}".repeat(levels)
+        )
+    };
+    for levels in [60, 12] {
+        let line = of(levels);
+        let name = format!("deep{levels}.jsonl");
+        std::fs::write(dir.path().join(&name), line.repeat(9_000_000 / line.len())).unwrap();
+        refused(&inspect(dir.path(), &name, &[]), &[&name, "WIMHF_MAX_RATIO"], &name);
+    }
+    // A few of them are data like any other.
+    std::fs::write(dir.path().join("few.jsonl"), of(12).repeat(200)).unwrap();
+    let output = inspect(dir.path(), "few.jsonl", &[]);
+    assert!(output.status.success(), "{}", stderr(&output));
+}
+
+#[test]
+fn more_files_than_are_allowed() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("in")).unwrap();
+    for i in 0..120 {
+        let line = format!("{{\"chosen\": \"a{i}\", \"rejected\": \"b\"}}\n");
+        std::fs::write(dir.path().join(format!("in/{i:03}.jsonl")), line).unwrap();
+    }
+    for source in ["in", "in/*.jsonl", "in/**/*.jsonl"] {
+        let output = inspect(dir.path(), source, &[("WIMHF_MAX_FILES", "100")]);
+        refused(&output, &["in", "files", "WIMHF_MAX_FILES"], source);
+        assert!(inspect(dir.path(), source, &[]).status.success(), "{source}");
+    }
+}
+
 #[test]
 fn packed_files_that_become_far_more() {
     let dir = tempfile::tempdir().unwrap();

@@ -3,6 +3,7 @@
 //! say what happened. Without a limit nothing of this is done.
 
 use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 /// Who may have so much does not run out of it for its sake.
@@ -35,6 +36,7 @@ pub fn in_child() -> Option<ExitCode> {
     if let Some(other) = ended_from_outside(status) {
         return Some(ExitCode::from(other));
     }
+    sweep();
     let _ = std::io::stderr().write_fmt(format_args!(
         "error: the memory is not enough: {} MB of address space are allowed\nhint: raise the limit (`ulimit -v`), or use fewer threads with `RAYON_NUM_THREADS=1 POLARS_MAX_THREADS=1`; finished stages are kept\n",
         most / 1_000_000
@@ -54,6 +56,26 @@ fn ended_from_outside(status: std::process::ExitStatus) -> Option<u8> {
 #[cfg(not(unix))]
 fn ended_from_outside(_: std::process::ExitStatus) -> Option<u8> {
     None
+}
+
+/// Removes what the child had half-written: beside whatever it was told of, and in it.
+fn sweep() {
+    let told = std::env::args_os().skip(1).map(|argument| {
+        let text = argument.to_string_lossy().into_owned();
+        PathBuf::from(
+            text.split_once('=').filter(|_| text.starts_with('-')).map_or(&*text, |(_, value)| value),
+        )
+    });
+    let mut folders = vec![PathBuf::from(".")];
+    for path in told {
+        folders.extend(path.parent().map(Path::to_path_buf));
+        let below = std::fs::read_dir(&path).into_iter().flatten().flatten();
+        folders.extend(below.map(|entry| entry.path()).filter(|path| path.is_dir()));
+        folders.push(path);
+    }
+    folders.sort();
+    folders.dedup();
+    folders.iter().for_each(|folder| wimhf::store::sweep_leftovers(folder));
 }
 
 fn pass_on(said: impl std::io::Read) {

@@ -239,7 +239,7 @@ impl Detector {
             }
         };
         if measure.is_none() && patterns.is_empty() {
-            return Err("it has no `words`, `match` or `measure` to detect it by".into());
+            return Err("it has no `words`, `match` or `measure` to detect it by\nhint: give it some, such as `words = [\"sorry\", \"my apologies\"]`".into());
         }
         let matches = combine(&patterns)?;
         if matches.as_ref().is_some_and(|matches| matches.is_match("")) {

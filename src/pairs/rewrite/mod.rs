@@ -31,6 +31,7 @@ use super::Layout;
 use super::dialect;
 use super::table::{Container, Table};
 use crate::store::StoreError;
+use crate::store::names_a_folder;
 
 use changes::Target;
 pub use changes::{ADDED, Action, Changes, Edit, RewriteError, WEIGHT, Written};
@@ -52,7 +53,7 @@ pub fn write(layout: &Layout, changes: &Changes, out: &Path) -> Result<Written, 
             path: out.into(),
             source,
         })?;
-    } else if out.is_dir() {
+    } else if out.is_dir() || names_a_folder(out) {
         return Err(RewriteError::Folder(out.into()));
     }
     let same = |a: &Path, b: &Path| match (a.canonicalize(), b.canonicalize()) {

@@ -407,7 +407,8 @@ pub fn run(arguments: AnalyzeArguments, call: &Call) -> Result<(), Failure> {
     let path = arguments.log.clone();
     let unwritable = |error: std::io::Error| {
         let file = path.as_deref().unwrap_or(Path::new("")).display();
-        Failure::new(2, &anyhow::Error::new(error).context(format!("cannot write the metrics to `{file}`")))
+        let (said, hint) = (wimhf::limits::said(&error), wimhf::limits::hint(&error));
+        Failure::mistake(format!("cannot write the metrics to `{file}`: {said}{hint}"))
     };
     let inputs: Vec<PathBuf> = arguments.data.inputs().iter().map(PathBuf::from).collect();
     let written = [
