@@ -587,7 +587,7 @@ mod tests {
     fn empty_lists_count_where_there_is_little_else() {
         let many = format!("[{}1]", "[ ],".repeat(1_100_000));
         assert!(json_depth(many.as_bytes()).unwrap_err().1.to_string().contains("1100000 empty lists"));
-        assert!(json_depth(&many.as_bytes()[..3_000_000]).is_ok());
+        assert!(json_depth(&many.as_bytes()[..700_000]).is_ok());
         let rows = "{\"tags\":[],\"text\":\"a few words\"}".repeat(1_100_000);
         assert!(json_depth(rows.as_bytes()).is_ok());
         assert!(json_depth(format!("{{\"a\":\"{}\"}}", "[]".repeat(1_100_000)).as_bytes()).is_ok());

@@ -60,6 +60,9 @@ class Server:
         class Threads(socketserver.ThreadingMixIn, http.server.HTTPServer):
             daemon_threads, request_queue_size = True, 64
 
+            def handle_error(self, *_):
+                """A killed process hangs up in the middle of a request: that is what is tried here."""
+
         self.http = Threads(("127.0.0.1", 0), Handler)
         threading.Thread(target=self.http.serve_forever, daemon=True).start()
         self.url = f"http://127.0.0.1:{self.http.server_address[1]}/v1"
