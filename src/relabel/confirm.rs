@@ -11,7 +11,7 @@ use super::decisions::{Confirmation, Decision, Decisions, SAFETY as PRESET};
 use crate::describe::judging::CLEAR;
 use crate::llm::which::Choice;
 
-/// How far either order has to point to the response that lost: where both did, 78 of 86 labels that were read preferred the
+/// How far either order has to point to the response that lost: where both did, 77 of 85 labels that were read preferred the
 /// more harmful response, where one did and the other said tie, 12 of 26 (`cargo bench --bench relabelling`).
 const SAID: f32 = 0.5;
 
