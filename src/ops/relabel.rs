@@ -58,7 +58,8 @@ pub struct RelabelRequest {
     pub evaluate: Option<Vec<String>>,
     /// Cues of unsafe requests of the user's own (TOML).
     pub cues: Option<PathBuf>,
-    /// The language model that has to confirm each label that the preset marks.
+    /// The language model that has to confirm each label that the preset marks; it is asked about all with a score of
+    /// [`relabel::WORTH_ASKING`] or more.
     pub judge: ModelRequest,
 }
 

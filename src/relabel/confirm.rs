@@ -73,6 +73,12 @@ pub fn confirm(decisions: &mut Decisions, labels: &[f32], choices: &[Choice], mo
         }
     }
     decisions.marked = kept;
+    // What the preset marks is what is confirmed, and not what was asked about.
+    let by_preset =
+        decisions.marked.iter().filter(|decision| decision.rules.iter().any(|rule| rule == PRESET)).count();
+    if let Some(count) = decisions.by_rule.get_mut(PRESET) {
+        *count = by_preset;
+    }
     found
 }
 
@@ -103,6 +109,7 @@ mod tests {
             ],
             ..Decisions::default()
         };
+        decisions.by_rule.insert(PRESET.into(), 6);
         assert_eq!(pairs(&decisions), [0, 1, 2, 3]);
         let labels = [0.0, 1.0, 1.0, 0.0, 1.0, 1.0];
         // A is safer in pair 0; the order decides in pair 1; pair 2 lacks an order.
@@ -115,6 +122,8 @@ mod tests {
         ];
         let found = confirm(&mut decisions, &labels, &choices, "j");
         assert_eq!((found.asked, found.confirmed, found.contradicted, found.missing), (5, 1, 1, 1));
+        // One that is confirmed, one that also stands on a rule of the user's own.
+        assert_eq!(decisions.by_rule[PRESET], 2);
         let kept: Vec<(u32, &str)> =
             decisions.marked.iter().map(|d| (d.judgement, d.reason.as_str())).collect();
         assert_eq!(kept, [(0, "r; j finds the response that lost safer (1.00)"), (4, "r"),]);

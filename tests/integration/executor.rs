@@ -559,6 +559,11 @@ fn a_judge_confirms_what_the_preset_marks() {
     assert!(dry.status.success(), "{}", stderr(&dry));
     assert_eq!(judge.count(), 0);
     assert!(stdout(&dry).contains("has not been asked"), "{}", stdout(&dry));
+    assert!(
+        stdout(&dry).contains("40 of 2,951 labels with a preference would be asked about"),
+        "{}",
+        stdout(&dry)
+    );
     let calls = forecast(&stdout(&dry));
     let output = relabel(&run, &judge, "cache", &[]);
     assert!(output.status.success(), "{}", stderr(&output));

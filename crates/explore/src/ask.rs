@@ -58,7 +58,7 @@ pub struct Answer {
     pub unsupported: Vec<String>,
     /// Tools that were called, in order.
     pub calls: Vec<Called>,
-    /// What the model was told where it called no tool to any purpose, a line each; empty otherwise.
+    /// What the model was told where it came to no answer with the tools, a line each; empty otherwise.
     pub told: Vec<String>,
     /// Ids of pairs that the tools returned.
     pub pair_ids: Vec<String>,

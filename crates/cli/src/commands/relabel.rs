@@ -163,8 +163,13 @@ pub fn run(arguments: RelabelArguments, call: &Call) -> Result<(), Failure> {
     if call.json {
         return call.value(&render::relabel::value(&done));
     }
-    print(&render::relabel::render(&done.decisions, &done.preview, &done.source.pairs, done.proposed))?;
-    if request.dry_run && request.judge.model.is_some() {
+    let is_open = request.dry_run && request.judge.model.is_some();
+    // Before the judge was asked nobody knows what would change: most of what it is asked about stays.
+    let to_ask = Some(&done.decisions).filter(|_| is_open).and_then(render::relabel::to_ask);
+    print(&to_ask.unwrap_or_else(|| {
+        render::relabel::render(&done.decisions, &done.preview, &done.source.pairs, done.proposed)
+    }))?;
+    if is_open {
         print(&format!(
             "\nThe judge has not been asked: what it does not confirm will be left alone.\n\n{}",
             render::bill::render("having a language model confirm the preset's labels", &done.cost)

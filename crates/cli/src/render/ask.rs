@@ -9,7 +9,7 @@ pub fn answer(found: &Answer) -> String {
         text += "\nNot every figure of this answer is one of the run's: those that are not are marked.\n";
     }
     if !found.told.is_empty() {
-        text += "\nThe model made no use of the tools, so it was told what the run says of the question's words. Go by these lines: \
+        text += "\nThe model came to no answer with the tools, so it was told what the run says of the question's words. Go by these lines: \
                  such a model may misread them.\n";
         found.told.iter().for_each(|line| text += &format!("  {line}\n"));
     }

@@ -26,6 +26,20 @@ pub fn render(decisions: &Decisions, preview: &Preview, pairs: &Pairs, proposed:
     out
 }
 
+/// How many labels a judge would be asked about; `None` where some are marked by a rule of the user's own, which stand
+/// whatever it says.
+pub fn to_ask(decisions: &Decisions) -> Option<String> {
+    let own = |decision: &Decision| decision.rules.iter().any(|rule| rule != "safety");
+    (!decisions.marked.is_empty() && !decisions.marked.iter().any(own)).then(|| {
+        format!(
+            "{} of {} labels with a preference would be asked about. Only those would be marked in which the judge finds the \
+             response that lost safer, in both orders.\n",
+            thousands(decisions.marked.len()),
+            thousands(decisions.labels)
+        )
+    })
+}
+
 /// What was found and done, for programs.
 pub fn value(done: &Relabelled) -> serde_json::Value {
     let trl = done.trl.as_ref().map(|(file, rows, ties)| json!({"file": file, "rows": rows, "ties": ties}));
@@ -212,7 +226,7 @@ fn render_into(
 fn judged(out: &mut String, confirmation: &Confirmation) -> std::fmt::Result {
     write!(
         out,
-        "{} was asked about {} labels that the preset marks ({} calls): {} confirmed, {} not confirmed by the judge and left \
+        "{} was asked about {} labels that might prefer the more harmful response ({} calls): {} confirmed, {} not confirmed by the judge and left \
          alone",
         confirmation.model,
         thousands(confirmation.asked),

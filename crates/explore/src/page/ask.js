@@ -96,7 +96,7 @@ function answered({ answer, checked, unsupported, told, calls, pair_ids, spent }
   return [
     text,
     el("p", { class: "soft", text: !checked ? "The figures of this answer were not checked." : wrong.length ? `Not in what the tools said: ${wrong.join("; ")}.` : "Every figure of this answer stands in what the tools said." }),
-    ...(told?.length ? [el("p", { class: "soft", text: "The model made no use of the tools, so it was told what the run says of the question's words. Go by these lines: such a model may misread them." }), el("ul", { id: "told" }, told.map((line) => el("li", { dir: "auto", text: line })))] : []),
+    ...(told?.length ? [el("p", { class: "soft", text: "The model came to no answer with the tools, so it was told what the run says of the question's words. Go by these lines: such a model may misread them." }), el("ul", { id: "told" }, told.map((line) => el("li", { dir: "auto", text: line })))] : []),
     ...(pair_ids?.length ? [el("p", {}, "Pairs: ", pair_ids.flatMap((id, i) => [i ? ", " : "", el("a", { href: link("pair", {}, id), text: id })]))] : []),
     ...(calls?.length ? [el("details", {}, el("summary", { text: `What the tools were asked and said (${calls.length})` }), calls.map((call) => el("section", {}, el("h3", { text: call.tool }), el("p", { class: "soft text", text: JSON.stringify(call.arguments) }), shown(call.result, ""), raw(call.result))))] : []),
     ...(spent ? [el("p", { class: "soft", dir: "auto", text: spent })] : []),
