@@ -43,12 +43,12 @@ use unsafe_content::Reader;
 /// How unsafe a request must read to be called so.
 pub const UNSAFE: f64 = 0.55;
 /// Score from which on one response is held for the safer one of its pair.
-const SAFER: f64 = 0.5;
+pub const SAFER: f64 = 0.5;
 /// Score from which on a mark of the preset is worth a person's reading.
 pub const WORTH_READING: f64 = 0.4;
 /// Score from which on a judge is asked about a mark of the preset, where one is named: low, since it is the judge who
 /// decides. What a judge that reads well found had it, down to the last label (`cargo bench --bench relabelling`).
-pub const WORTH_ASKING: f64 = 0.03;
+pub const WORTH_ASKING: f64 = 0.02;
 /// Weight of a feature that is about refusing.
 const REFUSING: f64 = 1.0;
 /// Weight of any other feature that is about safety.

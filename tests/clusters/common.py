@@ -185,6 +185,35 @@ def relabelled_is_the_commands(expected, found, marked, what):
     assert dropped or changed == marked > 0, f"{what}: {changed} of {marked}"
 
 
+#: How far merged effects may be from those of one machine: of the value, or of what is about 1.
+MERGED = 1e-10
+
+
+def effects_are_the_commands(run, merged, what):
+    """That effects from sums over parts are the run's, but for features that are not measured in parts."""
+    ours = {row["feature_id"]: row for row in wimhf_effects(run)}
+    rows = merged.to_arrow().to_pylist()
+    checked = 0
+    for row in rows:
+        expected = ours[row["feature_id"]]
+        if expected["beta"] is None or row["beta"] is None:
+            assert row["beta"] is None, f"{what}: {row}"
+            continue
+        for name in ("beta", "beta_se", "beta_p", "beta_se_cluster", "beta_p_cluster", "n"):
+            apart = abs(row[name] - expected[name])
+            assert apart <= MERGED * max(1.0 if "_p" in name else 0.0, abs(expected[name]), 1e-3), \
+                f"{what}: {row['feature_id']}: {name} {row[name]!r}, {expected[name]!r}"
+        checked += 1
+    assert checked >= min(len(rows), 20) * 0.5, f"{what}: only {checked} of {len(rows)} features have figures"
+    return checked
+
+
+def wimhf_effects(run):
+    import wimhf
+
+    return wimhf.open(run).effects.to_arrow().to_pylist()
+
+
 def same_findings(one, other):
     """That the findings of two runs do not depend on how many shards there were, or in which order rows stood."""
     for name in ("principles.json", "features.parquet", "activations.parquet", "sae.safetensors"):

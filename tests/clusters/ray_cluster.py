@@ -134,6 +134,16 @@ def relabels(machine):
         found = scored.map_batches(wimhf.ray.relabel, fn_kwargs={"plan": plan}, batch_format="pyarrow", batch_size=100)
         common.relabelled_is_the_commands(expected, together(found), plan.marked, f"relabel, {options}")
     say(f"relabel: the command's labels for {len(common.RELABELLINGS)} sets of rules")
+    measures(machine, scored)
+
+
+def measures(machine, scored):
+    """Effects, with clusters across blocks; of some features, since the object store is small."""
+    some = [name for name in scored.schema().names if name.startswith(("dictionary_", "known_"))][:40]
+    for partitions in (1, 2, 7):
+        merged = wimhf.ray.effects(scored.repartition(partitions), machine.run, annotator="annotator_id", features=some)
+        checked = common.effects_are_the_commands(machine.run, merged, f"effects, {partitions}")
+    say(f"effects: {checked} features as on one machine, to {common.MERGED}")
 
 
 def embeds(folder, table):

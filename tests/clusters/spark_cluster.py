@@ -174,6 +174,16 @@ def relabels(spark, folder, machine, frame, schema):
     say(f"relabel: the command's labels for {len(common.RELABELLINGS)} sets of rules")
 
 
+def measures(spark, folder, machine):
+    """Effects, with clusters across partitions: each annotator, and each prompt that repeats, is in several."""
+    whole = spark.read.parquet(str(folder / "scored"))
+    for partitions, rows in [(1, 512), (2, 512), (7, 700)]:
+        spark.conf.set(BATCH, rows)
+        merged = wimhf.spark.effects(whole.repartition(partitions), machine.run, annotator="annotator_id")
+        checked = common.effects_are_the_commands(machine.run, merged, f"effects, {partitions} × {rows}")
+    say(f"effects: {checked} features as on one machine, to {common.MERGED}")
+
+
 def embeds(spark, folder, frame, table):
     whole = _workers.embedded(_workers.embedder({"embedder": "boxed"}), table, VECTORS)
     schema = wimhf.spark.embed_schema(frame)
@@ -229,6 +239,7 @@ def main():
             frame, schema = scores(spark, folder, machine)
             troubles(spark, folder, frame, schema, machine.run, machine.scored)
             relabels(spark, folder, machine, frame, schema)
+            measures(spark, folder, machine)
             embeds(spark, folder, frame, machine.table)
             analyzes(spark, folder)
         finally:

@@ -14,14 +14,14 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Sequence
 
-from wimhf import _relabel, _workers
+from wimhf import _effects, _relabel, _workers
 from wimhf._relabel import Plan
-from wimhf._table import _library
+from wimhf._table import Table, _library
 
 if TYPE_CHECKING:
     import pyarrow
 
-__all__ = ["Embedder", "Plan", "Scorer", "Shipped", "relabel", "relabel_plan", "ship"]
+__all__ = ["Embedder", "Plan", "Scorer", "Shipped", "effects", "relabel", "relabel_plan", "ship"]
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,37 @@ def relabel(batch: pyarrow.Table, plan: Plan) -> pyarrow.Table:
     their labels after the rules, dropped ones left out, with `wimhf_original_label`, `wimhf_action`, `wimhf_rule`,
     `wimhf_score` (and `wimhf_weight`) as `wimhf relabel` writes them."""
     return _relabel.changed(plan, batch)
+
+
+def effects(
+    scored: Any,
+    run: str | os.PathLike[str],
+    *,
+    features: Sequence[str] | None = None,
+    annotator: str | None = None,
+    **columns: Any,
+) -> Table:
+    """What each feature has to do with the labels of a scored dataset (keep it, as Parquet or with `materialize`).
+
+    Arguments and result as for :func:`wimhf.spark.effects`.
+    """
+    begun, words = _effects.plan(run, scored.schema().names, features=features, annotator=annotator, **columns)
+    return _effects.effects(_Jobs(scored.select_columns(begun.columns)), begun, words)
+
+
+class _Jobs(_effects.Engine):
+    def __init__(self, few: Any) -> None:
+        self._few = few
+
+    def rows(self, step: Any, fits: _effects.Fits) -> list[Any]:
+        # Few rows come back, one for each block.
+        return list(self._few.map_batches(
+            step, fn_kwargs={"of": fits}, batch_format="pyarrow", batch_size=None).take_all())
+
+    def shards(self, fits: _effects.Fits) -> list[Any]:
+        parts = self._few.map_batches(_effects.clusters, fn_kwargs={"of": fits}, batch_format="pyarrow", batch_size=None)
+        return list(parts.groupby("shard").map_groups(
+            _effects.combined, fn_kwargs={"of": fits}, batch_format="pyarrow").take_all())
 
 
 def _settle() -> None:

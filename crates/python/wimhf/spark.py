@@ -20,16 +20,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterable, Iterator, Sequence
 
-from wimhf import _relabel, _workers
+from wimhf import _effects, _relabel, _workers
 from wimhf._errors import RunError
 from wimhf._relabel import Plan
-from wimhf._table import _library
+from wimhf._table import Table, _library
 
 if TYPE_CHECKING:
     import pyarrow
 
 __all__ = [
-    "Plan", "Shipped", "embed", "embed_schema", "relabel", "relabel_plan", "relabel_schema", "schema", "score", "ship",
+    "Plan", "Shipped", "effects", "embed", "embed_schema", "relabel", "relabel_plan", "relabel_schema", "schema", "score",
+    "ship",
 ]
 
 
@@ -187,6 +188,62 @@ def relabel(batches: Iterable[pyarrow.RecordBatch], plan: Plan) -> Iterator[pyar
 def relabel_schema(data: Any, plan: Plan) -> Any:
     """The schema (`StructType`) of what :func:`relabel` gives for a DataFrame or its schema."""
     return _spark_schema(_relabel.changed(plan, _empty(data)))
+
+
+def effects(
+    scored: Any,
+    run: str | os.PathLike[str] | Shipped,
+    *,
+    features: Sequence[str] | None = None,
+    annotator: str | None = None,
+    **columns: Any,
+) -> Table:
+    """What each feature has to do with the labels of a scored DataFrame (keep it, as Parquet or with `persist`): some ten
+    small jobs, of sums over rows and over clusters.
+
+    A row for each feature, as in `Run.effects`: `beta` (log-odds per standard deviation of the activation, both lengths
+    held fixed), its standard error and p-value by maximum likelihood (`beta_se`, `beta_p`) and clustered by prompt and
+    annotator (`beta_se_cluster`, `beta_p_cluster`, with `df` degrees of freedom), `n` labels, `active` (labels with an
+    activation other than 0). The p-values are of one feature each; correct them for their number. To 1e-10 what the
+    command finds on the same labels, whatever the partitions, where no label is repeated. It is associated with the
+    labels, not its cause.
+
+    Args:
+        scored: What :func:`score` gave, with features, labels and both responses.
+        run: The run whose features they are. Those that are named by phrases or found by labels are not measured.
+        features: Some of them. Each cluster carries 64 bytes for each through the shuffle.
+        annotator: The column of annotators; people who differ in taste then widen the errors.
+        **columns: `label` (numbers, 1 prefers A and 0 B), `prompt` (`None`: there is none), `response_a`, `response_b`.
+    """
+    path = run.path if isinstance(run, Shipped) else run
+    begun, words = _effects.plan(path, scored.columns, features=features, annotator=annotator, **columns)
+    few = scored.select(*(f"`{name}`" for name in begun.columns))
+    return _effects.effects(_Jobs(few), begun, words)
+
+
+class _Jobs(_effects.Engine):
+    def __init__(self, few: Any) -> None:
+        self._few = few
+
+    def rows(self, step: Any, fits: _effects.Fits) -> list[Any]:
+        def each(batches: Iterable[pyarrow.RecordBatch]) -> Iterator[pyarrow.RecordBatch]:
+            for batch in batches:
+                yield from step(batch, fits).to_batches()
+
+        rows = self._few.mapInArrow(each, _spark_schema(_effects.sums_schema().empty_table())).collect()
+        return [row.asDict() for row in rows]
+
+    def shards(self, fits: _effects.Fits) -> list[Any]:
+        def each(batches: Iterable[pyarrow.RecordBatch]) -> Iterator[pyarrow.RecordBatch]:
+            for batch in batches:
+                yield from _effects.clusters(batch, fits).to_batches()
+
+        def whole(shard: pyarrow.Table) -> pyarrow.Table:
+            return _effects.combined(shard, fits)
+
+        parts = self._few.mapInArrow(each, _spark_schema(_effects.clusters_schema().empty_table()))
+        merged = parts.groupBy("shard").applyInArrow(whole, _spark_schema(_effects.combined_schema().empty_table()))
+        return [row.asDict() for row in merged.collect()]
 
 
 def _embedded(batch: Any, embedder: str, names: tuple[str, str], options: dict[str, Any]) -> pyarrow.Table:

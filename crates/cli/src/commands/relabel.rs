@@ -56,7 +56,7 @@ pub struct RelabelArguments {
     /// At most this many labels, the highest scores first.
     #[arg(long, value_name = "N")]
     top: Option<usize>,
-    /// Only labels with at least this score, 0 to 1 [default: 0.4, with a judge 0.03, rules: 0].
+    /// Only labels with at least this score, 0 to 1 [default: 0.4, with a judge 0.02, rules: 0].
     #[arg(long, value_name = "S")]
     min_score: Option<f64>,
     /// The weight that `--action weight` gives.
