@@ -28,6 +28,7 @@ import pyarrow
 import pyarrow.parquet
 
 import wimhf
+from wimhf import _effects
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "data" / "sample.parquet"
@@ -200,6 +201,51 @@ class OnWorkers(WithRuns):
             assert not {"pyspark", "ray", "pyarrow"} & set(sys.modules)
         """)
         self.assertEqual(done.returncode, 0, done.stderr)
+
+
+class EffectsInParts(WithRuns):
+    """Sums over parts of a scored table, put together: the command's figures, whatever the parts."""
+
+    def test_they_are_the_commands(self):
+        # The command takes the mean of labels that are repeated; in parts each counts.
+        table = polars.from_arrow(self.table).unique(["prompt", "response_A", "response_B"], keep="first", maintain_order=True)
+        file, run, out = (self.at / f"effects{end}" for end in (".parquet", "", "-scored.parquet"))
+        table.write_parquet(file)
+        self.assertEqual(command("analyze", file, "--out", run, *COMMAND).returncode, 0)
+        self.assertEqual(command("score", run, file, "--out", out, "--quiet").returncode, 0)
+        scored = pyarrow.parquet.read_table(out)
+        some = [name for name in scored.column_names if name.startswith(("known_", "dictionary_", "difference_"))][::3]
+        fits, words = _effects.plan(run, scored.column_names, annotator="annotator_id", features=some)
+        order = numpy.random.default_rng(1).permutation(len(scored))
+        one = _effects.effects(_effects.OneMachine(scored), fits, words).to_arrow().to_pylist()
+        many = _effects.effects(_effects.OneMachine(scored.take(order), 9), fits, words)
+        ours = {row["feature_id"]: row for row in wimhf.open(run).effects.to_arrow().to_pylist()}
+        figures = 0
+        for row, other in zip(one, many.to_arrow().to_pylist()):
+            expected = ours[row["feature_id"]]
+            for name in ("n", "beta", "beta_se", "beta_p", "beta_se_cluster", "beta_p_cluster"):
+                # Separated labels have a bounded estimate on one machine alone.
+                if row[name] is None or expected["note"] or expected["missing"]:
+                    self.assertTrue(row["note"] or expected["note"] or expected["missing"], (row, expected))
+                    continue
+                self.assertAlmostEqual(row[name], other[name], delta=1e-10, msg=f"{row['feature_id']} {name}, in parts")
+                self.assertAlmostEqual(row[name], expected[name], delta=1e-9, msg=f"{row['feature_id']} {name}")
+                figures += 1
+        self.assertGreater(figures, 60)
+
+    def test_what_cannot_be_measured_is_said(self):
+        scored = pyarrow.table({name: ["x"] for name in ("prompt", "response_A", "response_B", "wimhf_pair_id", "known_longer")}
+                               | {"label": [1.0]})
+        with self.assertRaisesRegex(wimhf.InputError, "`nonsense` is no feature of the run\nhint: known_longer"):
+            _effects.plan(self.run_.path, scored.column_names, features=["nonsense"])
+        with self.assertRaisesRegex(wimhf.InputError, "the table has no column `who`"):
+            _effects.plan(self.run_.path, scored.column_names, features=["known_longer"], annotator="who")
+
+    def test_student(self):
+        # scipy.stats.t.sf(t, df) * 2
+        for t, df, p in [(2.0, 5.0, 0.10193947882985835), (-1.5, 0.5, 0.5079017906481084), (0.0, 3.0, 1.0),
+                         (40.0, 12.3, 2.12189649587767e-14), (2.5, 1e6, 0.012419489502163254)]:
+            self.assertAlmostEqual(_effects.student_p(t, df) / p, 1, delta=1e-7, msg=f"{t}, {df}")
 
 
 class EveryVerbOnEveryTable(WithRuns):

@@ -13,6 +13,7 @@ import json
 import math
 import os
 import re
+import warnings
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Iterable, Iterator, Mapping, Sequence
 
@@ -29,6 +30,8 @@ K = 4
 OF_CLUSTER = 4 + K
 #: What is summed over clusters for each feature; see :func:`_over_clusters`.
 OF_KIND = 11 + 2 * K * K
+#: Of each column; see :func:`moments`.
+MOMENTS = 8
 #: Rows that are worked on at once.
 BLOCK = 4096
 #: Kinds of clusters. Prompts are the base; annotators add what they vary by beyond their prompts.
@@ -123,13 +126,15 @@ class _Rows:
     """`[rows, features]`"""
     at: Any
     """Which rows of the batch they are."""
+    outside: int
+    """Labels outside of 0 to 1, which say nothing."""
 
 
 def _rows(of: Fits, batch: Any) -> _Rows:
     numpy = _library("numpy")
     y = _floats(batch, of.label)
-    if ((y < 0) | (y > 1)).any():
-        raise InputError(f"`{of.label}` has a label outside of 0 (B) to 1 (A)", "label")
+    outside = (y < 0) | (y > 1)
+    y[outside] = numpy.nan
     z = numpy.stack([_floats(batch, name) for name in of.features], axis=1)
     at = numpy.flatnonzero(numpy.isfinite(y) & (y != 0.5) & numpy.isfinite(z).all(axis=1))
     words = [numpy.array([len(_WORD.findall(text or "")) for text in _taken(batch, name, at)], dtype=numpy.float64)
@@ -137,14 +142,14 @@ def _rows(of: Fits, batch: Any) -> _Rows:
     ratio = numpy.log(1 + words[0]) - numpy.log(1 + words[1])
     # The command keeps 32 bits of it.
     lengths = numpy.stack([words[0] - words[1], ratio.astype(numpy.float32).astype(numpy.float64)], axis=1)
-    return _Rows(y[at], lengths, z[at], at)
+    return _Rows(y[at], lengths, z[at], at, int(outside.sum()))
 
 
 def _floats(batch: Any, name: str) -> Any:
     numpy = _library("numpy")
     column = batch.column(name)
     # Nulls become NaN.
-    return numpy.asarray(column.cast(_library("pyarrow").float64()).__array__(), dtype=numpy.float64)
+    return numpy.array(column.cast(_library("pyarrow").float64()).__array__(), dtype=numpy.float64)
 
 
 def _taken(batch: Any, name: str, at: Any) -> list[str | None]:
@@ -163,7 +168,8 @@ def _one_row(sums: Any) -> pyarrow.Table:
 
 
 def moments(batch: Any, of: Fits) -> pyarrow.Table:
-    """Of both lengths and of every feature: labels, Σ label, Σ, Σ of squares, least, largest, and how many are not 0."""
+    """Of both lengths and of every feature: labels, Σ label, Σ, Σ of squares, least, largest, how many are not 0, and labels
+    that say nothing."""
     numpy = _library("numpy")
     rows = _rows(of, batch)
     x = numpy.concatenate([rows.lengths, rows.z], axis=1)
@@ -171,13 +177,19 @@ def moments(batch: Any, of: Fits) -> pyarrow.Table:
     least, largest = (numpy.full(x.shape[1], numpy.inf), numpy.full(x.shape[1], -numpy.inf)) if none else (x.min(0), x.max(0))
     count = numpy.full(x.shape[1], float(len(rows.y)))
     return _one_row(numpy.stack([count, numpy.full(x.shape[1], rows.y.sum()), x.sum(0), (x * x).sum(0), least, largest,
-                                 (x != 0).sum(0).astype(float)]))
+                                 (x != 0).sum(0).astype(float), numpy.full(x.shape[1], float(rows.outside))]))
 
 
 def with_moments(of: Fits, found: Iterable[Mapping[str, Any]]) -> tuple[Fits, Any]:
-    """The scale of every column; and all the moments, `[7, 2 + features]`."""
+    """The scale of every column; and all the moments, `[MOMENTS, 2 + features]`."""
     numpy = _library("numpy")
-    parts = numpy.array([row["sums"] for row in found], dtype=numpy.float64).reshape(-1, 7, 2 + len(of.features))
+    parts = numpy.array([row["sums"] for row in found], dtype=numpy.float64).reshape(-1, MOMENTS, 2 + len(of.features))
+    outside, counted = (int(parts[:, at, 0].sum()) for at in (7, 0))
+    if outside > counted // 10:
+        raise InputError(f"{outside:,} labels in `{of.label}` lie outside of 0 (B) to 1 (A), {counted:,} within\n"
+                         "hint: write them as numbers from 0 to 1 first", "label")
+    if outside:
+        warnings.warn(f"{outside:,} labels outside of 0 (B) to 1 (A) are left out", stacklevel=4)
     if len(parts) == 0 or parts[:, 0, 0].sum() == 0:
         raise InputError(f"no row has a label in `{of.label}` that prefers A (1) or B (0)", "label")
     whole = _added(parts)

@@ -205,8 +205,8 @@ def effects(
     held fixed), its standard error and p-value by maximum likelihood (`beta_se`, `beta_p`) and clustered by prompt and
     annotator (`beta_se_cluster`, `beta_p_cluster`, with `df` degrees of freedom), `n` labels, `active` (labels with an
     activation other than 0). The p-values are of one feature each; correct them for their number. To 1e-10 what the
-    command finds on the same labels, whatever the partitions, where no label is repeated. It is associated with the
-    labels, not its cause.
+    command finds on the same labels, whatever the partitions; where rows repeat a label, each counts (the command takes
+    their mean), so drop repeats first. An effect is an association with the labels, not their cause.
 
     Args:
         scored: What :func:`score` gave, with features, labels and both responses.
