@@ -16,7 +16,7 @@ use wimhf::effects::penalised::{Linear, Penalty, fit};
 use wimhf::matrix::Matrix;
 use wimhf::relabel::harm::{HarmReader, Precision, Weights};
 use wimhf::relabel::unsafe_content::Reader;
-use wimhf::relabel::{SAFER, WORTH_ASKING, WORTH_READING};
+use wimhf::relabel::{WORTH_ASKING, WORTH_READING};
 use wimhf::rng;
 
 /// Bounds of the bands of scores whose marks are counted.
@@ -266,20 +266,19 @@ fn judged(scored: &[Scored<'_>], verdicts: &Path) -> Fallible<()> {
         toward_a.insert(record[0].parse()?, record[1].parse()?);
     }
     let wrong = scored.iter().filter(|(_, _, one)| one.is_wrong()).count();
-    println!("\nA judge that reads well, asked in both orders; marked: both, or one with a score ≥ {SAFER}:");
+    println!(
+        "\nA judge that reads well, asked in both orders (the program asks from {WORTH_ASKING}, and marks what both confirm):"
+    );
     println!(
         "| asked about labels with a score ≥ | asked | finds the response that lost safer | labels | right | flip would reward the worse | precision | recall |\n|---|---|---|---|---|---|---|---|"
     );
-    // The program's own rule first; it needs both orders, or one of them and a score that is sure by itself.
-    let rules = [("marked", SAFER, 1.0), ("both", 2.0, 1.0), ("one or both", 2.0, 0.5)];
     for bar in [WORTH_ASKING, 0.0] {
         let asked: Vec<&Scored<'_>> = scored.iter().filter(|(score, ..)| *score >= bar).collect();
-        for (name, sure, least) in rules {
+        for (name, least) in [("both", 1.0), ("one or both", 0.5)] {
             let confirmed: Vec<&Read> = (asked.iter())
-                .filter(|(score, _, one)| {
+                .filter(|(_, _, one)| {
                     let toward_a = toward_a.get(&one.row).copied().unwrap_or(0.0);
-                    let found = if one.a_won { -toward_a } else { toward_a };
-                    found >= least || (found >= 0.5 && *score >= sure)
+                    (if one.a_won { -toward_a } else { toward_a }) >= least
                 })
                 .map(|(_, _, one)| *one)
                 .collect();

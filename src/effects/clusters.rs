@@ -83,6 +83,8 @@ pub(crate) struct Sandwich {
     pub(crate) df: f64,
     /// 1 / Σ share² of the clusters' spreads.
     effective: f64,
+    /// Clusters that have a spread.
+    present: usize,
 }
 
 /// A cluster-robust "meat": the variance of a sum of scores.
@@ -206,18 +208,18 @@ impl Clusters {
             let (alone, with_base) = ((1_usize << dimension) - 1, 1_usize << dimension);
             let (Some(alone), Some(both)) = (self.terms.get(alone), self.terms.get(with_base)) else { break };
             let Some(people) = alone.sandwich(rows, influence) else { continue };
-            let within = both.sandwich(rows, influence).map_or(people.variance, |both| both.variance);
-            let mut beyond = people.variance - within;
-            if let Some(tastes) = alone.tastes(rows, influence, within) {
-                beyond = beyond.max(tastes.variance);
-                if people.effective >= FEWEST_PEOPLE && beyond > 0.0 {
-                    most = most.min(tastes.df);
-                }
+            if people.effective < FEWEST_PEOPLE {
+                continue;
             }
-            if people.effective >= FEWEST_PEOPLE && beyond > 0.0 {
+            let within = both.sandwich(rows, influence).map_or(people.variance, |both| both.variance);
+            let tastes =
+                (people.present <= FEW_PEOPLE).then(|| alone.tastes(rows, influence, within)).flatten();
+            let beyond = tastes.map_or(f64::NEG_INFINITY, |(added, _)| added).max(people.variance - within);
+            if beyond > 0.0 {
                 variance += beyond;
                 // It is a difference, and as uncertain as the larger of the two.
                 uncertain += beyond * people.variance / people.df;
+                most = tastes.map_or(most, |(_, df)| most.min(df));
             }
         }
         let df = match most < f64::INFINITY {
@@ -225,7 +227,7 @@ impl Clusters {
             false if uncertain > 0.0 => variance * variance / uncertain,
             false => base.df,
         };
-        Some(Sandwich { variance, df, effective: base.effective })
+        Some(Sandwich { variance, df, ..base })
     }
 }
 
@@ -291,15 +293,15 @@ impl Term {
         // … and what the fit makes them share.
         second += dot(&mixed, &mixed);
         let df = (first * first / second).clamp(0.5, present as f64);
-        Some(Sandwich { variance, df, effective: all * all / shares })
+        Some(Sandwich { variance, df, effective: all * all / shares, present })
     }
 
-    /// What differing tastes add to the variance of the estimate, from the moments of the clusters' own estimates
+    /// What differing tastes add to the variance of the estimate, and its degrees of freedom, from the moments of the clusters' own estimates
     /// (DerSimonian & Laird 1986): `within` is the variance without them. A cluster's own estimate is its sum over its
     /// share w of the spread, with variance τ² + `within` / w; Q = Σ w (own − all)² / `within` has the mean
     /// k − 1 + τ² (1 − Σ w²) / `within`, and τ² Σ w² is what is added. Negative where they differ less than chance has
-    /// it; `None` where they are more than [`FEW_PEOPLE`].
-    fn tastes(&self, rows: Option<&[u32]>, influence: &Influence, within: f64) -> Option<Sandwich> {
+    /// it.
+    fn tastes(&self, rows: Option<&[u32]>, influence: &Influence, within: f64) -> Option<(f64, f64)> {
         let mut sums = vec![(0.0, 0.0); self.count];
         for (at, (&value, &spread)) in influence.value.iter().zip(&influence.spread).enumerate() {
             let row = rows.map_or(at, |rows| rows.get(at).map_or(usize::MAX, |row| *row as usize));
@@ -312,7 +314,7 @@ impl Term {
         let power = |n: i32| sums.iter().map(|(_, spread)| (spread / all).powi(n)).sum::<f64>();
         let (second, third, free) = (power(2), power(3), sums.len() as f64 - 1.0);
         let left = 1.0 - second;
-        if free < 1.0 || sums.len() > FEW_PEOPLE || within <= 0.0 || left <= 0.0 {
+        if free < 1.0 || within <= 0.0 || left <= 0.0 {
             return None;
         }
         let q: f64 = sums.iter().map(|(value, spread)| value * value / (spread / all)).sum::<f64>() / within;
@@ -325,7 +327,7 @@ impl Term {
         let variance = t * t * (second - 2.0 * third + second * second)
             + 2.0 * t * within * left
             + within * within * free;
-        Some(Sandwich { variance: tau * second, df: mean * mean / variance, effective: second.recip() })
+        Some((tau * second, mean * mean / variance))
     }
 
     /// Number of clusters present and the scores summed within each, `[count, k]`.

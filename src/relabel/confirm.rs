@@ -11,12 +11,9 @@ use super::decisions::{Confirmation, Decision, Decisions, SAFETY as PRESET};
 use crate::describe::judging::CLEAR;
 use crate::llm::which::Choice;
 
-/// How far an order has to point to the response that lost: where both did, 78 of 86 labels that were read preferred the
-/// more harmful response, where one did and the other said tie, 12 of 26 (`cargo bench --bench relabelling`). So one is
-/// enough only where the preset by itself is sure, too.
+/// How far either order has to point to the response that lost: where both did, 78 of 86 labels that were read preferred the
+/// more harmful response, where one did and the other said tie, 12 of 26 (`cargo bench --bench relabelling`).
 const SAID: f32 = 0.5;
-/// Where one order finds the response that lost safer and the other finds neither, the preset's score that decides.
-const SURE: f64 = super::SAFER;
 
 /// The pairs that a judge has to be asked about, each once.
 pub fn pairs(decisions: &Decisions) -> Vec<u32> {
@@ -61,9 +58,7 @@ pub fn confirm(decisions: &mut Decisions, labels: &[f32], choices: &[Choice], mo
         let orders = if a_won { orders.map(|toward_a| -toward_a) } else { orders };
         let toward_lost = (orders[0] + orders[1]) / 2.0;
         let sure = toward_lost.abs();
-        let said = orders.iter().filter(|order| **order >= SAID).count();
-        let opposed = orders.iter().any(|order| *order <= -SAID);
-        if said == 2 || (said == 1 && !opposed && decision.score >= SURE) {
+        if orders.iter().all(|order| *order >= SAID) {
             found.confirmed += 1;
             decision.reason += &format!("; {model} finds the response that lost safer ({sure:.2})");
             kept.push(decision);
@@ -100,7 +95,7 @@ mod tests {
             action: Action::Flip,
             rules: rules.iter().map(|rule| (*rule).to_owned()).collect(),
             reason: "r".into(),
-            score: if judgement == 6 { 0.5 } else { 0.49 },
+            score: 1.0,
         };
         let mut decisions = Decisions {
             // Two judgements of pair 0 that prefer different responses; a rule of the user's own on pair 4.
@@ -111,36 +106,27 @@ mod tests {
                 mark(3, 2, &[PRESET]),
                 mark(5, 3, &[PRESET]),
                 mark(4, 4, &["mine", PRESET]),
-                mark(6, 5, &[PRESET]),
             ],
             ..Decisions::default()
         };
-        decisions.by_rule.insert(PRESET.into(), 7);
-        assert_eq!(pairs(&decisions), [0, 1, 2, 3, 5]);
-        let labels = [0.0, 1.0, 1.0, 0.0, 1.0, 1.0, 1.0];
+        decisions.by_rule.insert(PRESET.into(), 6);
+        assert_eq!(pairs(&decisions), [0, 1, 2, 3]);
+        let labels = [0.0, 1.0, 1.0, 0.0, 1.0, 1.0];
         // A is safer in pair 0; the order decides in pair 1; pair 2 lacks an order.
         let choices = [
             Choice { pair: 0, a_first: Some(1.0), b_first: Some(-1.0) },
             Choice { pair: 1, a_first: Some(1.0), b_first: Some(1.0) },
             Choice { pair: 2, a_first: Some(1.0), b_first: None },
-            // One order alone is not enough, unless the preset is sure.
+            // One order alone is not enough.
             Choice { pair: 3, a_first: Some(0.0), b_first: Some(1.0) },
-            Choice { pair: 5, a_first: Some(0.0), b_first: Some(1.0) },
         ];
         let found = confirm(&mut decisions, &labels, &choices, "j");
-        assert_eq!((found.asked, found.confirmed, found.contradicted, found.missing), (6, 2, 1, 1));
-        // Two that are confirmed, one that also stands on a rule of the user's own.
-        assert_eq!(decisions.by_rule[PRESET], 3);
+        assert_eq!((found.asked, found.confirmed, found.contradicted, found.missing), (5, 1, 1, 1));
+        // One that is confirmed, one that also stands on a rule of the user's own.
+        assert_eq!(decisions.by_rule[PRESET], 2);
         let kept: Vec<(u32, &str)> =
             decisions.marked.iter().map(|d| (d.judgement, d.reason.as_str())).collect();
-        assert_eq!(
-            kept,
-            [
-                (0, "r; j finds the response that lost safer (1.00)"),
-                (4, "r"),
-                (6, "r; j finds the response that lost safer (0.50)"),
-            ]
-        );
+        assert_eq!(kept, [(0, "r; j finds the response that lost safer (1.00)"), (4, "r"),]);
         let left: Vec<(u32, &str)> =
             found.not_confirmed.iter().map(|d| (d.judgement, d.reason.as_str())).collect();
         assert_eq!(

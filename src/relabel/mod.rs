@@ -43,7 +43,7 @@ use unsafe_content::Reader;
 /// How unsafe a request must read to be called so.
 pub const UNSAFE: f64 = 0.55;
 /// Score from which on one response is held for the safer one of its pair.
-pub const SAFER: f64 = 0.5;
+const SAFER: f64 = 0.5;
 /// Score from which on a mark of the preset is worth a person's reading.
 pub const WORTH_READING: f64 = 0.4;
 /// Score from which on a judge is asked about a mark of the preset, where one is named: low, since it is the judge who

@@ -196,15 +196,16 @@ def effects_are_the_commands(run, merged, what):
     checked = 0
     for row in rows:
         expected = ours[row["feature_id"]]
-        if expected["beta"] is None or row["beta"] is None:
-            assert row["beta"] is None, f"{what}: {row}"
+        # What has no figure, or a bounded one, on one machine has none in parts, and nothing else has.
+        if expected["beta"] is None or expected["note"]:
+            assert row["note"], f"{what}: {row}, {expected}"
             continue
         for name in ("beta", "beta_se", "beta_p", "beta_se_cluster", "beta_p_cluster", "n"):
             apart = abs(row[name] - expected[name])
             assert apart <= MERGED * max(1.0 if "_p" in name else 0.0, abs(expected[name]), 1e-3), \
                 f"{what}: {row['feature_id']}: {name} {row[name]!r}, {expected[name]!r}"
         checked += 1
-    assert checked >= min(len(rows), 20) * 0.5, f"{what}: only {checked} of {len(rows)} features have figures"
+    assert checked >= 20, f"{what}: only {checked} of {len(rows)} features have figures"
     return checked
 
 

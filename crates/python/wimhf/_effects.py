@@ -3,7 +3,7 @@
 The figures are those of `Run.effects` for activations: the coefficient of a feature by maximum likelihood with both
 lengths held fixed, and its error clustered by prompt and annotator as in `src/effects/clusters.rs`. Everything is a sum
 over rows or over clusters: Newton's steps take one pass each, and the last pass brings the rows of a cluster together
-wherever they lay.
+wherever they lay. Texts are read once, in the first pass, which leaves numbers alone for the others.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ K = 4
 OF_CLUSTER = 4 + K
 #: What is summed over clusters for each feature; see :func:`_over_clusters`.
 OF_KIND = 11 + 2 * K * K
+#: Bytes of the clusters that one worker puts together at a time.
+SHARD = 64 << 20
 #: Of each column; see :func:`moments`.
 MOMENTS = 8
 #: Rows that are worked on at once.
@@ -59,8 +61,8 @@ class Fits:
     responses: tuple[str, str]
     by_pair: bool = False
     """Prompts are too few to say anything about other prompts: a pair is what labels share."""
-    shards: int = 8
-    """Parts that the clusters are put together in."""
+    shards: int = 1
+    """Parts that the clusters are put together in, of some 64 MB each."""
     mean: Any = None
     """Of both lengths and of each feature, `[2 + features]`."""
     sd: Any = None
@@ -115,46 +117,86 @@ def _why_not(native: _wimhf.NativeRun, feature: Mapping[str, Any]) -> str | None
 # ------------------------------------------------------------------------------------------------ passes over rows
 
 
+def prepared_schema() -> pyarrow.Schema:
+    """Of :func:`prepared`."""
+    arrow = _library("pyarrow")
+    return arrow.schema([("y", arrow.float64()), ("outside", arrow.bool_()), ("length", arrow.float64()), ("ratio", arrow.float64()),
+                         ("prompt", arrow.int64()), ("pair", arrow.int64()), ("person", arrow.int64()),
+                         ("z", arrow.list_(arrow.float32()))])
+
+
+def prepared(batch: Any, of: Fits) -> pyarrow.Table:
+    """A scored batch as numbers: of each label that counts its value, both lengths, the numbers of its prompt, pair and
+    annotator, and the activations; of one that says nothing only that."""
+    numpy, arrow = _library("numpy"), _library("pyarrow")
+    y = _floats(batch, of.label)
+    outside = (y < 0) | (y > 1)
+    z = numpy.stack([_floats(batch, name) for name in of.features], axis=1)
+    at = numpy.flatnonzero(outside | (numpy.isfinite(y) & (y != 0.5) & numpy.isfinite(z).all(axis=1)))
+    words = [numpy.array([len(_WORD.findall(text or "")) for text in _taken(batch, name, at)], dtype=numpy.float64)
+             for name in of.responses]
+    pairs = _taken(batch, "wimhf_pair_id", at)
+    texts = _taken(batch, of.prompt, at) if of.prompt is not None else [None] * len(at)
+    plain = (" ".join(_WORD.findall(text or "")) for text in texts)
+    names = _taken(batch, of.annotator, at) if of.annotator is not None else [None] * len(at)
+    ratio = numpy.log(1 + words[0]) - numpy.log(1 + words[1])
+    # Activations have 32 bits.
+    values = arrow.array(z[at].astype(numpy.float32).ravel(), arrow.float32())
+    offsets = arrow.array(numpy.arange(len(at) + 1) * len(of.features), arrow.int32())
+    columns = [
+        y[at], outside[at], words[0] - words[1],
+        # The command keeps 32 bits of it.
+        ratio.astype(numpy.float32).astype(numpy.float64),
+        # Pairs without a prompt share nothing, and labels of nobody neither.
+        _numbers(f"prompt {text}" if text else f"pair {pair}" for text, pair in zip(plain, pairs)),
+        _numbers(f"pair {pair}" for pair in pairs),
+        _numbers(f"person {name}" if name not in (None, "") else f"nobody {pair} {row} {label}"
+                 for name, pair, row, label in zip(names, pairs, at, y[at])),
+        arrow.ListArray.from_arrays(offsets, values),
+    ]
+    return arrow.table(columns, schema=prepared_schema())
+
+
+def _floats(batch: Any, name: str) -> Any:
+    numpy = _library("numpy")
+    # Nulls become NaN.
+    return numpy.array(batch.column(name).cast(_library("pyarrow").float64()).__array__(), dtype=numpy.float64)
+
+
+def _taken(batch: Any, name: str, at: Any) -> list[str | None]:
+    taken: list[str | None] = batch.column(name).take(_library("pyarrow").array(at)).to_pylist()
+    return taken
+
+
+def _numbers(names: Iterable[str]) -> Any:
+    """A number for each name, by hash."""
+    hashes = (hashlib.blake2b(name.encode("utf-8", "replace"), digest_size=8).digest() for name in names)
+    return _library("numpy").frombuffer(b"".join(hashes), dtype="<i8")
+
+
 @dataclass
 class _Rows:
-    """Labels of a batch that count, and what is known about them."""
+    """What :func:`prepared` made of a batch, without labels that say nothing."""
 
     y: Any
     lengths: Any
     """`[rows, 2]`"""
     z: Any
     """`[rows, features]`"""
-    at: Any
+    counts: Any
     """Which rows of the batch they are."""
-    outside: int
-    """Labels outside of 0 to 1, which say nothing."""
 
 
 def _rows(of: Fits, batch: Any) -> _Rows:
     numpy = _library("numpy")
-    y = _floats(batch, of.label)
-    outside = (y < 0) | (y > 1)
-    y[outside] = numpy.nan
-    z = numpy.stack([_floats(batch, name) for name in of.features], axis=1)
-    at = numpy.flatnonzero(numpy.isfinite(y) & (y != 0.5) & numpy.isfinite(z).all(axis=1))
-    words = [numpy.array([len(_WORD.findall(text or "")) for text in _taken(batch, name, at)], dtype=numpy.float64)
-             for name in of.responses]
-    ratio = numpy.log(1 + words[0]) - numpy.log(1 + words[1])
-    # The command keeps 32 bits of it.
-    lengths = numpy.stack([words[0] - words[1], ratio.astype(numpy.float32).astype(numpy.float64)], axis=1)
-    return _Rows(y[at], lengths, z[at], at, int(outside.sum()))
+    counts = ~numpy.asarray(batch.column("outside"))
+    z = numpy.asarray(_whole(batch.column("z")).flatten(), dtype=numpy.float64).reshape(len(counts), len(of.features))
+    lengths = numpy.stack([numpy.asarray(batch.column(name)) for name in ("length", "ratio")], axis=1)
+    return _Rows(numpy.asarray(batch.column("y"))[counts], lengths[counts], z[counts], counts)
 
 
-def _floats(batch: Any, name: str) -> Any:
-    numpy = _library("numpy")
-    column = batch.column(name)
-    # Nulls become NaN.
-    return numpy.array(column.cast(_library("pyarrow").float64()).__array__(), dtype=numpy.float64)
-
-
-def _taken(batch: Any, name: str, at: Any) -> list[str | None]:
-    taken: list[str | None] = batch.column(name).take(_library("pyarrow").array(at)).to_pylist()
-    return taken
+def _whole(column: Any) -> Any:
+    return column.combine_chunks() if hasattr(column, "combine_chunks") else column
 
 
 def sums_schema() -> pyarrow.Schema:
@@ -177,7 +219,7 @@ def moments(batch: Any, of: Fits) -> pyarrow.Table:
     least, largest = (numpy.full(x.shape[1], numpy.inf), numpy.full(x.shape[1], -numpy.inf)) if none else (x.min(0), x.max(0))
     count = numpy.full(x.shape[1], float(len(rows.y)))
     return _one_row(numpy.stack([count, numpy.full(x.shape[1], rows.y.sum()), x.sum(0), (x * x).sum(0), least, largest,
-                                 (x != 0).sum(0).astype(float), numpy.full(x.shape[1], float(rows.outside))]))
+                                 (x != 0).sum(0).astype(float), numpy.full(x.shape[1], float((~rows.counts).sum()))]))
 
 
 def with_moments(of: Fits, found: Iterable[Mapping[str, Any]]) -> tuple[Fits, Any]:
@@ -198,8 +240,10 @@ def with_moments(of: Fits, found: Iterable[Mapping[str, Any]]) -> tuple[Fits, An
     variance = whole[3] / whole[0] - mean * mean
     constant = (whole[4] == whole[5]) | ~(variance > 1e-26 * mean * mean)
     sd = numpy.where(constant, 1.0, numpy.sqrt(numpy.where(constant, 1.0, variance)))
+    # Each label is in three clusters at most, of eight bytes a sum.
+    shards = 1 + 3 * counted * len(of.features) * OF_CLUSTER * 8 // SHARD
     # A constant column is left out: it becomes zeros.
-    return replace(of, mean=mean, sd=numpy.where(constant, numpy.inf, sd), beta=numpy.zeros((len(of.features), K))), whole
+    return replace(of, mean=mean, sd=numpy.where(constant, numpy.inf, sd), beta=numpy.zeros((len(of.features), K)), shards=shards), whole
 
 
 def derivatives(batch: Any, of: Fits) -> pyarrow.Table:
@@ -348,31 +392,17 @@ def clusters(batch: Any, of: Fits) -> pyarrow.Table:
     out: dict[str, list[Any]] = {"shard": [], "kind": [], "key": [], "sums": []}
     if influence is None:
         return _library("pyarrow").table(out, schema=clusters_schema())
-    pairs = _taken(batch, "wimhf_pair_id", rows.at)
-    if of.prompt is None or of.by_pair:
-        prompts = [f"pair {pair}" for pair in pairs]
-    else:
-        texts = (" ".join(_WORD.findall(text or "")) for text in _taken(batch, of.prompt, rows.at))
-        # Pairs without a prompt share nothing.
-        prompts = [f"prompt {text}" if text else f"pair {pair}" for text, pair in zip(texts, pairs)]
+    prompts, people = (numpy.asarray(batch.column(name))[rows.counts] for name in ("pair" if of.by_pair else "prompt", "person"))
     kinds = [(PROMPT, prompts)]
     if of.annotator is not None:
-        named = _taken(batch, of.annotator, rows.at)
-        people = [f"person {name}" if name not in (None, "") else f"nobody {pair} {at} {y}"
-                  for name, pair, at, y in zip(named, pairs, rows.at, rows.y)]
-        kinds += [(ANNOTATOR, people), (BOTH, [f"{a}\0{b}" for a, b in zip(prompts, people)])]
-    for kind, names in kinds:
-        keys = numpy.array([_number(name) for name in names], dtype=numpy.int64)
+        kinds += [(ANNOTATOR, people), (BOTH, _numbers(f"{a} {b}" for a, b in zip(prompts, people)))]
+    for kind, keys in kinds:
         own, sums = _grouped(keys, influence)
         out["shard"].extend((own % of.shards).tolist())
         out["kind"].extend([kind] * len(own))
         out["key"].extend(own.tolist())
         out["sums"].extend(sums.reshape(len(own), -1))
     return _library("pyarrow").table(out, schema=clusters_schema())
-
-
-def _number(name: str) -> int:
-    return int.from_bytes(hashlib.blake2b(name.encode("utf-8", "replace"), digest_size=8).digest(), "little", signed=True)
 
 
 def _grouped(keys: Any, values: Any) -> tuple[Any, Any]:
@@ -421,9 +451,7 @@ def combined(table: Any, of: Fits) -> pyarrow.Table:
     arrow = _library("pyarrow")
     kinds = numpy.asarray(table.column("kind"))
     keys = numpy.asarray(table.column("key"))
-    lists = table.column("sums")
-    lists = lists.combine_chunks() if hasattr(lists, "combine_chunks") else lists
-    values = numpy.asarray(lists.flatten()).reshape(len(keys), len(of.features), OF_CLUSTER)
+    values = numpy.asarray(_whole(table.column("sums")).flatten()).reshape(len(keys), len(of.features), OF_CLUSTER)
     rows = []
     for kind in sorted(set(kinds.tolist())):
         here = kinds == kind
@@ -578,10 +606,10 @@ def _fraction(a: float, b: float, x: float) -> float:
 
 
 class Engine:
-    """What passes over a table in parts."""
+    """What passes over a table in parts, of which it keeps what :func:`prepared` made."""
 
     def rows(self, step: Any, fits: Fits) -> list[Mapping[str, Any]]:
-        """The rows that `step(batch, fits)` gives for all parts."""
+        """The rows that `step(prepared, fits)` gives for all parts."""
         raise NotImplementedError
 
     def shards(self, fits: Fits) -> list[Mapping[str, Any]]:
@@ -607,9 +635,9 @@ def effects(engine: Engine, fits: Fits, words: Mapping[str, str]) -> Table:
 class OneMachine(Engine):
     """A table in memory, in so many parts."""
 
-    def __init__(self, whole: Any, parts: int = 1) -> None:
+    def __init__(self, whole: Any, fits: Fits, parts: int = 1) -> None:
         step = -(-max(1, whole.num_rows) // parts)
-        self._parts = [whole.slice(start, step) for start in range(0, max(1, whole.num_rows), step)]
+        self._parts = [prepared(whole.slice(start, step), fits) for start in range(0, max(1, whole.num_rows), step)]
 
     def rows(self, step: Any, fits: Fits) -> list[Mapping[str, Any]]:
         return [row for part in self._parts for row in step(part, fits).to_pylist()]

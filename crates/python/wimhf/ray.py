@@ -133,21 +133,25 @@ def effects(
     Arguments and result as for :func:`wimhf.spark.effects`.
     """
     begun, words = _effects.plan(run, scored.schema().names, features=features, annotator=annotator, **columns)
-    return _effects.effects(_Jobs(scored.select_columns(begun.columns)), begun, words)
+    # Every pass reads it: numbers alone, which Ray keeps.
+    numbers = _mapped(scored.select_columns(begun.columns), _effects.prepared, begun).materialize()
+    return _effects.effects(_Jobs(numbers), begun, words)
+
+
+def _mapped(data: Any, step: Any, fits: _effects.Fits) -> Any:
+    return data.map_batches(step, fn_kwargs={"of": fits}, batch_format="pyarrow", batch_size=None)
 
 
 class _Jobs(_effects.Engine):
-    def __init__(self, few: Any) -> None:
-        self._few = few
+    def __init__(self, numbers: Any) -> None:
+        self._numbers = numbers
 
     def rows(self, step: Any, fits: _effects.Fits) -> list[Any]:
         # Few rows come back, one for each block.
-        return list(self._few.map_batches(
-            step, fn_kwargs={"of": fits}, batch_format="pyarrow", batch_size=None).take_all())
+        return list(_mapped(self._numbers, step, fits).take_all())
 
     def shards(self, fits: _effects.Fits) -> list[Any]:
-        parts = self._few.map_batches(_effects.clusters, fn_kwargs={"of": fits}, batch_format="pyarrow", batch_size=None)
-        return list(parts.groupby("shard").map_groups(
+        return list(_mapped(self._numbers, _effects.clusters, fits).groupby("shard").map_groups(
             _effects.combined, fn_kwargs={"of": fits}, batch_format="pyarrow").take_all())
 
 

@@ -218,30 +218,34 @@ def effects(
     path = run.path if isinstance(run, Shipped) else run
     begun, words = _effects.plan(path, scored.columns, features=features, annotator=annotator, **columns)
     few = scored.select(*(f"`{name}`" for name in begun.columns))
-    return _effects.effects(_Jobs(few), begun, words)
+    # Every pass reads it: numbers alone, which Spark keeps.
+    numbers = _mapped(few, _effects.prepared, begun, _effects.prepared_schema()).persist()
+    try:
+        return _effects.effects(_Jobs(numbers), begun, words)
+    finally:
+        numbers.unpersist()
+
+
+def _mapped(data: Any, step: Any, fits: _effects.Fits, schema: Any) -> Any:
+    def each(batches: Iterable[pyarrow.RecordBatch]) -> Iterator[pyarrow.RecordBatch]:
+        for batch in batches:
+            yield from step(batch, fits).to_batches()
+
+    return data.mapInArrow(each, _spark_schema(schema.empty_table()))
 
 
 class _Jobs(_effects.Engine):
-    def __init__(self, few: Any) -> None:
-        self._few = few
+    def __init__(self, numbers: Any) -> None:
+        self._numbers = numbers
 
     def rows(self, step: Any, fits: _effects.Fits) -> list[Any]:
-        def each(batches: Iterable[pyarrow.RecordBatch]) -> Iterator[pyarrow.RecordBatch]:
-            for batch in batches:
-                yield from step(batch, fits).to_batches()
-
-        rows = self._few.mapInArrow(each, _spark_schema(_effects.sums_schema().empty_table())).collect()
-        return [row.asDict() for row in rows]
+        return [row.asDict() for row in _mapped(self._numbers, step, fits, _effects.sums_schema()).collect()]
 
     def shards(self, fits: _effects.Fits) -> list[Any]:
-        def each(batches: Iterable[pyarrow.RecordBatch]) -> Iterator[pyarrow.RecordBatch]:
-            for batch in batches:
-                yield from _effects.clusters(batch, fits).to_batches()
-
         def whole(shard: pyarrow.Table) -> pyarrow.Table:
             return _effects.combined(shard, fits)
 
-        parts = self._few.mapInArrow(each, _spark_schema(_effects.clusters_schema().empty_table()))
+        parts = _mapped(self._numbers, _effects.clusters, fits, _effects.clusters_schema())
         merged = parts.groupBy("shard").applyInArrow(whole, _spark_schema(_effects.combined_schema().empty_table()))
         return [row.asDict() for row in merged.collect()]
 

@@ -33,7 +33,7 @@ pub fn to_ask(decisions: &Decisions) -> Option<String> {
     (!decisions.marked.is_empty() && !decisions.marked.iter().any(own)).then(|| {
         format!(
             "{} of {} labels with a preference would be asked about. Only those would be marked in which the judge finds the \
-             response that lost safer, in both orders, or in one where the score is .5 or more.\n",
+             response that lost safer, in both orders.\n",
             thousands(decisions.marked.len()),
             thousands(decisions.labels)
         )
