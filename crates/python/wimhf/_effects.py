@@ -38,7 +38,8 @@ MOMENTS = 8
 BLOCK = 4096
 #: Kinds of clusters. Prompts are the base; annotators add what they vary by beyond their prompts.
 PROMPT, ANNOTATOR, BOTH = range(3)
-MOST_STEPS = 60
+#: Fits that have a maximum settle long before this.
+MOST_STEPS = 40
 FEWEST_PROMPTS = 5
 FEWEST_PEOPLE = 4.0
 FEW_PEOPLE = 20
@@ -68,6 +69,8 @@ class Fits:
     sd: Any = None
     beta: Any = None
     """`[features, K]`, on the standardised scale."""
+    unsettled: tuple[int, ...] = ()
+    """Features whose fit takes another step."""
     covariance: Any = None
     """`[features, K, K]`, with zeros where length is not held fixed."""
 
@@ -247,12 +250,12 @@ def with_moments(of: Fits, found: Iterable[Mapping[str, Any]]) -> tuple[Fits, An
 
 
 def derivatives(batch: Any, of: Fits) -> pyarrow.Table:
-    """Log-likelihood, gradient and information of every feature's fit, `[features, 1 + K + K·K]`."""
+    """Log-likelihood, gradient and information of each fit that is not settled, `[unsettled, 1 + K + K·K]`."""
     numpy = _library("numpy")
-    rows = _rows(of, batch)
-    found = numpy.zeros((len(of.features), 1 + K + K * K))
-    for y, x in _blocks(of, rows):
-        eta = numpy.einsum("nfk,fk->nf", x, of.beta)
+    some = list(of.unsettled)
+    found = numpy.zeros((len(some), 1 + K + K * K))
+    for y, x in _blocks(of, _rows(of, batch), some):
+        eta = numpy.einsum("nfk,fk->nf", x, of.beta[some])
         p = _sigmoid(eta)
         residual = y[:, None] - p
         # log σ(η) = −log(1 + e^−η), without overflow.
@@ -263,15 +266,16 @@ def derivatives(batch: Any, of: Fits) -> pyarrow.Table:
     return _one_row(found)
 
 
-def _blocks(of: Fits, rows: _Rows) -> Iterator[tuple[Any, Any]]:
-    """Labels and standardised columns, `[rows, features, K]`."""
+def _blocks(of: Fits, rows: _Rows, some: Sequence[int] | None = None) -> Iterator[tuple[Any, Any]]:
+    """Labels and standardised columns of some features, of all where none are named, `[rows, features, K]`."""
     numpy = _library("numpy")
-    controlled = numpy.array(of.controlled, dtype=float)
-    step = max(1, BLOCK * 64 // max(1, len(of.features)))
+    chosen = numpy.arange(len(of.features)) if some is None else numpy.array(some, dtype=int)
+    controlled = numpy.array(of.controlled, dtype=float)[chosen]
+    step = max(1, BLOCK * 64 // max(1, len(chosen)))
     for start in range(0, len(rows.y), step):
         part = slice(start, start + step)
         lengths = (rows.lengths[part] - of.mean[:2]) / of.sd[:2]
-        z = (rows.z[part] - of.mean[2:]) / of.sd[2:]
+        z = (rows.z[part][:, chosen] - of.mean[2:][chosen]) / of.sd[2:][chosen]
         x = numpy.empty((*z.shape, K))
         x[:, :, 0] = 1
         x[:, :, 1:3] = lengths[:, None, :] * controlled[None, :, None]
@@ -293,12 +297,12 @@ def _added(parts: Any) -> Any:
 
 
 class Newton:
-    """Newton's method for all features at once, with halved steps: each :attr:`fits` wants one pass."""
+    """Newton's method for all features at once, with halved steps: each :attr:`fits` wants one pass. It ends where the
+    command's does (`Design::newton`), so that the covariance is that of the same step."""
 
     def __init__(self, fits: Fits, whole: Any) -> None:
         numpy = _library("numpy")
         count = len(fits.features)
-        self.fits = fits
         self.outcome: list[str | None] = [None] * count
         # Which coefficients a fit has.
         self._free = numpy.ones((count, K), dtype=bool)
@@ -312,52 +316,57 @@ class Newton:
         self._at = numpy.zeros((count, K))
         self._step = numpy.zeros((count, K))
         self._best = numpy.full(count, -numpy.inf)
-        self._done = numpy.array([outcome is not None for outcome in self.outcome])
         self._information = numpy.zeros((count, K, K))
         self._steps = 0
+        self.fits = replace(fits, unsettled=tuple(at for at in range(count) if self.outcome[at] is None))
 
     @property
     def finished(self) -> bool:
         """Whether no further pass is wanted."""
-        return bool(self._done.all())
+        return not self.fits.unsettled
 
     def take(self, found: Iterable[Mapping[str, Any]]) -> None:
         """One step, from what :func:`derivatives` found in all parts at the coefficients of :attr:`fits`."""
         numpy = _library("numpy")
-        count = len(self.outcome)
-        parts = numpy.array([row["sums"] for row in found], dtype=numpy.float64).reshape(-1, count, 1 + K + K * K)
-        whole = _added(parts)
+        some = self.fits.unsettled
+        whole = _added(numpy.array([row["sums"] for row in found], dtype=numpy.float64).reshape(-1, len(some), 1 + K + K * K))
         self._steps += 1
-        for at in range(count):
-            if self._done[at]:
-                continue
-            likelihood, gradient = whole[at, 0], whole[at, 1:1 + K]
-            information = whole[at, 1 + K:].reshape(K, K)
-            if likelihood < self._best[at] - 1e-9 * abs(self._best[at]):
-                self._step[at] /= 2
-                continue
-            self._best[at] = max(likelihood, self._best[at])
-            self._at[at] = self._at[at] + self._step[at]
-            self._information[at] = information
-            free = self._free[at]
-            inner = information[numpy.ix_(free, free)]
-            scale = numpy.sqrt(numpy.diag(inner))
-            if not (scale > 1e-7).all() or numpy.linalg.cond(inner / scale[:, None] / scale[None, :]) > 1e11:
-                steep = numpy.abs(self._at[at]).max() > 8
-                self.outcome[at] = SEPARATED if steep else "cannot be told apart from the lengths"
-                self._done[at] = True
-                continue
-            step = numpy.linalg.solve(inner, gradient[free])
+        unsettled = tuple(at for at, sums in zip(some, whole) if self._settles_not(at, sums))
+        if self._steps >= MOST_STEPS:
+            for at in unsettled:
+                self.outcome[at] = UNSETTLED
+            unsettled = ()
+        self.fits = replace(self.fits, beta=self._at + self._step, unsettled=unsettled)
+
+    def _settles_not(self, at: int, sums: Any) -> bool:
+        """One feature's step; whether another one is wanted."""
+        numpy = _library("numpy")
+        likelihood, gradient, information = sums[0], sums[1:1 + K], sums[1 + K:].reshape(K, K)
+        if likelihood < self._best[at] - 1e-12 * abs(self._best[at]):
+            self._step[at] /= 2
+            if numpy.abs(self._step[at]).max() > 1e-10:
+                return True
+            self.outcome[at] = UNSETTLED
+            return False
+        self._best[at], self._information[at] = likelihood, information
+        self._at[at] += self._step[at]
+        free = self._free[at]
+        inner = information[numpy.ix_(free, free)]
+        scale = numpy.sqrt(numpy.diag(inner))
+        if not (scale > 0).all() or numpy.linalg.cond(inner / scale[:, None] / scale[None, :]) > 1e12:
+            # In the first step every label weighs the same.
+            self.outcome[at] = "cannot be told apart from the lengths" if self._steps == 1 else UNSETTLED
             self._step[at] = 0
-            self._step[at][free] = step
-            if numpy.abs(step).max() <= 1e-8 * max(1.0, numpy.abs(self._at[at]).max()):
-                # As the command ends it: the error after this step is of the order of its square.
-                self._at[at] = self._at[at] + self._step[at]
-                self._done[at] = True
-            elif numpy.abs(self._at[at]).max() > 25 or self._steps >= MOST_STEPS:
-                self.outcome[at] = SEPARATED
-                self._done[at] = True
-        self.fits = replace(self.fits, beta=self._at + numpy.where(self._done[:, None], 0, self._step))
+            return False
+        step = numpy.zeros(K)
+        step[free] = numpy.linalg.solve(inner, gradient[free])
+        if numpy.abs(step).max() > 1e-8 * max(1.0, numpy.abs(self._at[at]).max()):
+            self._step[at] = step
+            return True
+        # The error after this step is of the order of its square.
+        self._at[at] += step
+        self._step[at] = 0
+        return False
 
     def fitted(self) -> Fits:
         """The coefficients and their covariance."""
@@ -370,7 +379,7 @@ class Newton:
         return replace(self.fits, beta=self._at, covariance=covariance)
 
 
-SEPARATED = "one side always has the same label: a bounded estimate takes all labels on one machine"
+UNSETTLED = "the fit does not settle, mostly since one side always has the same label: the command gives a bounded estimate"
 
 
 # -------------------------------------------------------------------------------------------- sums over clusters
