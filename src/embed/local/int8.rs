@@ -11,7 +11,7 @@ use std::ops::Range;
 #[cfg(target_arch = "x86_64")]
 use archmage::{SimdToken, X64V4xToken, arcane, rite};
 
-use super::cpu::{self, Cpu, LANES, seen, softmax};
+use super::cpu::{self, Cpu, LANES, exp, seen};
 use super::engine::{Activation, Attention, Engine, Layout, NormKind, Pool};
 use super::weights::Array;
 use crate::matrix::Matrix;
@@ -56,7 +56,8 @@ pub(super) struct Linear {
     weights: Vec<[Vector; PANEL / LANES]>,
     /// `[panel][group]`.
     scales: Vec<Scales>,
-    bias: Option<Vec<f32>>,
+    /// `[panel]`, zeros where there is none.
+    bias: Vec<[f32; PANEL]>,
     inputs: usize,
     outputs: usize,
 }
@@ -108,67 +109,49 @@ impl Linear {
                 scales.sums[place] = sum as f32 * scales.factors[place];
             }
         }
-        Self { weights, scales, bias: bias.map(|bias| bias.values), inputs, outputs }
+        let mut shifts = vec![[0.0; PANEL]; panels];
+        let values = bias.map(|bias| bias.values).unwrap_or_default();
+        shifts.as_flattened_mut().iter_mut().zip(values).for_each(|(to, x)| *to = x);
+        Self { weights, scales, bias: shifts, inputs, outputs }
     }
 
     fn apply(&self, x: &Matrix, activation: Activation, level: Level) -> Matrix {
+        match activation {
+            Activation::None => self.with(x, |x| x, level),
+            Activation::Gelu => self.with(x, gelu, level),
+            Activation::GeluTanh => self.with(x, cpu::gelu_tanh, level),
+            Activation::Silu => self.with(x, cpu::silu, level),
+            Activation::Relu => self.with(x, |x| x.max(0.0), level),
+            Activation::Tanh => self.with(x, cpu::tanh, level),
+        }
+    }
+
+    fn with(&self, x: &Matrix, activation: impl Fn(f32) -> f32 + Copy, level: Level) -> Matrix {
         let outputs = self.outputs;
         let mut out = Matrix::zeros(x.rows(), outputs);
         if outputs == 0 || self.inputs == 0 || x.cols != self.inputs {
             return out;
         }
         let (steps, groups) = (self.inputs.div_ceil(STEP), self.inputs.div_ceil(GROUP));
-        let rounded = level.compiled(
-            #[inline(always)]
-            || Rounded::new(x),
-        );
+        let rounded = level.rounded(x);
         let rows = rounded.values.chunks(BLOCK * steps).zip(rounded.scales.chunks(BLOCK * groups));
         for ((values, scales), out) in rows.zip(out.values.chunks_mut(BLOCK * outputs)) {
-            let panels = self.weights.chunks_exact(steps).zip(self.scales.chunks_exact(groups));
-            for (index, (weights, means)) in panels.enumerate() {
-                let panel = Panel { weights, scales: means, outputs, first: index * PANEL };
+            let parts = self.scales.chunks_exact(groups).zip(&self.bias);
+            for (index, (weights, (means, bias))) in self.weights.chunks_exact(steps).zip(parts).enumerate() {
+                let panel = Panel { weights, scales: means, bias, outputs, first: index * PANEL };
                 let tiles = values.chunks(ROWS * steps).zip(scales.chunks(ROWS * groups));
                 for ((values, scales), out) in tiles.zip(out.chunks_mut(ROWS * outputs)) {
-                    level.product(values, scales, &panel, out);
+                    level.product(values, scales, &panel, activation, out);
                 }
             }
-            level.compiled(
-                #[inline(always)]
-                || match activation {
-                    Activation::None => self.finish(out, |x| x),
-                    Activation::Gelu => self.finish(out, gelu),
-                    Activation::GeluTanh => self.finish(out, cpu::gelu_tanh),
-                    Activation::Silu => self.finish(out, cpu::silu),
-                    Activation::Relu => self.finish(out, |x| x.max(0.0)),
-                    Activation::Tanh => self.finish(out, cpu::tanh),
-                },
-            );
         }
         out
-    }
-
-    #[inline(always)]
-    fn finish(&self, out: &mut [f32], activation: impl Fn(f32) -> f32) {
-        match &self.bias {
-            Some(bias) => {
-                for row in out.chunks_exact_mut(self.outputs) {
-                    for (x, bias) in row.iter_mut().zip(bias) {
-                        *x = activation(*x + bias);
-                    }
-                }
-            }
-            None => {
-                for x in out {
-                    *x = activation(*x);
-                }
-            }
-        }
     }
 }
 
 impl Rounded {
     #[inline(always)]
-    fn new(x: &Matrix) -> Self {
+    fn new(x: &Matrix, round: impl Fn(&[f32], &mut [u8]) -> (f32, f32)) -> Self {
         let (steps, groups) = (x.cols.div_ceil(STEP), x.cols.div_ceil(GROUP));
         let mut values = vec![[0; STEP]; x.rows() * steps];
         let mut scales = vec![(0.0, 0.0); x.rows() * groups];
@@ -183,33 +166,63 @@ impl Rounded {
     }
 }
 
-/// Rounds a row to whole numbers from 0 to 255; its factor and lowest value, NaN where one of the values is no number.
+/// Rounds values to whole numbers from 0 to 255; their factor and lowest value, NaN where one of them is no number.
 #[inline(always)]
 fn round(from: &[f32], to: &mut [u8]) -> (f32, f32) {
     /// Adding it leaves the nearest whole number in the lowest bits.
     const WHOLE: f32 = 8_388_608.0;
-    #[inline(always)]
-    fn take(from: &[f32], [low, high, odd]: &mut [[f32; LANES]; 3]) {
-        for (((x, low), high), odd) in from.iter().zip(low).zip(high).zip(odd) {
-            *low = if *x < *low { *x } else { *low };
-            *high = if *x > *high { *x } else { *high };
-            *odd += x - x;
-        }
+    let (mut low, mut high, mut odd) = (f32::INFINITY, f32::NEG_INFINITY, 0f32);
+    for x in from {
+        low = low.min(*x);
+        high = high.max(*x);
+        odd += x - x;
     }
-    let mut lanes = [[f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES], [0f32; LANES]];
-    let chunks = from.as_chunks::<LANES>();
-    for chunk in chunks.0 {
-        take(chunk, &mut lanes);
-    }
-    take(chunks.1, &mut lanes);
-    let [low, high, odd] = lanes;
-    let lowest = low.iter().copied().fold(f32::INFINITY, f32::min);
-    let range = high.iter().copied().fold(f32::NEG_INFINITY, f32::max) - lowest;
-    let scale = if range > 0.0 { 255.0 / range } else { 0.0 };
+    let (factor, scale) = spread(low, high);
     for (to, x) in to.iter_mut().zip(from) {
-        *to = ((x - lowest) * scale + WHOLE).to_bits() as u8;
+        *to = ((x - low) * scale + WHOLE).to_bits() as u8;
     }
-    (range / 255.0 + odd.iter().sum::<f32>(), lowest)
+    (factor + odd, low)
+}
+
+/// What a step is worth, and how many steps are in 1.
+#[inline(always)]
+fn spread(low: f32, high: f32) -> (f32, f32) {
+    let range = high - low;
+    (range / 255.0, if range > 0.0 { 255.0 / range } else { 0.0 })
+}
+
+/// As [`round`] does it.
+#[cfg(target_arch = "x86_64")]
+#[rite(v4x, import_intrinsics)]
+fn round_vectors(from: &[f32], to: &mut [u8]) -> (f32, f32) {
+    let (vectors, rest) = from.as_chunks::<LANES>();
+    let (places, _) = to.as_chunks_mut::<LANES>();
+    if !rest.is_empty() || vectors.is_empty() {
+        return round(from, to);
+    }
+    let mut low = _mm512_set1_ps(f32::INFINITY);
+    let mut high = _mm512_set1_ps(f32::NEG_INFINITY);
+    let mut odd = _mm512_setzero_ps();
+    for x in vectors {
+        let x = _mm512_loadu_ps(x);
+        low = _mm512_min_ps(x, low);
+        high = _mm512_max_ps(x, high);
+        odd = _mm512_add_ps(odd, _mm512_sub_ps(x, x));
+    }
+    let (low, odd) = (_mm512_reduce_min_ps(low), _mm512_reduce_add_ps(odd));
+    let (factor, scale) = spread(low, _mm512_reduce_max_ps(high));
+    for (to, x) in places.iter_mut().zip(vectors) {
+        let x = _mm512_sub_ps(_mm512_loadu_ps(x), _mm512_set1_ps(low));
+        let whole = _mm512_cvtps_epi32(_mm512_mul_ps(x, _mm512_set1_ps(scale)));
+        _mm_storeu_si128(to, _mm512_cvtepi32_epi8(whole));
+    }
+    (factor + odd, low)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[arcane]
+fn rounded_vectors(_token: X64V4xToken, x: &Matrix) -> Rounded {
+    Rounded::new(x, |from, to| round_vectors(from, to))
 }
 
 /// What the processor can do.
@@ -231,24 +244,33 @@ impl Level {
         Self::Portable
     }
 
-    /// Compiles the body, which must be inlined, for the processor's vectors.
-    #[inline(always)]
-    fn compiled<T>(self, body: impl FnOnce() -> T) -> T {
-        #[cfg(target_arch = "x86_64")]
-        if let Self::Vnni(token) = self {
-            return widest(token, body);
-        }
-        cpu::vectorised(body)
-    }
-
-    /// The products of at most [`ROWS`] rows with one panel's weights.
-    fn product(self, x: &[[u8; STEP]], scales: &[(f32, f32)], panel: &Panel<'_>, out: &mut [f32]) {
+    fn rounded(self, x: &Matrix) -> Rounded {
         match self {
             #[cfg(target_arch = "x86_64")]
-            Self::Vnni(token) => vnni(token, x, scales, panel, out),
+            Self::Vnni(token) => rounded_vectors(token, x),
             Self::Portable => cpu::vectorised(
                 #[inline(always)]
-                || portable(x, scales, panel, out),
+                || Rounded::new(x, round),
+            ),
+        }
+    }
+
+    /// The layer's outputs of one panel for at most [`ROWS`] rows.
+    #[inline(always)]
+    fn product(
+        self,
+        x: &[[u8; STEP]],
+        scales: &[(f32, f32)],
+        panel: &Panel<'_>,
+        activation: impl Fn(f32) -> f32,
+        out: &mut [f32],
+    ) {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Vnni(token) => vnni(token, x, scales, panel, activation, out),
+            Self::Portable => cpu::vectorised(
+                #[inline(always)]
+                || portable(x, scales, panel, activation, out),
             ),
         }
     }
@@ -260,28 +282,45 @@ struct Panel<'w> {
     weights: &'w [[Vector; PANEL / LANES]],
     /// `[group]`.
     scales: &'w [Scales],
+    bias: &'w [f32; PANEL],
     /// Outputs of the layer.
     outputs: usize,
     /// The panel's first output.
     first: usize,
 }
 
-#[cfg(target_arch = "x86_64")]
-#[arcane]
-fn widest<T, F: FnOnce() -> T>(_token: X64V4xToken, body: F) -> T {
-    body()
+impl Panel<'_> {
+    /// From a row of products to its place among the layer's outputs.
+    #[inline(always)]
+    fn finish(&self, mut row: [f32; PANEL], activation: impl Fn(f32) -> f32, out: &mut [f32]) {
+        for (x, bias) in row.iter_mut().zip(self.bias) {
+            *x = activation(*x + bias);
+        }
+        let Some(out) = out.get_mut(self.first..) else { return };
+        match out.first_chunk_mut::<PANEL>() {
+            Some(to) => *to = row,
+            None => out.iter_mut().zip(row).for_each(|(to, x)| *to = x),
+        }
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[arcane]
-fn vnni(_token: X64V4xToken, x: &[[u8; STEP]], scales: &[(f32, f32)], panel: &Panel<'_>, out: &mut [f32]) {
+fn vnni<A: Fn(f32) -> f32>(
+    _token: X64V4xToken,
+    x: &[[u8; STEP]],
+    scales: &[(f32, f32)],
+    panel: &Panel<'_>,
+    activation: A,
+    out: &mut [f32],
+) {
     match x.len() / panel.weights.len().max(1) {
-        ROWS.. => tile::<ROWS>(x, scales, panel, out),
-        5 => tile::<5>(x, scales, panel, out),
-        4 => tile::<4>(x, scales, panel, out),
-        3 => tile::<3>(x, scales, panel, out),
-        2 => tile::<2>(x, scales, panel, out),
-        1 => tile::<1>(x, scales, panel, out),
+        ROWS.. => tile::<ROWS, A>(x, scales, panel, activation, out),
+        5 => tile::<5, A>(x, scales, panel, activation, out),
+        4 => tile::<4, A>(x, scales, panel, activation, out),
+        3 => tile::<3, A>(x, scales, panel, activation, out),
+        2 => tile::<2, A>(x, scales, panel, activation, out),
+        1 => tile::<1, A>(x, scales, panel, activation, out),
         0 => {}
     }
 }
@@ -290,13 +329,21 @@ fn vnni(_token: X64V4xToken, x: &[[u8; STEP]], scales: &[(f32, f32)], panel: &Pa
 #[rite(v4x, import_intrinsics)]
 // By index: iterators over the registers put them into memory.
 #[allow(clippy::needless_range_loop)]
-fn tile<const R: usize>(x: &[[u8; STEP]], scales: &[(f32, f32)], panel: &Panel<'_>, out: &mut [f32]) {
+fn tile<const R: usize, A: Fn(f32) -> f32>(
+    x: &[[u8; STEP]],
+    scales: &[(f32, f32)],
+    panel: &Panel<'_>,
+    activation: A,
+    out: &mut [f32],
+) {
     let (steps, groups) = (panel.weights.len(), panel.scales.len());
     let mut totals = [[_mm512_setzero_ps(); PANEL / LANES]; R];
     for (group, (weights, means)) in panel.weights.chunks(GROUP / STEP).zip(panel.scales).enumerate() {
         let count = weights.len();
-        let rows: [&[[u8; STEP]]; R] =
-            std::array::from_fn(|r| &x[r * steps + group * (GROUP / STEP)..][..count]);
+        let mut rows = [x; R];
+        for r in 0..R {
+            rows[r] = &x[r * steps + group * (GROUP / STEP)..][..count];
+        }
         let mut sums = [[_mm512_setzero_si512(); PANEL / LANES]; R];
         for step in 0..count {
             let mut vectors = [_mm512_setzero_si512(); PANEL / LANES];
@@ -324,22 +371,25 @@ fn tile<const R: usize>(x: &[[u8; STEP]], scales: &[(f32, f32)], panel: &Panel<'
         }
     }
     for r in 0..R {
-        let Some(out) = out.get_mut(r * panel.outputs + panel.first..(r + 1) * panel.outputs) else { continue };
-        for (total, to) in totals[r].iter().zip(out.chunks_mut(LANES)) {
-            if let Ok(to) = <&mut [f32; LANES]>::try_from(&mut *to) {
-                _mm512_storeu_ps(to, *total);
-            } else {
-                let mut lanes = [0f32; LANES];
-                _mm512_storeu_ps(&mut lanes, *total);
-                to.iter_mut().zip(lanes).for_each(|(to, from)| *to = from);
-            }
+        let mut row = [[0f32; LANES]; PANEL / LANES];
+        for c in 0..PANEL / LANES {
+            _mm512_storeu_ps(&mut row[c], totals[r][c]);
         }
+        let mut flat = [0f32; PANEL];
+        flat.copy_from_slice(row.as_flattened());
+        panel.finish(flat, &activation, &mut out[r * panel.outputs..][..panel.outputs]);
     }
 }
 
 /// As [`tile`] does it, with plain arithmetic: the same bits.
 #[inline(always)]
-fn portable(x: &[[u8; STEP]], scales: &[(f32, f32)], panel: &Panel<'_>, out: &mut [f32]) {
+fn portable(
+    x: &[[u8; STEP]],
+    scales: &[(f32, f32)],
+    panel: &Panel<'_>,
+    activation: impl Fn(f32) -> f32,
+    out: &mut [f32],
+) {
     let (steps, groups) = (panel.weights.len(), panel.scales.len());
     let rows = x.chunks_exact(steps).zip(scales.chunks_exact(groups));
     for ((x, scales), out) in rows.zip(out.chunks_exact_mut(panel.outputs)) {
@@ -362,8 +412,7 @@ fn portable(x: &[[u8; STEP]], scales: &[(f32, f32)], panel: &Panel<'_>, out: &mu
                 *total += *sum as f32 * (worth * factor) + ones * low;
             }
         }
-        let to = out.iter_mut().skip(panel.first);
-        to.zip(totals).for_each(|(to, total)| *to = total);
+        panel.finish(totals, &activation, out);
     }
 }
 
@@ -400,7 +449,6 @@ fn gelu(x: f32) -> f32 {
 #[allow(clippy::needless_range_loop)]
 fn score<const C: usize>(head: &mut Head, queries: &[&[f32]; QUERIES], from: usize, scale: f32) {
     let Head { keys, scores, wide, width, .. } = head;
-    let queries = queries.map(|query| &query[..*width]);
     let mut sums = [[_mm512_setzero_ps(); C]; QUERIES];
     for column in 0..*width {
         let keys = &keys[column * *wide + from * LANES..][..C * LANES];
@@ -431,7 +479,10 @@ fn score<const C: usize>(head: &mut Head, queries: &[&[f32]; QUERIES], from: usi
 fn mean<const C: usize>(head: &Head, seen: Range<usize>, from: usize) -> [[[f32; LANES]; C]; QUERIES] {
     let Head { values, scores, wide, width, .. } = head;
     let values = &values[seen.start * width..seen.end * width];
-    let scores: [&[f32]; QUERIES] = std::array::from_fn(|q| &scores[q * wide + seen.start..][..seen.len()]);
+    let mut rows: [&[f32]; QUERIES] = [scores; QUERIES];
+    for q in 0..QUERIES {
+        rows[q] = &scores[q * wide + seen.start..][..seen.len()];
+    }
     let mut sums = [[_mm512_setzero_ps(); C]; QUERIES];
     for key in 0..seen.len() {
         let values = values[key * width + from * LANES..][..C * LANES].as_chunks::<LANES>().0;
@@ -440,7 +491,7 @@ fn mean<const C: usize>(head: &Head, seen: Range<usize>, from: usize) -> [[[f32;
             vectors[c] = _mm512_loadu_ps(&values[c]);
         }
         for q in 0..QUERIES {
-            let weight = _mm512_set1_ps(scores[q][key]);
+            let weight = _mm512_set1_ps(rows[q][key]);
             for c in 0..C {
                 sums[q][c] = _mm512_fmadd_ps(weight, vectors[c], sums[q][c]);
             }
@@ -490,6 +541,30 @@ impl Head {
     }
 }
 
+/// Of whole vectors.
+#[cfg(target_arch = "x86_64")]
+#[rite(v4x, import_intrinsics)]
+fn softmax(row: &mut [f32]) {
+    let vectors = row.as_chunks_mut::<LANES>().0;
+    let mut top = _mm512_set1_ps(f32::NEG_INFINITY);
+    for x in &*vectors {
+        top = _mm512_max_ps(top, _mm512_loadu_ps(x));
+    }
+    let top = _mm512_reduce_max_ps(top);
+    let mut sum = _mm512_setzero_ps();
+    for x in &mut *vectors {
+        for x in &mut *x {
+            *x = exp(*x - top);
+        }
+        sum = _mm512_add_ps(sum, _mm512_loadu_ps(x));
+    }
+    let factor = _mm512_set1_ps(1.0 / _mm512_reduce_add_ps(sum));
+    for x in vectors {
+        let scaled = _mm512_mul_ps(_mm512_loadu_ps(x), factor);
+        _mm512_storeu_ps(x, scaled);
+    }
+}
+
 /// The attention of one head of a text, `[rows, cols]`; its result goes to the head's columns of `out`.
 #[cfg(target_arch = "x86_64")]
 #[arcane]
@@ -506,11 +581,13 @@ fn attend(
     let shared = head * kv_heads / heads.max(1);
     part.read(rows, cols, (heads + shared) * width, (heads + kv_heads + shared) * width, width);
     let length = rows.len() / cols;
-    let query = |i: usize| &rows[i * cols + head * width..][..width];
     for first in (0..length).step_by(QUERIES) {
         let count = QUERIES.min(length - first);
         // Where there are fewer, the last one takes the others' place.
-        let queries: [&[f32]; QUERIES] = std::array::from_fn(|i| query((first + i).min(length - 1)));
+        let mut queries: [&[f32]; QUERIES] = [rows; QUERIES];
+        for (i, query) in queries.iter_mut().enumerate() {
+            *query = &rows[(first + i).min(length - 1) * cols + head * width..][..width];
+        }
         let (from, to) = seen(shape.mask, first, count, length);
         let (mut vector, end) = (from / LANES, to.div_ceil(LANES));
         while vector < end {
@@ -524,9 +601,13 @@ fn attend(
         }
         for (i, scores) in part.scores.chunks_exact_mut(part.wide).enumerate().take(count) {
             let (low, high) = seen(shape.mask, first + i, 1, length);
+            let (start, end) = (low / LANES * LANES, high.next_multiple_of(LANES));
+            // Whole vectors: what is not seen has no weight among them.
+            scores[start..low].fill(f32::NEG_INFINITY);
+            scores[high..end].fill(f32::NEG_INFINITY);
+            softmax(&mut scores[start..end]);
             scores[from..low].fill(0.0);
-            scores[high..to].fill(0.0);
-            softmax(&mut scores[low..high]);
+            scores[high..to.max(high)].fill(0.0);
         }
         let vectors = width / LANES;
         let mut vector = 0;
@@ -603,6 +684,9 @@ impl Engine for Int8 {
             let mut out = Matrix::zeros(qkv.rows(), width);
             let mut part = Head::default();
             for (&start, &length) in layout.starts.iter().zip(&layout.lengths) {
+                if length == 0 {
+                    continue;
+                }
                 let rows = &qkv.values[start * qkv.cols..(start + length) * qkv.cols];
                 let out = &mut out.values[start * width..(start + length) * width];
                 for head in 0..shape.heads {
@@ -620,5 +704,182 @@ impl Engine for Int8 {
 
     fn values(&self, x: Matrix) -> Result<Vec<f32>, String> {
         Cpu.values(x)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    use super::super::engine::Mask;
+    use super::*;
+
+    fn random(rng: &mut ChaCha8Rng, count: usize) -> Vec<f32> {
+        (0..count).map(|_| rng.random_range(-1.0f32..1.0) * rng.random_range(0.0f32..3.0)).collect()
+    }
+
+    fn layer(rng: &mut ChaCha8Rng, outputs: usize, inputs: usize) -> (Array, Array) {
+        let weight = Array { shape: vec![outputs, inputs], values: random(rng, outputs * inputs) };
+        (weight, Array { shape: vec![outputs], values: random(rng, outputs) })
+    }
+
+    fn bits(values: &[f32]) -> Vec<u32> {
+        values.iter().map(|x| x.to_bits()).collect()
+    }
+
+    /// Shapes with tails of every kind: inputs of a step and of a group, outputs of a register and of a panel, rows.
+    const SHAPES: [(usize, usize, usize); 9] = [
+        (1, 1, 1),
+        (2, 3, 15),
+        (5, 4, 16),
+        (7, 127, 63),
+        (12, 128, 64),
+        (13, 130, 65),
+        (50, 257, 100),
+        (49, 384, 130),
+        (3, 1536, 33),
+    ];
+
+    /// From the very same whole numbers, one by one, in double precision.
+    fn reference(x: &[f32], weight: &[f32], bias: f32) -> f64 {
+        let mut total = f64::from(bias);
+        for (x, weight) in x.chunks(GROUP).zip(weight.chunks(GROUP)) {
+            let mut whole = vec![0; x.len()];
+            let (factor, low) = round(x, &mut whole);
+            let most = weight.iter().fold(0f32, |most, x| most.max(x.abs()));
+            let small: Vec<i32> =
+                weight.iter().map(|x| i32::from((x * (127.0 / most)).round() as i8)).collect();
+            let product: i32 = whole.iter().zip(&small).map(|(x, w)| i32::from(*x) * w).sum();
+            let sum: i32 = small.iter().sum();
+            let value = f64::from(factor) * f64::from(product) + f64::from(low) * f64::from(sum);
+            total += value * f64::from(most) / 127.0;
+        }
+        total
+    }
+
+    #[test]
+    fn products_are_those_of_the_whole_numbers_and_close_to_the_real_ones() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        for (rows, inputs, outputs) in SHAPES {
+            let x = Matrix { values: random(&mut rng, rows * inputs), cols: inputs };
+            let (weight, bias) = layer(&mut rng, outputs, inputs);
+            let linear = Linear::new(&weight, Some(bias.clone()));
+            for level in [Level::best(), Level::Portable] {
+                let found = linear.apply(&x, Activation::None, level);
+                assert_eq!((found.rows(), found.cols), (rows, outputs));
+                let (mut off, mut length) = (0.0, 0.0);
+                for row in 0..rows {
+                    for output in 0..outputs {
+                        let weight = &weight.values[output * inputs..(output + 1) * inputs];
+                        let value = f64::from(found.row(row)[output]);
+                        let wanted = reference(x.row(row), weight, bias.values[output]);
+                        assert!((value - wanted).abs() < 1e-4 * (1.0 + wanted.abs()), "{value} {wanted}");
+                        let exact = x.row(row).iter().zip(weight).map(|(x, w)| f64::from(*x) * f64::from(*w));
+                        let exact = exact.sum::<f64>() + f64::from(bias.values[output]);
+                        off += (value - exact).powi(2);
+                        length += exact * exact;
+                    }
+                }
+                assert!(off <= 2e-4 * length, "{rows} × {inputs} × {outputs}: {off} of {length}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_processor_gives_the_same_bits_and_a_row_has_them_alone() {
+        let mut rng = ChaCha8Rng::seed_from_u64(2);
+        for (rows, inputs, outputs) in SHAPES {
+            let x = Matrix { values: random(&mut rng, rows * inputs), cols: inputs };
+            let (weight, bias) = layer(&mut rng, outputs, inputs);
+            for bias in [None, Some(bias)] {
+                let linear = Linear::new(&weight, bias);
+                for activation in [Activation::None, Activation::Gelu, Activation::Silu, Activation::Relu] {
+                    let found = linear.apply(&x, activation, Level::best());
+                    let plain = linear.apply(&x, activation, Level::Portable);
+                    assert_eq!(bits(&found.values), bits(&plain.values), "{rows} × {inputs} × {outputs}");
+                    for row in 0..rows {
+                        let alone = Matrix { values: x.row(row).to_vec(), cols: inputs };
+                        let alone = linear.apply(&alone, activation, Level::best());
+                        assert_eq!(bits(&alone.values), bits(found.row(row)));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_is_seen_and_what_is_extreme_does_no_harm() {
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        let (weight, bias) = layer(&mut rng, 70, 256);
+        let linear = Linear::new(&weight, Some(bias.clone()));
+        for odd in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let mut x = Matrix { values: random(&mut rng, 3 * 256), cols: 256 };
+            let before = linear.apply(&x, Activation::None, Level::best());
+            x.values[256 + 200] = odd;
+            let mut broken = weight.clone();
+            broken.values[5 * 256 + 7] = odd;
+            let broken = Linear::new(&broken, Some(bias.clone()));
+            for level in [Level::best(), Level::Portable] {
+                let found = linear.apply(&x, Activation::None, level);
+                assert!(found.row(1).iter().all(|x| x.is_nan()));
+                for row in [0, 2] {
+                    assert_eq!(bits(found.row(row)), bits(before.row(row)));
+                    let found = broken.apply(&x, Activation::None, level);
+                    let odd = |i: &usize| !found.row(row)[*i].is_finite();
+                    assert_eq!((0..70).filter(odd).collect::<Vec<_>>(), [5]);
+                }
+            }
+        }
+        for level in [Level::best(), Level::Portable] {
+            let zeros = linear.apply(&Matrix::zeros(2, 256), Activation::None, level);
+            assert_eq!(zeros.row(1), &bias.values[..]);
+            let same = linear.apply(&Matrix { values: vec![1e-40; 256], cols: 256 }, Activation::None, level);
+            assert!(same.values.iter().all(|x| x.is_finite()));
+            let mut huge = Matrix { values: vec![3e38; 256], cols: 256 };
+            huge.values[3] = -3e38;
+            linear.apply(&huge, Activation::Gelu, level);
+            let none = Linear::new(&Array { shape: vec![0, 256], values: Vec::new() }, None);
+            assert!(none.apply(&Matrix::zeros(2, 256), Activation::None, level).values.is_empty());
+            assert!(linear.apply(&Matrix::zeros(0, 256), Activation::None, level).values.is_empty());
+        }
+    }
+
+    #[test]
+    fn gelu_is_as_close_as_it_says() {
+        for i in -120_000..120_000 {
+            let x = i as f32 * 1e-4;
+            let exact = statrs::distribution::ContinuousCDF::cdf(
+                &statrs::distribution::Normal::standard(),
+                f64::from(x),
+            );
+            let off = (f64::from(gelu(x)) - f64::from(x) * exact).abs();
+            assert!(off < if x.abs() < 4.0 { 1.3e-5 } else { 3.2e-5 * f64::from(x.abs()) }, "{x}: {off}");
+        }
+        assert!(gelu(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn attention_is_that_of_single_precision() {
+        let mut rng = ChaCha8Rng::seed_from_u64(4);
+        let layout = Layout::new(vec![1, 7, 0, 16, 47, 130], false);
+        for (heads, kv_heads, width) in [(3, 3, 32), (4, 2, 48), (2, 1, 16), (2, 2, 12)] {
+            let cols = (heads + 2 * kv_heads) * width;
+            let qkv = Matrix { values: random(&mut rng, layout.rows * cols), cols };
+            for mask in [Mask::Full, Mask::Causal, Mask::Window(3), Mask::Window(20)] {
+                let shape = Attention { heads, kv_heads, width, mask };
+                let found = Int8::default().attention(&qkv, &shape, &layout);
+                let wanted = Cpu.attention(&qkv, &shape, &layout);
+                assert_eq!((found.rows(), found.cols), (wanted.rows(), wanted.cols));
+                for (a, b) in found.values.iter().zip(&wanted.values) {
+                    assert!((a - b).abs() < 1e-5, "{shape:?}: {a} {b}");
+                }
+                // The last text alone.
+                let last = Layout::new(vec![130], false);
+                let rows = qkv.values[(layout.rows - 130) * cols..].to_vec();
+                let alone = Int8::default().attention(&Matrix { values: rows, cols }, &shape, &last);
+                assert_eq!(bits(&alone.values), bits(&found.values[(layout.rows - 130) * found.cols..]));
+            }
+        }
     }
 }
