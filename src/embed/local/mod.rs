@@ -294,9 +294,10 @@ impl LocalEmbedder {
         if precision == Precision::Int8 && matches!(self.hardware, Hardware::Wgpu(_)) {
             return Err(EmbedError::Model {
                 embedder: self.name,
-                message: "`int8` runs on the CPU only, not on a graphics adapter\nhint: `--device cpu`, or leave \
+                message:
+                    "`int8` runs on the CPU only, not on a graphics adapter\nhint: `--device cpu`, or leave \
                           `--embedder-precision` (`embed.precision`) out"
-                    .into(),
+                        .into(),
             });
         }
         Ok(Self { precision, ..self })

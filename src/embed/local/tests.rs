@@ -115,7 +115,11 @@ fn every_architecture_runs_in_8_bits() {
         let bits = |row: &[f32]| row.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
         for (i, text) in texts.iter().enumerate() {
             assert!(cosine(found.row(i), &expected[i]) > 0.99, "{model}: `{text}`");
-            assert_eq!(bits(found.row(i)), bits(embedder.embed(&[text]).unwrap().row(0)), "{model}: `{text}`");
+            assert_eq!(
+                bits(found.row(i)),
+                bits(embedder.embed(&[text]).unwrap().row(0)),
+                "{model}: `{text}`"
+            );
         }
     }
 }
