@@ -200,7 +200,7 @@ fn worth(model: &Path, data: &Path) {
         let opened = embed::open(&settings, Hardware::Cpu, 0, &context, &mut ()).expect("the model");
         let recipe = Recipe::default();
         let deltas = Embedding::new(&pairs, opened.embedder.as_ref(), &recipe, &context, &mut Silent)
-            .and_then(|embedding| embedding.deltas(&mut Silent))
+            .and_then(|mut embedding| embedding.deltas(&mut Silent))
             .expect("vectors");
         let figures: Vec<_> = (0..SPLITS).map(|seed| probe::auc(&pairs, &deltas, seed).value).collect();
         let mean = figures.iter().sum::<f64>() / figures.len() as f64;
@@ -271,8 +271,8 @@ fn peer(model: &Path, engine: &str, texts: &Path, out: &Path, threads: usize) ->
 fn answer(output: std::io::Result<Output>) -> Option<Value> {
     match output {
         Ok(output) if output.status.success() => {
-            let lines = output.stdout.rsplit(|byte| *byte == b'\n');
-            serde_json::from_slice(lines.into_iter().find(|line| !line.is_empty())?).ok()
+            let mut lines = output.stdout.rsplit(|byte| *byte == b'\n');
+            serde_json::from_slice(lines.find(|line| !line.is_empty())?).ok()
         }
         Ok(output) => {
             let error = String::from_utf8_lossy(&output.stderr);

@@ -139,15 +139,7 @@ impl Engine for Cpu {
 
     fn norm(&self, x: &Matrix, norm: &Norm) -> Matrix {
         let mut out = x.clone();
-        let cols = x.cols.max(1);
-        vectorised(
-            #[inline(always)]
-            || {
-                for row in out.values.chunks_exact_mut(cols) {
-                    normalise(row, norm);
-                }
-            },
-        );
+        normalise_rows(&mut out, norm);
         out
     }
 
@@ -352,6 +344,18 @@ fn sum(row: &[f32], f: impl Fn(f32) -> f32) -> f32 {
         }
     }
     lanes.iter().sum::<f32>() + rest
+}
+
+pub(super) fn normalise_rows(x: &mut Matrix, norm: &Norm) {
+    let cols = x.cols.max(1);
+    vectorised(
+        #[inline(always)]
+        || {
+            for row in x.values.chunks_exact_mut(cols) {
+                normalise(row, norm);
+            }
+        },
+    );
 }
 
 #[inline(always)]
