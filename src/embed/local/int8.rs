@@ -151,7 +151,7 @@ impl Linear {
                     let vector = &mut weights[panel * steps + input / STEP][place / LANES];
                     vector[place % LANES * STEP + input % STEP] = value;
                 }
-                let odd: f32 = part.iter().map(|x| x - x).sum();
+                let odd: f32 = part.iter().map(|x| x * 0.0).sum();
                 let scales = &mut scales[panel * groups + group];
                 scales.factors[place] = most / 127.0 + odd;
                 scales.sums[place] = sum as f32 * scales.factors[place];
@@ -223,7 +223,7 @@ fn round(from: &[f32], to: &mut [u8]) -> (f32, f32) {
     for x in from {
         low = low.min(*x);
         high = high.max(*x);
-        odd += x - x;
+        odd += x * 0.0;
     }
     let (factor, scale) = spread(low, high);
     for (to, x) in to.iter_mut().zip(from) {
@@ -255,7 +255,7 @@ fn round_vectors(from: &[f32], to: &mut [u8]) -> (f32, f32) {
         let x = _mm512_loadu_ps(x);
         low = _mm512_min_ps(x, low);
         high = _mm512_max_ps(x, high);
-        odd = _mm512_add_ps(odd, _mm512_sub_ps(x, x));
+        odd = _mm512_add_ps(odd, _mm512_mul_ps(x, _mm512_setzero_ps()));
     }
     let (low, odd) = (_mm512_reduce_min_ps(low), _mm512_reduce_add_ps(odd));
     let (factor, scale) = spread(low, _mm512_reduce_max_ps(high));
