@@ -10,10 +10,11 @@
 
 use wimhf::config::EmbedConfig;
 use wimhf::context::{Context, Observer};
-use wimhf::effects::{self, Sample, penalised};
 use wimhf::embed::{self, Embedding, Hardware, Recipe};
-use wimhf::matrix::Matrix;
-use wimhf::pairs::{self, Pairs, ReadOptions, Split};
+use wimhf::pairs::{self, Pairs, ReadOptions};
+
+#[path = "support/probe.rs"]
+mod probe;
 
 /// The program's allocator, without which its times would not be the program's.
 #[global_allocator]
@@ -65,7 +66,7 @@ fn row(pairs: &Pairs, name: &str) -> Result<(), embed::EmbedError> {
     let recipe = Recipe::default();
     let deltas = Embedding::new(pairs, opened.embedder.as_ref(), &recipe, &Context::default(), &mut Silent)?
         .deltas(&mut Silent)?;
-    let figures: Vec<_> = (0..SPLITS).map(|seed| auc(pairs, &deltas, seed)).collect();
+    let figures: Vec<_> = (0..SPLITS).map(|seed| probe::auc(pairs, &deltas, seed)).collect();
     let mean = figures.iter().map(|figure| figure.value).sum::<f64>() / figures.len() as f64;
     let variance = figures.iter().map(|figure| (figure.value - mean).powi(2)).sum::<f64>();
     let sd = (variance / (figures.len() - 1) as f64).sqrt();
@@ -76,28 +77,4 @@ fn row(pairs: &Pairs, name: &str) -> Result<(), embed::EmbedError> {
         deltas.cols, first.value, first.low, first.high, first.n
     );
     Ok(())
-}
-
-/// The probe's AUC on the held-out side of one split.
-fn auc(pairs: &Pairs, deltas: &Matrix, seed: u64) -> effects::Estimate {
-    let (sides, _) = pairs::split(pairs, [0.6, 0.0, 0.4], seed).expect("shares that add up");
-    let sample = |side: Split| {
-        let judgements = &pairs.judgements;
-        let used: Vec<usize> = (0..judgements.pair.len())
-            .filter(|&j| judgements.label[j] != 0.5 && sides[judgements.pair[j] as usize] == side)
-            .collect();
-        let row: Vec<u32> = used.iter().map(|&j| judgements.pair[j]).collect();
-        let prompt = row.iter().map(|&pair| pairs.prompt_key[pair as usize]).collect();
-        Sample::new(
-            used.iter().map(|&j| f64::from(judgements.label[j])).collect(),
-            row.iter().map(|&pair| f64::from(pairs.length_delta[pair as usize])).collect(),
-            row.clone(),
-            &[prompt],
-        )
-        .expect("columns of one length")
-    };
-    let (train, test) = (sample(Split::Train), sample(Split::Test));
-    let probe = penalised::fit(deltas, train.row(), train.y(), &penalised::Penalty::default());
-    let scores = probe.expect("two labels").score(deltas, test.row());
-    effects::auc(&scores, test.y(), test.clusters()).expect("two labels")
 }

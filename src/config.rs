@@ -137,6 +137,17 @@ pub enum What {
     Instructed,
 }
 
+/// How a transformer on this machine computes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// In single precision, as the model was published.
+    #[default]
+    F32,
+    /// The layers' products in whole numbers of 8 bits, on the CPU: several times as fast, other vectors by a little.
+    Int8,
+}
+
 /// Texts to vectors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -149,6 +160,8 @@ pub struct EmbedConfig {
     pub template: Option<String>,
     /// Cuts texts earlier than the model does.
     pub max_tokens: Option<usize>,
+    /// How a transformer on this machine computes.
+    pub precision: Precision,
     /// Address of an OpenAI-compatible server, for `openai:MODEL`; `OPENAI_BASE_URL` where not given.
     pub base_url: Option<String>,
     /// Length of the vectors to ask the server for, where it can shorten them.
@@ -172,6 +185,7 @@ impl Default for EmbedConfig {
             what: What::Response,
             template: None,
             max_tokens: None,
+            precision: Precision::F32,
             base_url: None,
             dimensions: None,
             batch_texts: 64,

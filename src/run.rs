@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::Config;
+use crate::config::{Config, Precision};
 use crate::constitution::{Findings, themes::Theme};
 use crate::context::{Context, Observer, Stopped};
 use crate::dataset;
@@ -526,6 +526,9 @@ pub fn open_embedder(
 ) -> Result<embed::Opened, RunError> {
     let hardware = match Spec::parse(&config.embed.embedder)? {
         Spec::Folder(_) | Spec::Hub(_) => {
+            // Whoever asks for 8 bits has chosen the CPU.
+            let is_int8 = config.embed.precision == Precision::Int8;
+            let device = if is_int8 && device == DeviceChoice::Auto { DeviceChoice::Cpu } else { device };
             let compute = sae::choose(device)?;
             if compute.is_gpu() { Hardware::Wgpu(compute.device) } else { Hardware::Cpu }
         }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{BundledEmbedder, EmbedError, Embedder, Hardware, LocalEmbedder, RemoteEmbedder, StaticEmbedder};
-use crate::config::EmbedConfig;
+use crate::config::{EmbedConfig, Precision};
 use crate::context::{Context, Observer};
 use crate::hub;
 use crate::suggest::nearest;
@@ -91,14 +91,24 @@ pub fn open(
 ) -> Result<Opened, EmbedError> {
     let local = |folder: &Path, source: String| {
         let name = settings.embedder.as_str();
-        let embedder = LocalEmbedder::open(folder, name, hardware.clone(), settings.max_tokens)?;
+        let embedder = LocalEmbedder::open(folder, name, hardware.clone(), settings.max_tokens)?
+            .with_precision(settings.precision)?;
         let notes = embedder.notes().to_vec();
         Ok::<_, EmbedError>(Opened { embedder: Box::new(embedder), source, base_url: None, notes })
     };
     let absolute = |path: &Path| std::path::absolute(path).unwrap_or(path.into()).display().to_string();
     let plain =
         |embedder: Box<dyn Embedder>, source| Opened { embedder, source, base_url: None, notes: Vec::new() };
-    match Spec::parse(&settings.embedder)? {
+    let spec = Spec::parse(&settings.embedder)?;
+    if settings.precision == Precision::Int8 && !matches!(spec, Spec::Folder(_) | Spec::Hub(_)) {
+        return Err(EmbedError::Model {
+            embedder: settings.embedder.clone(),
+            message: "`int8` is for transformers that run in this program\nhint: leave \
+                      `--embedder-precision` (`embed.precision`) out, or name a model's folder or `hf://OWNER/NAME`"
+                .into(),
+        });
+    }
+    match spec {
         Spec::Boxed => Ok(plain(Box::new(BundledEmbedder::load()?), "boxed".into())),
         Spec::Static(path) => {
             Ok(plain(Box::new(StaticEmbedder::load(&path)?), format!("static:{}", absolute(&path))))
@@ -135,5 +145,16 @@ mod tests {
             assert!(message.contains("hint:"), "{message}");
         }
         assert!(Spec::parse("boxd").unwrap_err().to_string().contains("`boxed`"));
+    }
+
+    #[test]
+    fn only_transformers_here_have_8_bits() {
+        for name in ["boxed", "openai:m"] {
+            let settings =
+                EmbedConfig { embedder: name.into(), precision: Precision::Int8, ..EmbedConfig::default() };
+            let opened = open(&settings, Hardware::Cpu, 0, &Context::default(), &mut ());
+            let error = opened.err().unwrap();
+            assert!(error.is_users() && error.to_string().contains("hint:"), "{error}");
+        }
     }
 }

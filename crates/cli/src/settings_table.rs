@@ -104,6 +104,12 @@ pub const SETTINGS: &[Setting] = &[
         "256",
         "Cut texts to so many tokens; what the model reads where it is not set.",
     ),
+    usual(
+        "embed",
+        "precision",
+        "\"f32\"",
+        "How a transformer on this machine computes: f32, or int8 (on the CPU, several times as fast).",
+    ),
     unset(
         "embed",
         "base_url",

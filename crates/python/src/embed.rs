@@ -26,6 +26,7 @@ impl NativeEmbedder {
                 what: asked.what,
                 template: asked.template,
                 max_tokens: asked.max_tokens,
+                precision: asked.precision,
                 ..EmbedConfig::default()
             };
             let columns = ReadOptions {

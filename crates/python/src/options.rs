@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
-use wimhf::config::What;
+use wimhf::config::{Precision, What};
 use wimhf::pairs::rewrite::Action;
 use wimhf::pairs::{LabelMap, LabelScale, ReadOptions};
 use wimhf::sae::DeviceChoice;
@@ -104,6 +104,7 @@ pub struct Embed {
     pub what: What,
     pub template: Option<String>,
     pub max_tokens: Option<usize>,
+    pub precision: Precision,
     pub prompt_column: Option<String>,
     pub response_a_column: Option<String>,
     pub response_b_column: Option<String>,

@@ -15,7 +15,7 @@ use crate::matrix::Matrix;
 const QUERIES: usize = 128;
 
 /// Width of the partial sums: one or more vector registers on every processor.
-const LANES: usize = 16;
+pub(super) const LANES: usize = 16;
 
 /// The CPU.
 #[derive(Debug, Clone, Copy, Default)]
@@ -139,15 +139,7 @@ impl Engine for Cpu {
 
     fn norm(&self, x: &Matrix, norm: &Norm) -> Matrix {
         let mut out = x.clone();
-        let cols = x.cols.max(1);
-        vectorised(
-            #[inline(always)]
-            || {
-                for row in out.values.chunks_exact_mut(cols) {
-                    normalise(row, norm);
-                }
-            },
-        );
+        normalise_rows(&mut out, norm);
         out
     }
 
@@ -285,7 +277,7 @@ impl Engine for Cpu {
 ///
 /// A closure is part of that only where it is inlined: without the attribute softmax took a quarter of the time.
 #[inline(always)]
-fn vectorised<T>(body: impl FnOnce() -> T) -> T {
+pub(super) fn vectorised<T>(body: impl FnOnce() -> T) -> T {
     struct Body<F>(F);
     impl<T, F: FnOnce() -> T> pulp::NullaryFnOnce for Body<F> {
         type Output = T;
@@ -299,7 +291,7 @@ fn vectorised<T>(body: impl FnOnce() -> T) -> T {
 }
 
 /// The tokens that the queries `first .. first + count` may see, as a range of the text's.
-fn seen(mask: Mask, first: usize, count: usize, length: usize) -> (usize, usize) {
+pub(super) fn seen(mask: Mask, first: usize, count: usize, length: usize) -> (usize, usize) {
     let last = (first + count - 1).min(length - 1);
     match mask {
         Mask::Full => (0, length),
@@ -354,6 +346,18 @@ fn sum(row: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     lanes.iter().sum::<f32>() + rest
 }
 
+pub(super) fn normalise_rows(x: &mut Matrix, norm: &Norm) {
+    let cols = x.cols.max(1);
+    vectorised(
+        #[inline(always)]
+        || {
+            for row in x.values.chunks_exact_mut(cols) {
+                normalise(row, norm);
+            }
+        },
+    );
+}
+
 #[inline(always)]
 fn normalise(row: &mut [f32], norm: &Norm) {
     let count = row.len() as f32;
@@ -371,7 +375,7 @@ fn normalise(row: &mut [f32], norm: &Norm) {
 }
 
 #[inline(always)]
-fn softmax(row: &mut [f32]) {
+pub(super) fn softmax(row: &mut [f32]) {
     let mut lanes = [f32::NEG_INFINITY; LANES];
     let chunks = row.chunks_exact(LANES);
     let mut top = chunks.remainder().iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -394,7 +398,7 @@ fn softmax(row: &mut [f32]) {
 ///
 /// x = n ln 2 + r with |r| ≤ ln 2 / 2; e^r by its series, 2^n by the exponent's bits.
 #[inline(always)]
-fn exp(x: f32) -> f32 {
+pub(super) fn exp(x: f32) -> f32 {
     const LN2_HIGH: f32 = 0.693_359_4;
     const LN2_LOW: f32 = -2.121_944_4e-4;
     /// Adding it leaves the nearest whole number in the lowest bits.
@@ -423,19 +427,19 @@ fn gelu(x: f32) -> f32 {
 }
 
 #[inline(always)]
-fn tanh(x: f32) -> f32 {
+pub(super) fn tanh(x: f32) -> f32 {
     let e = exp(-2.0 * x.abs());
     let magnitude = (1.0 - e) / (1.0 + e);
     if x < 0.0 { -magnitude } else { magnitude }
 }
 
 #[inline(always)]
-fn gelu_tanh(x: f32) -> f32 {
+pub(super) fn gelu_tanh(x: f32) -> f32 {
     let inner = 0.797_884_6 * (x + 0.044_715 * x * x * x);
     0.5 * x * (1.0 + tanh(inner))
 }
 
 #[inline(always)]
-fn silu(x: f32) -> f32 {
+pub(super) fn silu(x: f32) -> f32 {
     x / (1.0 + exp(-x))
 }

@@ -9,6 +9,7 @@ mod cpu;
 mod engine;
 mod folder;
 mod gpu;
+mod int8;
 mod modern_bert;
 mod qwen3;
 mod weights;
@@ -29,13 +30,18 @@ use self::cpu::Cpu;
 use self::engine::{Activation, Engine, Layout, Pool};
 use self::folder::{DenseFiles, Folder};
 use self::gpu::Gpu;
+use self::int8::Int8;
 use self::weights::Weights;
 use super::{EmbedError, Embedder, Usage};
+use crate::config::Precision;
 use crate::matrix::Matrix;
 
 /// Tokens that one thread takes through the model at a time: enough for the matrix products to be fast, few
 /// enough for their results to stay in the cache.
 const TOKENS_CPU: usize = 1024;
+
+/// The same with products of 8 bits, which need fewer rows to be fast.
+const TOKENS_INT8: usize = 256;
 
 /// Tokens, padding included, that go to the graphics adapter at a time.
 const TOKENS_GPU: usize = 16 * 1024;
@@ -63,6 +69,7 @@ pub struct LocalEmbedder {
     config: Config,
     name: String,
     hardware: Hardware,
+    precision: Precision,
     max_tokens: usize,
     dimensions: usize,
     /// Tokenizer and weights, loaded when the first text comes.
@@ -269,6 +276,7 @@ impl LocalEmbedder {
             config,
             name: name.to_owned(),
             hardware,
+            precision: Precision::F32,
             max_tokens,
             model: OnceLock::new(),
             plain: OnceLock::new(),
@@ -276,6 +284,23 @@ impl LocalEmbedder {
             tokens: AtomicU64::new(0),
             cut: AtomicU64::new(0),
         })
+    }
+
+    /// The same model, computing in this precision.
+    ///
+    /// # Errors
+    /// [`EmbedError::Model`] for [`Precision::Int8`] on a graphics adapter, which has no products of 8 bits.
+    pub fn with_precision(self, precision: Precision) -> Result<Self, EmbedError> {
+        if precision == Precision::Int8 && matches!(self.hardware, Hardware::Wgpu(_)) {
+            return Err(EmbedError::Model {
+                embedder: self.name,
+                message:
+                    "`int8` runs on the CPU only, not on a graphics adapter\nhint: `--device cpu`, or leave \
+                          `--embedder-precision` (`embed.precision`) out"
+                        .into(),
+            });
+        }
+        Ok(Self { precision, ..self })
     }
 
     /// Sentences about the model that the user should read.
@@ -323,7 +348,12 @@ impl LocalEmbedder {
             with - usize::from(with > without)
         };
         let model: Box<dyn Run> = match &self.hardware {
-            Hardware::Cpu => Box::new(Model::load(Cpu, &self.folder, &self.config, &self.name)?),
+            Hardware::Cpu => match self.precision {
+                Precision::F32 => Box::new(Model::load(Cpu, &self.folder, &self.config, &self.name)?),
+                Precision::Int8 => {
+                    Box::new(Model::load(Int8::default(), &self.folder, &self.config, &self.name)?)
+                }
+            },
             Hardware::Wgpu(device) => {
                 Box::new(Model::load(Gpu::new(device.clone()), &self.folder, &self.config, &self.name)?)
             }
@@ -368,6 +398,7 @@ impl LocalEmbedder {
         // The longest first, so that the last groups are small and no thread waits long for another.
         order.sort_by_key(|&i| std::cmp::Reverse(ids.get(i).map_or(0, Vec::len)));
         let padded = matches!(self.hardware, Hardware::Wgpu(_));
+        let most = if self.precision == Precision::Int8 { TOKENS_INT8 } else { TOKENS_CPU };
         let mut groups: Vec<Vec<usize>> = Vec::new();
         let (mut tokens, mut longest) = (0, 0);
         for i in order {
@@ -377,7 +408,7 @@ impl LocalEmbedder {
                 let longest = length.max(longest);
                 count * longest > TOKENS_GPU || count * longest * longest > SCORES_GPU / 16
             } else {
-                tokens + length > TOKENS_CPU
+                tokens + length > most
             };
             match groups.last_mut() {
                 Some(group) if !full => group.push(i),
@@ -395,7 +426,11 @@ impl LocalEmbedder {
 
 impl Embedder for LocalEmbedder {
     fn identity(&self) -> String {
-        let hardware = if matches!(self.hardware, Hardware::Wgpu(_)) { "wgpu" } else { "cpu" };
+        let hardware = match (&self.hardware, self.precision) {
+            (Hardware::Wgpu(_), _) => "wgpu",
+            (Hardware::Cpu, Precision::F32) => "cpu",
+            (Hardware::Cpu, Precision::Int8) => "cpu-int8",
+        };
         let (kind, digest, tokens) = (&self.folder.kind, &self.folder.digest, self.max_tokens);
         format!("{kind}@sha256:{digest};tokens={tokens};{hardware}")
     }

@@ -103,6 +103,37 @@ fn a_text_has_the_same_bits_alone_and_among_others() {
 }
 
 #[test]
+fn every_architecture_runs_in_8_bits() {
+    let Tiny { texts, vectors } = tiny();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    for (model, expected) in &vectors {
+        let plain = open(model, Hardware::Cpu);
+        let of_plain = plain.identity();
+        let embedder = plain.with_precision(Precision::Int8).unwrap();
+        assert_ne!(embedder.identity(), of_plain, "the cache must not mix them");
+        let found = embedder.embed(&texts).unwrap();
+        let bits = |row: &[f32]| row.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+        for (i, text) in texts.iter().enumerate() {
+            assert!(cosine(found.row(i), &expected[i]) > 0.99, "{model}: `{text}`");
+            assert_eq!(
+                bits(found.row(i)),
+                bits(embedder.embed(&[text]).unwrap().row(0)),
+                "{model}: `{text}`"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_graphics_adapter_has_no_8_bits() {
+    let hardware = Hardware::Wgpu(Device::default());
+    let opened = LocalEmbedder::open(&fixtures().join("tiny/bert"), "mine", hardware, None).unwrap();
+    let error = opened.with_precision(Precision::Int8).unwrap_err();
+    let message = error.to_string();
+    assert!(error.is_users() && message.contains("mine") && message.contains("--device cpu"), "{message}");
+}
+
+#[test]
 fn no_texts_give_no_rows_and_lengths_are_counted() {
     let embedder = open("bert", Hardware::Cpu);
     let none = embedder.embed(&[]).unwrap();
@@ -239,6 +270,19 @@ fn minilm_gives_what_sentence_transformers_gives() {
     let (cosine, text) = worst(&found, &expected("minilm_own"), &texts);
     assert!(cosine >= 0.9999, "{cosine}: `{text}`");
     assert!(embedder.usage().cut >= 3, "long texts are among them");
+}
+
+#[test]
+fn minilm_in_8_bits_is_close_to_it() {
+    let Some(folder) = minilm() else { return };
+    let embedder = LocalEmbedder::open(&folder, "minilm", Hardware::Cpu, None).unwrap();
+    let embedder = embedder.with_precision(Precision::Int8).unwrap();
+    let texts: Vec<String> =
+        serde_json::from_slice(&std::fs::read(fixtures().join("minilm_own.json")).unwrap()).unwrap();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let found = embedder.embed(&texts).unwrap();
+    let (cosine, text) = worst(&found, &expected("minilm_own"), &texts);
+    assert!(cosine >= 0.995, "{cosine}: `{text}`");
 }
 
 #[derive(Deserialize)]
