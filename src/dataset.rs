@@ -21,6 +21,7 @@ pub fn read_options(config: &Config) -> ReadOptions {
         group_columns: config.split.columns.clone(),
         preference: data.preference.clone(),
         pairing: data.pairing,
+        max_pairs: data.max_pairs,
         seed: config.seed,
     }
 }

@@ -82,6 +82,19 @@ pub const ALL: [Limit; 13] = [
     FILES,
 ];
 
+/// `12345` as `12,345`.
+pub fn thousands(n: usize) -> String {
+    let digits = n.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 /// Where nobody said otherwise.
 const UNSAID: u64 = u64::MAX;
 

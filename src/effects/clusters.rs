@@ -10,10 +10,11 @@ use crate::pairs::MISSING;
 /// Annotators are a sample of people only from so many on, counted as 1 / Σ share²: nine tenths from one
 /// person and a tenth from seven others are 1.2. Fewer are taken as they are, and a figure is about them.
 pub const FEWEST_PEOPLE: f64 = 4.0;
-/// People up to whom their tastes are estimated from each one's own estimate, too. The variance of a few sums rests on
-/// the one or two who gave most labels: with eight people of shares 1, ½, ⅓ … one in nine features without an effect
-/// had p < .05.
-const FEW_PEOPLE: usize = 20;
+/// People, counted likewise, up to whom their tastes are estimated from each one's own estimate, too. The variance of a few
+/// sums rests on the one or two who gave most labels: with eight people of shares 1, ½, ⅓ … one in nine features without
+/// an effect had p < .05, with fifty (who count as twelve) one in sixteen. Between two whole numbers, so that equal
+/// shares stand on one side for sure.
+const FEW_PEOPLE: f64 = 20.5;
 /// Share of a cluster's spread that a fit takes up at most, so that one that decides alone has a figure.
 const MOST_LEVERAGE: f64 = 0.98;
 
@@ -83,8 +84,6 @@ pub(crate) struct Sandwich {
     pub(crate) df: f64,
     /// 1 / Σ share² of the clusters' spreads.
     effective: f64,
-    /// Clusters that have a spread.
-    present: usize,
 }
 
 /// A cluster-robust "meat": the variance of a sum of scores.
@@ -213,7 +212,7 @@ impl Clusters {
             }
             let within = both.sandwich(rows, influence).map_or(people.variance, |both| both.variance);
             let tastes =
-                (people.present <= FEW_PEOPLE).then(|| alone.tastes(rows, influence, within)).flatten();
+                (people.effective <= FEW_PEOPLE).then(|| alone.tastes(rows, influence, within)).flatten();
             let beyond = tastes.map_or(f64::NEG_INFINITY, |(added, _)| added).max(people.variance - within);
             if beyond > 0.0 {
                 variance += beyond;
@@ -293,7 +292,7 @@ impl Term {
         // … and what the fit makes them share.
         second += dot(&mixed, &mixed);
         let df = (first * first / second).clamp(0.5, present as f64);
-        Some(Sandwich { variance, df, effective: all * all / shares, present })
+        Some(Sandwich { variance, df, effective: all * all / shares })
     }
 
     /// What differing tastes add to the variance of the estimate, and its degrees of freedom, from the moments of the clusters' own estimates

@@ -279,6 +279,8 @@ fn relabelled(
         label_map: labels.map.cloned(),
         label_scale: labels.scale,
         preference: None,
+        // Labels of other pairs than the run's do no harm.
+        max_pairs: 0,
         ..own
     };
     let (names, options) = match data {

@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::context::{Context, Observer, Relay};
 use crate::dataset;
 use crate::embed::{self, EmbeddingEstimate};
-use crate::pairs::{self, ReadReport};
+use crate::pairs::{self, ReadOptions, ReadReport};
 
 /// What is in the data, and what embedding it would take.
 #[derive(Debug, Clone)]
@@ -32,7 +32,9 @@ pub fn inspect(
     let mut relay = Relay::new(observer);
     let sources = dataset::locate(data, context, &mut relay)?;
     relay.end();
-    let (pairs, read) = pairs::read_all(&sources, &dataset::read_options(config))?;
+    // What the files hold, however much an analysis would take.
+    let options = ReadOptions { max_pairs: 0, ..dataset::read_options(config) };
+    let (pairs, read) = pairs::read_all(&sources, &options)?;
     let found = pairs::inspect(&pairs);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let embedding = embed::estimate(&found.texts.lengths, cores, &config.embed);

@@ -9,6 +9,11 @@ use crate::suggest::nearest;
 pub(super) struct Columns(pub Vec<(String, DataType)>);
 
 impl Columns {
+    /// The first of these that is of a type which is not read.
+    pub fn unread<'a>(&self, names: &'a [String]) -> Option<&'a String> {
+        names.iter().find(|name| matches!(self.dtype(name), Some(DataType::Unknown(_))))
+    }
+
     /// The type of the column with exactly this name.
     pub fn dtype(&self, name: &str) -> Option<&DataType> {
         self.0.iter().find(|(other, _)| other == name).map(|(_, dtype)| dtype)

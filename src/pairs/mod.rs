@@ -22,6 +22,7 @@ mod read;
 mod records;
 pub mod rewrite;
 pub mod rows;
+mod sample;
 mod shapes;
 mod sides;
 mod source;

@@ -28,6 +28,9 @@ pub struct ReadOptions {
     pub preference: Option<String>,
     /// How several responses to one prompt become pairs.
     pub pairing: Pairing,
+    /// Pairs that are taken of a source, at most, where each of its rows is one: those whose texts have the lowest hashes;
+    /// 0: all of them.
+    pub max_pairs: usize,
     /// The run's seed: decides how pairs of chosen-first sources stand.
     pub seed: u64,
 }

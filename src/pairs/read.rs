@@ -12,6 +12,7 @@ use super::dedup::{Drops, Rows, assemble, gather};
 use super::error::PairsError;
 use super::format::{ColumnMap, ExtractOptions, ExtractedPairs, FormatAdapter, keys};
 use super::options::ReadOptions;
+use super::sample::{self, Sample};
 use super::shapes;
 use super::sides;
 use super::source::{self, Source};
@@ -19,6 +20,7 @@ use super::table::Table;
 use super::texts::Texts;
 use super::{ColumnReport, DroppedRow, Layout, Pairs, ReadReport, SourceReport, labels, vectors};
 use crate::config::Pairing;
+use crate::limits::thousands;
 use crate::matrix::Matrix;
 use crate::suggest::nearest;
 
@@ -160,7 +162,11 @@ impl Part {
         }
         check_names(&columns, options, path)?;
         let ways = plans(&columns, known, options, path)?;
-        let (frame, shard_rows) = load(&mut tables, &ways, options, path)?;
+        let Loaded { frame, shard_rows, kept } = load(&mut tables, &ways, options, path)?;
+        let rows = shard_rows.iter().sum();
+        if kept.is_some() {
+            notes.push(sampled_note(options.max_pairs, rows));
+        }
         let chosen = ways.iter().find(|(shape, plan)| shape.accepts(&frame, plan)).or(ways.last());
         let Some((shape, plan)) = chosen else {
             return Err(not_pairs(&columns, path));
@@ -174,23 +180,42 @@ impl Part {
                 None => shape.name().to_owned(),
             },
             columns: column_report(&columns, plan, options),
-            rows: frame.height(),
+            rows,
             shuffled: plan.chosen_first || plan.ranked,
             ..SourceReport::default()
         };
         let taken = shape.take(&frame, plan, &ExtractOptions { pairing: options.pairing, path })?;
         let layout = Layout { files, rows: shard_rows, ..Layout::default() };
-        Extraction { tables: &tables, frame, plan, options, path }.finish(taken, report, layout, notes)
+        Extraction { tables: &tables, frame, kept, plan, options, path }.finish(taken, report, layout, notes)
     }
 }
 
-/// The columns that any of the ways needs, of all files, and the rows of each.
+/// That some rows were not taken, and how to have them.
+fn sampled_note(most: usize, rows: usize) -> String {
+    format!(
+        "{} pairs are analysed, of {} rows: those whose texts have the lowest hashes, whatever the order of the rows \
+         (`--max-pairs 0` takes all of them)",
+        thousands(most),
+        thousands(rows)
+    )
+}
+
+/// What of a source's files is in memory.
+struct Loaded {
+    frame: DataFrame,
+    /// Rows of each file.
+    shard_rows: Vec<usize>,
+    /// Where the rows of `frame` stand in the source, ascending; `None`: all of them are there.
+    kept: Option<Vec<u32>>,
+}
+
+/// The columns that any of the ways needs, of all files; of more pairs than are asked for those with the lowest hashes.
 fn load(
     tables: &mut [Table],
     ways: &[(&'static dyn FormatAdapter, ColumnMap)],
     options: &ReadOptions,
     path: &str,
-) -> Result<(DataFrame, Vec<usize>), PairsError> {
+) -> Result<Loaded, PairsError> {
     // Texts and labels now; vectors later, a column at a time.
     let mut needed: Vec<String> = Vec::new();
     for name in ways.iter().flat_map(|(_, plan)| plan.columns()) {
@@ -204,20 +229,70 @@ fn load(
     for table in tables.iter_mut() {
         table.retain(&all)?;
     }
-    let (frame, shard_rows) = concat(tables, &needed)?;
-    match frame.height() {
+    let loaded = match texts_of(ways).filter(|_| options.max_pairs > 0) {
+        Some(texts) => lowest(tables, &needed, Sample::new(options.max_pairs, &texts, path))?,
+        None => {
+            let (frame, shard_rows) = concat(tables, &needed)?;
+            Loaded { frame, shard_rows, kept: None }
+        }
+    };
+    match loaded.frame.height() {
         0 => Err(PairsError::Empty { path: path.to_owned() }),
         rows if rows >= (u32::MAX / 2) as usize => {
             Err(PairsError::TooManyRows { path: path.to_owned(), rows })
         }
-        _ => Ok((frame, shard_rows)),
+        _ => Ok(loaded),
     }
+}
+
+/// The columns of prompt and responses, the responses last, where every way has a pair in each row: where several rows
+/// make one, none can be left out by itself.
+fn texts_of(ways: &[(&'static dyn FormatAdapter, ColumnMap)]) -> Option<Vec<String>> {
+    let mut before: Vec<String> = Vec::new();
+    let mut responses: Vec<String> = Vec::new();
+    for (_, plan) in ways {
+        if plan.ranked || plan.first.is_empty() || plan.second.is_empty() {
+            return None;
+        }
+        before.extend(plan.prompt.iter().chain(&plan.input).chain(plan.before.iter().flatten()).cloned());
+        responses = vec![plan.first.clone(), plan.second.clone()];
+    }
+    before.sort();
+    before.dedup();
+    before.retain(|name| !responses.contains(name));
+    (!responses.is_empty()).then(|| [before, responses].concat())
+}
+
+/// Reads all files piece by piece and keeps the pairs with the lowest hashes.
+fn lowest(tables: &[Table], names: &[String], mut sample: Sample<'_>) -> Result<Loaded, PairsError> {
+    let mut whole: Option<DataFrame> = None;
+    let mut shard_rows = Vec::with_capacity(tables.len());
+    for table in tables {
+        let before = sample.seen();
+        table.pieces(names, sample::PIECE, &mut |piece| {
+            let part = sample.of(&piece)?;
+            let mut all = match whole.take() {
+                None => part,
+                Some(above) => below_table(above, part, table, tables)?,
+            };
+            if sample.is_full() {
+                all = sample.lowest(&all)?;
+            }
+            whole = Some(all);
+            Ok(())
+        })?;
+        shard_rows.push(sample.seen() - before);
+    }
+    let frame = sample.lowest(&whole.unwrap_or_default())?;
+    Ok(Loaded { frame, shard_rows, kept: sample.rows() })
 }
 
 /// A table whose format is known, on its way to pairs.
 struct Extraction<'a> {
     tables: &'a [Table],
     frame: DataFrame,
+    /// As in [`Loaded`].
+    kept: Option<Vec<u32>>,
     plan: &'a ColumnMap,
     options: &'a ReadOptions,
     path: &'a str,
@@ -256,7 +331,8 @@ impl Extraction<'_> {
         drop(self.frame);
         let deltas = match &self.options.embedding_columns {
             Some((a, b)) => {
-                let (matrix, bad) = vectors::deltas(self.tables, (a, b), rows, path)?;
+                let kept = self.kept.as_deref();
+                let (matrix, bad) = vectors::deltas(self.tables, (a, b), (rows, kept), path)?;
                 for (row, reason) in bad {
                     drops.add(row as usize, reason);
                 }
@@ -265,12 +341,21 @@ impl Extraction<'_> {
             None => None,
         };
         notes.extend(order_note(plan, self.options.pairing));
+        let (source_rows, left_out) = match self.kept {
+            None => (taken.rows, taken.left_out),
+            Some(kept) => {
+                let place = |row: u32| kept.get(row as usize).copied().unwrap_or(row);
+                let left_out = taken.left_out.into_iter().map(|(row, why)| (place(row), why)).collect();
+                let rows = taken.rows.map(|rows| rows.into_iter().map(place).collect());
+                (Some(rows.unwrap_or(kept)), left_out)
+            }
+        };
         let chosen_first = vec![plan.chosen_first || plan.ranked; pairs];
         Ok(Part {
             rows: Rows { texts: taken.texts, labels, annotators, groups, datasets, deltas, chosen_first },
             drops,
-            source_rows: taken.rows,
-            left_out: taken.left_out,
+            source_rows,
+            left_out,
             notes,
             has_choices: !plan.choices.is_empty(),
             report,
@@ -899,14 +984,24 @@ fn concat(tables: &[Table], names: &[String]) -> Result<(DataFrame, Vec<usize>),
         rows.push(part.height());
         whole = Some(match whole {
             None => part,
-            Some(above) => stack(above, part).map_err(|detail| PairsError::Schema {
-                path: table.path.clone(),
-                first: tables.first().map(|t| t.path.clone()).unwrap_or_else(|| Path::new("").into()),
-                detail,
-            })?,
+            Some(above) => below_table(above, part, table, tables)?,
         });
     }
     Ok((whole.unwrap_or_default(), rows))
+}
+
+/// Puts rows of `table`, one of `tables`, below those that came before.
+fn below_table(
+    above: DataFrame,
+    part: DataFrame,
+    table: &Table,
+    tables: &[Table],
+) -> Result<DataFrame, PairsError> {
+    stack(above, part).map_err(|detail| PairsError::Schema {
+        path: table.path.clone(),
+        first: tables.first().map(|t| t.path.clone()).unwrap_or_else(|| Path::new("").into()),
+        detail,
+    })
 }
 
 /// Stacks two frames with the same column names; records are put together by the names of their fields.

@@ -208,8 +208,7 @@ impl Table {
 
     /// The named columns, which must be there, in the given order.
     pub fn load(&self, names: &[String]) -> Result<DataFrame, PairsError> {
-        let unread = |name: &&String| matches!(self.columns.dtype(name), Some(DataType::Unknown(_)));
-        if let Some(name) = names.iter().find(unread) {
+        if let Some(name) = self.columns.unread(names) {
             return Err(damaged(
                 &self.path,
                 "a table",
@@ -225,7 +224,7 @@ impl Table {
                 let frame = guard(&self.path, "Parquet", || {
                     ParquetReader::new(file).with_columns(Some(names.to_vec())).finish()?.select(names)
                 })?;
-                check_texts(&self.path, packed, &frame)?;
+                check_texts(&self.path, packed, 0, &frame)?;
                 Ok(frame)
             }
             Content::Ipc => {
@@ -251,6 +250,43 @@ impl Table {
             }
             Content::Frame(frame) => guard(&self.path, "JSON", || frame.select(names)),
         }
+    }
+
+    /// The same piece by piece, of about so many rows each; a file that is no Parquet is one piece.
+    pub fn pieces(
+        &self,
+        names: &[String],
+        rows: usize,
+        take: &mut dyn FnMut(DataFrame) -> Result<(), PairsError>,
+    ) -> Result<(), PairsError> {
+        if !matches!(self.content, Content::Parquet) || self.columns.unread(names).is_some() {
+            return take(self.load(names)?);
+        }
+        let open = || crate::limits::open(&self.path).map_err(|error| io_error(&self.path, error));
+        let file = open()?;
+        let packed = file.metadata().map_or(0, |meta| meta.len());
+        let groups: Vec<usize> = guard(&self.path, "Parquet", || {
+            let metadata = ParquetReader::new(file).get_metadata()?.clone();
+            Ok(metadata.row_groups.iter().map(|group| group.num_rows()).collect())
+        })?;
+        let (mut start, mut bytes) = (0, 0);
+        for group in groups {
+            for within in (0..group).step_by(rows.max(1)) {
+                let slice = (start + within, rows.min(group - within));
+                let file = open()?;
+                let piece = guard(&self.path, "Parquet", || {
+                    let reader = ParquetReader::new(file).with_columns(Some(names.to_vec()));
+                    reader.with_slice(Some(slice)).finish()?.select(names)
+                })?;
+                bytes = check_texts(&self.path, packed, bytes, &piece)?;
+                take(piece)?;
+            }
+            start += group;
+        }
+        if start == 0 {
+            return take(self.load(names)?);
+        }
+        Ok(())
     }
 
     /// Columns of an Arrow stream.
@@ -333,12 +369,14 @@ fn check_json(path: &Path, bytes: &[u8]) -> Result<(), PairsError> {
 }
 
 /// A text that stands in every row is in memory once, as in the file; but all work is done on each.
-fn check_texts(path: &Path, packed: u64, frame: &DataFrame) -> Result<(), PairsError> {
+/// `before` bytes came of the same file; returns those and the frame's.
+fn check_texts(path: &Path, packed: u64, before: u64, frame: &DataFrame) -> Result<u64, PairsError> {
     let texts = frame.columns().iter().filter_map(|column| column.str().ok());
     let bytes = texts
         .map(|texts| texts.iter().flatten().map(|text| text.len() as u64).sum())
-        .fold(0, u64::saturating_add);
-    limits::unpacked(packed, bytes).map_err(|too_much| over(path, too_much))
+        .fold(before, u64::saturating_add);
+    limits::unpacked(packed, bytes).map_err(|too_much| over(path, too_much))?;
+    Ok(bytes)
 }
 
 /// Looks at how large a file says that it becomes, before it does.

@@ -382,6 +382,102 @@ fn the_order_of_rows_their_files_and_their_format_do_not_matter() {
     assert_eq!(seen(&read_file(&parquet).0), expected);
 }
 
+/// What the judgements of a set rest on: the texts and the label of each, and its row.
+fn judged(pairs: &Pairs) -> Vec<(String, f32, u32)> {
+    let judgements = &pairs.judgements;
+    let one = |at: usize| {
+        let (pair, turned) = (judgements.pair[at] as usize, judgements.swapped[at]);
+        let (mut a, mut b) = (pairs.response_a.get(pair), pairs.response_b.get(pair));
+        let mut label = judgements.label[at];
+        if turned {
+            (a, b, label) = (b, a, 1.0 - label);
+        }
+        (format!("{}|{a}|{b}", pairs.prompt.get(pair)), label, judgements.row[at])
+    };
+    (0..judgements.pair.len()).map(one).collect()
+}
+
+#[test]
+fn of_more_pairs_than_asked_for_those_with_the_lowest_hashes_are_taken_whole() {
+    let dir = folder();
+    // Each pair twice, by two people, the second time the other way round; its vectors say its number.
+    let row = |at: usize| (at / 2, at % 2 == 1);
+    let texts = |which: usize, rows: &[usize]| -> Vec<String> {
+        let text = |at: &usize| match row(*at) {
+            (pair, turned) if turned == (which == 1) => format!("yes {pair}"),
+            (pair, _) => format!("no {pair}"),
+        };
+        rows.iter().map(text).collect()
+    };
+    let frame = |rows: &[usize]| {
+        let vector = |sign: f32| -> Column {
+            let list: ListChunked = (rows.iter())
+                .map(|at| Some(Series::new(PlSmallStr::EMPTY, [row(*at).0 as f32 * sign, 1.0])))
+                .collect();
+            list.with_name(if sign > 0.0 { "va" } else { "vb" }.into()).into_column()
+        };
+        let mut table = df!(
+            "prompt" => rows.iter().map(|at| format!("What of {}?", row(*at).0 / 3)).collect::<Vec<_>>(),
+            "response_A" => texts(0, rows),
+            "response_B" => texts(1, rows),
+            "label" => rows.iter().map(|at| f64::from(u8::from(at % 5 < 2))).collect::<Vec<_>>(),
+            "annotator_id" => rows.iter().map(|at| format!("w{}", at % 2)).collect::<Vec<_>>(),
+        )
+        .unwrap();
+        table.with_column(vector(1.0)).unwrap();
+        table.with_column(vector(-1.0)).unwrap();
+        table
+    };
+    let write = |name: &str, rows: &[usize]| {
+        let path = dir.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let file = std::fs::File::create(&path).unwrap();
+        ParquetWriter::new(file).with_row_group_size(Some(37)).finish(&mut frame(rows)).unwrap();
+        path
+    };
+    let rows: Vec<usize> = (0..600).collect();
+    let mut shuffled = rows.clone();
+    shuffled.sort_by_key(|at| crate::rng::of_content(4, "shuffle", &[&at.to_string()]));
+    let options = ReadOptions {
+        embedding_columns: Some(("va".into(), "vb".into())),
+        max_pairs: 50,
+        ..ReadOptions::default()
+    };
+    let read = |path: &std::path::Path| read(&path.to_string_lossy(), &options).unwrap();
+    let (one, report) = read(&write("one.parquet", &rows));
+    assert_eq!((one.pair_id.len(), one.judgements.pair.len()), (50, 100));
+    assert_eq!((report.sources[0].rows, report.pairs_read, report.pairs_used), (600, 100, 100));
+    assert_eq!(report.layout.rows, [600]);
+    assert!(report.notes.iter().any(|note| note.contains("50 pairs") && note.contains("600 rows")));
+    // Each judgement stands in the row of the file that it is from.
+    for (texts, label, row) in judged(&one) {
+        let own = frame(&[row as usize]);
+        let cell = |name: &str| own.column(name).unwrap().str().unwrap().get(0).unwrap().to_owned();
+        assert_eq!(texts, format!("{}|{}|{}", cell("prompt"), cell("response_A"), cell("response_B")));
+        assert_eq!(f64::from(label), own.column("label").unwrap().f64().unwrap().get(0).unwrap());
+    }
+    let deltas = one.own_deltas.as_ref().unwrap();
+    for pair in 0..50 {
+        let number: f32 = one.response_a.get(pair).rsplit(' ').next().unwrap().parse().unwrap();
+        assert_eq!(deltas.row(pair)[0].abs(), 2.0 * number);
+    }
+    write("shards/a.parquet", &shuffled[..250]);
+    write("shards/b.parquet", &shuffled[250..]);
+    let (other, report) = read(&dir.path().join("shards"));
+    assert_eq!(report.layout.rows, [250, 350]);
+    assert_eq!(seen(&other), seen(&one));
+    for (texts, _, row) in judged(&other) {
+        let own = frame(&[shuffled[row as usize]]);
+        let first = own.column("response_A").unwrap().str().unwrap().get(0).unwrap().to_owned();
+        assert_eq!(texts.split('|').nth(1), Some(first.as_str()));
+    }
+    // As many as there are: all, and nothing is said.
+    let options = ReadOptions { max_pairs: 300, ..options.clone() };
+    let (all, report) = super::read(&dir.path().join("one.parquet").to_string_lossy(), &options).unwrap();
+    assert_eq!(all.pair_id.len(), 300);
+    assert!(report.notes.iter().all(|note| !note.contains("max-pairs")));
+}
+
 #[test]
 fn prompts_that_differ_in_white_space_alone_are_one() {
     let dir = folder();

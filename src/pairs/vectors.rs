@@ -4,6 +4,7 @@ use polars::prelude::*;
 
 use super::columns::type_name;
 use super::error::PairsError;
+use super::sample::{PIECE, taken};
 use super::table::Table;
 use crate::limits::{DIMENSIONS, VECTORS};
 use crate::matrix::Matrix;
@@ -14,19 +15,31 @@ type Unusable = Vec<(u32, &'static str)>;
 /// Differences of two vector columns, one row per row of the source, `[rows, dimensions]`, and the rows
 /// that cannot be used, with the reason.
 ///
-/// One column of one file at a time is in memory beside the result.
+/// One column of one file at a time is in memory beside the result, or a piece of it where only some rows are `kept`.
 pub(super) fn deltas(
     tables: &[Table],
     columns: (&str, &str),
-    rows: usize,
+    (rows, kept): (usize, Option<&[u32]>),
     path: &str,
 ) -> Result<(Matrix, Unusable), PairsError> {
     let mut sum = Accumulator { rows, ..Accumulator::default() };
     for (name, sign) in [(columns.0, 1.0), (columns.1, -1.0)] {
-        let mut start = 0;
+        let (mut start, mut seen) = (0, 0);
         for table in tables {
-            let frame = table.load(&[name.to_owned()])?;
-            start = sum.add(&frame, name, sign, start, path)?;
+            let names = [name.to_owned()];
+            let Some(kept) = kept else {
+                start = sum.add(&table.load(&names)?, name, sign, start, path)?;
+                continue;
+            };
+            table.pieces(&names, PIECE, &mut |piece| {
+                let (from, to) = (seen, seen + piece.height());
+                let place = |row: usize| kept.partition_point(|kept| (*kept as usize) < row);
+                let wanted = kept.get(place(from)..place(to)).unwrap_or_default();
+                let wanted: Vec<IdxSize> = wanted.iter().map(|row| row - from as u32).collect();
+                start = sum.add(&taken(&piece, &wanted, path)?, name, sign, start, path)?;
+                seen = to;
+                Ok(())
+            })?;
         }
     }
     Ok(sum.finish())

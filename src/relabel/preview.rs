@@ -28,8 +28,10 @@ pub struct Shift {
 pub struct Preview {
     /// Rows of the source that change, rows that repeat a judgement included.
     pub rows: usize,
-    /// Rows of the source.
+    /// Rows of the source that the run has read.
     pub rows_read: usize,
+    /// Rows of the source beyond the most that an analysis takes: their labels stay.
+    pub rows_unread: usize,
     /// Share of the labels with a preference that prefer the source's first response, before and after;
     /// `None` where the preferred response always stands first.
     pub first_preferred: Option<[f64; 2]>,
@@ -104,6 +106,7 @@ pub fn preview(
     Preview {
         rows,
         rows_read: run.manifest.dataset.pairs_read,
+        rows_unread: source.layout.rows.iter().sum::<usize>().saturating_sub(run.manifest.dataset.pairs_read),
         first_preferred: (!source.layout.chosen_first).then_some([before.0, after.0]),
         labels: [before.1, after.1],
         principles,

@@ -1,17 +1,6 @@
 //! Numbers and sentences that several readers share: the page and the terminal.
 
-/// `12345` as `12,345`.
-pub fn thousands(n: usize) -> String {
-    let digits = n.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
+pub use crate::limits::thousands;
 
 /// The beginning of a text on one line, without control characters.
 pub fn excerpt(text: &str, characters: usize) -> String {

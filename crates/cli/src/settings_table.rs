@@ -79,6 +79,12 @@ pub const SETTINGS: &[Setting] = &[
         "How several ranked responses become pairs: best-vs-rest or top-vs-bottom.",
     ),
     usual(
+        "data",
+        "max_pairs",
+        "200000",
+        "Pairs of each dataset that are taken at most, those whose texts have the lowest hashes; 0 takes all of them.",
+    ),
+    usual(
         "split",
         "shares",
         "[0.35, 0.2, 0.45]",
@@ -108,7 +114,7 @@ pub const SETTINGS: &[Setting] = &[
         "embed",
         "precision",
         "\"f32\"",
-        "How a transformer on this machine computes: f32, or int8 (on the CPU, several times as fast).",
+        "How a transformer on this machine computes: f32, or int8 (on the CPU, about three times as fast with AVX-512).",
     ),
     unset(
         "embed",

@@ -42,7 +42,7 @@ PROMPT, ANNOTATOR, BOTH = range(3)
 MOST_STEPS = 40
 FEWEST_PROMPTS = 5
 FEWEST_PEOPLE = 4.0
-FEW_PEOPLE = 20
+FEW_PEOPLE = 20.5
 MOST_LEVERAGE = 0.98
 #: Runs of anything but white space, as the command counts words.
 _WORD = re.compile("[^\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+")
@@ -492,7 +492,6 @@ class _Sandwich:
     variance: float
     df: float
     effective: float
-    present: float
 
 
 def _sandwich(sums: Any) -> _Sandwich | None:
@@ -505,7 +504,7 @@ def _sandwich(sums: Any) -> _Sandwich | None:
     second = (1 - c) ** 2 * aa + 2 * c * (1 - c) * ab + c * c * bb
     mixed = (1 - c) * plain + c * shared
     second += float(mixed @ mixed)
-    return _Sandwich(variance, min(max(first * first / second, 0.5), present), spread * spread / second_power, present)
+    return _Sandwich(variance, min(max(first * first / second, 0.5), present), spread * spread / second_power)
 
 
 def _tastes(sums: Any, within: float) -> tuple[float, float] | None:
@@ -534,7 +533,7 @@ def _error(kinds: Mapping[int, Any]) -> tuple[float, float]:
         both = _sandwich(kinds[BOTH])
         within = people.variance if both is None else both.variance
         beyond = people.variance - within
-        tastes = _tastes(kinds[ANNOTATOR], within) if people.present <= FEW_PEOPLE else None
+        tastes = _tastes(kinds[ANNOTATOR], within) if people.effective <= FEW_PEOPLE else None
         if tastes is not None:
             beyond = max(beyond, tastes[0])
             if people.effective >= FEWEST_PEOPLE and beyond > 0:

@@ -125,7 +125,7 @@ def embed(
         embedder: `boxed`, a model's folder or `static:FOLDER`, on a path that all workers see.
         names: Names of the columns, the first response's first.
         **options: `what` (`"response"`, `"prompt-response"`, `"instructed"`), `template`, `max_tokens`,
-            `precision` (`"f32"`, or `"int8"`: several times as fast), `prompt_column`, `response_a_column`, `response_b_column`.
+            `precision` (`"f32"`, or `"int8"`: about three times as fast with AVX-512), `prompt_column`, `response_a_column`, `response_b_column`.
     """
     for batch in batches:
         _settle()

