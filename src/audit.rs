@@ -335,7 +335,7 @@ fn ordinary(columns: &[Vec<f64>], y: &[f64]) -> Option<(f64, Influence)> {
     }
     let value = residual.iter().zip(&toward).map(|(r, t)| r * t / scale[kept[0]]).collect();
     let spread = toward.iter().map(|t| t * sigma / scale[kept[0]]).collect();
-    Some((beta[0] / scale[kept[0]], Influence { value, spread, hat, taken: k }))
+    Some((beta[0] / scale[kept[0]], Influence { value, spread, hat, taken: k, is_mean: false }))
 }
 
 /// Where both prefer a response, and not the same one.

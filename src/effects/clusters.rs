@@ -61,6 +61,9 @@ pub(crate) struct Influence {
     pub(crate) hat: Vec<f64>,
     /// Columns of `hat`.
     pub(crate) taken: usize,
+    /// The spreads are the values' own sizes, for want of a model: who has the few exceptions then looks like all there
+    /// is.
+    pub(crate) is_mean: bool,
 }
 
 impl Influence {
@@ -72,6 +75,7 @@ impl Influence {
             spread: value.iter().map(|v| v.abs()).collect(),
             hat: value.iter().map(|v| v.abs() * share).collect(),
             taken: 1,
+            is_mean: true,
         }
     }
 }
@@ -84,6 +88,8 @@ pub(crate) struct Sandwich {
     pub(crate) df: f64,
     /// 1 / Σ share² of the clusters' spreads.
     effective: f64,
+    /// Clusters that have a spread.
+    present: f64,
 }
 
 /// A cluster-robust "meat": the variance of a sum of scores.
@@ -211,8 +217,8 @@ impl Clusters {
                 continue;
             }
             let within = both.sandwich(rows, influence).map_or(people.variance, |both| both.variance);
-            let tastes =
-                (people.effective <= FEW_PEOPLE).then(|| alone.tastes(rows, influence, within)).flatten();
+            let count = if influence.is_mean { people.present } else { people.effective };
+            let tastes = (count <= FEW_PEOPLE).then(|| alone.tastes(rows, influence, within)).flatten();
             let beyond = tastes.map_or(f64::NEG_INFINITY, |(added, _)| added).max(people.variance - within);
             if beyond > 0.0 {
                 variance += beyond;
@@ -292,7 +298,7 @@ impl Term {
         // … and what the fit makes them share.
         second += dot(&mixed, &mixed);
         let df = (first * first / second).clamp(0.5, present as f64);
-        Some(Sandwich { variance, df, effective: all * all / shares })
+        Some(Sandwich { variance, df, effective: all * all / shares, present: present as f64 })
     }
 
     /// What differing tastes add to the variance of the estimate, and its degrees of freedom, from the moments of the clusters' own estimates

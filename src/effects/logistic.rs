@@ -837,7 +837,7 @@ impl Design {
         let spread: Vec<f64> = left.iter().zip(&curvature).map(|(x, v)| x * v.sqrt()).collect();
         let share = (self.cols() as f64 / n.max(1) as f64).sqrt();
         let hat = spread.iter().map(|spread| spread.abs() * share).collect();
-        Some((value.iter().sum(), Influence { value, spread, hat, taken: 1 }))
+        Some((value.iter().sum(), Influence { value, spread, hat, taken: 1, is_mean: false }))
     }
 
     /// The score (s − w·p)·x of every row, row-major `[rows, k]`; empty without an estimate.
