@@ -46,7 +46,7 @@ impl<'a> Sample<'a> {
         let stays: Vec<IdxSize> =
             (0..).zip(&keys).filter(|(_, key)| **key <= self.highest).map(|(at, _)| at).collect();
         let start = self.seen as u32;
-        self.rows.extend(stays.iter().map(|&at| start + at as u32));
+        self.rows.extend(stays.iter().map(|&at| start + at));
         self.keys.extend(stays.iter().filter_map(|&at| keys.get(at as usize)));
         self.seen += piece.height();
         taken(piece, &stays, self.path)
