@@ -263,27 +263,36 @@ fn texts_of(ways: &[(&'static dyn FormatAdapter, ColumnMap)]) -> Option<Vec<Stri
     (!responses.is_empty()).then(|| [before, responses].concat())
 }
 
-/// Reads all files piece by piece and keeps the pairs with the lowest hashes.
+/// Reads all files piece by piece and keeps the pairs with the lowest hashes, once there are more rows than pairs are asked
+/// for.
 fn lowest(tables: &[Table], names: &[String], mut sample: Sample<'_>) -> Result<Loaded, PairsError> {
     let mut whole: Option<DataFrame> = None;
     let mut shard_rows = Vec::with_capacity(tables.len());
     for table in tables {
-        let before = sample.seen();
+        let mut rows = 0;
         table.pieces(names, sample::PIECE, &mut |piece| {
-            let part = sample.of(&piece)?;
+            rows += piece.height();
+            let part = if sample.has_begun() { sample.of(&piece)? } else { piece };
             let mut all = match whole.take() {
                 None => part,
                 Some(above) => below_table(above, part, table, tables)?,
             };
+            if !sample.has_begun() && sample.is_exceeded_by(all.height()) {
+                all = sample.of(&all)?;
+            }
             if sample.is_full() {
                 all = sample.lowest(&all)?;
             }
             whole = Some(all);
             Ok(())
         })?;
-        shard_rows.push(sample.seen() - before);
+        shard_rows.push(rows);
     }
-    let frame = sample.lowest(&whole.unwrap_or_default())?;
+    let frame = whole.unwrap_or_default();
+    if !sample.has_begun() {
+        return Ok(Loaded { frame, shard_rows, kept: None });
+    }
+    let frame = sample.lowest(&frame)?;
     Ok(Loaded { frame, shard_rows, kept: sample.rows() })
 }
 

@@ -35,9 +35,14 @@ impl<'a> Sample<'a> {
         Self { most, columns, rows: Vec::new(), keys: Vec::new(), highest: u64::MAX, seen: 0, path }
     }
 
-    /// Rows that came so far.
-    pub fn seen(&self) -> usize {
-        self.seen
+    /// Whether rows have come.
+    pub fn has_begun(&self) -> bool {
+        self.seen > 0
+    }
+
+    /// Whether so many rows may be more pairs than are kept.
+    pub fn is_exceeded_by(&self, rows: usize) -> bool {
+        rows > self.most
     }
 
     /// The rows of the next piece that may be among the lowest.
