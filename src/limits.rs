@@ -3,6 +3,8 @@
 //! raises it, which the doors read and hand to [`set`]; and what is over ends in a message that says what, where and how
 //! to go on.
 
+mod footer;
+
 use std::collections::HashSet;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -511,8 +513,11 @@ pub fn unpacked(packed: u64, bytes: u64) -> Result<(), TooMuch> {
 
 /// How many bytes the columns of a Parquet file take in memory at least, by what its footer says; `None` where it
 /// cannot be understood. A text takes 16 bytes, however small it is in the file.
-pub fn parquet_bytes(file: std::fs::File) -> Option<u64> {
+pub fn parquet_bytes(mut file: std::fs::File) -> Option<u64> {
     use parquet::file::reader::{FileReader, SerializedFileReader};
+    if footer_of(&mut file).is_some_and(|footer| !footer::fits(&footer)) {
+        return Some(u64::MAX);
+    }
     let reader = crate::panics::caught(|| SerializedFileReader::new(file)).ok()?.ok()?;
     let columns = reader.metadata().row_groups().iter().flat_map(|group| group.columns());
     let bytes = columns.map(|column| {
@@ -520,6 +525,20 @@ pub fn parquet_bytes(file: std::fs::File) -> Option<u64> {
         of(column.uncompressed_size()).max(of(column.num_values()).saturating_mul(16))
     });
     Some(bytes.fold(0, u64::saturating_add))
+}
+
+/// The footer of a Parquet file.
+fn footer_of(file: &mut std::fs::File) -> Option<Vec<u8>> {
+    use std::io::{Seek, SeekFrom};
+    let end = file.seek(SeekFrom::End(-8)).ok()?;
+    let mut tail = [0; 8];
+    file.read_exact(&mut tail).ok()?;
+    let length = u64::from(u32::from_le_bytes(*tail.first_chunk::<4>()?));
+    file.seek(SeekFrom::Start(end.checked_sub(length)?)).ok()?;
+    let mut footer = Vec::new();
+    file.take(length).read_to_end(&mut footer).ok()?;
+    file.rewind().ok()?;
+    Some(footer)
 }
 
 /// A file and what is too much of it, for errors that need the path.

@@ -77,17 +77,19 @@ fn message(file: &mut (impl Read + Seek), start: u64, size: u64) -> Option<(u64,
         return None;
     }
     let metadata = at(file, from, length)?;
-    let message = root_as_message(&metadata).ok()?;
+    // What the strict reader does not understand the other one may, and take what it claims.
+    let Ok(message) = root_as_message(&metadata) else { return Some((u64::MAX, None)) };
     let body = from + length;
     let dictionary = message.header_as_dictionary_batch().and_then(|batch| batch.data());
     let bytes = match message.header_as_record_batch().or(dictionary) {
-        Some(batch) => of_batch(file, &batch, body)?,
+        Some(batch) => of_batch(file, &batch, body, size)?,
         None => 0,
     };
-    Some((bytes, body.checked_add(u64::try_from(message.bodyLength()).ok()?)))
+    let next = u64::try_from(message.bodyLength()).ok().and_then(|length| body.checked_add(length));
+    Some((bytes, next))
 }
 
-fn of_batch(file: &mut (impl Read + Seek), batch: &RecordBatch, body: u64) -> Option<u64> {
+fn of_batch(file: &mut (impl Read + Seek), batch: &RecordBatch, body: u64, size: u64) -> Option<u64> {
     let count = |number: i64| u64::try_from(number).unwrap_or(0);
     let entries = batch.nodes().into_iter().flatten().map(|node| count(node.length()).saturating_mul(ENTRY));
     let entries = entries.fold(0, u64::saturating_add);
@@ -97,9 +99,12 @@ fn of_batch(file: &mut (impl Read + Seek), batch: &RecordBatch, body: u64) -> Op
         let becomes = match batch.compression() {
             // What it becomes stands before it; less than nothing: it is as it is.
             Some(_) if length >= 8 => {
-                let at = at(file, body.checked_add(count(buffer.offset()))?, 8)?;
-                u64::try_from(i64::from_le_bytes(at.try_into().ok()?)).unwrap_or(length)
+                let said = body.checked_add(count(buffer.offset())).and_then(|start| at(file, start, 8));
+                let said = said.and_then(|said| Some(i64::from_le_bytes(said.try_into().ok()?)));
+                said.and_then(|said| u64::try_from(said).ok()).unwrap_or(length)
             }
+            // Nothing is longer than the file that it stands in.
+            _ if length > size => u64::MAX,
             _ => length,
         };
         bytes = bytes.saturating_add(becomes);

@@ -76,8 +76,9 @@ impl Table {
     }
 
     fn open_binary(path: &Path, format: &'static str, content: Content) -> Result<Self, PairsError> {
-        let file = crate::limits::open(path).map_err(|error| io_error(path, error))?;
         let ipc = matches!(content, Content::Ipc);
+        check_unpacked(path, if ipc { arrow_bytes } else { limits::parquet_bytes })?;
+        let file = crate::limits::open(path).map_err(|error| io_error(path, error))?;
         let (schema, features) = guard(path, format, || {
             if ipc {
                 let mut reader = IpcReader::new(file);
@@ -93,7 +94,6 @@ impl Table {
         })?;
         let columns = types(schema.iter_values());
         check_columns(path, &columns)?;
-        check_unpacked(path, if ipc { arrow_bytes } else { limits::parquet_bytes })?;
         Ok(Self {
             path: path.into(),
             columns: Columns(columns),
@@ -107,11 +107,11 @@ impl Table {
     }
 
     fn open_stream(path: &Path) -> Result<Self, PairsError> {
+        check_unpacked(path, arrow_bytes)?;
         let file = crate::limits::open(path).map_err(|error| io_error(path, error))?;
         let metadata = guard(path, "Arrow stream", || read_stream_metadata(&mut BufReader::new(file)))?;
         let columns = types(metadata.schema.iter_values());
         check_columns(path, &columns)?;
-        check_unpacked(path, arrow_bytes)?;
         let features = metadata.custom_schema_metadata.as_ref().and_then(features::of_arrow);
         Ok(Self {
             path: path.into(),
@@ -385,6 +385,14 @@ fn check_unpacked(path: &Path, becomes: fn(File) -> Option<u64>) -> Result<(), P
     let packed = file.metadata().map_or(0, |meta| meta.len());
     // What cannot be understood here, the reader says in its own words.
     let bytes = becomes(file).unwrap_or(0);
+    if bytes == u64::MAX {
+        return Err(damaged(
+            path,
+            "a table",
+            "its parts claim more than any file can hold",
+            "the file is damaged or was not written as its name says; write it again",
+        ));
+    }
     limits::unpacked(packed, bytes).map_err(|too_much| over(path, too_much))
 }
 

@@ -216,8 +216,9 @@ fn mutant(corpus: &[Vec<u8>], chance: &mut Chance) -> Vec<u8> {
 /// The fixtures that end so, and some lines for what has no files.
 fn corpus(endings: &[&str]) -> Vec<Vec<u8>> {
     let mut found: Vec<Vec<u8>> = Vec::new();
-    let mut folders =
-        vec![root().join("tests/fixtures/shapes"), root().join("data"), root().join("../shared/cases/files")];
+    let mut folders = ["tests/fixtures/shapes", "tests/fixtures/fuzz", "data", "../shared/cases/files"]
+        .map(|name| root().join(name))
+        .to_vec();
     while let Some(folder) = folders.pop() {
         let mut paths: Vec<PathBuf> =
             std::fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
