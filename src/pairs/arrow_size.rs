@@ -51,7 +51,10 @@ fn of_file(file: &mut (impl Read + Seek), size: u64) -> Option<u64> {
 fn of_stream(file: &mut (impl Read + Seek), size: u64) -> Option<u64> {
     let (mut start, mut total) = (0, 0_u64);
     while start + 8 <= size {
-        let (bytes, next) = message(file, start, size)?;
+        // What follows may be damaged; what came before it is read all the same.
+        let Some((bytes, next)) = message(file, start, size) else {
+            return (total > 0).then_some(total);
+        };
         total = total.saturating_add(bytes);
         match next {
             Some(next) if next > start => start = next,
