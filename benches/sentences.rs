@@ -12,7 +12,8 @@
 
 use wimhf::config::EmbedConfig;
 use wimhf::context::{Context, Observer};
-use wimhf::effects::{self, Sample, penalised};
+use wimhf::effects::table::LabelledSample;
+use wimhf::effects::{self, penalised};
 use wimhf::embed::{self, Hardware, embed_texts};
 use wimhf::matrix::Matrix;
 use wimhf::pairs::{self, Pairs, ReadOptions, Split};
@@ -267,24 +268,11 @@ fn auc(pairs: &Pairs, features: &Matrix, sides: &[Split]) -> String {
         let scale = square.sqrt().max(1e-9).recip();
         (0..features.rows()).for_each(|row| columns.row_mut(row)[j] = raw[row] * scale);
     }
-    let sample = |side: Split| {
-        let judgements = &pairs.judgements;
-        let used: Vec<usize> = (0..judgements.pair.len())
-            .filter(|&j| judgements.label[j] != 0.5 && !judgements.label[j].is_nan())
-            .filter(|&j| sides[judgements.pair[j] as usize] == side)
-            .collect();
-        let row: Vec<u32> = used.iter().map(|&j| judgements.pair[j]).collect();
-        let prompt = row.iter().map(|&pair| pairs.prompt_key[pair as usize]).collect();
-        Sample::new(
-            used.iter().map(|&j| f64::from(judgements.label[j])).collect(),
-            row.iter().map(|&pair| f64::from(pairs.length_delta[pair as usize])).collect(),
-            row.clone(),
-            &[prompt],
-        )
-    };
-    let (Ok(train), Ok(test)) = (sample(Split::Train), sample(Split::Test)) else {
+    let sample = |side: Split| LabelledSample::on(pairs, sides, &[side]).sample;
+    let (train, test) = (sample(Split::Train), sample(Split::Test));
+    if train.is_empty() || test.is_empty() {
         return "no labels".into();
-    };
+    }
     let mut best = String::new();
     for c in [0.003, 0.03] {
         let penalty = penalised::Penalty { c, ..penalised::Penalty::default() };

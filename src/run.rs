@@ -398,7 +398,12 @@ impl Run {
     pub fn source(&self) -> Result<Source, RunError> {
         let config = &self.manifest.config;
         let sources = dataset::locate(&self.sources(), &self.context, &mut ())?;
-        let (pairs, read) = pairs::read_all(&sources, &dataset::read_options(config))?;
+        let mut options = dataset::read_options(config);
+        // Runs of earlier versions took all pairs, and their settings do not say so.
+        if self.manifest.dataset.pairs_unique > options.max_pairs.saturating_mul(sources.len()) {
+            options.max_pairs = 0;
+        }
+        let (pairs, read) = pairs::read_all(&sources, &options)?;
         let pairs = pairs::canonical(pairs);
         let record = dataset::record(&read, &pairs);
         let same = record.fingerprint == self.manifest.dataset.fingerprint

@@ -236,7 +236,8 @@ fn load(
             Loaded { frame, shard_rows, kept: None }
         }
     };
-    match loaded.frame.height() {
+    // Rows that were left out are numbered, too.
+    match loaded.shard_rows.iter().sum::<usize>() {
         0 => Err(PairsError::Empty { path: path.to_owned() }),
         rows if rows >= (u32::MAX / 2) as usize => {
             Err(PairsError::TooManyRows { path: path.to_owned(), rows })

@@ -252,7 +252,7 @@ impl Table {
         }
     }
 
-    /// The same piece by piece, of about so many rows each; a file that is no Parquet is one piece.
+    /// The same piece by piece, of so many rows at most; a file that is no Parquet is one piece.
     pub fn pieces(
         &self,
         names: &[String],
@@ -269,19 +269,28 @@ impl Table {
             let metadata = ParquetReader::new(file).get_metadata()?.clone();
             Ok(metadata.row_groups.iter().map(|group| group.num_rows()).collect())
         })?;
-        let (mut start, mut bytes) = (0, 0);
+        // Small groups together: each piece opens the file again, and some writers make a group of every thousand rows.
+        let mut slices: Vec<(usize, usize)> = Vec::new();
+        let mut start = 0;
         for group in groups {
             for within in (0..group).step_by(rows.max(1)) {
-                let slice = (start + within, rows.min(group - within));
-                let file = open()?;
-                let piece = guard(&self.path, "Parquet", || {
-                    let reader = ParquetReader::new(file).with_columns(Some(names.to_vec()));
-                    reader.with_slice(Some(slice)).finish()?.select(names)
-                })?;
-                bytes = check_texts(&self.path, packed, bytes, &piece)?;
-                take(piece)?;
+                let part = rows.min(group - within);
+                match slices.last_mut() {
+                    Some((_, length)) if *length + part <= rows => *length += part,
+                    _ => slices.push((start + within, part)),
+                }
             }
             start += group;
+        }
+        let mut bytes = 0;
+        for slice in slices {
+            let file = open()?;
+            let piece = guard(&self.path, "Parquet", || {
+                let reader = ParquetReader::new(file).with_columns(Some(names.to_vec()));
+                reader.with_slice(Some(slice)).finish()?.select(names)
+            })?;
+            bytes = check_texts(&self.path, packed, bytes, &piece)?;
+            take(piece)?;
         }
         if start == 0 {
             return take(self.load(names)?);
