@@ -193,7 +193,7 @@ impl Part {
 /// That some rows were not taken, and how to have them.
 fn sampled_note(most: usize, rows: usize) -> String {
     format!(
-        "{} pairs are analysed, of {} rows: those whose texts have the lowest hashes, whatever the order of the rows \
+        "{} pairs of {} rows are analysed: a sample that is the same in whatever order the rows stand \
          (`--max-pairs 0` takes all of them)",
         thousands(most),
         thousands(rows)
