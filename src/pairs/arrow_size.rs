@@ -77,7 +77,8 @@ fn message(file: &mut (impl Read + Seek), start: u64, size: u64) -> Option<(u64,
         return Some((0, None));
     }
     if length > MAX_METADATA || from + length > size {
-        return None;
+        // The other reader takes what is there of it, and believes that.
+        return Some((u64::MAX, None));
     }
     let metadata = at(file, from, length)?;
     // What the strict reader does not understand the other one may, and take what it claims.
