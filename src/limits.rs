@@ -519,12 +519,36 @@ pub fn parquet_bytes(mut file: std::fs::File) -> Option<u64> {
         return Some(u64::MAX);
     }
     let reader = crate::panics::caught(|| SerializedFileReader::new(file)).ok()?.ok()?;
+    if crate::panics::caught(|| pages_claim_too_much(&reader)).unwrap_or(false) {
+        return Some(u64::MAX);
+    }
     let columns = reader.metadata().row_groups().iter().flat_map(|group| group.columns());
     let bytes = columns.map(|column| {
         let of = |number: i64| u64::try_from(number).unwrap_or(u64::MAX);
         of(column.uncompressed_size()).max(of(column.num_values()).saturating_mul(16))
     });
     Some(bytes.fold(0, u64::saturating_add))
+}
+
+/// Whether a page claims more values than its column has: readers take memory for them before they look. Only the headers
+/// of the pages are read; what cannot be understood is left to the reader.
+fn pages_claim_too_much(reader: &parquet::file::reader::SerializedFileReader<std::fs::File>) -> bool {
+    use parquet::file::reader::FileReader;
+    (0..reader.num_row_groups()).filter_map(|group| reader.get_row_group(group).ok()).any(|group| {
+        (0..group.num_columns()).any(|column| {
+            let most = u64::try_from(group.metadata().column(column).num_values()).unwrap_or(0);
+            let Ok(mut pages) = group.get_column_page_reader(column) else { return false };
+            while let Ok(Some(page)) = pages.peek_next_page() {
+                if page.num_levels.is_some_and(|levels| levels as u64 > most) {
+                    return true;
+                }
+                if pages.skip_next_page().is_err() {
+                    break;
+                }
+            }
+            false
+        })
+    })
 }
 
 /// The footer of a Parquet file.
