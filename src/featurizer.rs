@@ -4,7 +4,7 @@ use crate::context::Context;
 use crate::describe::presence::Firing;
 use crate::describe::sentence_features::SentenceModels;
 use crate::describe::{Feature, FeatureSource, Wording, beside, contrast, known::ConceptBank};
-use crate::embed::{Embedder, embed_texts};
+use crate::embed::Embedder;
 use crate::matrix::Matrix;
 use crate::pairs::Pairs;
 use crate::run::{Run, RunEmbedder, RunError};
@@ -100,9 +100,9 @@ impl SentenceReader {
         let text =
             |slot: usize| pairs.get(slot / 2).and_then(|pair| pair.get(slot % 2)).copied().unwrap_or("");
         let table = SentenceTable::of_texts(2 * pairs.len(), text);
-        let (vectors, _) =
-            embed_texts(self.embedder.as_ref(), table.len(), &|at| table.text(at), &self.context, &mut ())?;
-        let z = self.models.activations(&vectors)?;
+        let sentence = |at: usize| table.text(at);
+        let embedder = self.embedder.as_ref();
+        let (z, vectors) = self.models.read(table.len(), &sentence, embedder, &self.context, &mut ())?;
         let along = self.difference.as_ref().map(|sae| times(&vectors, &sae.encoder));
         let find = |pair: usize| -> [Places; 2] {
             let spans = [2 * pair, 2 * pair + 1].map(|slot| (split(text(slot)), table.of(slot)));

@@ -519,7 +519,7 @@ pub fn parquet_bytes(mut file: std::fs::File) -> Option<u64> {
         return Some(u64::MAX);
     }
     let reader = crate::panics::caught(|| SerializedFileReader::new(file)).ok()?.ok()?;
-    if crate::panics::caught(|| pages_claim_too_much(&reader)).unwrap_or(false) {
+    if crate::panics::caught(|| pages_claim_too_much(&reader)).unwrap_or(true) {
         return Some(u64::MAX);
     }
     let columns = reader.metadata().row_groups().iter().flat_map(|group| group.columns());
@@ -530,23 +530,25 @@ pub fn parquet_bytes(mut file: std::fs::File) -> Option<u64> {
     Some(bytes.fold(0, u64::saturating_add))
 }
 
-/// Whether a page claims more values than its column has: readers take memory for them before they look. Only the headers
-/// of the pages are read; what cannot be understood is left to the reader.
+/// Whether a page claims more values than its column has, or cannot be understood: readers that are less strict take memory
+/// for what is claimed before they look. Only the headers of the pages are read.
 fn pages_claim_too_much(reader: &parquet::file::reader::SerializedFileReader<std::fs::File>) -> bool {
     use parquet::file::reader::FileReader;
-    (0..reader.num_row_groups()).filter_map(|group| reader.get_row_group(group).ok()).any(|group| {
+    (0..reader.num_row_groups()).any(|group| {
+        let Ok(group) = reader.get_row_group(group) else { return true };
         (0..group.num_columns()).any(|column| {
             let most = u64::try_from(group.metadata().column(column).num_values()).unwrap_or(0);
-            let Ok(mut pages) = group.get_column_page_reader(column) else { return false };
-            while let Ok(Some(page)) = pages.peek_next_page() {
-                if page.num_levels.is_some_and(|levels| levels as u64 > most) {
-                    return true;
+            let Ok(mut pages) = group.get_column_page_reader(column) else { return true };
+            loop {
+                match pages.peek_next_page() {
+                    Ok(Some(page)) if page.num_levels.is_none_or(|levels| levels as u64 <= most) => {}
+                    Ok(None) => return false,
+                    _ => return true,
                 }
                 if pages.skip_next_page().is_err() {
-                    break;
+                    return true;
                 }
             }
-            false
         })
     })
 }

@@ -344,7 +344,7 @@ impl Run {
         let Some(dictionary) = dictionary else {
             return Err(RunError::OtherDictionary { path: self.path.clone(), data: self.data().to_owned() });
         };
-        let mut model = DictionaryModel::new(&dictionary);
+        let mut model = DictionaryModel::new(&dictionary, identity)?;
         model.only(&dictionary, &entries_of(&self.features));
         Ok(Some(model))
     }

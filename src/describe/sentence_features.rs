@@ -1,9 +1,13 @@
 //! The autoencoders that read sentences: learned here, and the dictionary's, applied to any texts.
 //!
 //! ```text
-//! sentence ──► embedder ──► v ──► dictionary ──► its features
-//!                            └──► v − what the dictionary makes of it ──► learned here
+//! sentence ──► embedder ──► learned here
+//!          └──► the dictionary's embedder ──► dictionary ──► its features
 //! ```
+//!
+//! The two embedders are one in a run with the boxed one. A dictionary belongs to the vectors that it was trained on and
+//! read with, so it brings its own embedder where a run has another: its names are as true there, and runs have the same
+//! features whatever their embedder.
 //!
 //! A sentence's activations depend on its own words alone, so a pair has the same features whatever it comes with.
 //!
@@ -16,7 +20,7 @@ use super::presence::Firing;
 use super::setting::NamedEntry;
 use crate::context::{Context, Observer};
 use crate::dictionary::{Dictionary, EntryKind};
-use crate::embed::{EmbedError, Embedder, embed_texts};
+use crate::embed::{BundledEmbedder, EmbedError, Embedder, embed_texts};
 use crate::matrix::Matrix;
 use crate::sae::{
     Compute, Control, Progress, SaeConfig, SaeError, SentenceSae, SparseRows, TrainReport, sentence_config,
@@ -63,7 +67,7 @@ pub enum SentenceError {
 pub struct SentenceModels {
     /// Learned on this dataset's sentences; `None` where there was nothing to learn from.
     pub learned: Option<SentenceSae>,
-    /// The dictionary, where there is one for the embedder.
+    /// The dictionary, where sentences are read.
     pub dictionary: Option<DictionaryModel>,
 }
 
@@ -74,6 +78,8 @@ pub struct DictionaryModel {
     pub sae: SentenceSae,
     /// Entries that are features of the run.
     pub used: Vec<u32>,
+    /// What embeds for it, where that is not the run's embedder.
+    own: Option<BundledEmbedder>,
 }
 
 impl SentenceModels {
@@ -87,17 +93,33 @@ impl SentenceModels {
         self.learned_features() + self.dictionary.as_ref().map_or(0, |dictionary| dictionary.used.len())
     }
 
-    /// Activations `[sentences, features]` of vectors `[sentences, dimensions]`.
+    /// Activations `[sentences, features]` of `count` sentences, and the vectors of `embedder`, `[sentences, dimensions]`.
     ///
     /// # Errors
-    /// [`SaeError::Dimensions`], [`SaeError::NotFinite`].
-    pub fn activations(&self, vectors: &Matrix) -> Result<SparseRows, SaeError> {
+    /// Where an embedder fails, or its vectors are not of the autoencoder's size or not finite.
+    pub fn read<'t>(
+        &self,
+        count: usize,
+        text: &dyn Fn(usize) -> &'t str,
+        embedder: &dyn Embedder,
+        context: &Context,
+        listener: &mut dyn Observer,
+    ) -> Result<(SparseRows, Matrix), SentenceError> {
+        let (vectors, _) = embed_texts(embedder, count, text, context, listener)?;
+        let own = self.dictionary.as_ref().and_then(|dictionary| dictionary.own.as_ref());
+        let own = own.map(|own| embed_texts(own, count, text, context, &mut ())).transpose()?;
+        let z = self.activations(&vectors, own.as_ref().map_or(&vectors, |(own, _)| own))?;
+        Ok((z, vectors))
+    }
+
+    /// Activations of vectors of the run's embedder and of the dictionary's.
+    fn activations(&self, vectors: &Matrix, for_dictionary: &Matrix) -> Result<SparseRows, SaeError> {
         let learned = match &self.learned {
             Some(learned) => learned.activations(vectors)?,
             None => SparseRows { indptr: vec![0; vectors.rows() + 1], ..SparseRows::default() },
         };
-        let Some(DictionaryModel { sae, used }) = &self.dictionary else { return Ok(learned) };
-        let all = sae.activations(vectors)?;
+        let Some(DictionaryModel { sae, used, .. }) = &self.dictionary else { return Ok(learned) };
+        let all = sae.activations(for_dictionary)?;
         let mut column = vec![None; sae.features()];
         for (at, &feature) in used.iter().enumerate() {
             if let Some(slot) = column.get_mut(feature as usize) {
@@ -141,8 +163,8 @@ impl SentenceModels {
         for from in (0..table.len()).step_by(BLOCK) {
             context.cancel.check().map_err(EmbedError::from)?;
             let count = BLOCK.min(table.len() - from);
-            let (vectors, _) = embed_texts(embedder, count, &|at| table.text(from + at), context, listener)?;
-            let block = self.activations(&vectors)?;
+            let text = |at: usize| table.text(from + at);
+            let (block, _) = self.read(count, &text, embedder, context, listener)?;
             let before = z.index.len();
             z.index.extend(block.index);
             z.value.extend(block.value);
@@ -152,10 +174,11 @@ impl SentenceModels {
     }
 }
 
-/// The dictionary in the program that reads the vectors of the embedder with this identity.
+/// The dictionary in the program that reads the vectors of the embedder with this identity, else the one that brings its
+/// own embedder.
 pub fn bundled_dictionary(identity: &str) -> Option<Dictionary> {
     // Its files were compiled in, and a test reads them: there is no damage to tell a user of.
-    Dictionary::bundled_for(identity).ok().flatten()
+    Dictionary::bundled_for(identity).ok().flatten().or_else(|| Dictionary::bundled().ok())
 }
 
 /// The named entries of a dictionary.
@@ -194,10 +217,14 @@ pub fn named_entries(dictionary: &Dictionary) -> Vec<NamedEntry> {
 }
 
 impl DictionaryModel {
-    /// A dictionary with all its named entries in use.
-    pub fn new(dictionary: &Dictionary) -> Self {
+    /// A dictionary with all its named entries in use, in a run whose embedder has this identity.
+    ///
+    /// # Errors
+    /// [`EmbedError::Model`] only where the program was built from damaged files.
+    pub fn new(dictionary: &Dictionary, identity: &str) -> Result<Self, EmbedError> {
         let used = named_entries(dictionary).into_iter().map(|entry| entry.number).collect();
-        Self { sae: dictionary.sae().clone(), used }
+        let own = (dictionary.card.embedder != identity).then(BundledEmbedder::load).transpose()?;
+        Ok(Self { sae: dictionary.sae().clone(), used, own })
     }
 
     /// With the entries of these ids alone in use, in their order.

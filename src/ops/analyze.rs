@@ -488,7 +488,7 @@ impl TrainedRun {
     }
 }
 
-/// The dictionary that comes with the program, where it reads this embedder's vectors and sentences are read at all.
+/// The dictionary that comes with the program, where sentences are read at all.
 pub(crate) fn dictionary(mode: SaeMode, embedder: &dyn Embedder) -> Option<Dictionary> {
     if mode == SaeMode::Difference {
         return None;
@@ -967,7 +967,8 @@ fn sentence_stage(
         "sentences",
         &(embed_print, settings, seed, &compute.backend, embedder.identity(), version),
     );
-    let dictionary = dictionary.map(DictionaryModel::new);
+    let model_of = |dictionary| DictionaryModel::new(dictionary, &embedder.identity());
+    let dictionary = dictionary.map(model_of).transpose()?;
     if settings.mode == SaeMode::Difference {
         return Ok((SentenceModels::default(), None, print));
     }

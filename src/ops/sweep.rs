@@ -599,7 +599,9 @@ impl Bench<'_> {
         let nothing = Matrix::zeros(self.pairs.pair_id.len(), 0);
         let (models, difference) = match model {
             Model::Sentences(model) => {
-                let dictionary = self.dictionary.map(DictionaryModel::new);
+                let identity = self.embedder.identity();
+                let model_of = |dictionary| DictionaryModel::new(dictionary, &identity);
+                let dictionary = self.dictionary.map(model_of).transpose()?;
                 (SentenceModels { learned: Some(model.clone()), dictionary }, nothing.clone())
             }
             Model::Difference(model) => (SentenceModels::default(), model.activations(self.deltas)?),

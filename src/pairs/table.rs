@@ -77,7 +77,7 @@ impl Table {
 
     fn open_binary(path: &Path, format: &'static str, content: Content) -> Result<Self, PairsError> {
         let ipc = matches!(content, Content::Ipc);
-        check_unpacked(path, if ipc { arrow_bytes } else { limits::parquet_bytes })?;
+        let is_understood = check_unpacked(path, if ipc { arrow_bytes } else { limits::parquet_bytes })?;
         let file = crate::limits::open(path).map_err(|error| io_error(path, error))?;
         let (schema, features) = guard(path, format, || {
             if ipc {
@@ -92,6 +92,9 @@ impl Table {
                 Ok((schema, pairs.and_then(|pair| pair.value.clone())))
             }
         })?;
+        if !is_understood {
+            return Err(unbelievable(path));
+        }
         let columns = types(schema.iter_values());
         check_columns(path, &columns)?;
         Ok(Self {
@@ -107,9 +110,12 @@ impl Table {
     }
 
     fn open_stream(path: &Path) -> Result<Self, PairsError> {
-        check_unpacked(path, arrow_bytes)?;
+        let is_understood = check_unpacked(path, arrow_bytes)?;
         let file = crate::limits::open(path).map_err(|error| io_error(path, error))?;
         let metadata = guard(path, "Arrow stream", || read_stream_metadata(&mut BufReader::new(file)))?;
+        if !is_understood {
+            return Err(unbelievable(path));
+        }
         let columns = types(metadata.schema.iter_values());
         check_columns(path, &columns)?;
         let features = metadata.custom_schema_metadata.as_ref().and_then(features::of_arrow);
@@ -388,21 +394,27 @@ fn check_texts(path: &Path, packed: u64, before: u64, frame: &DataFrame) -> Resu
     Ok(bytes)
 }
 
-/// Looks at how large a file says that it becomes, before it does.
-fn check_unpacked(path: &Path, becomes: fn(File) -> Option<u64>) -> Result<(), PairsError> {
+/// Looks at how large a file says that it becomes, before it does; whether that could be understood. Where it cannot, the
+/// reader of the columns' names says why in its own words; where that one sees nothing wrong, [`unbelievable`] is what it is.
+fn check_unpacked(path: &Path, becomes: fn(File) -> Option<u64>) -> Result<bool, PairsError> {
     let file = open_plain(path)?;
     let packed = file.metadata().map_or(0, |meta| meta.len());
-    // What cannot be understood here, the reader says in its own words.
-    let bytes = becomes(file).unwrap_or(0);
+    let Some(bytes) = becomes(file) else { return Ok(false) };
     if bytes == u64::MAX {
-        return Err(damaged(
-            path,
-            "a table",
-            "its parts claim more than any file can hold",
-            "the file is damaged or was not written as its name says; write it again",
-        ));
+        return Err(unbelievable(path));
     }
-    limits::unpacked(packed, bytes).map_err(|too_much| over(path, too_much))
+    limits::unpacked(packed, bytes).map_err(|too_much| over(path, too_much))?;
+    Ok(true)
+}
+
+/// A file that says of its own parts what cannot be.
+fn unbelievable(path: &Path) -> PairsError {
+    damaged(
+        path,
+        "a table",
+        "its parts claim more than any file can hold",
+        "the file is damaged or was not written as its name says; write it again",
+    )
 }
 
 /// Columns of a text of separated fields that only its own reader takes as it is meant.
