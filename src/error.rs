@@ -349,9 +349,15 @@ impl Kind for RelabelError {
 impl Kind for RelabelFailure {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Range { .. } | Self::OnlyProposed(_) | Self::Decided { .. } | Self::DecidedAndMarked => {
-                ErrorKind::Input
-            }
+            Self::Range { .. }
+            | Self::OnlyProposed(_)
+            | Self::Decided { .. }
+            | Self::DecidedAndMarked
+            | Self::NotReviewed(_)
+            | Self::NoOut(_)
+            | Self::OwnPairs { .. }
+            | Self::Stream { .. } => ErrorKind::Input,
+            Self::Embed(error) => error.kind(),
             Self::Relabel(error) => error.kind(),
             Self::Open(error) => error.kind(),
             Self::Language(error) => error.kind(),

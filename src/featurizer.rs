@@ -230,9 +230,34 @@ impl Featurizer {
     pub fn activations(&self, pairs: &Pairs, deltas: &Matrix) -> Result<Matrix, RunError> {
         let firing = self.sentences.fire(SentenceTable::of_pairs(pairs))?;
         let (graded, _) = firing.differences(&self.sentences.clear);
+        self.with_the_rest(&graded, pairs, deltas)
+    }
+
+    /// What statements rest on, `[pairs, features]`: see [`Run::stated`], which it is for the run's own pairs.
+    ///
+    /// # Errors
+    /// As for [`Self::activations`].
+    pub fn stated(&self, pairs: &Pairs, deltas: &Matrix) -> Result<Matrix, RunError> {
+        let reader = &self.sentences;
+        let firing = reader.fire(SentenceTable::of_pairs(pairs))?;
+        let (mut graded, _) = firing.differences(&reader.clear);
+        let (there, named) = (firing.where_worded(&reader.wording, &reader.clear), reader.wording.features());
+        if !named.is_empty() {
+            let rows = graded.values.chunks_exact_mut(graded.cols.max(1));
+            for (row, there) in rows.zip(there.chunks_exact(named.len())) {
+                for (&feature, &there) in named.iter().zip(there) {
+                    row[feature as usize] = f32::from(there);
+                }
+            }
+        }
+        self.with_the_rest(&graded, pairs, deltas)
+    }
+
+    /// The features of sentences and all others, in their order.
+    fn with_the_rest(&self, graded: &Matrix, pairs: &Pairs, deltas: &Matrix) -> Result<Matrix, RunError> {
         let known = self.bank.measure(pairs, &mut |_| ());
         let themes = contrast::read(pairs, &self.themes);
-        Ok(beside(&beside(&self.arranged(&graded, &self.differences(deltas)?), &known), &themes))
+        Ok(beside(&beside(&self.arranged(graded, &self.differences(deltas)?), &known), &themes))
     }
 
     /// The same where only the vectors are known: 0 for every feature but those of the autoencoder over differences.

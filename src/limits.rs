@@ -553,12 +553,15 @@ fn pages_claim_too_much(reader: &parquet::file::reader::SerializedFileReader<std
     })
 }
 
-/// The footer of a Parquet file.
+/// The footer of a Parquet file; `None` where there is none.
 fn footer_of(file: &mut std::fs::File) -> Option<Vec<u8>> {
     use std::io::{Seek, SeekFrom};
     let end = file.seek(SeekFrom::End(-8)).ok()?;
     let mut tail = [0; 8];
     file.read_exact(&mut tail).ok()?;
+    if !tail.ends_with(b"PAR1") {
+        return None;
+    }
     let length = u64::from(u32::from_le_bytes(*tail.first_chunk::<4>()?));
     file.seek(SeekFrom::Start(end.checked_sub(length)?)).ok()?;
     let mut footer = Vec::new();

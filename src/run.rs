@@ -16,7 +16,7 @@ use crate::effects::table::EffectTable;
 use crate::embed::{self, BundledEmbedder, EmbedError, Embedder, Embedding, Hardware, Recipe, Spec};
 use crate::hub::HubError;
 use crate::matrix::Matrix;
-use crate::pairs::{self, Layout, Pairs, Split};
+use crate::pairs::{self, Layout, Pairs, PairsError, ReadOptions, Split};
 use crate::sae::{self, DeviceChoice, Sae, SaeCard, SaeError, SentenceSae};
 use crate::store::output::{self, Kind, Output, OutputError};
 use crate::store::{Manifest, StoreError, read_json, read_matrix, read_matrix_rows};
@@ -178,6 +178,8 @@ pub struct Source {
     pub mean_labels: Vec<f32>,
     /// Where the pairs stand in the dataset's files.
     pub layout: Layout,
+    /// Rows of these files that were read; the others were beyond the most that are taken.
+    pub rows_read: usize,
 }
 
 /// The embedder of a run and what of a pair it embeds.
@@ -413,7 +415,32 @@ impl Run {
         }
         let (sides, _) = pairs::split(&pairs, config.split.shares, config.seed)?;
         let mean_labels = pairs::mean_labels(&pairs);
-        Ok(Source { pairs, sides, mean_labels, layout: read.layout })
+        Ok(Source { pairs, sides, mean_labels, layout: read.layout, rows_read: read.pairs_read })
+    }
+
+    /// Other pairs, read as the run's were where they have its columns: all of them, and none was used to find anything.
+    ///
+    /// # Errors
+    /// Where they cannot be read.
+    pub fn other_source(&self, data: &str, observer: &mut dyn Observer) -> Result<Source, RunError> {
+        let config = &self.manifest.config;
+        let sources = dataset::locate(&[data.to_owned()], &self.context, observer)?;
+        let of_run = dataset::read_options(config);
+        let bare = ReadOptions { max_pairs: 0, seed: config.seed, ..ReadOptions::default() };
+        let options = ReadOptions { max_pairs: 0, group_columns: Vec::new(), ..of_run };
+        let (pairs, read) = match pairs::read_all(&sources, &options) {
+            // Vectors of their own cannot be done without.
+            Err(PairsError::NoColumn { flag, .. }) if flag != "--embedding-columns" => pairs::read_all(
+                &sources,
+                &ReadOptions { embedding_columns: options.embedding_columns, ..bare },
+            )?,
+            read => read?,
+        };
+        read.notes.iter().for_each(|note| observer.note(note));
+        let pairs = pairs::canonical(pairs);
+        let sides = vec![Split::Test; pairs.pair_id.len()];
+        let mean_labels = pairs::mean_labels(&pairs);
+        Ok(Source { pairs, sides, mean_labels, layout: read.layout, rows_read: read.pairs_read })
     }
 
     /// The deltas that the autoencoder saw, `[pairs, dimensions]`: the user's own, or the run's.

@@ -95,7 +95,7 @@ impl Firing {
     /// Where features that are named by phrases are present, `[pairs, named features]`: in A alone (1) where a sentence of A
     /// in which it is clear has one of them, and none stands anywhere in B; in B alone (−1) likewise; else 0. Whoever reads
     /// the words finds them.
-    pub(super) fn where_worded(&self, wording: &Wording, clear: &[f32]) -> Vec<i8> {
+    pub(crate) fn where_worded(&self, wording: &Wording, clear: &[f32]) -> Vec<i8> {
         let (pairs, named) = (self.pairs(), wording.features());
         if named.is_empty() {
             return Vec::new();

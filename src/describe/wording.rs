@@ -37,7 +37,7 @@ impl Wording {
     }
 
     /// The features that are named by phrases, ascending.
-    pub(super) fn features(&self) -> Vec<u32> {
+    pub(crate) fn features(&self) -> Vec<u32> {
         let mut all: Vec<u32> = self.named.values().flatten().copied().collect();
         all.sort_unstable();
         all.dedup();

@@ -1,23 +1,114 @@
-//! Whether the lists that a Parquet file's footer claims can stand in it.
+//! Whether a Parquet file's footer is what a footer is, and the lists that it claims can stand in it.
 //!
 //! Readers take memory for a list by the number of entries that it claims; a footer of two kilobytes that claimed half a
 //! milliard ended the process. An entry has a byte at least, so that a list can claim no more than there are bytes left.
+//! And they read what a field's number promises, whatever its type says, so that a number that stands where a list should is
+//! read as one: here every field has to have its type.
 
 /// Structures in structures; a schema's metadata have five or six.
 const DEEPEST: usize = 32;
 
-/// Walks over Thrift's compact encoding of one structure. `false`: a list claims more entries than there are bytes. What
-/// cannot be understood is left to the reader, which stops there, too.
+/// Thrift's types in its compact encoding; a truth is 1 or 2, numbers of 2, 4 and 8 bytes look the same.
+const BYTE: u8 = 3;
+const NUMBERS: std::ops::RangeInclusive<u8> = 4..=6;
+const DOUBLE: u8 = 7;
+const BINARY: u8 = 8;
+const LIST: u8 = 9;
+const STRUCTURE: u8 = 12;
+
+/// Structures of a footer.
+#[derive(Clone, Copy)]
+enum Kind {
+    File,
+    Schema,
+    Logical,
+    Decimal,
+    Time,
+    Unit,
+    Integer,
+    Group,
+    Sorting,
+    Column,
+    Metadata,
+    Statistics,
+    Encoding,
+    Sizes,
+    Places,
+    KeyValue,
+    Order,
+    /// One that no reader looks into.
+    Other,
+}
+
+/// What a field has to be.
+enum Field {
+    Truth,
+    Byte,
+    Number,
+    Binary,
+    Structure(Kind),
+    Structures(Kind),
+    Numbers,
+    Binaries,
+    /// A field that readers do not know: its type says how it is passed over.
+    Unknown,
+}
+
+/// The field of this number, as `parquet.thrift` has it.
+fn field(of: Kind, number: i64) -> Field {
+    match (of, number) {
+        (Kind::File, 1 | 3)
+        | (Kind::Schema, 1..=3 | 5..=9)
+        | (Kind::Group, 2 | 3 | 5..=7)
+        | (Kind::Column, 2 | 4..=7)
+        | (Kind::Metadata, 1 | 4..=7 | 9..=11 | 14 | 15)
+        | (Kind::Statistics, 3 | 4)
+        | (Kind::Sorting | Kind::Sizes, 1)
+        | (Kind::Decimal, 1 | 2)
+        | (Kind::Encoding, 1..=3) => Field::Number,
+        (Kind::File, 6 | 9)
+        | (Kind::Schema, 4)
+        | (Kind::Column, 1 | 9)
+        | (Kind::Statistics, 1 | 2 | 5 | 6)
+        | (Kind::KeyValue, 1 | 2) => Field::Binary,
+        (Kind::Sorting, 2 | 3) | (Kind::Statistics, 7 | 8) | (Kind::Time, 1) | (Kind::Integer, 2) => {
+            Field::Truth
+        }
+        (Kind::Integer, 1) => Field::Byte,
+        (Kind::Schema, 10) => Field::Structure(Kind::Logical),
+        (Kind::Logical, 5) => Field::Structure(Kind::Decimal),
+        (Kind::Logical, 7 | 8) => Field::Structure(Kind::Time),
+        (Kind::Logical, 10) => Field::Structure(Kind::Integer),
+        (Kind::Time, 2) => Field::Structure(Kind::Unit),
+        (Kind::Column, 3) => Field::Structure(Kind::Metadata),
+        (Kind::Metadata, 12) => Field::Structure(Kind::Statistics),
+        (Kind::Metadata, 16) => Field::Structure(Kind::Sizes),
+        (Kind::Metadata, 17) => Field::Structure(Kind::Places),
+        (Kind::Logical | Kind::Unit | Kind::Order, _)
+        | (Kind::File | Kind::Column, 8)
+        | (Kind::Places, 1) => Field::Structure(Kind::Other),
+        (Kind::File, 2) => Field::Structures(Kind::Schema),
+        (Kind::File, 4) => Field::Structures(Kind::Group),
+        (Kind::File, 5) | (Kind::Metadata, 8) => Field::Structures(Kind::KeyValue),
+        (Kind::File, 7) => Field::Structures(Kind::Order),
+        (Kind::Group, 1) => Field::Structures(Kind::Column),
+        (Kind::Group, 4) => Field::Structures(Kind::Sorting),
+        (Kind::Metadata, 13) => Field::Structures(Kind::Encoding),
+        (Kind::Metadata, 2) | (Kind::Sizes, 2 | 3) | (Kind::Places, 2) => Field::Numbers,
+        (Kind::Metadata, 3) => Field::Binaries,
+        _ => Field::Unknown,
+    }
+}
+
+/// Walks over a footer in Thrift's compact encoding. `false`: it is none, or a list in it claims more entries than there are
+/// bytes.
 pub(super) fn fits(bytes: &[u8]) -> bool {
-    let mut walk = Walk { bytes, at: 0, claims_too_much: false };
-    walk.structure(0);
-    !walk.claims_too_much
+    Walk { bytes, at: 0 }.structure(Kind::File, 0).is_some()
 }
 
 struct Walk<'a> {
     bytes: &'a [u8],
     at: usize,
-    claims_too_much: bool,
 }
 
 impl Walk<'_> {
@@ -44,65 +135,79 @@ impl Walk<'_> {
         (self.at <= self.bytes.len()).then_some(())
     }
 
-    /// Notes a claim of so many entries.
-    fn claim(&mut self, count: u64) -> Option<()> {
-        let left = self.bytes.len().saturating_sub(self.at) as u64;
-        self.claims_too_much |= count > left;
-        (count <= left).then_some(())
+    fn binary(&mut self) -> Option<()> {
+        let length = self.number()?;
+        self.skip(length)
     }
 
-    fn structure(&mut self, depth: usize) -> Option<()> {
+    fn structure(&mut self, of: Kind, depth: usize) -> Option<()> {
         if depth > DEEPEST {
             return None;
         }
+        let mut number = 0_i64;
         loop {
             let head = self.byte()?;
-            let kind = head & 0x0f;
-            if kind == 0 {
+            let wire = head & 0x0f;
+            if wire == 0 {
                 return Some(());
             }
-            if head >> 4 == 0 {
-                self.number()?;
-            }
-            // The value of a truth stands in its kind.
-            if !matches!(kind, 1 | 2) {
-                self.value(kind, depth)?;
+            number = match head >> 4 {
+                0 => {
+                    let whole = self.number()?;
+                    i64::try_from(whole >> 1).ok()? ^ -i64::try_from(whole & 1).ok()?
+                }
+                step => number + i64::from(step),
+            };
+            match (field(of, number), wire) {
+                // Its value stands in its type.
+                (Field::Truth, 1 | 2) => {}
+                (Field::Byte, BYTE) => self.skip(1)?,
+                (Field::Number, wire) if NUMBERS.contains(&wire) => drop(self.number()?),
+                (Field::Binary, BINARY) => self.binary()?,
+                (Field::Structure(kind), STRUCTURE) => self.structure(kind, depth + 1)?,
+                (Field::Structures(kind), LIST) => {
+                    let count = self.list(|wire| wire == STRUCTURE)?.0;
+                    (0..count).try_for_each(|_| self.structure(kind, depth + 1))?;
+                }
+                (Field::Numbers, LIST) => {
+                    let count = self.list(|wire| NUMBERS.contains(&wire))?.0;
+                    (0..count).try_for_each(|_| self.number().map(drop))?;
+                }
+                (Field::Binaries, LIST) => {
+                    let count = self.list(|wire| wire == BINARY)?.0;
+                    (0..count).try_for_each(|_| self.binary())?;
+                }
+                (Field::Unknown, 1 | 2) => {}
+                (Field::Unknown, wire) => self.value(wire, depth)?,
+                _ => return None,
             }
         }
     }
 
-    fn value(&mut self, kind: u8, depth: usize) -> Option<()> {
-        match kind {
-            1..=3 => self.skip(1),
-            4..=6 => self.number().map(drop),
-            7 => self.skip(8),
-            8 => {
-                let length = self.number()?;
-                self.skip(length)
+    /// How many entries a list has, and of what type; there has to be a byte for each.
+    fn list(&mut self, is_right: impl Fn(u8) -> bool) -> Option<(u64, u8)> {
+        let head = self.byte()?;
+        let count = match head >> 4 {
+            15 => self.number()?,
+            few => u64::from(few),
+        };
+        let left = self.bytes.len().saturating_sub(self.at) as u64;
+        // An empty one may be of no type.
+        (count <= left && (count == 0 || is_right(head & 0x0f))).then_some((count, head & 0x0f))
+    }
+
+    fn value(&mut self, wire: u8, depth: usize) -> Option<()> {
+        match wire {
+            BYTE => self.skip(1),
+            wire if NUMBERS.contains(&wire) => self.number().map(drop),
+            DOUBLE => self.skip(8),
+            BINARY => self.binary(),
+            STRUCTURE => self.structure(Kind::Other, depth + 1),
+            LIST if depth < DEEPEST => {
+                let (count, wire) = self.list(|wire| wire > 2)?;
+                (0..count).try_for_each(|_| self.value(wire, depth + 1))
             }
-            9 | 10 => {
-                let head = self.byte()?;
-                let count = match head >> 4 {
-                    15 => self.number()?,
-                    few => u64::from(few),
-                };
-                self.claim(count)?;
-                (0..count).try_for_each(|_| self.value(head & 0x0f, depth + 1))
-            }
-            11 => {
-                let count = self.number()?;
-                if count == 0 {
-                    return Some(());
-                }
-                let kinds = self.byte()?;
-                self.claim(count)?;
-                (0..count).try_for_each(|_| {
-                    self.value(kinds >> 4, depth + 1)?;
-                    self.value(kinds & 0x0f, depth + 1)
-                })
-            }
-            12 => self.structure(depth + 1),
-            13 => self.skip(16),
+            // Sets, maps and lists of truths are in no footer.
             _ => None,
         }
     }
@@ -119,9 +224,36 @@ mod tests {
         // Two claimed where one byte is left; half a milliard.
         assert!(!fits(&[0x29, 0x3c, 0x00, 0x00]));
         assert!(!fits(&[0x29, 0xfc, 0xff, 0xff, 0xff, 0xff, 0x01, 0x00, 0x00]));
-        // In a structure in a list.
-        assert!(!fits(&[0x29, 0x1c, 0x19, 0xf5, 0xff, 0xff, 0x03, 0x00, 0x00]));
-        // What is cut short is the reader's to tell.
-        assert!(fits(&[0x29]) && fits(&[]) && fits(&[0x18, 0x7f]));
+        // In a field that readers do not know.
+        assert!(fits(&[0xa9, 0x15, 0x02, 0x00]) && !fits(&[0xa9, 0xf5, 0xff, 0xff, 0x03, 0x00, 0x00]));
+        // A number where the list of columns should be.
+        assert!(!fits(&[0x25, 0x02, 0x00]));
+        // What is cut short.
+        assert!(!fits(&[0x29]) && !fits(&[]) && !fits(&[0x18, 0x7f]));
+    }
+
+    #[test]
+    fn footers_of_every_writer_at_hand_fit() {
+        let folders = ["data", "tests/fixtures/shapes", "../shared/data", "../shared/cases/files"];
+        let mut read = 0;
+        for folder in folders {
+            let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+            for file in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+                let path = file.path();
+                if path.extension().is_none_or(|ending| ending != "parquet") {
+                    continue;
+                }
+                let Ok(reader) =
+                    parquet::file::reader::SerializedFileReader::new(std::fs::File::open(&path).unwrap())
+                else {
+                    continue;
+                };
+                drop(reader);
+                let footer = super::super::footer_of(&mut std::fs::File::open(&path).unwrap());
+                assert!(footer.is_some_and(|footer| fits(&footer)), "{}", path.display());
+                read += 1;
+            }
+        }
+        assert!(read >= 3, "{read}");
     }
 }

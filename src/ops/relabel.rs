@@ -1,15 +1,19 @@
 //! Labels that go against a rule or are unsafe, marked with a reason each, changed, and taken back.
 
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::contexts::{self, ContextsError};
 use super::models::{CostEstimate, ModelRequest, NamedModel};
 use crate::context::Observer;
 use crate::describe::known::ConceptBankError;
+use crate::embed::EmbedError;
 use crate::export::{decisions, trl};
+use crate::featurizer::Featurizer;
 use crate::llm::chat::LanguageError;
 use crate::llm::open::{OpenError, Role};
 use crate::llm::which::Which;
+use crate::matrix::Matrix;
 use crate::pairs::rewrite::{self, Action, RewriteError, Undone, Written};
 use crate::relabel::evaluate::{self, Table};
 use crate::relabel::preview::{self, Preview};
@@ -19,6 +23,7 @@ use crate::relabel::unsafe_content::Reader;
 use crate::relabel::{self, Decisions, RelabelError, Settings, confirm};
 use crate::report;
 use crate::run::{Run, RunError, Source};
+use crate::sae::DeviceChoice;
 use crate::store::output::{Kind, Output};
 use crate::store::{SCHEMA_VERSION, StoreError, write_bytes, write_json};
 
@@ -28,6 +33,9 @@ const PAIRS_PER_CALL: usize = 5;
 /// What is to be changed, and how.
 #[derive(Debug, Clone)]
 pub struct RelabelRequest {
+    /// Other data than the run's own whose labels are changed by the run's features: a file, a folder, a set of the Hub, or
+    /// `-` for an Arrow IPC stream on stdin, whose outcome goes to stdout where no `out` is given.
+    pub data: Option<String>,
     /// `FEATURE:prefer` where the response with more of it should win, `FEATURE:avoid` where it should not.
     pub rules: Vec<String>,
     /// A file of rules with conditions (TOML).
@@ -66,6 +74,7 @@ pub struct RelabelRequest {
 impl Default for RelabelRequest {
     fn default() -> Self {
         Self {
+            data: None,
             rules: Vec::new(),
             rules_file: None,
             safety: false,
@@ -141,11 +150,39 @@ pub enum RelabelFailure {
         /// Decisions that have no row in the new one.
         lost: usize,
     },
+    /// A review is of the run's own pairs.
+    #[error(
+        "a review is laid before you of the run's own pairs alone, and of `{0}` nothing says what is to be done\nhint: `--action flip` (or drop, tie, weight), or `--dry-run`"
+    )]
+    NotReviewed(String),
+    /// Other data have to be written somewhere.
+    #[error("nothing says where the changed rows of `{0}` go\nhint: `--out cleaned.parquet`, or `--dry-run`")]
+    NoOut(String),
+    /// What is not known of other data.
+    #[error("{what} of the run's own pairs, and `{data}` holds others\nhint: {hint}")]
+    OwnPairs {
+        /// The option, and that it speaks.
+        what: &'static str,
+        /// The data.
+        data: String,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// Stdin or stdout failed.
+    #[error("cannot {action}: {}\nhint: TMPDIR names the folder for temporary files", crate::limits::said(.source))]
+    Stream {
+        /// What was being done.
+        action: &'static str,
+        /// The system's reason.
+        source: std::io::Error,
+    },
     /// Two sources of decisions.
     #[error(
         "`--decisions` carries out what a person decided, so nothing else can be marked\nhint: leave out `--rule`, `--rules`, `--preset`, `--judge`, `--top` and `--min-score`"
     )]
     DecidedAndMarked,
+    #[error(transparent)]
+    Embed(#[from] EmbedError),
     #[error(transparent)]
     Relabel(#[from] RelabelError),
     #[error(transparent)]
@@ -220,6 +257,7 @@ pub fn relabel(
         run.may_write(file, "--trl", if lines { Kind::JsonLines } else { Kind::Parquet }, request.force)?;
     }
     let proposed = proposed(request)?;
+    let spool = request.data.as_deref().map(|data| other(run, request, data, proposed)).transpose()?;
     let judge =
         request.judge.resolve(&run.manifest.config.describe.language, Role::Judge, request.dry_run)?;
     let mut settings = settings(run, request)?;
@@ -232,11 +270,20 @@ pub fn relabel(
         settings.preset_score = relabel::WORTH_ASKING;
     }
     let reader = Reader::new(request.cues.as_deref())?;
-    let source = run.source()?;
+    let (source, activations) = match &spool {
+        Some(spool) => read_other(run, &spool.data, observer)?,
+        None => (run.source()?, run.stated()?),
+    };
+    if let Some(data) = request.data.as_ref().filter(|_| settings.rules.iter().any(|r| r.context.is_some())) {
+        return Err(RelabelFailure::OwnPairs {
+            what: "a rule holds in a kind of request, and these are known",
+            data: data.clone(),
+            hint: "leave the rule's `context` out, or analyze the data first",
+        });
+    }
     for (id, inside) in settings.rules.iter_mut().filter_map(|rule| rule.context.as_mut()) {
         *inside = contexts::named(run, &source.pairs, id)?.inside.into();
     }
-    let activations = run.stated()?;
     let mut decisions = match &request.decisions {
         Some(file) => decided(file, &source)?,
         None => relabel::decide(run, &source, &activations, &settings, &reader)?,
@@ -272,10 +319,87 @@ pub fn relabel(
         if proposed {
             propose(run, request.force, &mut done)?;
         } else {
-            write(run, request, &changes, &mut done)?;
+            write(run, request, spool.as_ref(), &changes, &mut done)?;
         }
     }
     Ok(done)
+}
+
+/// Bytes of a stream that are put aside before somebody is asked whether to go on.
+const SPOOLED: u64 = 16 << 20;
+
+/// Other data, and where the outcome is written first: in `folder` where it then goes to stdout.
+struct Spool {
+    /// As it can be read again and again.
+    data: String,
+    /// `None` where no file of ours is needed.
+    folder: Option<tempfile::TempDir>,
+}
+
+/// Refuses what is only possible with the run's own pairs; puts a stream aside, since it is read more than once: the strongest
+/// of all rows has to be known before the first one is changed.
+fn other(run: &Run, request: &RelabelRequest, data: &str, proposed: bool) -> Result<Spool, RelabelFailure> {
+    let own = |what, hint| Err(RelabelFailure::OwnPairs { what, data: data.to_owned(), hint });
+    if request.decisions.is_some() {
+        return own("`--decisions` holds decisions", "leave it out");
+    }
+    if request.evaluate.is_some() {
+        return own("`--evaluate` trains reward models", "leave it out, or analyze the data first");
+    }
+    if proposed && !request.dry_run {
+        return Err(RelabelFailure::NotReviewed(data.to_owned()));
+    }
+    let is_stream = data == "-";
+    if let Some(out) = &request.out {
+        let inputs = [PathBuf::from(data)];
+        let (kind, force) = (Kind::Dataset, request.force);
+        let output = Output { path: out, flag: "--out", kind, run: Some(&run.path), inputs: &inputs, force };
+        output.check().map_err(RunError::from)?;
+    } else if !is_stream && request.trl.is_none() && !request.dry_run {
+        return Err(RelabelFailure::NoOut(data.to_owned()));
+    }
+    if !is_stream {
+        return Ok(Spool { data: data.to_owned(), folder: None });
+    }
+    let failed = |source| RelabelFailure::Stream { action: "put the stream on stdin aside", source };
+    let folder = tempfile::tempdir().map_err(failed)?;
+    let path = folder.path().join("stdin.arrow");
+    let mut file = std::fs::File::create(&path).map_err(failed)?;
+    let mut stdin = std::io::stdin().lock();
+    while std::io::copy(&mut stdin.by_ref().take(SPOOLED), &mut file).map_err(failed)? > 0 {
+        run.context.cancel.check().map_err(EmbedError::from)?;
+    }
+    Ok(Spool { data: path.display().to_string(), folder: Some(folder) })
+}
+
+/// Other pairs and what statements rest on, `[pairs, features]`.
+fn read_other(
+    run: &Run,
+    data: &str,
+    observer: &mut dyn Observer,
+) -> Result<(Source, Matrix), RelabelFailure> {
+    let source = run.other_source(data, observer)?;
+    let featurizer = Featurizer::of(run, DeviceChoice::Auto)?;
+    let Some(deltas) = featurizer.deltas(&source.pairs)? else {
+        return Err(RelabelFailure::OwnPairs {
+            what: "the vectors are",
+            data: data.to_owned(),
+            hint: "add the columns of `--embedding-columns`",
+        });
+    };
+    let activations = featurizer.stated(&source.pairs, &deltas)?;
+    Ok((source, activations))
+}
+
+/// Sends a file to stdout; whoever reads may have enough before its end.
+fn to_stdout(path: &Path) -> Result<(), RelabelFailure> {
+    let failed = |source| RelabelFailure::Stream { action: "write to stdout", source };
+    let mut file = std::fs::File::open(path).map_err(failed)?;
+    let mut out = std::io::stdout().lock();
+    match std::io::copy(&mut file, &mut out).and_then(|_| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(failed(error)),
+        _ => Ok(()),
+    }
 }
 
 /// Whether the marks are only laid before a person. A rule of the user's own says which response should win, and a file
@@ -289,8 +413,13 @@ fn proposed(request: &RelabelRequest) -> Result<bool, RelabelFailure> {
     let file = match (&request.out, &request.trl) {
         (Some(_), _) => Some("--out"),
         (None, Some(_)) => Some("--trl"),
-        (None, None) => None,
+        // The stream that goes on is a file of its own for the outcome.
+        (None, None) => (request.data.as_deref() == Some("-")).then_some("-"),
     };
+    if let (Some(data), None, true, false) = (&request.data, request.action, request.safety, request.dry_run)
+    {
+        return Err(RelabelFailure::NotReviewed(data.clone()));
+    }
     match (request.action, request.safety, file) {
         (Some(_), _, _) | (None, false, Some(_)) => Ok(false),
         (None, true, Some(flag)) if !request.dry_run => Err(RelabelFailure::OnlyProposed(flag)),
@@ -419,13 +548,21 @@ fn confirmed(
 fn write(
     run: &Run,
     request: &RelabelRequest,
+    other: Option<&Spool>,
     changes: &rewrite::Changes,
     done: &mut Relabelled,
 ) -> Result<(), RelabelFailure> {
-    let folder = folder(run)?;
     let layout = &done.source.layout;
-    let out = request.out.clone().unwrap_or_else(|| default_out(&folder, run.data(), layout.files.len()));
-    let only_trl = layout.files.is_empty() && request.trl.is_some();
+    // Into the run goes what is said of its own pairs.
+    let own = other.is_none().then(|| folder(run)).transpose()?;
+    let streamed = other.and_then(|other| other.folder.as_ref()).filter(|_| request.out.is_none());
+    let out = match (&request.out, &own, streamed) {
+        (Some(out), ..) => out.clone(),
+        (None, Some(folder), _) => default_out(folder, run.data(), layout.files.len()),
+        (None, None, Some(folder)) => folder.path().join("stdout.arrow"),
+        (None, None, None) => PathBuf::new(),
+    };
+    let only_trl = (layout.files.is_empty() || out.as_os_str().is_empty()) && request.trl.is_some();
     let written = if only_trl { Written::default() } else { rewrite::write(layout, changes, &out)? };
     let (pairs, marked) = (&done.source.pairs, &done.decisions.marked);
     if let Some(file) = &request.trl {
@@ -434,8 +571,13 @@ fn write(
         let (rows, ties) = trl::write(file, pairs, &labels, marked, weight)?;
         done.trl = Some((file.clone(), rows, ties));
     }
-    decisions::write_decisions(&folder.join("decisions.csv"), marked, pairs)?;
-    record(&folder, Some(&out), done)?;
+    if let Some(folder) = &own {
+        decisions::write_decisions(&folder.join("decisions.csv"), marked, pairs)?;
+        record(folder, Some(&out), done)?;
+    }
+    if streamed.is_some() {
+        to_stdout(&out)?;
+    }
     done.written = Some(written);
     Ok(())
 }

@@ -723,6 +723,7 @@ fn what_a_damaged_file_claims_is_not_believed() {
         "claims.parquet",
         "page_claims.parquet",
         "footer_claims.parquet",
+        "footer_types.parquet",
         "claims.arrow",
         "cut_claims.arrow",
         "claims_stream.arrow",

@@ -28,7 +28,7 @@ pub struct Shift {
 pub struct Preview {
     /// Rows of the source that change, rows that repeat a judgement included.
     pub rows: usize,
-    /// Rows of the source that the run has read.
+    /// Rows of the source that were read.
     pub rows_read: usize,
     /// Rows of the source beyond the most that an analysis takes: their labels stay.
     pub rows_unread: usize,
@@ -105,8 +105,8 @@ pub fn preview(
         .collect();
     Preview {
         rows,
-        rows_read: run.manifest.dataset.pairs_read,
-        rows_unread: source.layout.rows.iter().sum::<usize>().saturating_sub(run.manifest.dataset.pairs_read),
+        rows_read: source.rows_read,
+        rows_unread: source.layout.rows.iter().sum::<usize>().saturating_sub(source.rows_read),
         first_preferred: (!source.layout.chosen_first).then_some([before.0, after.0]),
         labels: [before.1, after.1],
         principles,

@@ -293,6 +293,86 @@ fn relabel_says_what_is_wrong() {
     assert!(kept.height() < parquet(Path::new(&data("sample.parquet"))).height());
 }
 
+/// What a command makes of a stream on stdin.
+fn piped(dir: &Path, arguments: &[&str], stdin: &[u8]) -> Output {
+    let mut child = wimhf(dir)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut to = child.stdin.take().unwrap();
+    // All of it is sent while the other pipes are read, and a command that stops early is no failure of the test.
+    std::thread::scope(|scope| {
+        scope.spawn(move || drop(to.write_all(stdin)));
+        child.wait_with_output().unwrap()
+    })
+}
+
+/// A run's rules on other data: on a copy of its own they change the very labels that they change in the run, from a file and
+/// in a stream.
+#[test]
+fn other_data_are_relabelled_as_the_runs_own_would_be() {
+    let _turn = turn();
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::copy(data("sample.parquet"), dir.path().join("copy.parquet")).unwrap();
+    // A known feature, and every principle: one that is named by phrases goes by where these stand.
+    let principles = json(&Path::new(sample()).join("principles.json"));
+    let ranks = principles["principles"].as_array().map_or(0, Vec::len);
+    let mut rules = vec![vec!["--rule".to_owned(), "refuses:prefer".to_owned()]];
+    rules.push((1..=ranks).flat_map(|rank| ["--rule".to_owned(), format!("{rank}:avoid")]).collect());
+    rules.push(["--preset", "safety", "--action", "drop", "--min-score", "0.5"].map(str::to_owned).into());
+    for rule in &rules {
+        let rule: Vec<&str> = rule.iter().map(String::as_str).collect();
+        done(dir.path(), &[&["relabel", sample()][..], &rule, &["--out", "own.parquet", "--force"]].concat());
+        let said = done(
+            dir.path(),
+            &[&["relabel", sample(), "copy.parquet"][..], &rule, &["--out", "other.parquet", "--force"]]
+                .concat(),
+        );
+        assert!(said.contains("labels with a preference"), "{said}");
+        let (own, other) =
+            (parquet(&dir.path().join("own.parquet")), parquet(&dir.path().join("other.parquet")));
+        assert!(own.equals_missing(&other), "{rule:?}");
+        assert!(
+            text(&own, "wimhf_action").iter().flatten().any(|action| action != "keep")
+                || rule[0] == "--preset"
+        );
+
+        let stream = run(dir.path(), &["embed", "copy.parquet", "--out", "-", "--quiet"]).stdout;
+        let relabelled = piped(dir.path(), &[&["relabel", sample(), "-"][..], &rule].concat(), &stream);
+        assert!(relabelled.status.success(), "{}", stderr(&relabelled));
+        assert!(stderr(&relabelled).contains("labels with a preference"), "what was done goes to stderr");
+        let back = piped(
+            dir.path(),
+            &["score", sample(), "-", "--out", "back.parquet", "--force"],
+            &relabelled.stdout,
+        );
+        assert!(back.status.success(), "{}", stderr(&back));
+        let back = parquet(&dir.path().join("back.parquet"));
+        for name in own.get_column_names() {
+            let (own, back) = (own.column(name).unwrap(), back.column(name).unwrap());
+            assert!(own.equals_missing(&back.cast(own.dtype()).unwrap()), "{rule:?}: {name}");
+        }
+    }
+    let before: Vec<_> = std::fs::read_dir(dir.path()).unwrap().flatten().map(|entry| entry.path()).collect();
+    let refused = |arguments: &[&str], words: &str| {
+        let output = run(dir.path(), &[&["relabel", sample(), "copy.parquet"], arguments].concat());
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains(words), "{arguments:?}: {}", stderr(&output));
+    };
+    refused(&["--preset", "safety"], "--action flip");
+    refused(&["--rule", "refuses:prefer", "--action", "flip"], "--out");
+    refused(&["--rule", "refuses:prefer", "--out", "copy.parquet"], "copy.parquet");
+    let cut =
+        piped(dir.path(), &["relabel", sample(), "-", "--rule", "refuses:prefer"], b"\xff\xff\xff\xff\x10");
+    assert_eq!(cut.status.code(), Some(2), "{}", stderr(&cut));
+    assert!(cut.stdout.is_empty());
+    let after: Vec<_> = std::fs::read_dir(dir.path()).unwrap().flatten().map(|entry| entry.path()).collect();
+    assert_eq!(before, after, "what is refused writes nothing");
+}
+
 #[test]
 #[ignore = "needs WIMHF_PYTHON with tests/interop/requirements.txt; `.ci/run` runs it"]
 fn datasets_loads_what_trainers_get() {

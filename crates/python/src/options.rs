@@ -142,6 +142,7 @@ impl Model {
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Relabel {
+    pub data: Option<String>,
     pub rules: Vec<String>,
     pub rules_file: Option<PathBuf>,
     pub safety: bool,

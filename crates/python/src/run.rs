@@ -162,6 +162,7 @@ impl NativeRun {
         work(watcher, py, |context, observer| {
             let asked = read::<options::Relabel>(options)?;
             let request = RelabelRequest {
+                data: asked.data,
                 rules: asked.rules,
                 rules_file: asked.rules_file,
                 safety: asked.safety,

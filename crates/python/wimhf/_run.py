@@ -311,7 +311,7 @@ class Run:
         """The run ready to score, for many tables or for workers."""
         return Scorer(self.path, explain=explain, features=features, annotator=annotator, device=device, **columns)
 
-    def relabel(self, rules: str | Iterable[str] = (), *, rules_file: str | os.PathLike[str] | None = None,
+    def relabel(self, rules: str | Iterable[str] = (), *, data: str | os.PathLike[str] | None = None, rules_file: str | os.PathLike[str] | None = None,
                 safety: bool = False, action: Literal["flip", "drop", "tie", "weight"] | None = None,
                 decisions: str | os.PathLike[str] | None = None,
                 top: int | None = None, min_score: float | None = None, weight: float = 0.0,
@@ -323,11 +323,12 @@ class Run:
 
         Without an ``action`` nothing is changed: the marks are laid before a person (``.review``), whose table then comes
         back as ``decisions``. Rules of one's own flip where ``out`` or ``trl`` is given.
+        ``data`` names other pairs whose labels are changed by the run's features; they go to ``out``.
         ``judge`` names a language model that has to confirm: `{"model": …, "base_url": …, "max_cost": …}`.
         """
         done = self._do(
             self._native.relabel, progress, cancel,
-            rules=_names(rules), rules_file=rules_file, safety=safety, action=action, decisions=decisions, top=top, min_score=min_score,
+            data=None if data is None else os.fspath(data), rules=_names(rules), rules_file=rules_file, safety=safety, action=action, decisions=decisions, top=top, min_score=min_score,
             weight=weight, out=out, trl=trl, dry_run=dry_run, cues=cues, judge=dict(judge or {}), force=force,
             evaluate=None if evaluate is None else _names(evaluate),
         )

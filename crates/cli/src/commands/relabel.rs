@@ -16,6 +16,7 @@ use crate::render;
   wimhf relabel runs/mine --preset safety
   wimhf relabel runs/mine --decisions decisions.csv --out cleaned.parquet
   wimhf relabel runs/mine --rule \"refuses:prefer\" --trl cleaned_trl.jsonl
+  wimhf relabel runs/mine new.parquet --rule \"refuses:prefer\" --out cleaned.parquet
   wimhf relabel --undo cleaned.parquet --out original.parquet")]
 #[command(after_long_help = "Examples:
   wimhf relabel runs/mine --preset safety
@@ -23,12 +24,20 @@ use crate::render;
   wimhf relabel runs/mine --preset safety --action drop --top 1000 --out cleaned.parquet
   wimhf relabel runs/mine --preset safety --judge gpt-5-mini --max-cost 1
   wimhf relabel runs/mine --rule \"refuses:prefer\" --rule \"3:avoid\" --trl cleaned_trl.jsonl
+  wimhf relabel runs/mine new.parquet --rule \"refuses:prefer\" --out cleaned.parquet
+  producer | wimhf relabel runs/mine - --rule \"refuses:prefer\" --action drop | consumer
   wimhf relabel runs/mine --preset safety --dry-run --evaluate safety.parquet general.parquet
   wimhf relabel --undo cleaned.parquet --out original.parquet")]
 pub struct RelabelArguments {
     /// Run directory that `analyze` finished.
     #[arg(required_unless_present = "undo")]
     run: Option<PathBuf>,
+    /// Other data whose labels are changed by the run's features [default: the run's own].
+    ///
+    /// What `analyze` reads, all of its rows; `-` is an Arrow IPC stream on stdin, changed to stdout where there is no
+    /// `--out`. Scores are shares of the strongest pair of these data.
+    #[arg(conflicts_with_all = ["undo", "decisions", "evaluate"])]
+    data: Option<String>,
     /// FEATURE:prefer or FEATURE:avoid; may be given several times.
     ///
     /// `prefer` where the response with more of it should win, `avoid` where it should not; a feature's id, concept or
@@ -142,7 +151,10 @@ pub fn run(arguments: RelabelArguments, call: &Call) -> Result<(), Failure> {
     }
     let run = open_run(path, &call.context)?;
     let (judge, url) = (arguments.judge.as_deref(), arguments.base_url.as_deref());
+    // Data go to stdout, everything else to stderr.
+    let streams = arguments.data.as_deref() == Some("-") && arguments.out.is_none() && !arguments.dry_run;
     let request = RelabelRequest {
+        data: arguments.data,
         rules: arguments.rule,
         rules_file: arguments.rules,
         safety: arguments.preset == Some(Preset::Safety),
@@ -160,6 +172,14 @@ pub fn run(arguments: RelabelArguments, call: &Call) -> Result<(), Failure> {
         judge: arguments.spending.request(judge, url, arguments.concurrency, &call.context),
     };
     let done = run.relabel(&request, &mut call.progress())?;
+    if streams {
+        let text = render::relabel::render(&done.decisions, &done.preview, &done.source.pairs, false);
+        if !call.quiet {
+            let _ =
+                std::io::Write::write_all(&mut std::io::stderr(), wimhf::error::printable(&text).as_bytes());
+        }
+        return Ok(());
+    }
     if call.json {
         return call.value(&render::relabel::value(&done));
     }

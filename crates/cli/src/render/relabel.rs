@@ -135,7 +135,7 @@ fn render_into(
     if preview.rows_unread > 0 {
         writeln!(
             out,
-            "The run took a sample: the labels of {} further rows stay as they are. `wimhf analyze --max-pairs 0` takes all.",
+            "The run took a sample: the labels of {} further rows stay as they are. `wimhf relabel RUN DATA` reads all rows of DATA.",
             thousands(preview.rows_unread)
         )?;
     }
