@@ -727,6 +727,7 @@ fn what_a_damaged_file_claims_is_not_believed() {
         "claims.arrow",
         "cut_claims.arrow",
         "claims_stream.arrow",
+        "cut_stream.arrow",
     ];
     for name in names {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/fuzz").join(name);

@@ -97,7 +97,7 @@ impl<R: Read> Messages<R> {
         Ok(read as u64 == bytes)
     }
 
-    /// The next message as far as it is there; what is wrong with it, its reader says.
+    /// The next message, which has to be there as a whole; what else is wrong with it, its reader says.
     fn next(&mut self) -> std::io::Result<()> {
         self.message.clear();
         self.at = 0;
@@ -111,12 +111,20 @@ impl<R: Read> Messages<R> {
         let length =
             self.message.get(start - 4..).and_then(|four| four.try_into().ok()).map(u32::from_le_bytes);
         let length = u64::from(length.unwrap_or_default());
-        if length == 0 || !self.take(length)? {
+        if length == 0 {
             return Ok(());
         }
+        // Its reader takes the memory that a message claims before it looks what is there. (An end that it did not expect
+        // would be none to it.)
+        let cut =
+            || std::io::Error::new(std::io::ErrorKind::InvalidData, "it ends in the middle of a message");
+        if !self.take(length)? {
+            return Err(cut());
+        }
         let body = body_length(self.message.get(start..).unwrap_or_default()).unwrap_or(0);
-        self.take(body)?;
-        // Whether it is all there or not: its reader takes the memory that it claims before it looks.
+        if !self.take(body)? {
+            return Err(cut());
+        }
         limits::unpacked(self.message.len() as u64, message_bytes(&self.message))
             .map_err(|too_much| std::io::Error::new(std::io::ErrorKind::FileTooLarge, too_much))
     }
@@ -655,7 +663,7 @@ mod tests {
     #[test]
     fn what_a_damaged_stream_claims_is_not_believed() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/fuzz");
-        for name in ["claims_stream.arrow", "claims.parquet", "page_claims.parquet"] {
+        for name in ["claims_stream.arrow", "cut_stream.arrow", "claims.parquet", "page_claims.parquet"] {
             let read = || -> Result<(), ScoreError> {
                 let mut source = Source::open(&folder.join(name).to_string_lossy())?;
                 while source.next_batch()?.is_some() {}
@@ -663,6 +671,7 @@ mod tests {
             };
             let said = read().unwrap_err().to_string();
             assert!(said.contains("hint: "), "{name}: {said}");
+            assert!(!name.contains("stream") || said.contains("in the middle of a message"), "{said}");
         }
     }
 
