@@ -518,8 +518,9 @@ pub fn parquet_bytes(mut file: std::fs::File) -> Option<u64> {
     if footer_of(&mut file).is_some_and(|footer| !footer::fits(&footer)) {
         return Some(u64::MAX);
     }
+    let mut of_pages = file.try_clone().ok()?;
     let reader = crate::panics::caught(|| SerializedFileReader::new(file)).ok()?.ok()?;
-    if crate::panics::caught(|| pages_claim_too_much(&reader)).unwrap_or(true) {
+    if pages_claim_too_much(&mut of_pages, reader.metadata()).unwrap_or(true) {
         return Some(u64::MAX);
     }
     let columns = reader.metadata().row_groups().iter().flat_map(|group| group.columns());
@@ -530,27 +531,54 @@ pub fn parquet_bytes(mut file: std::fs::File) -> Option<u64> {
     Some(bytes.fold(0, u64::saturating_add))
 }
 
-/// Whether a page claims more values than its column has, or cannot be understood: readers that are less strict take memory
-/// for what is claimed before they look. Only the headers of the pages are read.
-fn pages_claim_too_much(reader: &parquet::file::reader::SerializedFileReader<std::fs::File>) -> bool {
-    use parquet::file::reader::FileReader;
-    (0..reader.num_row_groups()).any(|group| {
-        let Ok(group) = reader.get_row_group(group) else { return true };
-        (0..group.num_columns()).any(|column| {
-            let most = u64::try_from(group.metadata().column(column).num_values()).unwrap_or(0);
-            let Ok(mut pages) = group.get_column_page_reader(column) else { return true };
-            loop {
-                match pages.peek_next_page() {
-                    Ok(Some(page)) if page.num_levels.is_none_or(|levels| levels as u64 <= most) => {}
-                    Ok(None) => return false,
-                    _ => return true,
-                }
-                if pages.skip_next_page().is_err() {
-                    return true;
-                }
+/// Whether a page claims more than its column has, or cannot be understood (`None`): readers take memory for what is claimed
+/// before they look. Only the headers of the pages are read.
+fn pages_claim_too_much(
+    file: &mut std::fs::File,
+    metadata: &parquet::file::metadata::ParquetMetaData,
+) -> Option<bool> {
+    let size = file.metadata().ok()?.len();
+    for column in metadata.row_groups().iter().flat_map(|group| group.columns()) {
+        let start = column.dictionary_page_offset().unwrap_or_else(|| column.data_page_offset());
+        let mut at = u64::try_from(start).ok()?;
+        let end = at.saturating_add(u64::try_from(column.compressed_size()).ok()?).min(size);
+        let (of_column, most) = (u64::try_from(column.uncompressed_size()).ok()?, column.num_values());
+        let mut seen = 0_i64;
+        while seen < most && at < end {
+            let page = page_at(file, at, end)?;
+            // A value of a dictionary has a byte at least.
+            let claims =
+                [page.values.map(|values| (values, most)), page.entries.map(|some| (some, page.becomes))];
+            let too_much = claims.iter().flatten().any(|&(claimed, most)| claimed < 0 || claimed > most);
+            // What the footer says of all pages of the column together holds for each.
+            let becomes = u64::try_from(page.becomes).ok()?;
+            if too_much || (becomes > of_column && becomes > UNPACKED_FREE) {
+                return Some(true);
             }
-        })
-    })
+            seen = seen.saturating_add(page.values.unwrap_or(0));
+            for part in page.length {
+                at = at.checked_add(u64::try_from(part).ok()?)?;
+            }
+        }
+    }
+    Some(false)
+}
+
+/// The page whose header begins at a place in a file.
+fn page_at(file: &mut std::fs::File, at: u64, end: u64) -> Option<footer::Page> {
+    use std::io::{Seek, SeekFrom};
+    // The smallest and the largest value of a column may stand in it in full length.
+    let mut window = 512;
+    loop {
+        let mut bytes = Vec::new();
+        file.seek(SeekFrom::Start(at)).ok()?;
+        file.by_ref().take(window.min(end - at)).read_to_end(&mut bytes).ok()?;
+        match footer::page(&bytes) {
+            Some(page) => return Some(page),
+            None if window >= end - at => return None,
+            None => window = window.saturating_mul(16),
+        }
+    }
 }
 
 /// The footer of a Parquet file; `None` where there is none.

@@ -1,4 +1,4 @@
-//! Whether a Parquet file's footer is what a footer is, and the lists that it claims can stand in it.
+//! Whether a Parquet file's footer is what a footer is, and the lists that it claims can stand in it; the headers of pages.
 //!
 //! Readers take memory for a list by the number of entries that it claims; a footer of two kilobytes that claimed half a
 //! milliard ended the process. An entry has a byte at least, so that a list can claim no more than there are bytes left.
@@ -36,6 +36,10 @@ enum Kind {
     Places,
     KeyValue,
     Order,
+    Page,
+    DataPage,
+    DataPageV2,
+    DictionaryPage,
     /// One that no reader looks into.
     Other,
 }
@@ -65,7 +69,10 @@ fn field(of: Kind, number: i64) -> Field {
         | (Kind::Statistics, 3 | 4)
         | (Kind::Sorting | Kind::Sizes, 1)
         | (Kind::Decimal, 1 | 2)
-        | (Kind::Encoding, 1..=3) => Field::Number,
+        | (Kind::Encoding, 1..=3)
+        | (Kind::Page | Kind::DataPage, 1..=4)
+        | (Kind::DataPageV2, 1..=6)
+        | (Kind::DictionaryPage, 1 | 2) => Field::Number,
         (Kind::File, 6 | 9)
         | (Kind::Schema, 4)
         | (Kind::Column, 1 | 9)
@@ -74,7 +81,13 @@ fn field(of: Kind, number: i64) -> Field {
         (Kind::Sorting, 2 | 3) | (Kind::Statistics, 7 | 8) | (Kind::Time, 1) | (Kind::Integer, 2) => {
             Field::Truth
         }
+        (Kind::DataPageV2, 7) | (Kind::DictionaryPage, 3) => Field::Truth,
         (Kind::Integer, 1) => Field::Byte,
+        (Kind::Page, 5) => Field::Structure(Kind::DataPage),
+        (Kind::Page, 6) => Field::Structure(Kind::Other),
+        (Kind::Page, 7) => Field::Structure(Kind::DictionaryPage),
+        (Kind::Page, 8) => Field::Structure(Kind::DataPageV2),
+        (Kind::DataPage, 5) | (Kind::DataPageV2, 8) => Field::Structure(Kind::Statistics),
         (Kind::Schema, 10) => Field::Structure(Kind::Logical),
         (Kind::Logical, 5) => Field::Structure(Kind::Decimal),
         (Kind::Logical, 7 | 8) => Field::Structure(Kind::Time),
@@ -103,12 +116,39 @@ fn field(of: Kind, number: i64) -> Field {
 /// Walks over a footer in Thrift's compact encoding. `false`: it is none, or a list in it claims more entries than there are
 /// bytes.
 pub(super) fn fits(bytes: &[u8]) -> bool {
-    Walk { bytes, at: 0 }.structure(Kind::File, 0).is_some()
+    Walk { bytes, at: 0, page: Page::default() }.structure(Kind::File, 0).is_some()
+}
+
+/// What a page says of itself.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Page {
+    /// Bytes of its header, and of itself in the file.
+    pub length: [i64; 2],
+    /// Bytes that it becomes.
+    pub becomes: i64,
+    /// Values in it, if it is one of data.
+    pub values: Option<i64>,
+    /// Values in it, if it is a dictionary.
+    pub entries: Option<i64>,
+}
+
+/// The page whose header stands at the beginning of `bytes`; `None` where none does, or not all of it.
+pub(super) fn page(bytes: &[u8]) -> Option<Page> {
+    let mut walk = Walk { bytes, at: 0, page: Page::default() };
+    walk.structure(Kind::Page, 0)?;
+    walk.page.length[0] = i64::try_from(walk.at).ok()?;
+    Some(walk.page)
 }
 
 struct Walk<'a> {
     bytes: &'a [u8],
     at: usize,
+    page: Page,
+}
+
+/// A number as the encoding turns signed ones into ones without a sign.
+fn signed(number: u64) -> i64 {
+    (number >> 1).cast_signed() ^ -(number & 1).cast_signed()
 }
 
 impl Walk<'_> {
@@ -152,17 +192,24 @@ impl Walk<'_> {
                 return Some(());
             }
             number = match head >> 4 {
-                0 => {
-                    let whole = self.number()?;
-                    i64::try_from(whole >> 1).ok()? ^ -i64::try_from(whole & 1).ok()?
-                }
-                step => number + i64::from(step),
+                0 => signed(self.number()?),
+                step => number.checked_add(i64::from(step))?,
             };
             match (field(of, number), wire) {
                 // Its value stands in its type.
                 (Field::Truth, 1 | 2) => {}
                 (Field::Byte, BYTE) => self.skip(1)?,
-                (Field::Number, wire) if NUMBERS.contains(&wire) => drop(self.number()?),
+                (Field::Number, wire) if NUMBERS.contains(&wire) => {
+                    let value = signed(self.number()?);
+                    let page = &mut self.page;
+                    match (of, number) {
+                        (Kind::Page, 2) => page.becomes = value,
+                        (Kind::Page, 3) => page.length[1] = value,
+                        (Kind::DataPage | Kind::DataPageV2, 1) => page.values = Some(value),
+                        (Kind::DictionaryPage, 1) => page.entries = Some(value),
+                        _ => {}
+                    }
+                }
                 (Field::Binary, BINARY) => self.binary()?,
                 (Field::Structure(kind), STRUCTURE) => self.structure(kind, depth + 1)?,
                 (Field::Structures(kind), LIST) => {

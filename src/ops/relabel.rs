@@ -394,7 +394,7 @@ fn read_other(
 /// Sends a file to stdout; whoever reads may have enough before its end.
 fn to_stdout(path: &Path) -> Result<(), RelabelFailure> {
     let failed = |source| RelabelFailure::Stream { action: "write to stdout", source };
-    let mut file = std::fs::File::open(path).map_err(failed)?;
+    let mut file = crate::limits::open(path).map_err(failed)?;
     let mut out = std::io::stdout().lock();
     match std::io::copy(&mut file, &mut out).and_then(|_| out.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(failed(error)),
