@@ -511,17 +511,25 @@ pub fn unpacked(packed: u64, bytes: u64) -> Result<(), TooMuch> {
     Ok(())
 }
 
+/// Bytes of a file that says of its own parts what cannot be. No limit that somebody raises lets it pass: its reader would
+/// take the memory, and the process would end.
+pub const UNBELIEVABLE: u64 = u64::MAX;
+/// What is said of it.
+pub const UNBELIEVABLE_SAID: &str = "what it says about its own contents cannot be true";
+/// What to do about it.
+pub const UNBELIEVABLE_HINT: &str = "the file is damaged or was not written as its name says; write it again";
+
 /// How many bytes the columns of a Parquet file take in memory at least, by what its footer says; `None` where it
 /// cannot be understood. A text takes 16 bytes, however small it is in the file.
 pub fn parquet_bytes(mut file: std::fs::File) -> Option<u64> {
     use parquet::file::reader::{FileReader, SerializedFileReader};
     if footer_of(&mut file).is_some_and(|footer| !footer::fits(&footer)) {
-        return Some(u64::MAX);
+        return Some(UNBELIEVABLE);
     }
     let mut of_pages = file.try_clone().ok()?;
     let reader = crate::panics::caught(|| SerializedFileReader::new(file)).ok()?.ok()?;
     if pages_claim_too_much(&mut of_pages, reader.metadata()).unwrap_or(true) {
-        return Some(u64::MAX);
+        return Some(UNBELIEVABLE);
     }
     let columns = reader.metadata().row_groups().iter().flat_map(|group| group.columns());
     let bytes = columns.map(|column| {

@@ -350,6 +350,9 @@ fn other(run: &Run, request: &RelabelRequest, data: &str, proposed: bool) -> Res
         return Err(RelabelFailure::NotReviewed(data.to_owned()));
     }
     let is_stream = data == "-";
+    if !is_stream && request.out.as_deref() == Some(Path::new("-")) {
+        return Err(RelabelFailure::NoOut(data.to_owned()));
+    }
     if let Some(out) = &request.out {
         let inputs = [PathBuf::from(data)];
         let (kind, force) = (Kind::Dataset, request.force);

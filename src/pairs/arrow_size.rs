@@ -5,6 +5,8 @@ use std::io::{Cursor, Read, Seek, SeekFrom};
 
 use arrow_ipc::{RecordBatch, root_as_footer, root_as_message};
 
+use crate::limits::UNBELIEVABLE;
+
 /// Messages of metadata that are longer are no metadata.
 const MAX_METADATA: u64 = 64 << 20;
 /// Bytes of an entry of a column in memory at least: a text is a view of so many.
@@ -78,11 +80,11 @@ fn message(file: &mut (impl Read + Seek), start: u64, size: u64) -> Option<(u64,
     }
     if length > MAX_METADATA || from + length > size {
         // The other reader takes what is there of it, and believes that.
-        return Some((u64::MAX, None));
+        return Some((UNBELIEVABLE, None));
     }
     let metadata = at(file, from, length)?;
     // What the strict reader does not understand the other one may, and take what it claims.
-    let Ok(message) = root_as_message(&metadata) else { return Some((u64::MAX, None)) };
+    let Ok(message) = root_as_message(&metadata) else { return Some((UNBELIEVABLE, None)) };
     let body = from + length;
     let dictionary = message.header_as_dictionary_batch().and_then(|batch| batch.data());
     let bytes = match message.header_as_record_batch().or(dictionary) {
@@ -108,7 +110,7 @@ fn of_batch(file: &mut (impl Read + Seek), batch: &RecordBatch, body: u64, size:
                 said.and_then(|said| u64::try_from(said).ok()).unwrap_or(length)
             }
             // Nothing is longer than the file that it stands in.
-            _ if length > size => u64::MAX,
+            _ if length > size => UNBELIEVABLE,
             _ => length,
         };
         bytes = bytes.saturating_add(becomes);

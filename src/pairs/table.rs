@@ -400,7 +400,7 @@ fn check_unpacked(path: &Path, becomes: fn(File) -> Option<u64>) -> Result<bool,
     let file = open_plain(path)?;
     let packed = file.metadata().map_or(0, |meta| meta.len());
     let Some(bytes) = becomes(file) else { return Ok(false) };
-    if bytes == u64::MAX {
+    if bytes == limits::UNBELIEVABLE {
         return Err(unbelievable(path));
     }
     limits::unpacked(packed, bytes).map_err(|too_much| over(path, too_much))?;
@@ -409,12 +409,7 @@ fn check_unpacked(path: &Path, becomes: fn(File) -> Option<u64>) -> Result<bool,
 
 /// A file that says of its own parts what cannot be.
 fn unbelievable(path: &Path) -> PairsError {
-    damaged(
-        path,
-        "a table",
-        "its parts claim more than any file can hold",
-        "the file is damaged or was not written as its name says; write it again",
-    )
+    damaged(path, "a table", limits::UNBELIEVABLE_SAID, limits::UNBELIEVABLE_HINT)
 }
 
 /// Columns of a text of separated fields that only its own reader takes as it is meant.

@@ -125,7 +125,11 @@ impl<R: Read> Messages<R> {
         if !self.take(body)? {
             return Err(cut());
         }
-        limits::unpacked(self.message.len() as u64, message_bytes(&self.message))
+        let becomes = message_bytes(&self.message);
+        if becomes == limits::UNBELIEVABLE {
+            return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, limits::UNBELIEVABLE_SAID));
+        }
+        limits::unpacked(self.message.len() as u64, becomes)
             .map_err(|too_much| std::io::Error::new(std::io::ErrorKind::FileTooLarge, too_much))
     }
 }
@@ -295,7 +299,11 @@ impl Source {
         let head = &head[..read];
         if head.starts_with(b"PAR1") {
             let packed = file.metadata().map_or(0, |meta| meta.len());
-            limits::unpacked(packed, limits::parquet_bytes(open()?).unwrap_or(0))
+            let becomes = limits::parquet_bytes(open()?).unwrap_or(0);
+            if becomes == limits::UNBELIEVABLE {
+                return Err(input(limits::UNBELIEVABLE_SAID.into(), FILE_HINT));
+            }
+            limits::unpacked(packed, becomes)
                 .map_err(|too_much| input(format!("it has {too_much}"), &too_much.hint()))?;
             let file = open()?;
             let pages = guard(name, FILE_HINT, || {
@@ -671,7 +679,12 @@ mod tests {
             };
             let said = read().unwrap_err().to_string();
             assert!(said.contains("hint: "), "{name}: {said}");
-            assert!(!name.contains("stream") || said.contains("in the middle of a message"), "{said}");
+            let words = if name.ends_with("parquet") {
+                limits::UNBELIEVABLE_SAID
+            } else {
+                "in the middle of a message"
+            };
+            assert!(said.contains(words), "{name}: {said}");
         }
     }
 

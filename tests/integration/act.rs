@@ -365,6 +365,7 @@ fn other_data_are_relabelled_as_the_runs_own_would_be() {
     refused(&["--preset", "safety"], "--action flip");
     refused(&["--rule", "refuses:prefer", "--action", "flip"], "--out");
     refused(&["--rule", "refuses:prefer", "--out", "copy.parquet"], "copy.parquet");
+    refused(&["--rule", "refuses:prefer", "--out", "-"], "--out cleaned.parquet");
     let cut =
         piped(dir.path(), &["relabel", sample(), "-", "--rule", "refuses:prefer"], b"\xff\xff\xff\xff\x10");
     assert_eq!(cut.status.code(), Some(2), "{}", stderr(&cut));

@@ -311,7 +311,8 @@ class Run:
         """The run ready to score, for many tables or for workers."""
         return Scorer(self.path, explain=explain, features=features, annotator=annotator, device=device, **columns)
 
-    def relabel(self, rules: str | Iterable[str] = (), *, data: str | os.PathLike[str] | None = None, rules_file: str | os.PathLike[str] | None = None,
+    def relabel(self, rules: str | Iterable[str] = (), *, data: str | os.PathLike[str] | None = None,
+                rules_file: str | os.PathLike[str] | None = None,
                 safety: bool = False, action: Literal["flip", "drop", "tie", "weight"] | None = None,
                 decisions: str | os.PathLike[str] | None = None,
                 top: int | None = None, min_score: float | None = None, weight: float = 0.0,
@@ -328,7 +329,8 @@ class Run:
         """
         done = self._do(
             self._native.relabel, progress, cancel,
-            data=None if data is None else os.fspath(data), rules=_names(rules), rules_file=rules_file, safety=safety, action=action, decisions=decisions, top=top, min_score=min_score,
+            data=None if data is None else os.fspath(data), rules=_names(rules), rules_file=rules_file, safety=safety,
+            action=action, decisions=decisions, top=top, min_score=min_score,
             weight=weight, out=out, trl=trl, dry_run=dry_run, cues=cues, judge=dict(judge or {}), force=force,
             evaluate=None if evaluate is None else _names(evaluate),
         )

@@ -110,9 +110,7 @@ pub fn run(arguments: EmbedArguments, call: &Call) -> Result<(), Failure> {
         format!("{} rows by {}{left_out}\nWrote {}.\n", thousands(found.rows), found.embedder, found.out)
     };
     if found.out == "-" {
-        // Data goes to stdout, everything else to stderr.
-        let _ = std::io::Write::write_all(&mut std::io::stderr(), wimhf::error::printable(&text).as_bytes());
-        return Ok(());
+        return super::beside_data(&text);
     }
     print(&text)
 }

@@ -360,6 +360,12 @@ fn stop_on_ctrl_c(cancel: Cancel) {
     });
 }
 
+/// What was done, on stderr: where data go to stdout, everything else goes there. A closed one is no reason to stop.
+pub(crate) fn beside_data(text: &str) -> Result<(), Failure> {
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), printable(text).as_bytes());
+    Ok(())
+}
+
 /// A sentence on stderr; a closed one is no reason to stop.
 pub(crate) fn note(text: &str) {
     let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("note: {}\n", printable(text)));

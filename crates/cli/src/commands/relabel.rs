@@ -151,8 +151,10 @@ pub fn run(arguments: RelabelArguments, call: &Call) -> Result<(), Failure> {
     }
     let run = open_run(path, &call.context)?;
     let (judge, url) = (arguments.judge.as_deref(), arguments.base_url.as_deref());
-    // Data go to stdout, everything else to stderr.
-    let streams = arguments.data.as_deref() == Some("-") && arguments.out.is_none() && !arguments.dry_run;
+    let is_stream = arguments.data.as_deref() == Some("-");
+    // A stream goes on as one, whether that is said or not.
+    let out = arguments.out.filter(|out| !is_stream || out.as_os_str() != "-");
+    let streams = is_stream && out.is_none() && !arguments.dry_run;
     let request = RelabelRequest {
         data: arguments.data,
         rules: arguments.rule,
@@ -163,7 +165,7 @@ pub fn run(arguments: RelabelArguments, call: &Call) -> Result<(), Failure> {
         top: arguments.top,
         min_score: arguments.min_score,
         weight: arguments.weight,
-        out: arguments.out,
+        out,
         trl: arguments.trl,
         force: arguments.force,
         dry_run: arguments.dry_run,
@@ -173,12 +175,12 @@ pub fn run(arguments: RelabelArguments, call: &Call) -> Result<(), Failure> {
     };
     let done = run.relabel(&request, &mut call.progress())?;
     if streams {
-        let text = render::relabel::render(&done.decisions, &done.preview, &done.source.pairs, false);
-        if !call.quiet {
-            let _ =
-                std::io::Write::write_all(&mut std::io::stderr(), wimhf::error::printable(&text).as_bytes());
-        }
-        return Ok(());
+        let text = match call.json {
+            true => format!("{:#}\n", render::relabel::value(&done)),
+            false if call.quiet => return Ok(()),
+            false => render::relabel::render(&done.decisions, &done.preview, &done.source.pairs, false),
+        };
+        return super::beside_data(&text);
     }
     if call.json {
         return call.value(&render::relabel::value(&done));

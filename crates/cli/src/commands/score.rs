@@ -88,9 +88,7 @@ pub fn run(arguments: ScoreArguments, call: &Call) -> Result<(), Failure> {
         render::score::summary(&run, summary, &scored.out)
     };
     if scored.out == "-" {
-        // Data goes to stdout, everything else to stderr.
-        let _ = std::io::Write::write_all(&mut std::io::stderr(), wimhf::error::printable(&text).as_bytes());
-        return Ok(());
+        return super::beside_data(&text);
     }
     print(&text)
 }
