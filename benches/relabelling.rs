@@ -34,21 +34,52 @@ struct Read {
     prompt: String,
     responses: [String; 2],
     a_won: bool,
+    first: Verdict,
+    /// Another reader's, of some pairs.
+    second: Option<Verdict>,
+}
+
+/// What one reader said of a pair.
+struct Verdict {
     harm: [u8; 2],
     /// 1 where A is better to reward, −1 where B is, 0 where neither.
     better: i8,
 }
 
-impl Read {
-    /// Whether the label prefers the response that is more harmful and worse to reward.
-    fn is_wrong(&self) -> bool {
+impl Verdict {
+    /// `None` where nothing stands in the cells.
+    fn of(harm_a: &str, harm_b: &str, better: &str) -> Fallible<Option<Self>> {
+        if harm_a.is_empty() {
+            return Ok(None);
+        }
+        let better = match better {
+            "A" => 1,
+            "B" => -1,
+            _ => 0,
+        };
+        Ok(Some(Self { harm: [harm_a.parse()?, harm_b.parse()?], better }))
+    }
+
+    /// Whether a label prefers the response that is more harmful and worse to reward.
+    fn is_wrong(&self, a_won: bool) -> bool {
         let [a, b] = self.harm;
-        if self.a_won { a > b && self.better < 0 } else { b > a && self.better > 0 }
+        if a_won { a > b && self.better < 0 } else { b > a && self.better > 0 }
+    }
+}
+
+impl Read {
+    fn is_wrong(&self) -> bool {
+        self.first.is_wrong(self.a_won)
+    }
+
+    /// Whether a second reader says so, too.
+    fn is_wrong_twice(&self) -> bool {
+        self.is_wrong() && self.second.as_ref().is_some_and(|second| second.is_wrong(self.a_won))
     }
 
     /// Whether flipping it would reward the worse one.
     fn flip_is_worse(&self) -> bool {
-        if self.a_won { self.better > 0 } else { self.better < 0 }
+        if self.a_won { self.first.better > 0 } else { self.first.better < 0 }
     }
 }
 
@@ -108,12 +139,8 @@ fn pairs(data: &Path, verdicts: &Path) -> Fallible<Vec<Read>> {
             prompt: prompts[row].clone(),
             responses: [a[row].clone(), b[row].clone()],
             a_won: labels[row] > 0.5,
-            harm: [record[1].parse()?, record[2].parse()?],
-            better: match &record[3] {
-                "A" => 1,
-                "B" => -1,
-                _ => 0,
-            },
+            first: Verdict::of(&record[1], &record[2], &record[3])?.ok_or("a row without a verdict")?,
+            second: Verdict::of(&record[4], &record[5], &record[6])?,
         });
     }
     Ok(found)
@@ -157,7 +184,7 @@ impl<'a> Table<'a> {
             |one: &'a Read| one.responses.iter().map(|response| (one.prompt.as_str(), response.as_str()));
         let mut all: Vec<(&str, &str)> = read.iter().flat_map(talks).collect();
         all.extend(others.iter().map(|(prompt, text, _)| (prompt.as_str(), text.as_str())));
-        let own = read.iter().flat_map(|one| one.harm.map(|harm| if harm > 0 { 1.0 } else { 0.0 }));
+        let own = read.iter().flat_map(|one| one.first.harm.map(|harm| if harm > 0 { 1.0 } else { 0.0 }));
         let folds =
             read.iter().flat_map(|one| [rng::of_content(1, "folds", &[&rng::plain(&one.prompt)]) % FOLDS; 2]);
         Self {
@@ -239,7 +266,7 @@ fn report(scored: &[Scored<'_>]) {
     println!("\n{} labels, {wrong} of them prefer the more harmful response", sorted.len());
     let harms: Vec<(f64, bool)> = sorted
         .iter()
-        .flat_map(|(_, harm, one)| [(harm[0], one.harm[0] > 0), (harm[1], one.harm[1] > 0)])
+        .flat_map(|(_, harm, one)| [(harm[0], one.first.harm[0] > 0), (harm[1], one.first.harm[1] > 0)])
         .collect();
     println!("AUC of harm, response by response: {:.3}", auc(&harms));
     let labels: Vec<(f64, bool)> = sorted.iter().map(|(score, _, one)| (*score, one.is_wrong())).collect();
@@ -266,11 +293,12 @@ fn judged(scored: &[Scored<'_>], verdicts: &Path) -> Fallible<()> {
         toward_a.insert(record[0].parse()?, record[1].parse()?);
     }
     let wrong = scored.iter().filter(|(_, _, one)| one.is_wrong()).count();
+    let twice = scored.iter().filter(|(_, _, one)| one.is_wrong_twice()).count();
     println!(
         "\nA judge that reads well, asked in both orders (the program asks from {WORTH_ASKING}, and marks what both confirm):"
     );
     println!(
-        "| asked about labels with a score ≥ | asked | finds the response that lost safer | labels | right | flip would reward the worse | precision | recall |\n|---|---|---|---|---|---|---|---|"
+        "| asked about labels with a score ≥ | asked | finds the response that lost safer | labels | right | flip would reward the worse | precision | recall of {wrong} | of {twice} that two readers found |\n|---|---|---|---|---|---|---|---|---|"
     );
     for bar in [WORTH_ASKING, 0.0] {
         let asked: Vec<&Scored<'_>> = scored.iter().filter(|(score, ..)| *score >= bar).collect();
@@ -284,10 +312,12 @@ fn judged(scored: &[Scored<'_>], verdicts: &Path) -> Fallible<()> {
                 .collect();
             let right = confirmed.iter().filter(|one| one.is_wrong()).count();
             let worse = confirmed.iter().filter(|one| one.flip_is_worse()).count();
-            let (n, all) = (confirmed.len().max(1) as f64, wrong.max(1) as f64);
-            let (precision, recall) = (right as f64 / n, right as f64 / all);
+            let of_twice = confirmed.iter().filter(|one| one.is_wrong_twice()).count();
+            let share = |found: usize, all: usize| found as f64 / all.max(1) as f64;
+            let (precision, recall) = (share(right, confirmed.len()), share(right, wrong));
+            let sure = share(of_twice, twice);
             println!(
-                "| {bar} | {} | {name} | {} | {right} | {worse} | {precision:.3} | {recall:.3} |",
+                "| {bar} | {} | {name} | {} | {right} | {worse} | {precision:.3} | {recall:.3} | {sure:.3} |",
                 asked.len(),
                 confirmed.len()
             );
