@@ -3,7 +3,8 @@
 //! Features and their words are found without labels, so no label is spent on finding:
 //!
 //! 1. **All features on all labels.** Every feature, known or learned, described or not, is tested by itself on every
-//!    label, both lengths held fixed, corrected (Holm) over all of them with four fifths of `alpha`. What is
+//!    label, both lengths held fixed, corrected (Holm, weighted by the share of pairs in which each is clear) over all
+//!    of them with four fifths of `alpha`. What is
 //!    confirmed and has words that say what it is becomes a principle, unless a surer one says the same or explains
 //!    most of it. The figures that are shown are [cross-fitted](crate::effects::crossfit): measured on the fifths of
 //!    the labels whose others would have chosen it.

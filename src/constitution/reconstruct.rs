@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::context::{Cancel, Stopped};
 use crate::describe::Described;
-use crate::effects::table::{ALL, LabelledSample, MOST_LABELS, found_by_labels, one_by_one};
+use crate::effects::table::{ALL, LabelledSample, MOST_LABELS, found_by_labels, one_by_one, weight};
 use crate::effects::{Clusters, Estimate, Part, Sample, penalised};
 use crate::matrix::Matrix;
 use crate::pairs::{MISSING, Pairs, Split};
-use crate::statistics::multiplicity::holm;
+use crate::statistics::multiplicity::weighted_holm;
 use crate::store::SCHEMA_VERSION;
 
 use super::agreement::{Agreement, agreement};
@@ -310,8 +310,8 @@ struct Job<'a> {
     explore: &'a Sample,
     held_out: &'a Sample,
     chooser: &'a Chooser<'a>,
-    /// Sign of the association that all labels (twice [`MOST_LABELS`] at most) confirm, corrected (Holm) over all features; 0 without
-    /// one.
+    /// Sign of the association that all labels (twice [`MOST_LABELS`] at most) confirm, corrected (Holm, weighted by
+    /// prevalence) over all features; 0 without one.
     associated: Vec<f64>,
     options: &'a Options,
 }
@@ -322,9 +322,14 @@ fn associated(tested: &Tested<'_>, all: &Sample, alpha: f64) -> Result<Vec<f64>,
     let p: Vec<f64> = (effects.iter().zip(&tested.described.features))
         .map(|(effect, feature)| if found_by_labels(feature) { f64::NAN } else { effect.beta_p_clustered })
         .collect();
+    let presence = &tested.described.presence;
+    let clear = |feature: usize| -> Vec<f32> {
+        all.row().iter().map(|&row| presence.row(row as usize)[feature]).collect()
+    };
+    let weights: Vec<f64> = (0..p.len()).map(|at| weight(all.prevalence(&clear(at)))).collect();
     Ok(effects
         .iter()
-        .zip(holm(&p))
+        .zip(weighted_holm(&p, &weights))
         .map(|(effect, p)| if p < alpha { effect.beta.signum() } else { 0.0 })
         .collect())
 }

@@ -9,9 +9,7 @@ use rayon::prelude::*;
 use crate::config::PrincipleConfig;
 use crate::context::{Cancel, Stopped};
 use crate::describe::{Described, Feature, FeatureSource};
-use crate::effects::table::{
-    ALL, EffectTable, LabelledSample, MOST_LABELS, control_of, found_by_labels, one_by_one, shown,
-};
+use crate::effects::table::{ALL, EffectTable, LabelledSample, MOST_LABELS, control_of, one_by_one, shown};
 use crate::effects::{
     Conditional, Control, Effect, Part, Sample, WinDelta, conditional_effect_at, conditional_effects,
     conditional_win_delta_at, conditional_win_deltas, crossfit, last_conditional_effect, score_tests_of,
@@ -19,7 +17,7 @@ use crate::effects::{
 use crate::embed::{EmbedError, Embedder};
 use crate::matrix::Matrix;
 use crate::pairs::{Pairs, Split};
-use crate::statistics::multiplicity::holm;
+use crate::statistics::multiplicity::{holm, weighted_holm};
 use crate::store::SCHEMA_VERSION;
 
 use super::agreement::agreement;
@@ -258,22 +256,17 @@ impl Sets {
 struct Family {
     /// `[features]`, NaN where a feature is not of the family.
     p: Vec<f64>,
-    /// The same corrected (Holm).
+    /// The share of pairs in which it is clear: its weight in the correction.
+    weights: Vec<f64>,
+    /// The same corrected (Holm, weighted).
     holm: Vec<f64>,
     alpha: f64,
 }
 
 impl Family {
     fn new(tested: &Tested<'_>, effects: &EffectTable, alpha: f64) -> Self {
-        let features = &tested.described.features;
-        let p: Vec<f64> = (features.iter().zip(&effects.rows))
-            .map(|(feature, row)| match row {
-                Some(_) if found_by_labels(feature) => f64::NAN,
-                Some(row) => row.beta_p_cluster,
-                None => f64::NAN,
-            })
-            .collect();
-        Self { holm: holm(&p), p, alpha }
+        let (p, weights) = effects.family(&tested.described.features);
+        Self { holm: weighted_holm(&p, &weights), p, weights, alpha }
     }
 
     fn tests(&self) -> usize {
@@ -284,9 +277,20 @@ impl Family {
         self.holm[feature] < self.alpha
     }
 
+    /// The smaller, the nearer to being confirmed.
+    fn nearness(&self, feature: usize) -> f64 {
+        self.p[feature] / self.weights[feature]
+    }
+
+    /// A p with which this feature would have been confirmed whatever the others show.
+    fn least(&self, feature: usize) -> f64 {
+        let all: f64 = self.p.iter().zip(&self.weights).filter(|(p, _)| !p.is_nan()).map(|(_, w)| w).sum();
+        self.alpha * self.weights[feature] / all.max(self.weights[feature])
+    }
+
     /// The largest p with which this feature would have been confirmed.
     fn bar(&self, feature: usize) -> f64 {
-        let least = self.alpha / self.tests().max(1) as f64;
+        let least = self.least(feature);
         let own = self.alpha * self.p[feature] / self.holm[feature];
         if own.is_finite() { own.max(least) } else { least }
     }
@@ -314,15 +318,14 @@ fn looked(tested: &Tested<'_>, family: &Family, effects: &EffectTable, found: us
     // Length is said by itself, whatever else is.
     let lead = (0..features.len())
         .filter(|at| speaking(at) && !features[*at].is_about("length"))
-        .min_by(|&a, &b| family.p[a].total_cmp(&family.p[b]));
+        .min_by(|&a, &b| family.nearness(a).total_cmp(&family.nearness(b)));
     // The middle one of the features that differ in at least a twentieth of the pairs.
-    let bar = family.alpha / family.tests().max(1) as f64;
-    let reach = normal_quantile(bar) + normal_quantile(2.0 * (1.0 - POWER));
+    let reach = |at: usize| normal_quantile(family.least(at)) + normal_quantile(2.0 * (1.0 - POWER));
     let mut seen: Vec<(f64, f64)> = (0..features.len())
         .filter(speaking)
         .filter_map(|at| {
             let row = effects.rows[at].as_ref().filter(|row| row.prevalence >= MEASURABLE)?;
-            Some((reach * (row.win_high? - row.win_low?) / (2.0 * normal_quantile(0.05)), row.prevalence))
+            Some((reach(at) * (row.win_high? - row.win_low?) / (2.0 * normal_quantile(0.05)), row.prevalence))
         })
         .filter(|(size, _)| size.is_finite())
         .collect();

@@ -11,7 +11,7 @@ use crate::context::{Cancel, Stopped};
 use crate::describe::{Described, Feature, FeatureSource};
 use crate::matrix::Matrix;
 use crate::pairs::{MISSING, Pairs, Split};
-use crate::statistics::multiplicity::{benjamini_hochberg, bonferroni};
+use crate::statistics::multiplicity::{benjamini_hochberg, bonferroni, weighted_holm};
 use crate::store::Estimate;
 
 /// A feature's effect, with figures that exist: on all labels, or on held-out ones where labels found the feature.
@@ -57,6 +57,9 @@ pub struct EffectTable {
     pub prevalence: Vec<f64>,
     /// `beta_p_cluster` corrected over all features with an effect (Bonferroni), `[features]`.
     pub bonferroni: Vec<Option<f64>>,
+    /// `beta_p_cluster` corrected (Holm, weighted by prevalence) over all features that no label took part in finding,
+    /// `[features]`: the one that confirms. See [`Self::family`].
+    pub holm: Vec<Option<f64>>,
     /// False discovery rate (Benjamini–Hochberg), `[features]`.
     pub q_bh: Vec<Option<f64>>,
     /// The ladder, by rung.
@@ -284,6 +287,8 @@ pub fn effects(
     let finite = |values: Vec<f64>| values.into_iter().map(|v| Some(v).filter(|v| v.is_finite())).collect();
     table.bonferroni = finite(bonferroni(&p));
     table.q_bh = finite(benjamini_hochberg(&p));
+    let (p, weights) = table.family(&described.features);
+    table.holm = finite(weighted_holm(&p, &weights));
     Ok(table)
 }
 
@@ -325,7 +330,34 @@ pub fn shown(
     Ok(effects)
 }
 
+/// A feature that is clear in fewer pairs has the weight of this share of them.
+const LEAST_WEIGHT: f64 = 0.01;
+
+/// Of a feature in the correction for all of them, by the share of pairs in which it is clear.
+pub(crate) fn weight(prevalence: f64) -> f64 {
+    prevalence.max(LEAST_WEIGHT)
+}
+
 impl EffectTable {
+    /// All features that no label took part in finding, to be tested on all labels: their p-values, `[features]` (NaN
+    /// for the others), and their weights in the correction, `[features]`: the share of pairs in which each is clear.
+    /// What a feature of two pairs in a hundred could show is little, so little of the error rate is spent on it; and no
+    /// label is looked at for that.
+    pub fn family(&self, features: &[Feature]) -> (Vec<f64>, Vec<f64>) {
+        (self.rows.iter().zip(features))
+            .map(|(row, feature)| match row {
+                Some(row) if !found_by_labels(feature) => (row.beta_p_cluster, weight(row.prevalence)),
+                _ => (f64::NAN, LEAST_WEIGHT),
+            })
+            .unzip()
+    }
+
+    /// p of a feature corrected for how many were tested: by what confirms it, else (labels found it) Bonferroni's.
+    pub fn corrected(&self, at: usize) -> Option<f64> {
+        let of = |values: &[Option<f64>]| values.get(at).copied().flatten();
+        of(&self.holm).or(of(&self.bonferroni))
+    }
+
     /// The ladder.
     fn climb(
         &mut self,

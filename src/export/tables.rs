@@ -187,6 +187,7 @@ pub fn write_features(
             number("win_low", &|i| row(i).and_then(|e| e.win_low)),
             number("win_high", &|i| row(i).and_then(|e| e.win_high)),
             number("p_bonferroni", &|i| effects.bonferroni.get(i).copied().flatten()),
+            number("p_holm", &|i| effects.holm.get(i).copied().flatten()),
             number("q_bh", &|i| effects.q_bh.get(i).copied().flatten()),
             Column::new("effect_n".into(), effect_n),
             Column::new("length_controlled".into(), controlled),

@@ -16,6 +16,8 @@ const MOST_BYTES: u64 = 64 << 10;
 /// Inputs that are kept for further mutation, and bytes of them: the memory that is measured is the program's.
 const MOST_KEPT: usize = 2000;
 const MOST_BYTES_KEPT: usize = 32 << 20;
+/// Outcomes that are told apart, a hash each; those after them are not counted.
+const MOST_OUTCOMES: usize = 1 << 20;
 
 fn setting(name: &str, usual: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
@@ -105,7 +107,8 @@ fn fuzz(
         std::fs::write(last, &input).unwrap();
         let before = used();
         // A hash of what was said: messages with a piece of the input in them are without number.
-        let is_new = seen.insert(hashed(&target(&input, folder)));
+        let said = hashed(&target(&input, folder));
+        let is_new = seen.len() < MOST_OUTCOMES && seen.insert(said);
         slowest = slowest.max(used() - before);
         if is_new && calls >= firsts && corpus.len() < MOST_KEPT && kept + input.len() < MOST_BYTES_KEPT {
             kept += input.len();

@@ -174,7 +174,7 @@ fn insert_features(change: &Connection, opened: &Opened) -> rusqlite::Result<()>
             win.map(|win| win.low),
             win.map(|win| win.high),
             win.map(|win| win.n as i64),
-            opened.run.effects.bonferroni.get(at).copied().flatten(),
+            opened.run.effects.corrected(at),
         ])?;
     }
     Ok(())

@@ -291,7 +291,7 @@ fn feature(opened: &Opened, name: &str) -> Result<Value, ExploreError> {
             })
         })
         .collect();
-    let p = opened.run.effects.bonferroni.get(at).copied().flatten();
+    let p = opened.run.effects.corrected(at);
     Ok(json!({
         "feature": own.feature_id, "text": own.words(), "short": own.short, "source": own.source.name(),
         "may_make_a_statement": own.speaks(), "flags": own.flags,

@@ -478,6 +478,7 @@ fn effects(run: &Run) -> Result<DataFrame, Error> {
             row.insert(name.clone(), value.unwrap_or_default());
         }
         row.insert("p_bonferroni".into(), table_of.bonferroni.get(index).copied().flatten().into());
+        row.insert("p_holm".into(), table_of.holm.get(index).copied().flatten().into());
         row.insert("q_bh".into(), table_of.q_bh.get(index).copied().flatten().into());
         row.insert("missing".into(), table_of.missing.get(index).cloned().flatten().into());
         Value::Object(row)
