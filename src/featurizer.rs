@@ -229,7 +229,7 @@ impl Featurizer {
     /// Where the embedder fails, or vectors are not of the autoencoder's size, or not finite.
     pub fn activations(&self, pairs: &Pairs, deltas: &Matrix) -> Result<Matrix, RunError> {
         let firing = self.sentences.fire(SentenceTable::of_pairs(pairs))?;
-        let (graded, _) = firing.differences(&self.sentences.clear);
+        let graded = firing.graded(firing.differences(&self.sentences.clear).0);
         self.with_the_rest(&graded, pairs, deltas)
     }
 
@@ -240,7 +240,7 @@ impl Featurizer {
     pub fn stated(&self, pairs: &Pairs, deltas: &Matrix) -> Result<Matrix, RunError> {
         let reader = &self.sentences;
         let firing = reader.fire(SentenceTable::of_pairs(pairs))?;
-        let (mut graded, _) = firing.differences(&reader.clear);
+        let mut graded = firing.graded(firing.differences(&reader.clear).0);
         let (there, named) = (firing.where_worded(&reader.wording, &reader.clear), reader.wording.features());
         if !named.is_empty() {
             let rows = graded.values.chunks_exact_mut(graded.cols.max(1));

@@ -333,7 +333,8 @@ impl Run {
     pub fn sentence_models(&self) -> Result<SentenceModels, RunError> {
         let any = self.features.iter().any(|feature| feature.source == FeatureSource::Learned);
         let load = || SentenceSae::load(&self.path.join("sentences.safetensors")).map_err(RunError::from);
-        Ok(SentenceModels { learned: any.then(load).transpose()?, dictionary: self.dictionary()? })
+        let (learned, dictionary) = (any.then(load).transpose()?, self.dictionary()?);
+        Ok(SentenceModels { learned, dictionary, grading: self.manifest.grading })
     }
 
     /// The dictionary with the entries that are features of the run.

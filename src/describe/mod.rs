@@ -54,7 +54,7 @@ const EVERYWHERE: f64 = 0.4;
 const TOPICAL: f64 = 0.33;
 
 /// Which way of putting features into words this is: what an earlier one left is done again.
-pub const REVISION: u32 = 3;
+pub const REVISION: u32 = 4;
 
 /// Least share of the held-out pairs with a feature of whose phrases one stands on its side alone: words for less are not its
 /// words.
@@ -135,7 +135,7 @@ pub fn describe(setting: &Setting<'_>, found: &Found<'_>) -> Result<Described, c
     features.extend(dictionary(found, &clear, &graded, &presence, &sides));
     features.extend(known(setting, found.known, &sides));
 
-    let activations = together(graded, found.learned, &difference, found.known);
+    let activations = together(found.firing.graded(graded), found.learned, &difference, found.known);
     let presence = together(presence, found.learned, &signs(&difference, &levels), &signs(found.known, &[]));
     let mut described = Described { features, activations, presence, flipped, offers };
     described.mark_redundant(setting.pairs, &sides.choose, setting.redundant_above, cancel)?;

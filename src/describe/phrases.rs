@@ -310,7 +310,7 @@ mod tests {
             }
             z.indptr.push(z.index.len());
         }
-        (Firing { table, z }, fires)
+        (Firing { table, z, faint: None }, fires)
     }
 
     #[test]

@@ -2,9 +2,15 @@
 //!
 //! ```text
 //! h_j(response) = max over its sentences of z_j(s)              how clearly it is there
-//! z_j(pair)     = h_j(A) − h_j(B)                               graded: what fits use
 //! presence      = [h_j(A) ≥ clear_j] − [h_j(B) ≥ clear_j]       −1, 0, +1: what words, win rates and evidence go by
+//! t_j(response) = Σ over its sentences of z_j(s) / √n           how much of it there is; n sentences, from θ/2 on
+//! z_j(pair)     = t_j(A) − t_j(B)                               graded, of a learned feature: what fits use
+//!                 h_j(A) − h_j(B)                               graded, of the dictionary's
 //! ```
+//!
+//! How much is said, faint sentences with it, predicts labels better than the clearest sentence (hh, MiniLM, AUC of the
+//! learned features .69 against .665), and speaks no better: so fits go by the one, and words by the other. The dictionary's
+//! words were read where they are clear; what is said of them goes by that.
 //!
 //! A feature that is named by phrases is present where they stand in a sentence in which it is clear, and absent where they
 //! stand nowhere; any other response says nothing. On hh half of the pairs in which such a feature was clear did not have
@@ -26,9 +32,15 @@ use crate::sentences::SentenceTable;
 pub struct Firing {
     /// The different sentences, and which response holds which.
     pub table: SentenceTable,
-    /// Activations above zero, `[sentences, features]`.
+    /// Activations above θ, `[sentences, features]`.
     pub z: SparseRows,
+    /// Those of learned features, which come first, from [`FROM`] · θ up to θ: they count in sums alone; `None` in runs of earlier versions, whose graded activations
+    /// are those of the clearest sentence.
+    pub faint: Option<SparseRows>,
 }
+
+/// Share of θ from which on an activation counts in sums.
+pub const FROM: f32 = 0.5;
 
 /// Bins of a histogram of log activations.
 const BINS: usize = 32;
@@ -55,27 +67,37 @@ impl Firing {
 
     /// Without the columns that are not `kept` (`[features]`).
     pub fn retain(&mut self, kept: &[bool]) {
-        let mut next = 0;
-        let place: Vec<Option<u32>> = (0..self.z.cols)
-            .map(|column| {
-                let at = next;
-                let stays = kept.get(column) == Some(&true);
-                next += u32::from(stays);
-                stays.then_some(at)
-            })
-            .collect();
-        let mut left = SparseRows { indptr: vec![0], cols: next as usize, ..SparseRows::default() };
-        for row in 0..self.z.rows() {
-            let (index, value) = self.z.row(row);
-            for (&column, &value) in index.iter().zip(value) {
-                if let Some(Some(column)) = place.get(column as usize) {
-                    left.index.push(*column);
-                    left.value.push(value);
+        self.z.retain(kept);
+        if let Some(faint) = &mut self.faint {
+            faint.retain(kept);
+        }
+    }
+
+    /// The graded activations `[pairs, features]`: how much of each learned feature is in A and not in B. `highest` is what
+    /// [`Self::differences`] gives: its memory is used again.
+    pub fn graded(&self, mut highest: Matrix) -> Matrix {
+        let Some(faint) = &self.faint else { return highest };
+        let pairs = self.pairs();
+        let cols = highest.cols.max(1);
+        highest.values.par_chunks_mut(cols).enumerate().for_each(|(pair, row)| {
+            let row = &mut row[..faint.cols.min(cols)];
+            row.fill(0.0);
+            for (slot, sign) in [(pair, 1.0), (pairs + pair, -1.0)] {
+                let sentences = self.table.of(slot);
+                let each = sign / (sentences.len().max(1) as f32).sqrt();
+                for &sentence in sentences {
+                    for part in [&self.z, faint] {
+                        let (index, value) = part.row(sentence as usize);
+                        for (&feature, &value) in index.iter().zip(value) {
+                            if let Some(sum) = row.get_mut(feature as usize) {
+                                *sum += each * value;
+                            }
+                        }
+                    }
                 }
             }
-            left.indptr.push(left.index.len());
-        }
-        self.z = left;
+        });
+        highest
     }
 
     /// How clearly each feature is in response number `slot`: A of every pair, then B; added to `row`, which is zero.
@@ -242,7 +264,7 @@ impl Firing {
         counts.into_iter().map(|count| count as f64 / pairs.max(1) as f64).collect()
     }
 
-    /// Graded differences and clear ones, both `[pairs, features]`.
+    /// Differences of the clearest sentences, and of clear presence, both `[pairs, features]`.
     pub fn differences(&self, clear: &[f32]) -> (Matrix, Matrix) {
         let (pairs, cols) = (self.pairs(), self.z.cols);
         let (mut graded, mut presence) = (Matrix::zeros(pairs, cols), Matrix::zeros(pairs, cols));
@@ -316,7 +338,7 @@ mod tests {
             }
             rows.indptr.push(rows.index.len());
         }
-        Firing { table, z: rows }
+        Firing { table, z: rows, faint: None }
     }
 
     #[test]
@@ -328,6 +350,28 @@ mod tests {
         let (graded, presence) = firing.differences(&[2.5, 0.5]);
         assert_eq!(graded.values, [1.0, 0.0, 2.0, -1.0]);
         assert_eq!(presence.values, [1.0, 0.0, 0.0, -1.0]);
+    }
+
+    #[test]
+    fn fits_go_by_how_much_there_is() {
+        let texts = ["I know. I doubt it.", "I know.", "I know. I know. Who?", "Who?"];
+        let mut firing = firing(&texts, &[("I know.", 0, 2.0), ("I doubt it.", 0, 3.0)], 1);
+        // Pairs: A of both, then B of both.
+        let (highest, _) = firing.differences(&[1.0]);
+        assert_eq!(firing.graded(highest.clone()).values, highest.values);
+        let who = (0..firing.table.len()).find(|&at| firing.table.text(at) == "Who?").unwrap();
+        let mut faint = SparseRows { cols: 1, indptr: vec![0], ..SparseRows::default() };
+        for sentence in 0..firing.table.len() {
+            if sentence == who {
+                faint.index.push(0);
+                faint.value.push(0.5);
+            }
+            faint.indptr.push(faint.index.len());
+        }
+        firing.faint = Some(faint);
+        let graded = firing.graded(highest).values;
+        let right = [5.0 / 2f32.sqrt() - 4.5 / 3f32.sqrt(), 2.0 - 0.5];
+        assert!(graded.iter().zip(right).all(|(ours, right)| (ours - right).abs() < 1e-6), "{graded:?}");
     }
 
     #[test]

@@ -16,7 +16,7 @@
 //! measured on the sentences that were set aside.
 
 use super::feature::Reading;
-use super::presence::Firing;
+use super::presence::{FROM, Firing};
 use super::setting::NamedEntry;
 use crate::context::{Context, Observer};
 use crate::dictionary::{Dictionary, EntryKind};
@@ -27,6 +27,7 @@ use crate::sae::{
     train_sentences,
 };
 use crate::sentences::SentenceTable;
+use crate::store::Grading;
 
 /// Different sentences that are learned from, at most: those with the lowest hash. Memory is bounded by them.
 const LEARNED_FROM: usize = 150_000;
@@ -69,6 +70,8 @@ pub struct SentenceModels {
     pub learned: Option<SentenceSae>,
     /// The dictionary, where sentences are read.
     pub dictionary: Option<DictionaryModel>,
+    /// What graded activations are.
+    pub grading: Grading,
 }
 
 /// A dictionary's autoencoder as a run uses it.
@@ -105,17 +108,37 @@ impl SentenceModels {
         context: &Context,
         listener: &mut dyn Observer,
     ) -> Result<(SparseRows, Matrix), SentenceError> {
+        self.read_above(1.0, count, text, embedder, context, listener)
+    }
+
+    /// The same; learned features from `from` · θ on.
+    fn read_above<'t>(
+        &self,
+        from: f32,
+        count: usize,
+        text: &dyn Fn(usize) -> &'t str,
+        embedder: &dyn Embedder,
+        context: &Context,
+        listener: &mut dyn Observer,
+    ) -> Result<(SparseRows, Matrix), SentenceError> {
         let (vectors, _) = embed_texts(embedder, count, text, context, listener)?;
         let own = self.dictionary.as_ref().and_then(|dictionary| dictionary.own.as_ref());
         let own = own.map(|own| embed_texts(own, count, text, context, &mut ())).transpose()?;
-        let z = self.activations(&vectors, own.as_ref().map_or(&vectors, |(own, _)| own))?;
+        let z = self.above(from, &vectors, own.as_ref().map_or(&vectors, |(own, _)| own))?;
         Ok((z, vectors))
     }
 
-    /// Activations of vectors of the run's embedder and of the dictionary's.
-    fn activations(&self, vectors: &Matrix, for_dictionary: &Matrix) -> Result<SparseRows, SaeError> {
+    /// θ of every feature.
+    fn thresholds(&self) -> Vec<f32> {
+        let learned = self.learned.iter().flat_map(|sae| vec![sae.threshold; sae.features()]);
+        let dictionary = self.dictionary.iter().flat_map(|own| vec![own.sae.threshold; own.used.len()]);
+        learned.chain(dictionary).collect()
+    }
+
+    /// Activations of vectors of the run's embedder, above `from` · θ, and of the dictionary's.
+    fn above(&self, from: f32, vectors: &Matrix, for_dictionary: &Matrix) -> Result<SparseRows, SaeError> {
         let learned = match &self.learned {
-            Some(learned) => learned.activations(vectors)?,
+            Some(learned) => learned.above(vectors, from * learned.threshold)?,
             None => SparseRows { indptr: vec![0; vectors.rows() + 1], ..SparseRows::default() },
         };
         let Some(DictionaryModel { sae, used, .. }) = &self.dictionary else { return Ok(learned) };
@@ -155,22 +178,31 @@ impl SentenceModels {
         context: &Context,
         listener: &mut dyn Observer,
     ) -> Result<Firing, SentenceError> {
-        let mut z = SparseRows { indptr: vec![0], cols: self.features(), ..SparseRows::default() };
+        let empty = || SparseRows { indptr: vec![0], cols: self.features(), ..SparseRows::default() };
+        let mut z = empty();
+        let totals = self.grading == Grading::Total;
+        let mut faint = totals.then(|| SparseRows { cols: self.learned_features(), ..empty() });
         if z.cols == 0 {
             z.indptr.resize(table.len() + 1, 0);
-            return Ok(Firing { table, z });
+            return Ok(Firing { table, z, faint });
         }
+        let thresholds = self.thresholds();
         for from in (0..table.len()).step_by(BLOCK) {
             context.cancel.check().map_err(EmbedError::from)?;
             let count = BLOCK.min(table.len() - from);
             let text = |at: usize| table.text(from + at);
-            let (block, _) = self.read(count, &text, embedder, context, listener)?;
-            let before = z.index.len();
-            z.index.extend(block.index);
-            z.value.extend(block.value);
-            z.indptr.extend(block.indptr.iter().skip(1).map(|end| before + end));
+            let from = if totals { FROM } else { 1.0 };
+            let (block, _) = self.read_above(from, count, &text, embedder, context, listener)?;
+            match &mut faint {
+                Some(faint) => {
+                    let (above, below) = block.parted(&thresholds);
+                    z.append(above);
+                    faint.append(below);
+                }
+                None => z.append(block),
+            }
         }
-        Ok(Firing { table, z })
+        Ok(Firing { table, z, faint })
     }
 }
 

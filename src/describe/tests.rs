@@ -14,6 +14,7 @@ use crate::rng;
 use crate::sae::{Compute, Control};
 use crate::sentences::SentenceTable;
 use crate::statistics::correlation::pearson;
+use crate::store::Grading;
 
 struct Silent;
 
@@ -115,7 +116,7 @@ fn planted_sentences_are_found_named_and_true() {
     let config = material.config(Some(20), Some(2), 1);
     let learned = material.learn(&config, &Compute::cpu(), &mut |_| Control::Continue).unwrap();
     assert_eq!(learned.report.stability.len(), learned.model.features());
-    let models = SentenceModels { learned: Some(learned.model), dictionary: None };
+    let models = SentenceModels { learned: Some(learned.model), dictionary: None, grading: Grading::Total };
     let firing = models.fire(table, &embedder, &Context::default(), &mut Silent).unwrap();
 
     let bank = ConceptBank::boxed().unwrap();

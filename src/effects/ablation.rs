@@ -1,5 +1,7 @@
 //! How well sets of features predict labels they were not fitted on, from length to the embedding.
 
+use std::borrow::Cow;
+
 use rayon::prelude::*;
 
 use super::Estimate;
@@ -7,7 +9,7 @@ use super::auc::Ranking;
 use super::control::Control;
 use super::lasso::Lasso;
 use super::logistic::Outcome;
-use super::penalised::{Linear, Penalty, fit};
+use super::penalised::{Linear, Penalty, better, fit};
 use super::sample::{Sample, fold};
 use super::tfidf;
 use crate::context::Cancel;
@@ -28,7 +30,7 @@ const FREE: f64 = 1e-6;
 /// Why a rung has no AUC once somebody wants the ladder to stop.
 const STOPPED: &str = "it was stopped";
 /// Why a rung has no AUC.
-const ONE_CLASS: &str = "the held-out labels are all the same";
+const ONE_CLASS: &str = "the labels that it would be measured on are all the same";
 /// Judgements per column from which on the penalty no longer matters.
 const PLENTY: usize = 200;
 
@@ -37,15 +39,13 @@ const PLENTY: usize = 200;
 pub struct Rung {
     /// `length`, `top5`, `top10`, `learned`, `known`, `learned_and_known`, `all`, `tfidf`, `embedding`.
     pub name: &'static str,
-    /// AUC on held-out judgements, or why there is none.
+    /// AUC on judgements that it was not fitted on, or why there is none.
     pub auc: Result<Estimate, &'static str>,
     /// This rung's AUC minus that of the embedding, on the same judgements; `None` for the embedding itself and
     /// where either is missing.
     pub minus_embedding: Option<Estimate>,
     /// The same against length alone.
     pub minus_length: Option<Estimate>,
-    /// The activation columns that it uses.
-    pub features: Vec<usize>,
 }
 
 /// What the features are held against.
@@ -59,90 +59,153 @@ pub struct Peers<'a> {
     pub cancel: Option<&'a Cancel>,
 }
 
-/// Climbs the ladder: each rung is fitted on `explore` and measured on `held_out`.
+/// Which labels rungs are fitted on, and which they are measured on.
+pub struct Measure<'a> {
+    /// The judgements that are measured.
+    on: Cow<'a, Sample>,
+    /// Judgements that are fitted on, and places of `on` that are measured with that fit.
+    fits: Vec<(Cow<'a, Sample>, Vec<usize>)>,
+}
+
+impl<'a> Measure<'a> {
+    /// Fitted on `explore`, measured on `held_out`.
+    pub fn split(explore: &'a Sample, held_out: &'a Sample) -> Self {
+        let all = (0..held_out.len()).collect();
+        Self { on: Cow::Borrowed(held_out), fits: vec![(Cow::Borrowed(explore), all)] }
+    }
+
+    /// Every part of `sample` is measured with a fit on the others; `part` is that of each judgement. Only for columns
+    /// that no label took part in finding. `None` where some part's others are too few to be fitted on.
+    pub fn crossed(sample: &'a Sample, part: &[u8]) -> Option<Self> {
+        let mut parts = part.to_vec();
+        parts.sort_unstable();
+        parts.dedup();
+        let fits: Vec<(Cow<'a, Sample>, Vec<usize>)> = (parts.into_iter())
+            .map(|number| {
+                let (own, others): (Vec<usize>, Vec<usize>) =
+                    (0..sample.len()).partition(|&at| part[at] == number);
+                (Cow::Owned(sample.subset(&others)), own)
+            })
+            .collect();
+        let both = |fit: &Sample| fit.y().iter().any(|y| *y < 0.5) && fit.y().iter().any(|y| *y > 0.5);
+        (fits.len() > 1 && fits.iter().all(|(fit, _)| both(fit)))
+            .then_some(Self { on: Cow::Borrowed(sample), fits })
+    }
+
+    /// The log-odds that `of` gives to each judgement measured, by a fit on others.
+    fn score(
+        &self,
+        of: impl Fn(&Sample, &Sample) -> Result<Vec<f64>, &'static str>,
+    ) -> Result<Ranking, &'static str> {
+        let mut score = vec![0.0; self.on.len()];
+        for (fit, places) in &self.fits {
+            let own = of(fit, &self.on.subset(places))?;
+            // One fit is surer of itself than the other: only the order within a part is its own.
+            let size = (own.iter().map(|x| x * x).sum::<f64>() / own.len().max(1) as f64).sqrt();
+            let unit = if size > 0.0 && size.is_finite() { size } else { 1.0 };
+            places.iter().zip(own).for_each(|(&at, own)| score[at] = own / unit);
+        }
+        Ranking::new(&score, self.on.y()).ok_or(ONE_CLASS)
+    }
+}
+
+/// Climbs the ladder: each rung is fitted on other judgements than it is measured on.
 ///
 /// `activations` is `[pairs, features]`: first the `learned` columns of the autoencoder, then the
-/// `known` concepts, then whatever else there is (a rung `all` where there is something). Every rung is a logistic
-/// over both lengths (difference and log ratio, not penalised) and its columns, standardised by the explore
-/// judgements, with the L2 penalty that predicts best within the explore judgements, prompts kept together; one
+/// `known` concepts, then whatever else there is. Every rung is a logistic
+/// over both lengths (difference and log ratio, not penalised) and its columns, standardised by the
+/// judgements of the fit, with the L2 penalty that predicts best within them, prompts kept together; one
 /// choice is to use no column at all, so a rung says what its columns add to length. That holds for what the
 /// features are compared with, too: `tfidf` (words and pairs of words, A minus B) and `embedding` (the whole
-/// vectors, a black box). The top 5 and 10 are the learned features that the L1 path over the explore judgements
-/// takes first.
+/// vectors, a black box). The top 5 and 10 are the learned features that the L1 path over the
+/// judgements of the fit takes first.
 pub fn ladder(
     activations: &Matrix,
     learned: usize,
     known: usize,
     peers: Peers<'_>,
-    explore: &Sample,
-    held_out: &Sample,
+    measure: &Measure<'_>,
 ) -> Vec<Rung> {
     let learned = learned.min(activations.cols);
     let both = (learned + known).min(activations.cols);
-    let rank = |score: Result<Vec<f64>, &'static str>| {
-        score.and_then(|score| Ranking::new(&score, held_out.y()).ok_or(ONE_CLASS))
-    };
     let fitted = |columns: &Matrix, features: &[usize]| {
-        rank(features_score_while(columns, features, explore, held_out, peers.cancel))
+        measure.score(|fit, on| features_score_while(columns, features, fit, on, peers.cancel))
     };
     let probe = peers.deltas.ok_or("no embeddings");
     let probe = probe.and_then(|deltas| fitted(deltas, &(0..deltas.cols).collect::<Vec<_>>()));
     let length = fitted(activations, &[]);
-    let clusters = held_out.clusters();
-    let rung = |name, ranking: Result<Ranking, &'static str>, features| {
-        let minus = |other: &Result<Ranking, &'static str>| {
-            ranking.as_ref().ok().zip(other.as_ref().ok()).and_then(|(own, other)| own.minus(other, clusters))
-        };
-        Rung {
-            name,
-            minus_embedding: minus(&probe).filter(|_| name != "embedding"),
-            minus_length: minus(&length).filter(|_| name != "length"),
-            auc: ranking.and_then(|ranking| ranking.figure(clusters).ok_or(ONE_CLASS)),
-            features,
-        }
-    };
-    let of_features = |name, features: Vec<usize>| rung(name, fitted(activations, &features), features);
-    let nothing = |name, why| rung(name, Err(why), Vec::new());
-    let mut rungs = vec![rung("length", length.clone(), Vec::new())];
+    let rung = |name, ranking| compared(name, ranking, (&length, &probe), measure);
+    let nothing = |name, why| rung(name, Err(why));
+    let mut rungs = vec![rung("length", length.clone())];
 
     if learned == 0 {
         rungs.extend(["top5", "top10", "learned"].map(|name| nothing(name, "no learned features")));
     } else {
-        match Lasso::new(&columns(activations, learned), explore, Control::Length) {
-            Ok(lasso) => {
-                rungs.push(of_features("top5", lasso.select(5).active()));
-                rungs.push(of_features("top10", lasso.select(10).active()));
-            }
-            Err(outcome) => rungs.extend(["top5", "top10"].map(|name| nothing(name, reason(outcome)))),
-        }
-        rungs.push(of_features("learned", (0..learned).collect()));
+        let first = columns(activations, learned);
+        let strongest = |count: usize| {
+            measure.score(|fit, on| {
+                let lasso = Lasso::new(&first, fit, Control::Length).map_err(reason)?;
+                features_score_while(activations, &lasso.select(count).active(), fit, on, peers.cancel)
+            })
+        };
+        rungs.push(rung("top5", strongest(5)));
+        rungs.push(rung("top10", strongest(10)));
+        rungs.push(rung("learned", fitted(activations, &(0..learned).collect::<Vec<_>>())));
     }
     if both == learned {
         rungs.push(nothing("known", "no known concepts"));
     } else {
-        rungs.push(of_features("known", (learned..both).collect()));
+        rungs.push(rung("known", fitted(activations, &(learned..both).collect::<Vec<_>>())));
     }
     rungs.push(match both {
         0 => nothing("learned_and_known", "no features"),
-        both => of_features("learned_and_known", (0..both).collect()),
+        both => rung("learned_and_known", fitted(activations, &(0..both).collect::<Vec<_>>())),
     });
-    if both < activations.cols {
-        rungs.push(of_features("all", (0..activations.cols).collect()));
-    }
     if let Some(pairs) = peers.texts {
-        rungs.push(rung("tfidf", rank(tfidf::score(pairs, explore, held_out, peers.cancel)), Vec::new()));
+        rungs.push(rung("tfidf", measure.score(|fit, on| tfidf::score(pairs, fit, on, peers.cancel))));
     }
-    rungs.push(rung("embedding", probe.clone(), Vec::new()));
+    rungs.push(rung("embedding", probe.clone()));
     rungs
 }
 
+/// The rung `all`, every column of `activations`, among them what labels found: compared with length and the embedding
+/// by the same judgements.
+pub fn all_of_it(activations: &Matrix, peers: Peers<'_>, measure: &Measure<'_>) -> Rung {
+    let fitted = |columns: &Matrix, features: &[usize]| {
+        measure.score(|fit, on| features_score_while(columns, features, fit, on, peers.cancel))
+    };
+    let every = |columns: &Matrix| fitted(columns, &(0..columns.cols).collect::<Vec<_>>());
+    let probe = peers.deltas.ok_or("no embeddings").and_then(every);
+    let length = fitted(activations, &[]);
+    compared("all", every(activations), (&length, &probe), measure)
+}
+
+/// A rung beside length and the embedding, measured on the same judgements.
+fn compared(
+    name: &'static str,
+    ranking: Result<Ranking, &'static str>,
+    (length, probe): (&Result<Ranking, &'static str>, &Result<Ranking, &'static str>),
+    measure: &Measure<'_>,
+) -> Rung {
+    let clusters = measure.on.clusters();
+    let minus = |other: &Result<Ranking, &'static str>| {
+        ranking.as_ref().ok().zip(other.as_ref().ok()).and_then(|(own, other)| own.minus(other, clusters))
+    };
+    Rung {
+        name,
+        minus_embedding: minus(probe).filter(|_| name != "embedding"),
+        minus_length: minus(length).filter(|_| name != "length"),
+        auc: ranking.and_then(|ranking| ranking.figure(clusters).ok_or(ONE_CLASS)),
+    }
+}
+
 /// The first columns of a matrix.
-fn columns(matrix: &Matrix, count: usize) -> std::borrow::Cow<'_, Matrix> {
+fn columns(matrix: &Matrix, count: usize) -> Cow<'_, Matrix> {
     if count == matrix.cols {
-        return std::borrow::Cow::Borrowed(matrix);
+        return Cow::Borrowed(matrix);
     }
     let values = matrix.values.chunks_exact(matrix.cols).flat_map(|row| &row[..count]).copied().collect();
-    std::borrow::Cow::Owned(Matrix { values, cols: count })
+    Cow::Owned(Matrix { values, cols: count })
 }
 
 /// Log-odds of the judgements `held_out` by both lengths and the whole deltas, fitted on `explore`: the
@@ -160,7 +223,7 @@ pub fn embedding_score(
 }
 
 /// Log-odds of the judgements `held_out` by both lengths and the given columns of `activations`
-/// `[pairs, features]`, fitted on `explore`: what every rung is.
+/// `[pairs, features]`, without intercept, fitted on `explore`: what every rung is.
 ///
 /// # Errors
 /// Why it could not be fitted.
@@ -188,7 +251,9 @@ fn features_score_while(
     let learned = design(activations, features, explore)?;
     let tuned = Tuned::new(&learned, explore, cancel)?;
     let measured = design(activations, features, held_out)?;
-    Ok(tuned.linear.score(&measured, &(0..held_out.len() as u32).collect::<Vec<u32>>()))
+    // How often the first response wins is nothing that columns tell, and fits on other judgements differ in it.
+    let linear = Linear { intercept: 0.0, ..tuned.linear };
+    Ok(linear.score(&measured, &(0..held_out.len() as u32).collect::<Vec<u32>>()))
 }
 
 /// Columns before the features: both lengths.
@@ -241,8 +306,8 @@ fn penalty(variances: &[f64], c: Option<f64>) -> Penalty {
     Penalty { c, factors: variances.iter().enumerate().map(factor).collect(), ..Penalty::default() }
 }
 
-/// The C with the best likelihood of judgements that it was not fitted on, prompts kept together; `None` where the
-/// lengths alone predict best.
+/// The C with the best likelihood of judgements that it was not fitted on, prompts kept together; `None` where it is not
+/// better than the lengths alone beyond chance.
 fn strength(design: &Matrix, explore: &Sample, variances: &[f64], cancel: Option<&Cancel>) -> Option<f64> {
     if design.cols <= LENGTHS {
         return None;
@@ -259,9 +324,9 @@ fn strength(design: &Matrix, explore: &Sample, variances: &[f64], cancel: Option
         })
         .collect();
     let labels = |rows: &[u32]| -> Vec<f64> { rows.iter().map(|&row| explore.y()[row as usize]).collect() };
-    let unlikely = |c: Option<f64>| -> Option<f64> {
+    let unlikely = |c: Option<f64>| -> Option<Vec<f64>> {
         let penalty = penalty(variances, c);
-        let parts: Option<Vec<f64>> = folds
+        let parts: Option<Vec<Vec<f64>>> = folds
             .par_iter()
             .map(|(fitted, left)| {
                 if cancel.is_some_and(Cancel::requested) {
@@ -270,20 +335,14 @@ fn strength(design: &Matrix, explore: &Sample, variances: &[f64], cancel: Option
                 let linear = fit(design, fitted, &labels(fitted), &penalty).ok()?;
                 let eta = linear.score(design, left);
                 let loss = |(eta, y): (&f64, f64)| eta.max(0.0) - y * eta + (-eta.abs()).exp().ln_1p();
-                Some(eta.iter().zip(labels(left)).map(loss).sum())
+                Some(eta.iter().zip(labels(left)).map(loss).collect())
             })
             .collect();
-        parts.map(|parts| parts.iter().sum())
+        parts.map(|parts| parts.concat())
     };
-    let mut best = (unlikely(None).unwrap_or(f64::INFINITY), None);
-    for c in CS {
-        if let Some(loss) = unlikely(Some(c))
-            && loss < best.0
-        {
-            best = (loss, Some(c));
-        }
-    }
-    best.1
+    let nothing = unlikely(None);
+    let tried: Vec<(f64, Vec<f64>)> = CS.iter().filter_map(|&c| Some((c, unlikely(Some(c))?))).collect();
+    better(nothing.as_deref(), &tried)
 }
 
 /// Variance of every column over the first `rows` rows.

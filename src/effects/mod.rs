@@ -31,7 +31,7 @@ pub mod tfidf;
 pub use crate::statistics::correlation::{Correlation, pearson};
 pub use crate::statistics::multiplicity;
 pub use crate::store::Estimate;
-pub use ablation::{Peers, Rung, ladder};
+pub use ablation::{Measure, Peers, Rung, ladder};
 pub use auc::{Ranking, auc};
 pub use clusters::Clusters;
 pub use control::Control;

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::ablation::{Measure, all_of_it};
 use super::clusters::{Clusters, FEWEST_PEOPLE};
+use super::crossfit::folds;
 use super::feature::coefficient;
 use super::{Control, Effect, Part, Peers, Sample, feature_effects_of, ladder, quantile_95};
 use crate::context::{Cancel, Stopped};
@@ -330,6 +332,9 @@ pub fn shown(
     Ok(effects)
 }
 
+/// Labels up to which the ladder is measured on all of them; with more, a part is plenty.
+const CROSSED: usize = 10_000;
+
 /// A feature that is clear in fewer pairs has the weight of this share of them.
 const LEAST_WEIGHT: f64 = 0.01;
 
@@ -370,12 +375,21 @@ impl EffectTable {
         let some =
             |which: &[Split]| LabelledSample::on(pairs, sides, which).at_most(MOST_LABELS, pairs).sample;
         let (held_out, explore) = (some(&[Split::Test]), some(&[Split::Train, Split::Validation]));
+        let split = Measure::split(&explore, &held_out);
         let count =
             |is: &dyn Fn(FeatureSource) -> bool| described.features.iter().filter(|f| is(f.source)).count();
         let (learned, known) =
             (count(&FeatureSource::is_found), count(&|source| source == FeatureSource::Known));
         let peers = Peers { deltas: Some(deltas), texts: Some(pairs), cancel: Some(cancel) };
-        let rungs = ladder(&described.activations, learned, known, peers, &explore, &held_out);
+        // Where labels are few, all of them are measured, each by a fit on other prompts' labels: no label took part in
+        // finding these features.
+        let all = some(&ALL);
+        let crossed = (all.len() <= CROSSED).then(|| Measure::crossed(&all, &folds(pairs, &all))).flatten();
+        let mut rungs =
+            ladder(&described.activations, learned, known, peers, crossed.as_ref().unwrap_or(&split));
+        if learned + known < described.activations.cols {
+            rungs.push(all_of_it(&described.activations, peers, &split));
+        }
         // A rung that was stopped says that it could not be fitted.
         cancel.check()?;
         for rung in rungs {

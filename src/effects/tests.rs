@@ -229,8 +229,7 @@ fn length_bends() {
             0,
             1,
             Peers::default(),
-            &half(sample, 0, n / 2),
-            &half(sample, n / 2, n),
+            &Measure::split(&half(sample, 0, n / 2), &half(sample, n / 2, n)),
         );
         rungs[0].auc.as_ref().unwrap().value
     };
@@ -248,7 +247,7 @@ fn adding_noise_lowers_no_rung() {
     }
     let part = |from: usize, to: usize| all.subset(&(from..to).collect::<Vec<_>>());
     let peers = Peers { deltas: Some(&noise), texts: None, ..Peers::default() };
-    let rungs = ladder(&noise, 0, 100, peers, &part(0, 500), &part(500, 1_500));
+    let rungs = ladder(&noise, 0, 100, peers, &Measure::split(&part(0, 500), &part(500, 1_500)));
     let value = |name: &str| rungs.iter().find(|rung| rung.name == name).unwrap().auc.as_ref().unwrap().value;
     for name in ["known", "embedding"] {
         assert!(value(name) > value("length") - 0.01, "{name}: {} under {}", value(name), value("length"));
@@ -649,9 +648,9 @@ fn hopeless_samples_end_in_outcomes() {
             2,
             1,
             Peers { deltas: Some(&matrix), texts: None, ..Peers::default() },
-            &sample,
-            &sample,
+            &Measure::split(&sample, &sample),
         );
+        assert!(Measure::crossed(&sample, &vec![0; n]).is_none());
         assert!(n == 2 || rungs.iter().all(|rung| rung.auc.is_err()));
         effects[0].outcome
     };
@@ -695,23 +694,48 @@ fn the_ladder_rises_where_features_are_planted() {
         12,
         8,
         Peers { deltas: Some(&all), texts: None, ..Peers::default() },
-        &explore,
-        &held_out,
+        &Measure::split(&explore, &held_out),
     );
     let names: Vec<&str> = rungs.iter().map(|rung| rung.name).collect();
     assert_eq!(names, ["length", "top5", "top10", "learned", "known", "learned_and_known", "embedding"]);
     let value: Vec<f64> = rungs.iter().map(|rung| rung.auc.as_ref().unwrap().value).collect();
     assert!(value[0] < 0.66 && value[1] > value[0] + 0.05, "{value:?}");
-    assert!(rungs[1].features.contains(&0) && rungs[1].features.contains(&1));
-    assert_eq!((rungs[1].features.len(), rungs[2].features.len()), (5, 10));
     assert!((value[4] - value[0]).abs() < 0.02, "known features are noise here: {value:?}");
     for rung in &rungs {
         let figure = rung.auc.as_ref().unwrap();
         assert!(figure.low < figure.value && figure.value < figure.high && figure.n == 1_500);
     }
-    let without = ladder(&all, 0, 20, Peers::default(), &explore, &held_out);
+    let without = ladder(&all, 0, 20, Peers::default(), &Measure::split(&explore, &held_out));
     let missing: Vec<&str> = without.iter().filter(|rung| rung.auc.is_err()).map(|rung| rung.name).collect();
     assert_eq!(missing, ["top5", "top10", "learned", "embedding"]);
+}
+
+/// Every label measured by a fit on others: as good as held-out ones where there is something, and guessing where there is
+/// nothing, also where the first response wins more often.
+#[test]
+fn the_crossed_ladder_measures_all_labels_and_flatters_none() {
+    let (matrix, sample) = planted(5, 1_500, 20);
+    let part: Vec<u8> = (0..sample.len()).map(|at| (at % 5) as u8).collect();
+    let of = |sample: &Sample, name: &str| {
+        let peers = Peers { deltas: Some(&matrix), ..Peers::default() };
+        let rungs = ladder(&matrix, 12, 8, peers, &Measure::crossed(sample, &part).unwrap());
+        rungs.iter().find(|rung| rung.name == name).unwrap().auc.clone().unwrap()
+    };
+    let (length, top, all) = (of(&sample, "length"), of(&sample, "top5"), of(&sample, "embedding"));
+    assert_eq!(all.n, sample.len());
+    assert!(top.value > length.value + 0.05 && all.value > length.value + 0.05, "{length:?} {top:?} {all:?}");
+    let mut random = crate::rng::stream(6, "crossed ladder");
+    let mean = (0..12)
+        .map(|_| {
+            let coin = |_| f64::from(u8::from(random.random::<f64>() < 0.7));
+            let y: Vec<f64> = (0..sample.len()).map(coin).collect();
+            let nothing = Sample::new(y, vec![0.0; sample.len()], sample.row().to_vec(), &[]).unwrap();
+            of(&nothing, "embedding").value
+        })
+        .sum::<f64>()
+        / 12.0;
+    // The standard deviation of one is .016.
+    assert!((mean - 0.5).abs() < 0.02, "{mean}");
 }
 
 #[test]
@@ -723,7 +747,7 @@ fn a_rung_of_many_features_and_few_labels_is_penalised_until_it_predicts() {
         Sample::new(all.y()[from..to].to_vec(), all.length()[from..to].to_vec(), rows, &[]).unwrap()
     };
     let (explore, held_out) = (part(0, 240), part(240, 2_000));
-    let rungs = ladder(&matrix, matrix.cols, 0, Peers::default(), &explore, &held_out);
+    let rungs = ladder(&matrix, matrix.cols, 0, Peers::default(), &Measure::split(&explore, &held_out));
     let chosen = rungs.iter().find(|rung| rung.name == "learned").unwrap().auc.as_ref().unwrap().value;
     // The same with C = 1 over standardised columns, by hand.
     let mut design = Matrix { values: Vec::new(), cols: matrix.cols + 1 };

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use rayon::prelude::*;
 
 use super::numeric::sigmoid;
+use super::penalised::better;
 use super::sample::{Sample, fold};
 use crate::context::Cancel;
 use crate::pairs::Pairs;
@@ -68,7 +69,8 @@ pub fn score(
     let c = learned.strength();
     let fit =
         learned.fit(&(0..learned.y.len()).collect::<Vec<_>>(), c).ok_or("the labels are all the same")?;
-    Ok((0..all.len()).map(|at| measured.eta(&fit, at)).collect())
+    // Without the intercept, as the other rungs.
+    Ok((0..all.len()).map(|at| measured.eta(&fit, at) - fit[learned.terms + 2]).collect())
 }
 
 /// At most `most` judgements, those of the pairs with the lowest ids: hashes, so that the order of rows plays no part.
@@ -235,31 +237,24 @@ impl<'c> Rows<'c> {
         terms + fit[self.terms] * a + fit[self.terms + 1] * b + fit[self.terms + 2]
     }
 
-    /// The C that predicts best, prompts kept together; `None` for no terms at all.
+    /// The C that predicts best, prompts kept together; `None` for no terms at all, where none is better beyond chance.
     fn strength(&self) -> Option<f64> {
         let rows: Vec<usize> = (0..self.y.len().min(TUNED_ON)).collect();
-        let unlikely = |c: Option<f64>| -> f64 {
-            (0..FOLDS)
-                .map(|number| {
-                    let (left, rest): (Vec<usize>, Vec<usize>) =
-                        rows.iter().partition(|&&at| self.fold[at] == number);
-                    let Some(fit) = self.fit(&rest, c) else { return f64::INFINITY };
-                    let loss = |&at: &usize| {
-                        let eta = self.eta(&fit, at);
-                        eta.max(0.0) - self.y[at] * eta + (-eta.abs()).exp().ln_1p()
-                    };
-                    left.iter().map(loss).sum::<f64>()
-                })
-                .sum()
-        };
-        let mut best = (unlikely(None), None);
-        for c in CS {
-            let loss = unlikely(Some(c));
-            if loss < best.0 {
-                best = (loss, Some(c));
+        let unlikely = |c: Option<f64>| -> Option<Vec<f64>> {
+            let mut losses = Vec::with_capacity(rows.len());
+            for number in 0..FOLDS {
+                let (left, rest): (Vec<usize>, Vec<usize>) =
+                    rows.iter().partition(|&&at| self.fold[at] == number);
+                let fit = self.fit(&rest, c)?;
+                losses.extend(left.iter().map(|&at| {
+                    let eta = self.eta(&fit, at);
+                    eta.max(0.0) - self.y[at] * eta + (-eta.abs()).exp().ln_1p()
+                }));
             }
-        }
-        best.1
+            Some(losses)
+        };
+        let tried: Vec<(f64, Vec<f64>)> = CS.iter().filter_map(|&c| Some((c, unlikely(Some(c))?))).collect();
+        better(unlikely(None).as_deref(), &tried)
     }
 
     /// Newton's method with conjugate gradients; the terms at C, the lengths and the intercept free.

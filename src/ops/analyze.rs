@@ -48,8 +48,8 @@ use crate::sae::{
 use crate::score::{self, Claimed, Learned, ScoreError, Weights};
 use crate::sentences::SentenceTable;
 use crate::store::{
-    EmbeddingRecord, LanguageRecord, Manifest, RunDir, SentenceMetrics, StoreError, fingerprint, output,
-    read_json, read_matrix, write_bytes, write_json, write_matrix,
+    EmbeddingRecord, Grading, LanguageRecord, Manifest, RunDir, SentenceMetrics, StoreError, fingerprint,
+    output, read_json, read_matrix, write_bytes, write_json, write_matrix,
 };
 
 /// What to analyse, and where to leave the result.
@@ -409,6 +409,7 @@ fn prepare(request: &Request, observer: &mut dyn Observer) -> Result<TrainedRun,
     run.manifest.device = compute.adapter.clone();
     run.manifest.backend = compute.backend.to_owned();
     let dictionary = dictionary(request.config.sae.mode, embedder.as_ref());
+    run.manifest.grading = Grading::Total;
     run.manifest.dictionary = dictionary.as_ref().map(|dictionary| dictionary.version().to_owned());
     let (models, sentences, sentence_print) = sentence_stage(
         &mut run,
@@ -1008,7 +1009,7 @@ fn sentence_stage(
         note(run, observer, text);
     }
     let learned = if report.features > 0 { Some(SentenceSae::load(&run.file(MODEL))?) } else { None };
-    Ok((SentenceModels { learned, dictionary }, Some(report), print))
+    Ok((SentenceModels { learned, dictionary, grading: Grading::Total }, Some(report), print))
 }
 
 /// The autoencoder over differences, trained now or in a finished stage.

@@ -35,7 +35,7 @@ use crate::sae::{
     self, Control, Sae, SaeCard, SaeConfig, SaeError, SentenceSae, TrainData, TrainReport, stability,
 };
 use crate::sentences::SentenceTable;
-use crate::store::{Manifest, RunDir, StoreError, fingerprint, read_json, write_bytes, write_json};
+use crate::store::{Grading, Manifest, RunDir, StoreError, fingerprint, read_json, write_bytes, write_json};
 
 /// Most cells of a sweep.
 const MOST_CELLS: usize = 500;
@@ -602,7 +602,10 @@ impl Bench<'_> {
                 let identity = self.embedder.identity();
                 let model_of = |dictionary| DictionaryModel::new(dictionary, &identity);
                 let dictionary = self.dictionary.map(model_of).transpose()?;
-                (SentenceModels { learned: Some(model.clone()), dictionary }, nothing.clone())
+                (
+                    SentenceModels { learned: Some(model.clone()), dictionary, grading: Grading::Total },
+                    nothing.clone(),
+                )
             }
             Model::Difference(model) => (SentenceModels::default(), model.activations(self.deltas)?),
         };

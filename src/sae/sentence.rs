@@ -74,6 +74,57 @@ impl SparseRows {
         (self.index.get(start..end).unwrap_or_default(), self.value.get(start..end).unwrap_or_default())
     }
 
+    /// Puts the rows of another one, of the same columns, behind these.
+    pub fn append(&mut self, other: Self) {
+        let before = self.index.len();
+        self.index.extend(other.index);
+        self.value.extend(other.value);
+        self.indptr.extend(other.indptr.iter().skip(1).map(|end| before + end));
+    }
+
+    /// Without the columns that are not `kept` (`[cols]`).
+    pub fn retain(&mut self, kept: &[bool]) {
+        let mut next = 0;
+        let place: Vec<Option<u32>> = (0..self.cols)
+            .map(|column| {
+                let at = next;
+                let stays = kept.get(column) == Some(&true);
+                next += u32::from(stays);
+                stays.then_some(at)
+            })
+            .collect();
+        let mut left = Self { indptr: vec![0], cols: next as usize, ..Self::default() };
+        for row in 0..self.rows() {
+            let (index, value) = self.row(row);
+            for (&column, &value) in index.iter().zip(value) {
+                if let Some(Some(column)) = place.get(column as usize) {
+                    left.index.push(*column);
+                    left.value.push(value);
+                }
+            }
+            left.indptr.push(left.index.len());
+        }
+        *self = left;
+    }
+
+    /// What exceeds the level of its column (`[cols]`), and the rest.
+    pub fn parted(self, levels: &[f32]) -> (Self, Self) {
+        let empty = || Self { indptr: vec![0], cols: self.cols, ..Self::default() };
+        let (mut above, mut below) = (empty(), empty());
+        for row in 0..self.rows() {
+            let (index, value) = self.row(row);
+            for (&column, &value) in index.iter().zip(value) {
+                let exceeds = levels.get(column as usize).is_none_or(|level| value > *level);
+                let side = if exceeds { &mut above } else { &mut below };
+                side.index.push(column);
+                side.value.push(value);
+            }
+            above.indptr.push(above.index.len());
+            below.indptr.push(below.index.len());
+        }
+        (above, below)
+    }
+
     /// The values of each column, in the order of rows: `[cols]` lists of (row, value).
     pub fn columns(&self) -> Vec<Vec<(u32, f32)>> {
         let mut columns = vec![Vec::new(); self.cols];
@@ -213,8 +264,11 @@ impl SentenceSae {
         self.above(x, least)
     }
 
-    /// What exceeds `least`, in place of θ.
-    fn above(&self, x: &Matrix, least: f32) -> Result<SparseRows, SaeError> {
+    /// Activations that exceed `least` in place of θ.
+    ///
+    /// # Errors
+    /// As for [`Self::activations`].
+    pub fn above(&self, x: &Matrix, least: f32) -> Result<SparseRows, SaeError> {
         let (dimensions, features) = (self.dimensions(), self.features());
         if x.cols != dimensions && !x.values.is_empty() {
             return Err(SaeError::Dimensions { expected: dimensions, found: x.cols });

@@ -10,6 +10,18 @@ use super::spent::Spent;
 use crate::config::Config;
 use crate::limits;
 
+/// What the graded activation of a sentence feature is: what fits use.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Grading {
+    /// That of a response's clearest sentence: in runs of earlier versions.
+    #[default]
+    Clearest,
+    /// Σ over a response's sentences, divided by the square root of their number. The dictionary's entries, whose words were
+    /// read where they are clear, stay with the clearest sentence.
+    Total,
+}
+
 /// The record of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -32,6 +44,8 @@ pub struct Manifest {
     pub embedding: EmbeddingRecord,
     /// Version of the dictionary of sentence features that was used; `None` without one.
     pub dictionary: Option<String>,
+    /// What the graded activations of sentence features are.
+    pub grading: Grading,
     /// The language models that described, and what they took; empty without any.
     pub language: LanguageRecord,
     /// The data.
@@ -56,6 +70,7 @@ impl Default for Manifest {
             embedder: String::new(),
             embedding: EmbeddingRecord::default(),
             dictionary: None,
+            grading: Grading::default(),
             language: LanguageRecord::default(),
             dataset: DatasetRecord::default(),
             stages: Vec::new(),

@@ -32,7 +32,7 @@ pub use atomic::{
 };
 pub use error::{SCHEMA_VERSION, StoreError};
 pub use manifest::{
-    DatasetRecord, EmbeddingRecord, Estimate, LanguageRecord, Manifest, Metrics, OutputRecord,
+    DatasetRecord, EmbeddingRecord, Estimate, Grading, LanguageRecord, Manifest, Metrics, OutputRecord,
     SentenceMetrics, SourceRecord, StageRecord,
 };
 pub(crate) use matrices::{failed, frame};
