@@ -77,26 +77,32 @@ impl Firing {
     /// [`Self::differences`] gives: its memory is used again.
     pub fn graded(&self, mut highest: Matrix) -> Matrix {
         let Some(faint) = &self.faint else { return highest };
-        let pairs = self.pairs();
-        let cols = highest.cols.max(1);
-        highest.values.par_chunks_mut(cols).enumerate().for_each(|(pair, row)| {
-            let row = &mut row[..faint.cols.min(cols)];
-            row.fill(0.0);
-            for (slot, sign) in [(pair, 1.0), (pairs + pair, -1.0)] {
-                let sentences = self.table.of(slot);
-                let each = sign / (sentences.len().max(1) as f32).sqrt();
-                for &sentence in sentences {
-                    for part in [&self.z, faint] {
-                        let (index, value) = part.row(sentence as usize);
-                        for (&feature, &value) in index.iter().zip(value) {
-                            if let Some(sum) = row.get_mut(feature as usize) {
-                                *sum += each * value;
-                            }
+        let (pairs, learned) = (self.pairs(), faint.cols.min(highest.cols));
+        let total = |slot: usize, sums: &mut [f32]| {
+            sums.fill(0.0);
+            let sentences = self.table.of(slot);
+            for &sentence in sentences {
+                for part in [&self.z, faint] {
+                    let (index, value) = part.row(sentence as usize);
+                    for (&feature, &value) in index.iter().zip(value) {
+                        if let Some(sum) = sums.get_mut(feature as usize) {
+                            *sum += value;
                         }
                     }
                 }
             }
-        });
+            let root = (sentences.len().max(1) as f32).sqrt();
+            sums.iter_mut().for_each(|sum| *sum /= root);
+        };
+        // Each response by itself, so that a pair turned round gives the opposite to the last bit.
+        highest.values.par_chunks_mut(highest.cols.max(1)).enumerate().for_each_init(
+            || (vec![0f32; learned], vec![0f32; learned]),
+            |(a, b), (pair, row)| {
+                total(pair, a);
+                total(pairs + pair, b);
+                row.iter_mut().zip(a.iter().zip(b.iter())).for_each(|(z, (a, b))| *z = a - b);
+            },
+        );
         highest
     }
 

@@ -607,7 +607,7 @@ fn ladder(out: &mut String, manifest: &Manifest) -> std::fmt::Result {
     let scale = Scale::around(0.5, 0.1, ends);
     write!(
         out,
-        "<p>Take two held-out labels of which one went to the first response and one to the second: how many times in 100 a fit on \
+        "<p>Take two labels of which one went to the first response and one to the second: how many times in 100 a fit on \
          other labels tells which is which. 50 is guessing, 100 perfect (statisticians call it AUC).</p>\n\
          <div class=\"wide\"><table class=\"stack\"><caption>Picks the right one of two opposite labels, with</caption><thead><tr><th scope=\"col\">What is known</th><th scope=\"col\"><span>times in 100</span>{}</th><th scope=\"col\" class=\"n\">times in 100</th>\
          <th scope=\"col\" class=\"n\">95 % interval</th><th scope=\"col\" class=\"n\">labels</th></tr></thead><tbody>\n",
