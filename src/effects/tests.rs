@@ -719,7 +719,7 @@ fn the_crossed_ladder_measures_all_labels_and_flatters_none() {
     let of = |sample: &Sample, name: &str| {
         let peers = Peers { deltas: Some(&matrix), ..Peers::default() };
         let rungs = ladder(&matrix, 12, 8, peers, &Measure::crossed(sample, &part).unwrap());
-        rungs.iter().find(|rung| rung.name == name).unwrap().auc.clone().unwrap()
+        rungs.iter().find(|rung| rung.name == name).unwrap().auc.unwrap()
     };
     let (length, top, all) = (of(&sample, "length"), of(&sample, "top5"), of(&sample, "embedding"));
     assert_eq!(all.n, sample.len());
