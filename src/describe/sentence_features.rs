@@ -187,12 +187,12 @@ impl SentenceModels {
             return Ok(Firing { table, z, faint });
         }
         let thresholds = self.thresholds();
+        let least = if totals { FROM } else { 1.0 };
         for from in (0..table.len()).step_by(BLOCK) {
             context.cancel.check().map_err(EmbedError::from)?;
             let count = BLOCK.min(table.len() - from);
             let text = |at: usize| table.text(from + at);
-            let from = if totals { FROM } else { 1.0 };
-            let (block, _) = self.read_above(from, count, &text, embedder, context, listener)?;
+            let (block, _) = self.read_above(least, count, &text, embedder, context, listener)?;
             match &mut faint {
                 Some(faint) => {
                     let (above, below) = block.parted(&thresholds);

@@ -307,7 +307,7 @@ fn penalty(variances: &[f64], c: Option<f64>) -> Penalty {
 }
 
 /// The C with the best likelihood of judgements that it was not fitted on, prompts kept together; `None` where it is not
-/// better than the lengths alone beyond chance.
+/// better than the lengths alone by a standard error.
 fn strength(design: &Matrix, explore: &Sample, variances: &[f64], cancel: Option<&Cancel>) -> Option<f64> {
     if design.cols <= LENGTHS {
         return None;
