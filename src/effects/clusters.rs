@@ -17,6 +17,8 @@ pub const FEWEST_PEOPLE: f64 = 4.0;
 const FEW_PEOPLE: f64 = 20.5;
 /// Share of a cluster's spread that a fit takes up at most, so that one that decides alone has a figure.
 const MOST_LEVERAGE: f64 = 0.98;
+/// Share of all spread up to which a cluster's is what rounding leaves of none: the fit explains its rows.
+const ROUNDING: f64 = 1e-18;
 
 /// Which judgements belong together, along one or more dimensions (prompt, annotator).
 ///
@@ -264,7 +266,9 @@ impl Term {
             let own = &influence.hat[at * taken..(at + 1) * taken];
             hats[id * taken..(id + 1) * taken].iter_mut().zip(own).for_each(|(sum, x)| *sum += x);
         }
-        let present = sums.iter().filter(|sum| sum.spread > 0.0).count();
+        let all: f64 = sums.iter().map(|sum| sum.spread).sum();
+        let there = |spread: f64| spread > ROUNDING * all;
+        let present = sums.iter().filter(|sum| there(sum.spread)).count();
         if present < 2 {
             return None;
         }
@@ -274,13 +278,12 @@ impl Term {
             shown += sum.value * sum.value - sum.squares;
             possible += sum.reach * sum.reach - sum.spread;
         }
-        let all: f64 = sums.iter().map(|sum| sum.spread).sum();
         let correlation = if possible > 1e-9 * all { (shown / possible).clamp(0.0, 1.0) } else { 0.0 };
 
         let (mut variance, mut first, mut second, mut shares) = (0.0, 0.0, 0.0, 0.0);
         let mut mixed = vec![0.0; taken * taken];
         for (sum, hat) in sums.iter().zip(hats.chunks(taken.max(1))) {
-            if sum.spread <= 0.0 {
+            if !there(sum.spread) {
                 continue;
             }
             let left = 1.0 - (dot(hat, hat) / sum.spread).min(MOST_LEVERAGE);
@@ -314,8 +317,8 @@ impl Term {
             sum.0 += value;
             sum.1 += spread * spread;
         }
-        sums.retain(|(_, spread)| *spread > 0.0);
         let all: f64 = sums.iter().map(|(_, spread)| spread).sum();
+        sums.retain(|(_, spread)| *spread > ROUNDING * all);
         let power = |n: i32| sums.iter().map(|(_, spread)| (spread / all).powi(n)).sum::<f64>();
         let (second, third, free) = (power(2), power(3), sums.len() as f64 - 1.0);
         let left = 1.0 - second;

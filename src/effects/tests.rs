@@ -839,6 +839,18 @@ proptest! {
     }
 }
 
+/// What the properties above found once: a cluster whose rows the control explains to the last bit, so that rounding
+/// decided whether it has a spread.
+#[test]
+fn a_cluster_that_the_control_explains_is_none() {
+    let rows = [(1.0, -3, 1.0, 0, 0), (0.0, -3, 1.0, 0, 0), (0.0, -1, 1.0, 1, 0), (0.0, -3, 0.0, 0, 0)];
+    let one = effect_of(&rows, 1.0, false);
+    for other in [effect_of(&rows, -1.0, true), effect_of(&rows, 1.0, true)] {
+        assert!(same(one.beta_se_clustered, other.beta_se_clustered), "{one:?} {other:?}");
+        assert!(same(one.beta_p_clustered, other.beta_p_clustered), "{one:?} {other:?}");
+    }
+}
+
 #[test]
 fn fewer_labels_are_those_with_the_lowest_ids_in_any_order() {
     use crate::pairs::{Labels, Pairs, Split};
