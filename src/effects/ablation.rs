@@ -7,8 +7,9 @@ use rayon::prelude::*;
 use super::Estimate;
 use super::auc::Ranking;
 use super::control::Control;
-use super::lasso::Lasso;
+use super::lasso::{Lasso, Solution};
 use super::logistic::Outcome;
+use super::numeric::gather_columns;
 use super::penalised::{Linear, Penalty, better, fit};
 use super::sample::{Sample, fold};
 use super::tfidf;
@@ -21,6 +22,10 @@ use crate::pairs::Pairs;
 const CS: [f64; 7] = [1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001];
 /// Values that the embedding probe is fitted on at most: beyond, judgements are thinned out.
 const PROBE_VALUES: usize = 60_000_000;
+/// L1 penalties that a rung of features chooses from, in units of what chance pulls a column with; strongest first.
+const LAMBDAS: [f64; 7] = [2.0, 1.4, 1.0, 0.7, 0.5, 0.3, 0.15];
+/// Values of features up to which their weights are held back by L1, which takes longer; with more it matters less.
+const SELECTED: usize = 1_000_000;
 /// Folds that they are compared on.
 const FOLDS: u32 = 5;
 /// Judgements that penalties are compared on, at most: which of seven is best shows on fewer than a fit takes.
@@ -33,6 +38,15 @@ const STOPPED: &str = "it was stopped";
 const ONE_CLASS: &str = "the labels that it would be measured on are all the same";
 /// Judgements per column from which on the penalty no longer matters.
 const PLENTY: usize = 200;
+
+/// How the weights of columns are held back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shrinkage {
+    /// L1: some are 0. For features, most of which tell nothing.
+    Select,
+    /// L2: all are small. For the directions of an embedding.
+    Shrink,
+}
 
 /// One rung of the ladder.
 #[derive(Debug, Clone, PartialEq)]
@@ -92,6 +106,18 @@ impl<'a> Measure<'a> {
             .then_some(Self { on: Cow::Borrowed(sample), fits })
     }
 
+    /// The same judgements parted once more: each is then scored by the mean of fits, none of which saw it, so that
+    /// less of a figure is the luck of one parting.
+    #[must_use]
+    pub fn and_crossed(mut self, part: &[u8]) -> Self {
+        if let Cow::Borrowed(sample) = self.on
+            && let Some(again) = Self::crossed(sample, part)
+        {
+            self.fits.extend(again.fits);
+        }
+        self
+    }
+
     /// The log-odds that `of` gives to each judgement measured, by a fit on others.
     fn score(
         &self,
@@ -103,7 +129,7 @@ impl<'a> Measure<'a> {
             // One fit is surer of itself than the other: only the order within a part is its own.
             let size = (own.iter().map(|x| x * x).sum::<f64>() / own.len().max(1) as f64).sqrt();
             let unit = if size > 0.0 && size.is_finite() { size } else { 1.0 };
-            places.iter().zip(own).for_each(|(&at, own)| score[at] = own / unit);
+            places.iter().zip(own).for_each(|(&at, own)| score[at] += own / unit);
         }
         Ranking::new(&score, self.on.y()).ok_or(ONE_CLASS)
     }
@@ -114,9 +140,9 @@ impl<'a> Measure<'a> {
 /// `activations` is `[pairs, features]`: first the `learned` columns of the autoencoder, then the
 /// `known` concepts, then whatever else there is. Every rung is a logistic
 /// over both lengths (difference and log ratio, not penalised) and its columns, standardised by the
-/// judgements of the fit, with the L2 penalty that predicts best within them, prompts kept together; one
-/// choice is to use no column at all, so a rung says what its columns add to length. That holds for what the
-/// features are compared with, too: `tfidf` (words and pairs of words, A minus B) and `embedding` (the whole
+/// judgements of the fit, with the penalty that predicts best within them, prompts kept together: L1 for features (L2
+/// where there is a lot to fit), L2 for the peers. One choice is to use no column at all, so a rung says what its
+/// columns add to length. That holds for what the features are compared with, too: `tfidf` (words and pairs of words, A minus B) and `embedding` (the whole
 /// vectors, a black box). The top 5 and 10 are the learned features that the L1 path over the
 /// judgements of the fit takes first.
 pub fn ladder(
@@ -129,10 +155,9 @@ pub fn ladder(
     let learned = learned.min(activations.cols);
     let both = (learned + known).min(activations.cols);
     let fitted = |columns: &Matrix, features: &[usize]| {
-        measure.score(|fit, on| features_score_while(columns, features, fit, on, peers.cancel))
+        measure.score(|fit, on| score_while(columns, features, (fit, on), Shrinkage::Select, peers.cancel))
     };
-    let probe = peers.deltas.ok_or("no embeddings");
-    let probe = probe.and_then(|deltas| fitted(deltas, &(0..deltas.cols).collect::<Vec<_>>()));
+    let probe = probe(peers, measure);
     let length = fitted(activations, &[]);
     let rung = |name, ranking| compared(name, ranking, (&length, &probe), measure);
     let nothing = |name, why| rung(name, Err(why));
@@ -145,7 +170,8 @@ pub fn ladder(
         let strongest = |count: usize| {
             measure.score(|fit, on| {
                 let lasso = Lasso::new(&first, fit, Control::Length).map_err(reason)?;
-                features_score_while(activations, &lasso.select(count).active(), fit, on, peers.cancel)
+                let first = lasso.select(count).active();
+                score_while(activations, &first, (fit, on), Shrinkage::Shrink, peers.cancel)
             })
         };
         rungs.push(rung("top5", strongest(5)));
@@ -171,13 +197,19 @@ pub fn ladder(
 /// The rung `all`, every column of `activations`, among them what labels found: compared with length and the embedding
 /// by the same judgements.
 pub fn all_of_it(activations: &Matrix, peers: Peers<'_>, measure: &Measure<'_>) -> Rung {
-    let fitted = |columns: &Matrix, features: &[usize]| {
-        measure.score(|fit, on| features_score_while(columns, features, fit, on, peers.cancel))
+    let fitted = |features: &[usize]| {
+        measure
+            .score(|fit, on| score_while(activations, features, (fit, on), Shrinkage::Select, peers.cancel))
     };
-    let every = |columns: &Matrix| fitted(columns, &(0..columns.cols).collect::<Vec<_>>());
-    let probe = peers.deltas.ok_or("no embeddings").and_then(every);
-    let length = fitted(activations, &[]);
-    compared("all", every(activations), (&length, &probe), measure)
+    let every: Vec<usize> = (0..activations.cols).collect();
+    compared("all", fitted(&every), (&fitted(&[]), &probe(peers, measure)), measure)
+}
+
+/// The rung `embedding`, if there are embeddings.
+fn probe(peers: Peers<'_>, measure: &Measure<'_>) -> Result<Ranking, &'static str> {
+    let deltas = peers.deltas.ok_or("no embeddings")?;
+    let all: Vec<usize> = (0..deltas.cols).collect();
+    measure.score(|fit, on| score_while(deltas, &all, (fit, on), Shrinkage::Shrink, peers.cancel))
 }
 
 /// A rung beside length and the embedding, measured on the same judgements.
@@ -219,7 +251,7 @@ pub fn embedding_score(
     held_out: &Sample,
 ) -> Result<Vec<f64>, &'static str> {
     let all: Vec<usize> = (0..deltas.cols).collect();
-    features_score(deltas, &all, explore, held_out)
+    score_while(deltas, &all, (explore, held_out), Shrinkage::Shrink, None)
 }
 
 /// Log-odds of the judgements `held_out` by both lengths and the given columns of `activations`
@@ -233,15 +265,15 @@ pub fn features_score(
     explore: &Sample,
     held_out: &Sample,
 ) -> Result<Vec<f64>, &'static str> {
-    features_score_while(activations, features, explore, held_out, None)
+    score_while(activations, features, (explore, held_out), Shrinkage::Select, None)
 }
 
 /// The same for work that somebody may stop; the reason is then [`STOPPED`].
-fn features_score_while(
+fn score_while(
     activations: &Matrix,
     features: &[usize],
-    explore: &Sample,
-    held_out: &Sample,
+    (explore, held_out): (&Sample, &Sample),
+    shrinkage: Shrinkage,
     cancel: Option<&Cancel>,
 ) -> Result<Vec<f64>, &'static str> {
     let thin = (explore.len() * (features.len() + 2)).div_ceil(PROBE_VALUES).max(1);
@@ -249,10 +281,10 @@ fn features_score_while(
     let thinned = (thin > 1).then(|| explore.subset(&kept));
     let explore = thinned.as_ref().unwrap_or(explore);
     let learned = design(activations, features, explore)?;
-    let tuned = Tuned::new(&learned, explore, cancel)?;
+    let tuned = tuned(&learned, explore, shrinkage, cancel)?;
     let measured = design(activations, features, held_out)?;
     // How often the first response wins is nothing that columns tell, and fits on other judgements differ in it.
-    let linear = Linear { intercept: 0.0, ..tuned.linear };
+    let linear = Linear { intercept: 0.0, ..tuned };
     Ok(linear.score(&measured, &(0..held_out.len() as u32).collect::<Vec<u32>>()))
 }
 
@@ -274,23 +306,92 @@ fn design(activations: &Matrix, features: &[usize], sample: &Sample) -> Result<M
     Ok(design)
 }
 
-/// A logistic with the penalty that predicts best.
-pub(crate) struct Tuned {
-    pub(crate) linear: Linear,
+/// A logistic of `design` (one row per judgement of `explore`, both lengths first) with the penalty that predicts best.
+fn tuned(
+    design: &Matrix,
+    explore: &Sample,
+    shrinkage: Shrinkage,
+    cancel: Option<&Cancel>,
+) -> Result<Linear, &'static str> {
+    let rows: Vec<u32> = (0..explore.len() as u32).collect();
+    let variances = variances(design, explore.len());
+    let held_back = |strength: Option<f64>| {
+        fit(design, &rows, explore.y(), &penalty(&variances, strength)).map_err(reason)
+    };
+    let features = design.cols.saturating_sub(LENGTHS);
+    if features == 0 {
+        return held_back(None);
+    }
+    if explore.len() >= PLENTY * design.cols {
+        return held_back(Some(CS[0]));
+    }
+    let select = shrinkage == Shrinkage::Select && explore.len() * features <= SELECTED;
+    let strength = if select {
+        let path = |fitted: &[u32], on: &[u32]| path(design, fitted, explore, on, &LAMBDAS);
+        strength(design, explore, &variances, &LAMBDAS, &path, cancel)
+    } else {
+        let each = |fitted: &[u32], on: &[u32]| {
+            let y = labels(explore, fitted);
+            let at = |&c: &f64| {
+                Some(fit(design, fitted, &y, &penalty(&variances, Some(c))).ok()?.score(design, on))
+            };
+            CS.iter().map(at).collect()
+        };
+        strength(design, explore, &variances, &CS, &each, cancel)
+    };
+    if cancel.is_some_and(Cancel::requested) {
+        return Err(STOPPED);
+    }
+    match strength {
+        Some(multiple) if select => selected(design, &rows, explore, multiple),
+        other => held_back(other),
+    }
 }
 
-impl Tuned {
-    /// Fits `design` (one row per judgement of `explore`, both lengths first).
-    fn new(design: &Matrix, explore: &Sample, cancel: Option<&Cancel>) -> Result<Self, &'static str> {
-        let rows: Vec<u32> = (0..explore.len() as u32).collect();
-        let variances = variances(design, explore.len());
-        let c = strength(design, explore, &variances, cancel);
-        if cancel.is_some_and(Cancel::requested) {
-            return Err(STOPPED);
-        }
-        let linear = fit(design, &rows, explore.y(), &penalty(&variances, c)).map_err(reason)?;
-        Ok(Self { linear })
-    }
+/// The labels of some judgements.
+fn labels(sample: &Sample, rows: &[u32]) -> Vec<f64> {
+    rows.iter().map(|&row| sample.y()[row as usize]).collect()
+}
+
+/// The columns of `design` at some of its rows as an L1 problem, both lengths free.
+fn lasso(design: &Matrix, rows: &[u32], sample: &Sample) -> Result<(Lasso, f64), Outcome> {
+    let features: Vec<usize> = (LENGTHS..design.cols).collect();
+    let length = |column: usize| {
+        rows.iter().map(|&row| f64::from(design.values[row as usize * design.cols + column])).collect()
+    };
+    let controls: Vec<Vec<f64>> = (0..LENGTHS).map(length).collect();
+    let lasso = Lasso::beside(&controls, gather_columns(design, &features, rows), labels(sample, rows))?;
+    // The largest of so many pulls, if none of the columns has anything to do with the label.
+    let chance = 0.5 * (2.0 * (features.len().max(2) as f64).ln() / rows.len().max(1) as f64).sqrt();
+    Ok((lasso, chance))
+}
+
+/// Log-odds of the rows `on` at each of the L1 penalties, fitted on the rows `fitted`.
+fn path(
+    design: &Matrix,
+    fitted: &[u32],
+    sample: &Sample,
+    on: &[u32],
+    multiples: &[f64],
+) -> Vec<Option<Vec<f64>>> {
+    let Ok((lasso, chance)) = lasso(design, fitted, sample) else { return vec![None; multiples.len()] };
+    let lambdas: Vec<f64> = multiples.iter().map(|multiple| multiple * chance).collect();
+    (lasso.path(&lambdas).iter())
+        .map(|solution| Some(linear(&lasso, solution, lasso.shift(solution)).score(design, on)))
+        .collect()
+}
+
+/// The fit at an L1 penalty.
+fn selected(design: &Matrix, rows: &[u32], sample: &Sample, multiple: f64) -> Result<Linear, &'static str> {
+    let (lasso, chance) = lasso(design, rows, sample).map_err(reason)?;
+    let down: Vec<f64> = LAMBDAS.iter().filter(|other| **other >= multiple).map(|m| m * chance).collect();
+    let solution = lasso.path(&down).pop().ok_or("could not be fitted")?;
+    Ok(linear(&lasso, &solution, lasso.shift(&solution)))
+}
+
+/// An L1 solution as weights of the columns as they are.
+fn linear(lasso: &Lasso, solution: &Solution, intercept: f64) -> Linear {
+    Linear { intercept, coefficients: lasso.raw(solution), passes: 0, converged: true }
 }
 
 /// The penalty at C: as if columns were standardised, the lengths free; without a C no column but the lengths.
@@ -306,15 +407,17 @@ fn penalty(variances: &[f64], c: Option<f64>) -> Penalty {
     Penalty { c, factors: variances.iter().enumerate().map(factor).collect(), ..Penalty::default() }
 }
 
-/// The C with the best likelihood of judgements that it was not fitted on, prompts kept together; `None` where it is not
-/// better than the lengths alone by a standard error.
-fn strength(design: &Matrix, explore: &Sample, variances: &[f64], cancel: Option<&Cancel>) -> Option<f64> {
-    if design.cols <= LENGTHS {
-        return None;
-    }
-    if explore.len() >= PLENTY * design.cols {
-        return Some(CS[0]);
-    }
+/// The penalty, of those in `of`, with the best likelihood of judgements that it was not fitted on, prompts kept together;
+/// `None` where it is not better than the lengths alone beyond chance. `tried` gives the log-odds of some rows by fits on
+/// others, one for each penalty.
+fn strength(
+    design: &Matrix,
+    explore: &Sample,
+    variances: &[f64],
+    of: &[f64],
+    tried: &(dyn Fn(&[u32], &[u32]) -> Vec<Option<Vec<f64>>> + Sync),
+    cancel: Option<&Cancel>,
+) -> Option<f64> {
     let step = explore.len().div_ceil(TUNED_ON).max(1);
     let folds: Vec<(Vec<u32>, Vec<u32>)> = (0..FOLDS)
         .map(|number| {
@@ -323,26 +426,28 @@ fn strength(design: &Matrix, explore: &Sample, variances: &[f64], cancel: Option
                 .partition(|&row| fold(explore, row as usize) % FOLDS != number)
         })
         .collect();
-    let labels = |rows: &[u32]| -> Vec<f64> { rows.iter().map(|&row| explore.y()[row as usize]).collect() };
-    let unlikely = |c: Option<f64>| -> Option<Vec<f64>> {
-        let penalty = penalty(variances, c);
-        let parts: Option<Vec<Vec<f64>>> = folds
-            .par_iter()
-            .map(|(fitted, left)| {
-                if cancel.is_some_and(Cancel::requested) {
-                    return None;
-                }
-                let linear = fit(design, fitted, &labels(fitted), &penalty).ok()?;
-                let eta = linear.score(design, left);
-                let loss = |(eta, y): (&f64, f64)| eta.max(0.0) - y * eta + (-eta.abs()).exp().ln_1p();
-                Some(eta.iter().zip(labels(left)).map(loss).collect())
-            })
-            .collect();
+    let loss = |(eta, y): (&f64, f64)| eta.max(0.0) - y * eta + (-eta.abs()).exp().ln_1p();
+    // Of each fold, what the lengths lose, then each penalty.
+    let lost: Vec<Vec<Option<Vec<f64>>>> = folds
+        .par_iter()
+        .map(|(fitted, left)| {
+            if cancel.is_some_and(Cancel::requested) {
+                return vec![None; 1 + of.len()];
+            }
+            let nothing = fit(design, fitted, &labels(explore, fitted), &penalty(variances, None));
+            let nothing = nothing.ok().map(|linear| linear.score(design, left));
+            let y = labels(explore, left);
+            let losses = |eta: Vec<f64>| eta.iter().zip(y.iter().copied()).map(loss).collect();
+            std::iter::once(nothing).chain(tried(fitted, left)).map(|eta| eta.map(losses)).collect()
+        })
+        .collect();
+    let whole = |at: usize| -> Option<Vec<f64>> {
+        let parts: Option<Vec<&[f64]>> = lost.iter().map(|fold| fold.get(at)?.as_deref()).collect();
         parts.map(|parts| parts.concat())
     };
-    let nothing = unlikely(None);
-    let tried: Vec<(f64, Vec<f64>)> = CS.iter().filter_map(|&c| Some((c, unlikely(Some(c))?))).collect();
-    better(nothing.as_deref(), &tried)
+    let tried: Vec<(f64, Vec<f64>)> =
+        of.iter().enumerate().filter_map(|(at, &penalty)| Some((penalty, whole(at + 1)?))).collect();
+    better(whole(0).as_deref(), &tried)
 }
 
 /// Variance of every column over the first `rows` rows.

@@ -20,10 +20,15 @@ pub(crate) const WIDER: f64 = 1.25;
 /// The fifth of every judgement of `sample` (whose rows are pairs), by its prompt's content: the order of the rows
 /// does not matter. A pair without a prompt goes by itself.
 pub fn folds(pairs: &Pairs, sample: &Sample) -> Vec<u8> {
+    parting(pairs, sample, 0)
+}
+
+/// Fifths likewise, others for every `number`; those of 0 are [`folds`].
+pub(super) fn parting(pairs: &Pairs, sample: &Sample, number: u64) -> Vec<u8> {
     let mut of: Vec<Option<u8>> = vec![None; pairs.pair_id.len()];
     (sample.row().iter())
         .map(|&pair| match of.get_mut(pair as usize) {
-            Some(slot) => *slot.get_or_insert_with(|| fold(pairs, pair as usize)),
+            Some(slot) => *slot.get_or_insert_with(|| part(pairs, pair as usize, number)),
             None => 0,
         })
         .collect()
@@ -31,9 +36,13 @@ pub fn folds(pairs: &Pairs, sample: &Sample) -> Vec<u8> {
 
 /// The fifth of a pair's judgements.
 pub fn fold(pairs: &Pairs, pair: usize) -> u8 {
+    part(pairs, pair, 0)
+}
+
+fn part(pairs: &Pairs, pair: usize, number: u64) -> u8 {
     let prompt = rng::plain(pairs.prompt.get(pair));
     let key = if prompt.is_empty() { pairs.pair_id.get(pair).map_or("", String::as_str) } else { &prompt };
-    (rng::of_content(0, "cross-fit", &[key]) % u64::from(FOLDS)) as u8
+    (rng::of_content(number, "cross-fit", &[key]) % u64::from(FOLDS)) as u8
 }
 
 /// A cross-fitted Δwin-rate.

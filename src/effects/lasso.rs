@@ -1,6 +1,6 @@
 //! L1-penalised logistic regression: which few features predict the label best together.
 //!
-//! The objective is mean loss + λ·Σ|βⱼ| over standardised features; intercept and length are free.
+//! The objective is mean loss + λ·Σ|βⱼ| over standardised features; intercept and lengths are free.
 //! Newton's quadratic model of the loss is minimised by coordinate descent, over a working set of
 //! features that grows until no feature outside it wants to enter.
 
@@ -27,8 +27,10 @@ pub struct Lasso {
     columns: Vec<f32>,
     /// Mean and standard deviation of every feature; the latter 0 for one that cannot enter.
     moments: Vec<(f64, f64)>,
-    /// Standardised control; empty without one.
-    control: Vec<f64>,
+    /// Standardised controls, one after the other; empty without one.
+    controls: Vec<f64>,
+    /// Mean and standard deviation of each; the latter 0 for one that is left out.
+    spreads: Vec<(f64, f64)>,
     y: Vec<f64>,
     /// Intercept and control without any feature.
     null: Vec<f64>,
@@ -43,8 +45,8 @@ pub struct Solution {
     pub lambda: f64,
     /// The intercept, for standardised columns.
     pub intercept: f64,
-    /// Coefficient of the standardised length difference; 0 without the control.
-    pub control: f64,
+    /// Coefficients of the standardised controls, the length difference first; 0 for one that does not vary.
+    pub controls: Vec<f64>,
     /// Coefficients of the standardised features, `[features]`.
     pub coefficients: Vec<f64>,
 }
@@ -75,12 +77,20 @@ impl Lasso {
     /// The outcome that stands in the way: no rows or one class only. Features that are constant or
     /// not finite never enter.
     pub fn new(matrix: &Matrix, sample: &Sample, control: Control) -> Result<Self, Outcome> {
-        let n = sample.len();
+        let all: Vec<usize> = (0..matrix.cols).collect();
+        let controls = match control {
+            Control::Length => vec![sample.length().to_vec()],
+            _ => Vec::new(),
+        };
+        Self::beside(&controls, gather_columns(matrix, &all, sample.row()), sample.y().to_vec())
+    }
+
+    /// The same for columns at every judgement, `[features, judgements]`, beside any free ones, each `[judgements]`.
+    pub(super) fn beside(controls: &[Vec<f64>], columns: Vec<f32>, y: Vec<f64>) -> Result<Self, Outcome> {
+        let n = y.len();
         if n < 3 {
             return Err(Outcome::TooFewRows);
         }
-        let all: Vec<usize> = (0..matrix.cols).collect();
-        let columns = gather_columns(matrix, &all, sample.row());
         let moments = columns
             .par_chunks_exact(n)
             .map(|column| {
@@ -89,16 +99,21 @@ impl Lasso {
                 (mean, if constant || !sd.is_normal() || !mean.is_finite() { 0.0 } else { sd })
             })
             .collect();
-        let (mean, sd) = mean_sd(sample.length().iter().map(|&length| (length, 1.0)));
-        let controlled = control == Control::Length && sd > 1e-13 * mean.abs();
         let mut lasso = Self {
             columns,
             moments,
-            control: sample.length().iter().filter(|_| controlled).map(|l| (l - mean) / sd).collect(),
-            y: sample.y().to_vec(),
+            controls: Vec::new(),
+            spreads: Vec::new(),
+            y,
             null: Vec::new(),
             pull: Vec::new(),
         };
+        for control in controls {
+            let (mean, sd) = mean_sd(control.iter().map(|&x| (x, 1.0)));
+            let varies = control.len() == n && sd.is_normal() && sd > 1e-13 * mean.abs();
+            lasso.spreads.push((mean, if varies { sd } else { 0.0 }));
+            lasso.controls.extend(control.iter().filter(|_| varies).map(|x| (x - mean) / sd));
+        }
         let design = lasso.design(&[]);
         let fitted = design.fit();
         if !fitted.outcome.has_estimate() {
@@ -162,9 +177,9 @@ impl Lasso {
     /// Intercept, control and the given features, standardised.
     fn design(&self, features: &[usize]) -> Design {
         let n = self.y.len();
-        let mut values = Vec::with_capacity((features.len() + 2) * n);
+        let mut values = Vec::with_capacity((features.len() + 1) * n + self.controls.len());
         values.resize(n, 1.0);
-        values.extend_from_slice(&self.control);
+        values.extend_from_slice(&self.controls);
         for &feature in features {
             let (mean, sd) = self.moments[feature];
             let column = &self.columns[feature * n..(feature + 1) * n];
@@ -224,8 +239,25 @@ impl Lasso {
         for (&feature, &b) in working.features.iter().zip(&working.theta[working.free..]) {
             coefficients[feature] = b;
         }
-        let control = if working.free > 1 { working.theta[1] } else { 0.0 };
-        Solution { lambda, intercept: working.theta[0], control, coefficients }
+        let mut free = working.theta[1..working.free].iter();
+        let control =
+            |&(_, sd): &(f64, f64)| if sd > 0.0 { free.next().copied().unwrap_or(0.0) } else { 0.0 };
+        let controls = self.spreads.iter().map(control).collect();
+        Solution { lambda, intercept: working.theta[0], controls, coefficients }
+    }
+
+    /// What a solution adds to the weighed columns as they are.
+    pub(super) fn shift(&self, solution: &Solution) -> f64 {
+        let spreads = self.spreads.iter().chain(&self.moments);
+        let off: f64 = self.raw(solution).iter().zip(spreads).map(|(weight, (mean, _))| weight * mean).sum();
+        solution.intercept - off
+    }
+
+    /// What a solution weighs each control and each feature by as they are, not standardised.
+    pub(super) fn raw(&self, solution: &Solution) -> Vec<f64> {
+        let weights = solution.controls.iter().chain(&solution.coefficients);
+        let spreads = self.spreads.iter().chain(&self.moments);
+        weights.zip(spreads).map(|(weight, &(_, sd))| if sd > 0.0 { weight / sd } else { 0.0 }).collect()
     }
 }
 

@@ -89,8 +89,11 @@ impl Linear {
     }
 }
 
-/// Which of some C predicts best, by the loss of each judgement; `None` where it is not better than `nothing` by a
-/// standard error: on few labels the best of many is often better by luck.
+/// The one-sided 5 % point of the normal distribution.
+const BEYOND_CHANCE: f64 = 1.645;
+
+/// Which of some penalties predicts best, by the loss of each judgement; `None` where it is not better than `nothing` at
+/// the 5 % level: on few labels the best of many is often better by luck.
 pub(super) fn better(nothing: Option<&[f64]>, tried: &[(f64, Vec<f64>)]) -> Option<f64> {
     let total = |losses: &[f64]| losses.iter().sum::<f64>();
     let (c, losses) = tried.iter().min_by(|a, b| total(&a.1).total_cmp(&total(&b.1)))?;
@@ -99,7 +102,7 @@ pub(super) fn better(nothing: Option<&[f64]>, tried: &[(f64, Vec<f64>)]) -> Opti
     let gains: Vec<f64> = nothing.iter().zip(losses).map(|(nothing, loss)| nothing - loss).collect();
     let mean = total(&gains) / n;
     let variance = gains.iter().map(|gain| (gain - mean).powi(2)).sum::<f64>() / n;
-    (mean > (variance / n).sqrt()).then_some(*c)
+    (mean > BEYOND_CHANCE * (variance / n).sqrt()).then_some(*c)
 }
 
 /// Fits P(y = 1) = σ(intercept + x·w) with an L2 penalty, x the given rows of `matrix`.

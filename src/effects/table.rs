@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ablation::{Measure, all_of_it};
 use super::clusters::{Clusters, FEWEST_PEOPLE};
-use super::crossfit::folds;
+use super::crossfit::{folds, parting};
 use super::feature::coefficient;
 use super::{Control, Effect, Part, Peers, Sample, feature_effects_of, ladder, quantile_95};
 use crate::context::{Cancel, Stopped};
@@ -334,6 +334,9 @@ pub fn shown(
 
 /// Labels up to which the ladder is measured on all of them; with more, a part is plenty.
 const CROSSED: usize = 10_000;
+/// Times that labels are parted into fifths for it, at most, and as long as that many labels are not measured in all: the
+/// fewer there are, the more hangs on how they happened to be parted.
+const PARTINGS: usize = 5;
 
 /// A feature that is clear in fewer pairs has the weight of this share of them.
 const LEAST_WEIGHT: f64 = 0.01;
@@ -385,6 +388,10 @@ impl EffectTable {
         // finding these features.
         let all = some(&ALL);
         let crossed = (all.len() <= CROSSED).then(|| Measure::crossed(&all, &folds(pairs, &all))).flatten();
+        let again = (CROSSED / all.len().max(1)).clamp(1, PARTINGS) as u64;
+        let crossed = crossed.map(|crossed| {
+            (1..again).fold(crossed, |crossed, number| crossed.and_crossed(&parting(pairs, &all, number)))
+        });
         let mut rungs =
             ladder(&described.activations, learned, known, peers, crossed.as_ref().unwrap_or(&split));
         if learned + known < described.activations.cols {

@@ -547,7 +547,7 @@ fn the_l1_path_equals_skglm_and_selection_lies_on_it() {
     let lambdas: Vec<f64> = case.path.iter().map(|point| point.lambda).collect();
     for (ours, theirs) in lasso.path(&lambdas).iter().zip(&case.path) {
         within("intercept", ours.intercept, theirs.intercept, 1e-5);
-        within("length", ours.control, theirs.length, 1e-5);
+        within("length", ours.controls[0], theirs.length, 1e-5);
         for (ours, theirs) in ours.coefficients.iter().zip(&theirs.coefficients) {
             assert_eq!(*ours == 0.0, *theirs == 0.0, "{ours} instead of {theirs}");
             assert!((ours - theirs).abs() < 1e-6, "{ours} instead of {theirs}");
@@ -731,6 +731,16 @@ fn the_crossed_ladder_measures_all_labels_and_flatters_none() {
     let (length, top, all) = (of(&sample, "length"), of(&sample, "top5"), of(&sample, "embedding"));
     assert_eq!(all.n, sample.len());
     assert!(top.value > length.value + 0.05 && all.value > length.value + 0.05, "{length:?} {top:?} {all:?}");
+    // Parted twice, each judgement has the mean of two fits that did not see it.
+    let other: Vec<u8> = (0..sample.len()).map(|at| (at / 5 % 5) as u8).collect();
+    let (peers, once) = (Peers::default(), Measure::crossed(&sample, &part).unwrap());
+    let twice = ladder(&matrix, 12, 8, peers, &once.and_crossed(&other));
+    let twice = twice.iter().find(|rung| rung.name == "learned").unwrap().auc.unwrap();
+    let once = of(&sample, "learned");
+    assert!(
+        twice.n == once.n && twice.value != once.value && twice.value > once.value - 0.01,
+        "{once:?} {twice:?}"
+    );
     let mut random = crate::rng::stream(6, "crossed ladder");
     let mean = (0..12)
         .map(|_| {
@@ -743,6 +753,31 @@ fn the_crossed_ladder_measures_all_labels_and_flatters_none() {
         / 12.0;
     // The standard deviation of one is .016.
     assert!((mean - 0.5).abs() < 0.02, "{mean}");
+}
+
+/// Hardly held back, the L1 fit beside both lengths is the maximum-likelihood one, in units of the columns as they are.
+#[test]
+fn the_l1_fit_beside_two_lengths_is_logistic_regression_where_nothing_is_held_back() {
+    let (matrix, sample) = planted(12, 600, 4);
+    let ratio: Vec<f64> = sample.length().iter().map(|length| (length / 9.0).sin() + 2.0).collect();
+    let controls = [sample.length().to_vec(), ratio, vec![3.0; sample.len()]];
+    let columns: Vec<f32> = (0..4).flat_map(|column| matrix.column(column)).collect();
+    let lasso = lasso::Lasso::beside(&controls, columns, sample.y().to_vec()).unwrap();
+    let solution = lasso.path(&[0.1, 0.01, 1e-9]).pop().unwrap();
+    let values: Vec<Vec<f64>> = (controls[..2].iter().cloned())
+        .chain((0..4).map(|column| matrix.column(column).iter().map(|&x| f64::from(x)).collect()))
+        .collect();
+    let named: Vec<Column<'_>> = values.iter().map(|values| Column { name: "x", values }).collect();
+    let theirs = fit(&named, sample.y(), None);
+    let mut ours = lasso.raw(&solution);
+    assert_eq!(ours.remove(2), 0.0, "a length that never varies");
+    for (ours, theirs) in ours.iter().zip(&theirs.coefficients[1..]) {
+        assert!((ours - theirs.value).abs() < 1e-4 * (1.0 + theirs.value.abs()), "{ours} {}", theirs.value);
+    }
+    assert!((lasso.shift(&solution) - theirs.coefficients[0].value).abs() < 1e-3);
+    // Held back as strongly as it takes, no feature is left, and the lengths stay.
+    let none = &lasso.path(&[lasso.lambda_max() * 1.01])[0];
+    assert!(none.active().is_empty() && none.controls[0] != 0.0 && none.controls[1] != 0.0, "{none:?}");
 }
 
 #[test]

@@ -237,7 +237,7 @@ impl<'c> Rows<'c> {
         terms + fit[self.terms] * a + fit[self.terms + 1] * b + fit[self.terms + 2]
     }
 
-    /// The C that predicts best, prompts kept together; `None` for no terms at all, where none is better by a standard error.
+    /// The C that predicts best, prompts kept together; `None` for no terms at all, where none is better beyond chance.
     fn strength(&self) -> Option<f64> {
         let rows: Vec<usize> = (0..self.y.len().min(TUNED_ON)).collect();
         let unlikely = |c: Option<f64>| -> Option<Vec<f64>> {
