@@ -108,11 +108,15 @@ impl Lasso {
             null: Vec::new(),
             pull: Vec::new(),
         };
-        for control in controls {
-            let (mean, sd) = mean_sd(control.iter().map(|&x| (x, 1.0)));
-            let varies = control.len() == n && sd.is_normal() && sd > 1e-13 * mean.abs();
-            lasso.spreads.push((mean, if varies { sd } else { 0.0 }));
-            lasso.controls.extend(control.iter().filter(|_| varies).map(|x| (x - mean) / sd));
+        // Of controls that say the same, as both lengths do where every pair differs by as much, one is enough.
+        let kept = Design::new(controls, lasso.y.clone(), vec![1.0; n]).kept;
+        for (index, control) in controls.iter().enumerate() {
+            let (mean, sd) = match kept.iter().find(|(own, ..)| *own == index) {
+                Some(&(_, mean, sd)) => (mean, sd),
+                None => (0.0, 0.0),
+            };
+            lasso.spreads.push((mean, sd));
+            lasso.controls.extend(control.iter().filter(|_| sd > 0.0).map(|x| (x - mean) / sd));
         }
         let design = lasso.design(&[]);
         let fitted = design.fit();

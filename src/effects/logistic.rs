@@ -460,7 +460,7 @@ impl Design {
         let mut beta = vec![0.0; k];
         beta[0] = (positive / (total - positive)).ln();
         self.newton(beta.clone()).unwrap_or_else(|outcome| {
-            self.firth(beta, outcome).unwrap_or_else(|| none(Outcome::NotConverged))
+            self.firth(beta, outcome).unwrap_or_else(|| none(Outcome::Collinear))
         })
     }
 

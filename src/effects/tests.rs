@@ -760,7 +760,8 @@ fn the_crossed_ladder_measures_all_labels_and_flatters_none() {
 fn the_l1_fit_beside_two_lengths_is_logistic_regression_where_nothing_is_held_back() {
     let (matrix, sample) = planted(12, 600, 4);
     let ratio: Vec<f64> = sample.length().iter().map(|length| (length / 9.0).sin() + 2.0).collect();
-    let controls = [sample.length().to_vec(), ratio, vec![3.0; sample.len()]];
+    let same = sample.length().iter().map(|length| 3.0 - 2.0 * length).collect();
+    let controls = [sample.length().to_vec(), ratio, vec![3.0; sample.len()], same];
     let columns: Vec<f32> = (0..4).flat_map(|column| matrix.column(column)).collect();
     let lasso = lasso::Lasso::beside(&controls, columns, sample.y().to_vec()).unwrap();
     let solution = lasso.path(&[0.1, 0.01, 1e-9]).pop().unwrap();
@@ -771,6 +772,7 @@ fn the_l1_fit_beside_two_lengths_is_logistic_regression_where_nothing_is_held_ba
     let theirs = fit(&named, sample.y(), None);
     let mut ours = lasso.raw(&solution);
     assert_eq!(ours.remove(2), 0.0, "a length that never varies");
+    assert_eq!(ours.remove(2), 0.0, "a length that says what the first one says");
     for (ours, theirs) in ours.iter().zip(&theirs.coefficients[1..]) {
         assert!((ours - theirs.value).abs() < 1e-4 * (1.0 + theirs.value.abs()), "{ours} {}", theirs.value);
     }
