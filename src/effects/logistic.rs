@@ -459,9 +459,8 @@ impl Design {
         }
         let mut beta = vec![0.0; k];
         beta[0] = (positive / (total - positive)).ln();
-        self.newton(beta.clone()).unwrap_or_else(|outcome| {
-            self.firth(beta, outcome).unwrap_or_else(|| none(Outcome::Collinear))
-        })
+        self.newton(beta.clone())
+            .unwrap_or_else(|outcome| self.firth(beta, outcome).unwrap_or_else(|| none(Outcome::Collinear)))
     }
 
     /// Newton's method; fails with the reason when there is no finite maximum.
