@@ -39,6 +39,9 @@ const ONE_CLASS: &str = "the labels that it would be measured on are all the sam
 /// Judgements per column from which on the penalty no longer matters.
 const PLENTY: usize = 200;
 
+/// Log-odds of the second rows by fits on the first, one for each penalty; `None` where a fit failed.
+type Tried<'a> = dyn Fn(&[u32], &[u32]) -> Vec<Option<Vec<f64>>> + Sync + 'a;
+
 /// How the weights of columns are held back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Shrinkage {
@@ -415,7 +418,7 @@ fn strength(
     explore: &Sample,
     variances: &[f64],
     of: &[f64],
-    tried: &(dyn Fn(&[u32], &[u32]) -> Vec<Option<Vec<f64>>> + Sync),
+    tried: &Tried<'_>,
     cancel: Option<&Cancel>,
 ) -> Option<f64> {
     let step = explore.len().div_ceil(TUNED_ON).max(1);

@@ -334,9 +334,11 @@ pub fn shown(
 
 /// Labels up to which the ladder is measured on all of them; with more, a part is plenty.
 const CROSSED: usize = 10_000;
-/// Times that labels are parted into fifths for it, at most, and as long as that many labels are not measured in all: the
-/// fewer there are, the more hangs on how they happened to be parted.
+/// Times that labels are parted into fifths for it, at most, and as long as no more than [`PARTED`] labels are measured in
+/// all: the fewer there are, the more hangs on how they happened to be parted, and the less it takes.
 const PARTINGS: usize = 5;
+/// See [`PARTINGS`].
+const PARTED: usize = 5_000;
 
 /// A feature that is clear in fewer pairs has the weight of this share of them.
 const LEAST_WEIGHT: f64 = 0.01;
@@ -388,7 +390,7 @@ impl EffectTable {
         // finding these features.
         let all = some(&ALL);
         let crossed = (all.len() <= CROSSED).then(|| Measure::crossed(&all, &folds(pairs, &all))).flatten();
-        let again = (CROSSED / all.len().max(1)).clamp(1, PARTINGS) as u64;
+        let again = (PARTED / all.len().max(1)).clamp(1, PARTINGS) as u64;
         let crossed = crossed.map(|crossed| {
             (1..again).fold(crossed, |crossed, number| crossed.and_crossed(&parting(pairs, &all, number)))
         });
