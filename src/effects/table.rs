@@ -334,10 +334,10 @@ pub fn shown(
 
 /// Labels up to which the ladder is measured on all of them; with more, a part is plenty.
 const CROSSED: usize = 10_000;
-/// Times that labels are parted into fifths for it, at most, and as long as no more than [`PARTED`] labels are measured in
-/// all: the fewer there are, the more hangs on how they happened to be parted, and the less it takes.
+/// Times that labels are parted into fifths for it, at most: the fewer there are, the more hangs on how they happened to
+/// be parted.
 const PARTINGS: usize = 5;
-/// See [`PARTINGS`].
+/// Labels measured by all partings together, at most, unless one alone has more: each takes a fit of every rung.
 const PARTED: usize = 5_000;
 
 /// A feature that is clear in fewer pairs has the weight of this share of them.
