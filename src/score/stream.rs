@@ -1,9 +1,10 @@
 //! Tables that pass by in batches: Parquet, JSON lines, an Arrow stream on stdin or stdout.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Cursor, Read, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::io::{BufRead, BufReader, BufWriter, Cursor, Read, Seek, SeekFrom, Stdout, Write};
+use std::path::{Path, PathBuf};
 
+use polars::io::parquet::write::BatchedWriter;
 use polars::prelude::*;
 use polars_arrow::io::ipc::read::{StreamReader, StreamState, read_stream_metadata};
 use polars_arrow::io::ipc::write::{StreamWriter, WriteOptions};
@@ -17,6 +18,7 @@ use super::ScoreError;
 use crate::limits::{self, LINE};
 use crate::pairs::arrow_size::{body_length, message_bytes};
 use crate::panics;
+use crate::store::{Failure, Remembering, StoreError};
 
 /// Rows in memory at a time.
 pub const BATCH: usize = 4096;
@@ -463,20 +465,21 @@ fn lines(
 }
 
 /// Where scored rows go.
-pub enum Sink {
-    /// A Parquet file under a temporary name until it is finished.
-    Parquet(Box<Parquet>),
-    /// JSON lines, the same way.
-    Lines(tempfile::NamedTempFile, std::path::PathBuf),
-    /// An Arrow IPC stream on stdout; started with the first batch.
-    Arrow(Box<StreamWriter<std::io::BufWriter<std::io::Stdout>>>, bool),
+pub struct Sink {
+    to: To,
+    /// What messages call it.
+    path: PathBuf,
+    failure: Failure,
 }
 
-/// A Parquet file that grows.
-pub struct Parquet {
-    file: tempfile::NamedTempFile,
-    path: std::path::PathBuf,
-    writer: Option<polars::io::parquet::write::BatchedWriter<File>>,
+/// A file has a temporary name until it is finished.
+enum To {
+    /// Parquet; its writer is there from the first rows on.
+    Parquet(tempfile::NamedTempFile, Option<Box<BatchedWriter<Remembering<File>>>>),
+    /// JSON lines.
+    Lines(tempfile::NamedTempFile),
+    /// An Arrow IPC stream on stdout; started with the first batch.
+    Arrow(Box<StreamWriter<Remembering<BufWriter<Stdout>>>>, bool),
 }
 
 /// What a sink has to say.
@@ -485,7 +488,7 @@ pub enum SinkError {
     /// Nobody reads stdout any more.
     Closed,
     /// The file cannot be written.
-    Failed(crate::store::StoreError),
+    Failed(StoreError),
 }
 
 impl Sink {
@@ -493,22 +496,22 @@ impl Sink {
     ///
     /// # Errors
     /// Where the file cannot be made.
-    pub fn open(name: &str) -> Result<Self, crate::store::StoreError> {
+    pub fn open(name: &str) -> Result<Self, StoreError> {
+        let failure = Failure::default();
         if name == "-" {
-            let out = std::io::BufWriter::with_capacity(1 << 20, std::io::stdout());
-            return Ok(Self::Arrow(
-                Box::new(StreamWriter::new(out, WriteOptions { compression: None })),
-                false,
-            ));
+            let out = failure.of(BufWriter::with_capacity(1 << 20, std::io::stdout()));
+            let writer = Box::new(StreamWriter::new(out, WriteOptions { compression: None }));
+            return Ok(Self { to: To::Arrow(writer, false), path: "stdout".into(), failure });
         }
-        let path = std::path::PathBuf::from(name);
+        let path = PathBuf::from(name);
         let file = crate::store::temporary(&path)?;
         let ending =
             path.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default();
-        if matches!(&*ending, "jsonl" | "ndjson" | "json") {
-            return Ok(Self::Lines(file, path));
-        }
-        Ok(Self::Parquet(Box::new(Parquet { file, path, writer: None })))
+        let to = match &*ending {
+            "jsonl" | "ndjson" | "json" => To::Lines(file),
+            _ => To::Parquet(file, None),
+        };
+        Ok(Self { to, path, failure })
     }
 
     /// Writes some rows; all calls have the same columns.
@@ -517,45 +520,15 @@ impl Sink {
     /// [`SinkError`].
     pub fn write(&mut self, frame: &mut DataFrame) -> Result<(), SinkError> {
         frame.rechunk_mut();
-        match self {
-            Self::Parquet(parquet) => {
-                let path = parquet.path.clone();
-                let failed = |error: PolarsError| failed(&path, error);
-                if parquet.writer.is_none() {
-                    let io =
-                        |source| crate::store::StoreError::Io { action: "write", path: path.clone(), source };
-                    let file = parquet.file.as_file().try_clone().map_err(|e| SinkError::Failed(io(e)))?;
-                    parquet.writer = Some(
-                        ParquetWriter::new(file)
-                            .with_compression(ParquetCompression::Zstd(None))
-                            .with_key_value_metadata(Some(crate::store::plain_schema(frame.schema())))
-                            .batched(frame.schema())
-                            .map_err(failed)?,
-                    );
-                }
-                if let Some(writer) = &mut parquet.writer {
-                    writer.write_batch(frame).map_err(failed)?;
-                }
-                Ok(())
-            }
-            Self::Lines(file, path) => JsonWriter::new(file.as_file_mut())
+        let Self { to, path, failure } = self;
+        let written = match to {
+            To::Parquet(file, writer) => rows_of(file, writer, failure, frame),
+            To::Lines(file) => JsonWriter::new(failure.of(file.as_file_mut()))
                 .with_json_format(JsonFormat::JsonLines)
-                .finish(frame)
-                .map_err(|error| failed(path, error)),
-            Self::Arrow(writer, started) => {
-                let out = Path::new("stdout");
-                let compat = CompatLevel::oldest();
-                if !*started {
-                    let schema = frame.schema().to_arrow(compat);
-                    writer.start(&schema, None).map_err(|error| failed(out, error))?;
-                    *started = true;
-                }
-                for batch in frame.iter_chunks(compat, false) {
-                    writer.write(&batch, None).map_err(|error| failed(out, error))?;
-                }
-                Ok(())
-            }
-        }
+                .finish(frame),
+            To::Arrow(writer, started) => batches_of(writer, started, frame),
+        };
+        written.map_err(|error| failed(path, failure, &error))
     }
 
     /// Ends the table; a file gets its name.
@@ -563,52 +536,62 @@ impl Sink {
     /// # Errors
     /// [`SinkError`].
     pub fn finish(self) -> Result<(), SinkError> {
-        let keep = |file: tempfile::NamedTempFile, path: &Path| {
-            crate::store::keep(file, path).map_err(SinkError::Failed)
-        };
-        match self {
-            Self::Parquet(parquet) => {
-                let Parquet { file, path, writer } = *parquet;
+        let Self { to, path, failure } = self;
+        let failed = |error: PolarsError| failed(&path, &failure, &error);
+        let keep = |file| crate::store::keep(file, &path).map_err(SinkError::Failed);
+        match to {
+            To::Parquet(file, writer) => {
                 if let Some(writer) = writer {
-                    writer.finish().map_err(|error| failed(&path, error))?;
+                    writer.finish().map_err(failed)?;
                 }
-                keep(file, &path)
+                keep(file)
             }
-            Self::Lines(file, path) => keep(file, &path),
-            Self::Arrow(mut writer, _) => {
-                let out = Path::new("stdout");
-                writer.finish().map_err(|error| failed(out, error))?;
-                let mut out = writer.into_inner();
-                out.flush().map_err(|error| failed(Path::new("stdout"), error.into()))
+            To::Lines(file) => keep(file),
+            To::Arrow(mut writer, _) => {
+                writer.finish().map_err(failed)?;
+                writer.into_inner().flush().map_err(|error| failed(error.into()))
             }
         }
     }
+}
+
+/// Some rows to a Parquet file that grows.
+fn rows_of(
+    file: &tempfile::NamedTempFile,
+    writer: &mut Option<Box<BatchedWriter<Remembering<File>>>>,
+    failure: &Failure,
+    frame: &DataFrame,
+) -> PolarsResult<()> {
+    let writer = match writer {
+        Some(writer) => writer,
+        None => {
+            let new = ParquetWriter::new(failure.of(file.as_file().try_clone()?))
+                .with_compression(ParquetCompression::Zstd(None))
+                .with_key_value_metadata(Some(crate::store::plain_schema(frame.schema())))
+                .batched(frame.schema())?;
+            writer.insert(Box::new(new))
+        }
+    };
+    writer.write_batch(frame)
+}
+
+/// Some rows to an Arrow stream.
+fn batches_of<W: Write>(
+    writer: &mut StreamWriter<W>,
+    started: &mut bool,
+    frame: &DataFrame,
+) -> PolarsResult<()> {
+    let compat = CompatLevel::oldest();
+    if !*started {
+        writer.start(&frame.schema().to_arrow(compat), None)?;
+        *started = true;
+    }
+    frame.iter_chunks(compat, false).try_for_each(|batch| writer.write(&batch, None))
 }
 
 /// A reader that has gone away is no error.
-fn failed(path: &Path, error: PolarsError) -> SinkError {
-    match error {
-        PolarsError::IO { error, .. } if error.kind() == std::io::ErrorKind::BrokenPipe => SinkError::Closed,
-        PolarsError::IO { error, .. } => SinkError::Failed(crate::store::StoreError::Io {
-            action: "write",
-            path: path.into(),
-            source: std::io::Error::new(error.kind(), error.to_string()),
-        }),
-        error => {
-            let (action, path, message) = ("write", path.into(), error.to_string());
-            SinkError::Failed(match os_error(&message) {
-                Some(source) => crate::store::StoreError::Io { action, path, source },
-                None => crate::store::StoreError::Table { action, path, message },
-            })
-        }
-    }
-}
-
-/// What the system said, where polars has put it into a text: the user can act on that, and on nothing around it.
-fn os_error(text: &str) -> Option<std::io::Error> {
-    let (_, number) = text.rsplit_once("(os error ")?;
-    let number = number.split_once(')')?.0.parse().ok()?;
-    Some(std::io::Error::from_raw_os_error(number))
+fn failed(path: &Path, failure: &Failure, error: &PolarsError) -> SinkError {
+    if failure.is_closed() { SinkError::Closed } else { SinkError::Failed(failure.reason(path, error)) }
 }
 
 #[cfg(test)]

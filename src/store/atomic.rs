@@ -3,10 +3,11 @@
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use polars::io::parquet::write::StatisticsOptions;
 use polars::prelude::{
-    CompatLevel, DataFrame, KeyValueMetadata, ParquetCompression, ParquetWriter, PolarsResult, Schema,
+    CompatLevel, DataFrame, KeyValueMetadata, ParquetCompression, ParquetWriter, PolarsError, Schema,
     SchemaExt,
 };
 use polars_parquet::write::schema_to_metadata_key;
@@ -141,13 +142,14 @@ pub(crate) fn plain_schema(schema: &Schema) -> KeyValueMetadata {
 pub fn write_parquet(path: &Path, table: &mut DataFrame) -> Result<(), StoreError> {
     let schema = plain_schema(table.schema());
     write_file(path, |writer| {
-        let mut writer = Remembering { writer, failure: None };
-        let written = ParquetWriter::new(&mut writer)
+        let failure = Failure::default();
+        ParquetWriter::new(failure.of(writer))
             .with_compression(ParquetCompression::Zstd(None))
             .with_statistics(StatisticsOptions::default())
             .with_key_value_metadata(Some(schema))
-            .finish(table);
-        finished(path, written, writer.failure)
+            .finish(table)
+            .map(drop)
+            .map_err(|error| failure.reason(path, &error))
     })
 }
 
@@ -160,11 +162,11 @@ pub fn write_parquet_parts(
     let Some(first) = parts.next().transpose()? else { return Ok(()) };
     let schema = plain_schema(first.schema());
     write_file(path, |writer| {
-        let mut writer = Remembering { writer, failure: None };
+        let failure = Failure::default();
         // What a part cannot be made for is no fault of the writing.
         let mut made = Ok(());
         let write = || {
-            let mut table = ParquetWriter::new(&mut writer)
+            let mut table = ParquetWriter::new(failure.of(writer))
                 .with_compression(ParquetCompression::Zstd(None))
                 .with_statistics(StatisticsOptions::empty())
                 .with_key_value_metadata(Some(schema))
@@ -184,38 +186,50 @@ pub fn write_parquet_parts(
         };
         let written = write();
         made?;
-        finished(path, written, writer.failure)
+        written.map(drop).map_err(|error: PolarsError| failure.reason(path, &error))
     })
 }
 
-/// What the system said is what the user can act on; polars wraps it three times.
-fn finished(
-    path: &Path,
-    written: PolarsResult<u64>,
-    failure: Option<std::io::Error>,
-) -> Result<(), StoreError> {
-    match (written, failure) {
-        (Ok(_), _) => Ok(()),
-        (Err(_), Some(failure)) => Err(io("write", path)(failure)),
-        (Err(error), None) => {
-            Err(StoreError::Table { action: "write", path: path.into(), message: error.to_string() })
+/// What the system said to a writer first: the user can act on that, and polars wraps it three times or drops it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Failure(Arc<OnceLock<std::io::Error>>);
+
+impl Failure {
+    /// A writer whose failure this is.
+    pub(crate) fn of<W>(&self, writer: W) -> Remembering<W> {
+        Remembering { writer, failure: self.clone() }
+    }
+
+    /// Why `path` was not written.
+    pub(crate) fn reason(&self, path: &Path, error: &PolarsError) -> StoreError {
+        match self.0.get() {
+            Some(failure) => io("write", path)(copied(failure)),
+            None => StoreError::Table { action: "write", path: path.into(), message: error.to_string() },
         }
+    }
+
+    /// Whether nobody reads what is written any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.get().is_some_and(|failure| failure.kind() == std::io::ErrorKind::BrokenPipe)
     }
 }
 
-/// A writer that remembers what went wrong.
-struct Remembering<W> {
-    writer: W,
-    failure: Option<std::io::Error>,
+/// The same error once more, without what it wraps.
+fn copied(error: &std::io::Error) -> std::io::Error {
+    error.raw_os_error().map_or_else(|| error.kind().into(), std::io::Error::from_raw_os_error)
 }
 
-impl<W: Write> Remembering<W> {
-    fn note<T>(&mut self, outcome: std::io::Result<T>) -> std::io::Result<T> {
+/// A writer that remembers what went wrong.
+#[derive(Debug)]
+pub(crate) struct Remembering<W> {
+    writer: W,
+    failure: Failure,
+}
+
+impl<W> Remembering<W> {
+    fn note<T>(&self, outcome: std::io::Result<T>) -> std::io::Result<T> {
         outcome.inspect_err(|error| {
-            let copy = error
-                .raw_os_error()
-                .map_or_else(|| std::io::Error::from(error.kind()), std::io::Error::from_raw_os_error);
-            self.failure.get_or_insert(copy);
+            self.failure.0.get_or_init(|| copied(error));
         })
     }
 }
@@ -300,5 +314,40 @@ mod tests {
         assert!(failed.is_err());
         assert_eq!(std::fs::read(&path).unwrap(), b"old");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    /// Takes so many bytes, as a disk or a limit on files does.
+    struct Full(usize);
+
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            match self.0.min(bytes.len()) {
+                0 if !bytes.is_empty() => Err(std::io::Error::from_raw_os_error(27)),
+                room => {
+                    self.0 -= room;
+                    Ok(room)
+                }
+            }
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// polars says of a footer that does not fit "invalid thrift: transport error".
+    #[test]
+    fn a_disk_that_is_full_at_any_byte_is_told_as_the_system_does() {
+        let mut table = polars::df!("a" => [1, 2, 3], "b" => ["x", "y", "z"]).unwrap();
+        let mut whole = Vec::new();
+        ParquetWriter::new(&mut whole).finish(&mut table).unwrap();
+        for room in 0..whole.len() {
+            let failure = Failure::default();
+            let written = ParquetWriter::new(failure.of(Full(room))).finish(&mut table);
+            let said = failure.reason(Path::new("t.parquet"), &written.unwrap_err());
+            assert!(matches!(said, StoreError::Io { .. }) && said.is_users(), "at {room}: {said}");
+            assert!(said.to_string().contains("`ulimit -f`"), "at {room}: {said}");
+        }
+        assert!(ParquetWriter::new(Full(whole.len())).finish(&mut table).is_ok());
     }
 }

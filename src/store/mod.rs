@@ -26,7 +26,7 @@ use sha2::{Digest, Sha256};
 
 use crate::context::Cancel;
 
-pub(crate) use atomic::plain_schema;
+pub(crate) use atomic::{Failure, Remembering, plain_schema};
 pub use atomic::{
     TEMPORARY_PREFIX, keep, sweep_leftovers, temporary, write_bytes, write_file, write_json, write_parquet,
 };

@@ -14,7 +14,7 @@ use crate::pairs::container::guard;
 use crate::pairs::error::PairsError;
 use crate::pairs::features;
 use crate::pairs::table::{Container, Table};
-use crate::store::{StoreError, write_file, write_json};
+use crate::store::{Failure, StoreError, write_file, write_json};
 
 /// Writes `table` with `changes` to `to`, and the record and the changed rows beside it.
 pub(super) fn write(
@@ -140,25 +140,24 @@ pub(super) fn save(
     let metadata =
         features.map(|text| Arc::new(Metadata::from([(features::KEY.into(), text.as_str().into())])));
     write_file(path, |file| {
-        let mut file = file;
+        let failure = Failure::default();
+        let file = failure.of(file);
         let written = match container {
             Container::Ipc => {
-                let mut writer = IpcWriter::new(&mut file).with_compat_level(CompatLevel::oldest());
+                let mut writer = IpcWriter::new(file).with_compat_level(CompatLevel::oldest());
                 if let Some(metadata) = metadata {
                     writer.set_custom_schema_metadata(metadata);
                 }
                 writer.finish(frame)
             }
-            Container::Stream => stream(&mut file, frame, metadata),
-            _ => ParquetWriter::new(&mut file)
+            Container::Stream => stream(file, frame, metadata),
+            _ => ParquetWriter::new(file)
                 .with_compression(ParquetCompression::Zstd(None))
                 .with_key_value_metadata(Some(key_values(frame.schema(), metadata.as_deref())))
                 .finish(frame)
                 .map(drop),
         };
-        written.map_err(failed(path))?;
-        file.flush().map_err(|source| StoreError::Io { action: "write", path: path.into(), source })?;
-        Ok(())
+        written.map_err(|error| failure.reason(path, &error).into())
     })
 }
 
@@ -173,7 +172,7 @@ fn key_values(schema: &Schema, metadata: Option<&Metadata>) -> KeyValueMetadata 
 }
 
 /// A table as an Arrow stream, as `save_to_disk` writes it.
-fn stream(file: &mut impl Write, frame: &mut DataFrame, metadata: Option<Arc<Metadata>>) -> PolarsResult<()> {
+fn stream(file: impl Write, frame: &mut DataFrame, metadata: Option<Arc<Metadata>>) -> PolarsResult<()> {
     let compat = CompatLevel::oldest();
     let mut writer = StreamWriter::new(file, WriteOptions { compression: None });
     if let Some(metadata) = metadata {
